@@ -1,0 +1,53 @@
+"""Resident memory: for each watched workload, and over many polls."""
+
+from __future__ import annotations
+
+import sys
+
+from benchmarks.measure import Peer, Row, Size, interleaved, row
+
+_TURNS = 3
+"""Each in a new process: what one turn gives back, the next one would use again."""
+
+
+def rows(url: str, size: Size) -> list[Row]:
+    """Measure, where the system tells (Linux)."""
+    if sys.platform != "linux":
+        return []
+    workloads = size.pick(2000, 200)
+    kept, fleet, watches = (
+        _once(side, url, workloads, size) for side in ("typed_and_raw", "fleet", "watches")
+    )
+    plain = Peer("typed revisions + body", "", "≤ 16 kB")
+    return [
+        row("memory of a workload in a fleet", "kB", fleet, plain, kept),
+        row("memory of a watch, with its task", "kB", watches, plain, kept),
+        *_flat(url, size),
+    ]
+
+
+def _once(side: str, url: str, workloads: int, size: Size) -> list[float]:
+    turns = size.pick(_TURNS, 1)
+    return [
+        sample.resident / 1000
+        for _ in range(turns)
+        for samples in interleaved([f"memory:{side}"], url, workloads, 1, uncounted=0)
+        for sample in samples
+    ]
+
+
+def _flat(url: str, size: Size) -> list[Row]:
+    """Compare the memory after all polls with that after a tenth of them."""
+    tenth = size.pick(10_000, 200)
+    (samples,) = interleaved(["memory:churn"], url, tenth, 10, uncounted=0)
+    polls = sum(sample.operations for sample in samples)
+    first, last = samples[0].resident / 1e6, samples[-1].resident / 1e6
+    return [
+        row(
+            f"memory after {polls:,.0f} polls with deletions",
+            "MB",
+            [last],
+            Peer("after a tenth of them", "", "≤ 1.02"),
+            [first],
+        )
+    ]

@@ -1,0 +1,50 @@
+"""Watching: a poll that finds nothing new, through the real client, and one that finds a change."""
+
+from __future__ import annotations
+
+import importlib.util
+
+from benchmarks.measure import Peer, Row, Size, compared
+
+
+def rows(url: str, size: Size) -> list[Row]:
+    """Measure."""
+    milliseconds, rounds = size.pick(1500, 500), size.rounds
+    lines = [
+        *compared(
+            "watch poll, nothing new: 512 watches, saturated",
+            "ours:watch_many",
+            [
+                Peer("aiohttp get + read, same schedule", "bare:watch_many", "≤ 1.10"),
+                Peer("the same, session tuned", "bare:watch_many_tuned"),
+            ],
+            url=url,
+            amount=milliseconds,
+            rounds=rounds,
+        ),
+        *compared(
+            "watch poll, nothing new: 32 watches, 3,200 polls/s",
+            "ours:watch_few",
+            [Peer("aiohttp get + read, same schedule", "bare:watch_few")],
+            url=url,
+            amount=milliseconds,
+            rounds=rounds,
+        ),
+    ]
+    if importlib.util.find_spec("uvloop"):
+        lines += compared(
+            "watch poll, nothing new: 512 watches, uvloop",
+            "ours:watch_many+uvloop",
+            [Peer("aiohttp get + read, same schedule, uvloop", "bare:watch_many+uvloop")],
+            url=url,
+            amount=milliseconds,
+            rounds=rounds,
+        )
+    return lines + compared(
+        "poll with 1 of 20 revisions changed, shuffled",
+        "ours:changed_poll",
+        [Peer("decoding all 20", "ours:changed_decode", "≤ 0.2")],
+        url=url,
+        amount=size.pick(1000, 100),
+        rounds=rounds,
+    )

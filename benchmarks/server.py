@@ -1,0 +1,162 @@
+"""A server fast enough to measure clients with: `python -m benchmarks.server`, a process of its own.
+
+It says its port over stdout, as a line of JSON, and ends when its stdin does. It looks at no token. The
+first part of a path chooses what the lists are:
+
+- `/fixed/…`: of one workload always the same, of another one another
+- `/fresh/…`: never the same twice, and no revision of one is in another
+- `/churn/…`: one workload that changes with every answer; see `bodies.Churn`
+
+`…/count` answers how many lists there were, of all three: that is how a benchmark counts polls.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from benchmarks.bodies import Churn, Template, workload_id
+from benchmarks.processes import ROOT, ended
+
+_HEAD = (
+    b"HTTP/1.1 %s\r\nServer: benchmarks\r\nDate: Thu, 01 Jan 2026 00:00:00 GMT\r\n"
+    b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+)
+_LIST = re.compile(rb"GET /(\w+)/api/v1/workloads/inferences/[0-9a-f-]{24}([0-9a-f]{12})/revisions(\S*)")
+_POST_LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
+
+
+def token() -> str:
+    """Make a JWT that lives for an hour; nobody checks its signature."""
+    now = int(time.time())
+    claims = json.dumps({"iat": now, "exp": now + 3600}).encode()
+    return ".".join(base64.urlsafe_b64encode(part).decode().rstrip("=") for part in (b"{}", claims, b"-"))
+
+
+class Answers:
+    """What is answered: one for the whole server."""
+
+    def __init__(self) -> None:
+        self.lists = 0
+        self._template = Template()
+        self._churn = Churn()
+
+    def to(self, request: bytes) -> bytes:
+        """Return the whole answer to a request."""
+        asked = _LIST.match(request)
+        if asked is None:
+            return self._token(request)
+        mode, tail, rest = asked.groups()
+        if rest == b"/count":
+            return self._ok(b'{"count":%d}' % self.lists)
+        if mode == b"churn" and rest == b"?deleted=true":
+            return self._ok(self._churn.deleted())
+        self.lists += 1
+        if mode == b"churn":
+            return self._ok(self._churn.answer())
+        return self._ok(self._template.body(tail if mode == b"fixed" else b"%012x" % self.lists))
+
+    def _token(self, request: bytes) -> bytes:
+        if request.startswith(b"POST ") and request.split(b" ", 2)[1].endswith(b"/token"):
+            return self._ok(json.dumps({"accessToken": token(), "expiresIn": 3600}).encode())
+        body = b'{"code":404,"message":"there is nothing here"}'
+        return _HEAD % (b"404 Not Found", len(body)) + body
+
+    def _ok(self, body: bytes) -> bytes:
+        return _HEAD % (b"200 OK", len(body)) + body
+
+
+class Connection(asyncio.Protocol):
+    """One kept-alive connection."""
+
+    def __init__(self, answers: Answers) -> None:
+        self._answers = answers
+        self._rest = b""
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        data = self._rest + data
+        while (end := data.find(b"\r\n\r\n") + 4) >= 4:
+            if data.startswith(b"POST "):
+                announced = _POST_LENGTH.search(data, 0, end)
+                end += int(announced[1]) if announced else 0
+                if len(data) < end:
+                    break
+            assert self._transport is not None
+            self._transport.write(self._answers.to(data[:end]))
+            data = data[end:]
+        self._rest = data
+
+
+async def serve() -> None:
+    """Serve until stdin ends."""
+    answers, loop = Answers(), asyncio.get_running_loop()
+    server = await loop.create_server(lambda: Connection(answers), "127.0.0.1", 0, backlog=4096)
+    print(json.dumps({"port": server.sockets[0].getsockname()[1]}), flush=True)
+    await loop.run_in_executor(None, sys.stdin.read)
+    server.close()
+
+
+@contextmanager
+def running() -> Iterator[str]:
+    """Run a server and give its address."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.server"],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with ended(process):
+        assert process.stdout is not None
+        yield f"http://127.0.0.1:{json.loads(process.stdout.readline())['port']}"
+
+
+def capacity(url: str, mode: str, requests: int, connections: int = 32) -> float:
+    """Return how many list answers a second the server gives to plain sockets, in waves."""
+    port = int(url.rpartition(":")[2])
+    path = f"/{mode}/api/v1/workloads/inferences/{workload_id(1)}/revisions"
+    request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()
+    sockets = [socket.create_connection(("127.0.0.1", port)) for _ in range(connections)]
+    waves = max(1, requests // connections)
+    try:
+        size = _answer_size(sockets[0], request)
+        began = time.perf_counter()
+        for _ in range(waves):
+            for sock in sockets:
+                sock.sendall(request)
+            for sock in sockets:
+                sock.recv(size, socket.MSG_WAITALL)
+        return waves * connections / (time.perf_counter() - began)
+    finally:
+        for sock in sockets:
+            sock.close()
+
+
+def _answer_size(sock: socket.socket, request: bytes) -> int:
+    """Return the bytes of a whole answer: every one of them is as long as the first."""
+    sock.sendall(request)
+    data = b""
+    while b"\r\n\r\n" not in data:
+        data += sock.recv(65536)
+    head, _, body = data.partition(b"\r\n\r\n")
+    length = int(head.rpartition(b": ")[2])
+    if len(body) < length:
+        sock.recv(length - len(body), socket.MSG_WAITALL)
+    return len(head) + 4 + length
+
+
+if __name__ == "__main__":
+    asyncio.run(serve())

@@ -1,0 +1,38 @@
+"""The clock that everything here reads and sleeps by."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import UTC, datetime
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Time as the package sees it; `runai_async.testing.FakeClock` is another one."""
+
+    def monotonic(self) -> float:
+        """Return seconds that never go back."""
+        ...
+
+    def now(self) -> datetime:
+        """Return the wall clock's time, aware."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait for that many seconds of `monotonic`."""
+        ...
+
+
+class SystemClock:
+    """The machine's own clock and the running loop's sleep."""
+
+    monotonic = staticmethod(time.monotonic)
+
+    def now(self) -> datetime:
+        """Return the present time in UTC."""
+        return datetime.now(UTC)
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait for that many seconds."""
+        await asyncio.sleep(seconds)

@@ -1,0 +1,571 @@
+"""`FleetWatch`: a schedule around many polls.
+
+There is no task, queue or generator for each workload: thousands of them would cost more than the polls.
+One scheduler takes what is due from a heap and hands it to a few workers, of which there are only as many
+as polls are in flight. What the polls find goes into one buffer. When that is full the scheduler waits, so
+a slow consumer slows the polling and nothing is dropped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import datetime, timedelta
+from types import TracebackType
+from typing import Any, Self, overload
+from uuid import UUID
+
+from attrs import frozen
+
+from runai_async._clock import Clock
+from runai_async._poll import ListCall, Poller
+from runai_async._requests import check_id
+from runai_async._roster import Ids, Roster, named_ids
+from runai_async._schedule import RateLimit, Schedule, next_slot, place_of
+from runai_async._tracker import Tracker
+from runai_async._trouble import Trouble, ends_at_once
+from runai_async.checkpoint import Checkpoint, FleetCheckpoint
+from runai_async.errors import (
+    AuthenticationError,
+    ConfigurationError,
+    NotFoundError,
+    RunaiError,
+    WatchOutageError,
+)
+from runai_async.events import FleetEvent, Synced, WorkloadFailed
+from runai_async.policy import PollPolicy
+
+logger = logging.getLogger("runai_async")
+
+_NAP = 0.05
+"""Seconds that the scheduler may sleep without an ear for what is added meanwhile."""
+_FAILED_CAP = 300.0
+"""Seconds between polls of a workload that was told failed."""
+_RESUME_ROUNDS = 2
+"""Discoveries that may still claim their part of the checkpoint: the first may have been incomplete."""
+_OUTAGE_AFTER = 10
+"""Failed polls in a row, over the whole fleet, that make an outage; fewer in a smaller fleet."""
+
+
+@frozen
+class FleetStatus:
+    """How a fleet fares; reckoned when it is read.
+
+    Attributes:
+        watched: how many workloads.
+        due: how many of them are due now and wait for a poll.
+        in_flight: polls that run.
+        buffered: events that wait for the consumer.
+        lag: seconds by which the poll that waits longest is late.
+        oldest_success_at: the last good poll of the workload whose last good poll is the oldest; None while
+            one had none.
+    """
+
+    watched: int
+    due: int
+    in_flight: int
+    buffered: int
+    lag: float
+    oldest_success_at: datetime | None
+
+
+class _Member:
+    """One workload of a fleet."""
+
+    __slots__ = ("buffered", "call", "failed", "last_good", "left", "place", "removed", "tracker", "trouble")
+
+    def __init__(self, tracker: Tracker, call: ListCall) -> None:
+        self.tracker = tracker
+        self.call = call
+        self.place = place_of(tracker.workload_id)
+        self.buffered = 0
+        self.trouble: Trouble | None = None
+        self.failed = 0  # polls since its trouble was told
+        self.last_good: float | None = None
+        self.removed = False  # forgotten, with what is buffered
+        self.left = False  # polled no more, but what is buffered is told
+
+
+class FleetWatch(AsyncIterator[FleetEvent]):
+    """The changes of many workloads' revisions as one stream; what `RunaiClient.watch_fleet` returns.
+
+    It polls in tasks of its own, which live as long as its `async with`. The events of one workload come in
+    order; a trouble of one workload is a `WorkloadFailed`, told once, and does not end the stream.
+
+    Example:
+        >>> async with runai.watch_fleet(workload_ids, interval=10) as fleet:
+        ...     async for event in fleet:
+        ...         print(event)
+    """
+
+    def __init__(
+        self,
+        poller: Poller,
+        clock: Clock,
+        policy: PollPolicy,
+        workloads: Ids,
+        *,
+        max_concurrency: int = 100,
+        rate_limit: float | None = None,
+        buffer: int = 1000,
+        discovery_interval: float = 60.0,
+        include_existing: bool = True,
+        resume_from: FleetCheckpoint | None = None,
+    ) -> None:
+        self._limit = RateLimit(rate_limit)
+        self._poller = poller.within(self._pace)
+        self._clock = clock
+        self._policy = policy
+        self._roster = Roster(workloads)
+        self._max_concurrency = max_concurrency
+        self._buffer_size = buffer
+        self._discovery_interval = discovery_interval
+        self._include_existing = include_existing
+        self._resume: dict[str, Checkpoint] = dict(resume_from.workloads) if resume_from else {}
+        self._members: dict[str, _Member] = {}
+        self._schedule: Schedule[_Member] = Schedule()
+        self._buffer: deque[_Member | WorkloadFailed] = deque()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._sleeping: asyncio.Task[None] | None = None
+        self._idle: list[asyncio.Future[_Member]] = []
+        self._in_flight = 0
+        self._failures = 0
+        self._outage_since: float | None = None
+        self._last_answer = clock.monotonic()
+        self._error: RunaiError | None = None
+        self._entered = False
+        self._open = False
+        self._consumer: asyncio.Future[None] | None = None
+        self._waiting: asyncio.Future[None] | None = None
+
+    # --- an async context manager and iterator ------------------------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        if self._entered:
+            raise RuntimeError("a fleet watch is entered once; make another one")
+        self._entered = self._open = True
+        self._last_answer = self._clock.monotonic()
+        if self._roster.fixed is not None:
+            for workload_id in self._roster.fixed:
+                self.add(workload_id)
+            self._resume.clear()
+        else:
+            self._start(self._discover)
+        self._start(self._run)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Stop polling and end the iteration. Closing twice is fine."""
+        self._open = False
+        tasks = {task for task in self._tasks if task is not asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+        _wake(self._consumer)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> FleetEvent:
+        """Return the next event.
+
+        Raises:
+            StopAsyncIteration: the fleet was closed.
+            RunaiError: the fleet cannot go on: the token is refused, or the control plane is gone for too
+                long; see its `.checkpoint`.
+            RuntimeError: another task is waiting for an event, or the fleet was not entered.
+        """
+        if self._consumer is not None:
+            raise RuntimeError("another task is iterating this fleet; use one consumer")
+        while True:
+            event = self._take()
+            if event is not None:
+                return event
+            if self._error is not None:
+                error, self._error = self._error, None
+                self._open = False
+                error.checkpoint = self.checkpoint()
+                raise error
+            if not self._open:
+                if self._entered:
+                    raise StopAsyncIteration
+                raise RuntimeError("enter the fleet first: async with runai.watch_fleet(...) as fleet")
+            self._consumer = asyncio.get_running_loop().create_future()
+            try:
+                await self._consumer
+            finally:
+                self._consumer = None
+
+    def _take(self) -> FleetEvent | None:
+        """Take the next event out of the buffer; those of workloads that were removed are forgotten."""
+        while self._buffer:
+            item = self._buffer.popleft()
+            if len(self._buffer) < self._buffer_size:
+                _wake(self._waiting)
+            if isinstance(item, WorkloadFailed):
+                return item
+            item.buffered -= 1
+            if not item.removed:
+                return item.tracker.take()
+        return None
+
+    # --- members ------------------------------------------------------------------------------------------
+
+    @property
+    def workload_ids(self) -> frozenset[str]:
+        """The ids of the workloads that are watched."""
+        return frozenset(self._members)
+
+    def add(self, workload_id: str | UUID) -> None:
+        """Watch one more workload, from its next place in the schedule on. Adding one twice is fine.
+
+        Raises:
+            ValueError: no UUID.
+        """
+        key = check_id(workload_id, "workload_id")
+        if key not in self._members:
+            self._join(key, include_existing=self._include_existing)
+
+    def _join(self, workload_id: str, *, include_existing: bool) -> None:
+        tracker = Tracker(
+            workload_id,
+            include_existing=include_existing,
+            emit_updates="updated" in self._policy.emit,
+            resume_from=self._resume.pop(workload_id, None),
+        )
+        member = self._members[workload_id] = _Member(tracker, self._poller.list_call(tracker))
+        self._plan(member, next_slot(member.place, self._policy.interval, self._clock.monotonic()))
+
+    def _plan(self, member: _Member, due: float) -> None:
+        """Make a workload due."""
+        if self._sleeping is not None and due < self._schedule.first:
+            self._sleeping.cancel()
+        self._schedule.push(due, member)
+
+    def remove(self, workload_id: str | UUID) -> None:
+        """Stop watching a workload and forget it, with the events of it that were not delivered yet.
+
+        Raises:
+            ValueError: no UUID.
+        """
+        member = self._members.pop(check_id(workload_id, "workload_id"), None)
+        if member is not None:
+            member.removed = True
+
+    async def _discover(self) -> None:
+        """Ask again and again which workloads there are."""
+        rounds = 0
+        while self._goes_on:
+            try:
+                ids = await named_ids(self._roster.ask)
+            except AuthenticationError as error:
+                self._end(error)
+                return
+            except Exception as error:  # noqa: BLE001  (whatever a caller's function raises)
+                logger.warning(
+                    "the fleet's discovery failed, nothing changes: %s: %s", type(error).__name__, error
+                )
+            else:
+                self._take_in(ids, first=rounds == 0)
+                rounds += bool(ids)
+                if rounds == _RESUME_ROUNDS:
+                    self._resume.clear()
+            await self._clock.sleep(self._discovery_interval)
+
+    def _take_in(self, ids: frozenset[str], *, first: bool) -> None:
+        """Let those join who are new. A workload that joins later is news, its revisions too."""
+        if not ids:
+            return
+        self._roster.name(ids, self._members)
+        for workload_id in sorted(ids - self._members.keys()):
+            self._join(workload_id, include_existing=self._include_existing or not first)
+
+    # --- the schedule -------------------------------------------------------------------------------------
+
+    def _start(self, work: Callable[..., Awaitable[None]], *args: Any) -> None:
+        task = asyncio.get_running_loop().create_task(self._guarded(work, *args), name="runai-async fleet")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _guarded(self, work: Callable[..., Awaitable[None]], *args: Any) -> None:
+        """Let no error of a task be lost: it ends the fleet, in the consumer's hands."""
+        try:
+            await work(*args)
+        except RunaiError as error:
+            self._end(error)
+        except Exception as error:
+            logger.exception("the fleet watch failed")
+            self._end(_defect(error))
+
+    async def _run(self) -> None:
+        """Hand out what is due, as long as there is room for it."""
+        clock, schedule = self._clock, self._schedule
+        while self._goes_on:
+            if self._in_flight >= self._max_concurrency or len(self._buffer) >= self._buffer_size:
+                await self._room()
+                continue
+            wait = schedule.first - clock.monotonic()
+            if wait > 0:
+                await self._sleep(wait)
+                continue
+            member = schedule.pop()
+            if member.removed or member.left:
+                continue
+            await self._pace()
+            self._hand_out(member)
+
+    async def _sleep(self, seconds: float) -> None:
+        """Wait for what is due next; a longer wait is cut short where something is added."""
+        if seconds <= _NAP:
+            await self._clock.sleep(seconds)
+            return
+        task = self._sleeping = asyncio.get_running_loop().create_task(_slept(self._clock, seconds))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        try:
+            await asyncio.wait({task})
+        finally:
+            task.cancel()
+            self._sleeping = None
+
+    @property
+    def _goes_on(self) -> bool:
+        return self._open and self._error is None
+
+    async def _pace(self) -> None:
+        """Wait for a request's turn, where there is a rate to keep."""
+        if (pause := self._limit.reserve(self._clock.monotonic())) > 0:
+            await self._clock.sleep(pause)
+
+    async def _room(self) -> None:
+        self._waiting = asyncio.get_running_loop().create_future()
+        try:
+            await self._waiting
+        finally:
+            self._waiting = None
+
+    def _hand_out(self, member: _Member) -> None:
+        """Give a poll to a worker that has none, or to a new one."""
+        self._in_flight += 1
+        while self._idle:
+            worker = self._idle.pop()
+            if not worker.done():
+                worker.set_result(member)
+                return
+        self._start(self._work, member)
+
+    async def _work(self, member: _Member) -> None:
+        """Poll, then wait for the next one to poll."""
+        while True:
+            try:
+                await self._poll(member)
+            finally:
+                self._in_flight -= 1
+                _wake(self._waiting)
+            turn: asyncio.Future[_Member] = asyncio.get_running_loop().create_future()
+            self._idle.append(turn)
+            member = await turn
+
+    async def _poll(self, member: _Member) -> None:
+        began = self._clock.monotonic()
+        first = not member.tracker.synced
+        try:
+            await self._poller.poll(member.tracker, member.call)
+        except RunaiError as error:
+            due = self._failed(member, error, began)
+        else:
+            if first and "synced" in self._policy.emit:
+                member.tracker.put(
+                    Synced(workload_id=member.tracker.workload_id, observed_at=self._clock.now())
+                )
+            due = self._good(member)
+        self._collect(member)
+        if not (member.removed or member.left):
+            self._plan(member, due)
+
+    def _collect(self, member: _Member) -> None:
+        """Put what a tracker found into the buffer: only its place, the event stays with the tracker."""
+        found = member.tracker.pending - member.buffered
+        if found:
+            member.buffered += found
+            self._buffer.extend([member] * found)
+            _wake(self._consumer)
+
+    def _good(self, member: _Member) -> float:
+        """Note a good poll and return when the next one is due."""
+        now = member.last_good = self._last_answer = self._clock.monotonic()
+        self._answered()
+        if self._roster.is_leaving(member.tracker.workload_id):
+            self._leave(member)
+        interval = self._interval(member, now)
+        if member.trouble is None:
+            return next_slot(member.place, interval, now)
+        member.trouble, member.failed = None, 0
+        # Back to its place, but not sooner than an interval from now, or recovering would bring a spike.
+        return next_slot(member.place, interval, now + interval)
+
+    def _interval(self, member: _Member, now: float) -> float:
+        policy = self._policy
+        if now < member.tracker.fast_until(policy.fast_for):
+            return min(policy.interval, policy.fast_interval)
+        return policy.interval
+
+    # --- trouble ------------------------------------------------------------------------------------------
+
+    def _failed(self, member: _Member, error: RunaiError, began: float) -> float:
+        """Decide what a failed poll means and return when the next one is due."""
+        trouble = member.trouble = member.trouble or Trouble()
+        trouble.failed(error, began)
+        now = self._clock.monotonic()
+        if isinstance(error, AuthenticationError | ConfigurationError):
+            self._end(error)
+        elif trouble.is_refused:
+            self._last_answer = now
+            self._answered()
+            if trouble.believes(error, began, self._policy.missing_grace):
+                self._refused(member, error)
+        else:
+            self._unanswered(error, now)
+            if ends_at_once(error, ever_good=member.last_good is not None):
+                self._tell(member, error)
+            elif trouble.lasts_too_long(now, self._policy.max_outage):
+                self._tell(member, self._outage(member, trouble, error, now))
+        interval = self._interval(member, now)
+        if member.failed:
+            longest = min(max(_FAILED_CAP, interval), interval * 2.0 ** min(member.failed, 32))
+            member.failed += 1
+            return now + longest * (0.5 + member.place / 2)  # spread, as what failed together comes back so
+        due = trouble.next_due(now, interval, self._policy)
+        return next_slot(member.place, interval, now) if due is None else due
+
+    def _outage(self, member: _Member, trouble: Trouble, error: RunaiError, now: float) -> WatchOutageError:
+        seconds = now - (trouble.outage_since or now)
+        return WatchOutageError(
+            f"no good poll of workload {member.tracker.workload_id} for {seconds:.0f} s; the last one failed "
+            f"with {type(error).__name__}: {error}",
+            last_error=error,
+        )
+
+    def _refused(self, member: _Member, error: RunaiError) -> None:
+        """Believe a refusal: the revisions of a workload that was seen and is not found are deleted."""
+        if isinstance(error, NotFoundError) and member.tracker.synced:
+            member.tracker.delete_all(self._clock.now())
+        if self._roster.is_leaving(member.tracker.workload_id):
+            self._leave(member)
+        else:
+            self._tell(member, error)
+
+    def _leave(self, member: _Member) -> None:
+        """Forget a workload that discovery does not name any more, once its last events are told."""
+        workload_id = member.tracker.workload_id
+        self._roster.forget(workload_id)
+        self._members.pop(workload_id, None)
+        member.left = True
+
+    def _tell(self, member: _Member, error: RunaiError) -> None:
+        """Tell a workload's trouble, once per spell."""
+        if not member.failed:
+            member.failed = 1
+            event = WorkloadFailed(
+                workload_id=member.tracker.workload_id, observed_at=self._clock.now(), error=error
+            )
+            self._collect(member)
+            self._buffer.append(event)
+            _wake(self._consumer)
+
+    def _unanswered(self, error: RunaiError, now: float) -> None:
+        """Note a poll without any answer; many in a row are an outage of the control plane itself."""
+        self._failures += 1
+        if self._outage_since is None and self._failures >= min(_OUTAGE_AFTER, len(self._members)):
+            self._outage_since = now
+            logger.warning(
+                "the control plane does not answer (%d workloads are watched), %s: %s",
+                len(self._members),
+                type(error).__name__,
+                error,
+            )
+        limit = self._policy.max_outage
+        if limit is not None and now - self._last_answer >= limit:
+            seconds = now - self._last_answer
+            self._end(
+                WatchOutageError(
+                    f"no answer from the control plane for {seconds:.0f} s: {error}", last_error=error
+                )
+            )
+
+    def _answered(self) -> None:
+        """Note an answer: if there was an outage, it is over."""
+        self._failures = 0
+        if self._outage_since is not None:
+            seconds = self._clock.monotonic() - self._outage_since
+            self._outage_since = None
+            logger.info("the control plane answers again after %.0f s", seconds)
+
+    def _end(self, error: RunaiError) -> None:
+        """End the fleet: the consumer gets the error behind what is buffered."""
+        if self._error is None and self._open:
+            self._error = error
+            _wake(self._consumer)
+
+    # --- in the open --------------------------------------------------------------------------------------
+
+    @property
+    def status(self) -> FleetStatus:
+        """How the fleet fares now."""
+        now = self._clock.monotonic()
+        goods = [member.last_good for member in self._members.values()]
+        oldest = min((good for good in goods if good is not None), default=None)
+        complete = oldest is not None and None not in goods
+        return FleetStatus(
+            watched=len(self._members),
+            due=self._schedule.due(now),
+            in_flight=self._in_flight,
+            buffered=len(self._buffer),
+            lag=max(0.0, now - self._schedule.first),
+            oldest_success_at=self._clock.now() - timedelta(seconds=now - (oldest or now))
+            if complete
+            else None,
+        )
+
+    @overload
+    def checkpoint(self) -> FleetCheckpoint: ...
+    @overload
+    def checkpoint(self, workload_id: str | UUID) -> Checkpoint: ...
+    def checkpoint(self, workload_id: str | UUID | None = None) -> Checkpoint | FleetCheckpoint:
+        """Return what was delivered up to now, of the whole fleet or of one workload.
+
+        Raises:
+            ValueError: no UUID.
+            KeyError: the workload is not watched.
+        """
+        if workload_id is not None:
+            return self._members[check_id(workload_id, "workload_id")].tracker.checkpoint()
+        return FleetCheckpoint({key: member.tracker.checkpoint() for key, member in self._members.items()})
+
+    def __repr__(self) -> str:
+        state = "open" if self._open else "closed" if self._entered else "not entered"
+        return f"<{type(self).__name__} of {len(self._members)} workloads, {state}>"
+
+
+async def _slept(clock: Clock, seconds: float) -> None:
+    await clock.sleep(seconds)
+
+
+def _wake(future: asyncio.Future[None] | None) -> None:
+    if future is not None and not future.done():
+        future.set_result(None)
+
+
+def _defect(error: Exception) -> RunaiError:
+    """Wrap an error that is a defect, here or in a caller's code, so that the consumer sees it."""
+    wrapped = RunaiError(f"the fleet watch failed: {type(error).__name__}: {error}")
+    wrapped.__cause__ = error
+    return wrapped

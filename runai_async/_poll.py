@@ -1,0 +1,189 @@
+"""One poll: list, confirm what is missing, fill gaps, all into the tracker."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Awaitable, Callable
+from copy import copy
+from typing import TypeVar
+
+from runai_async import _codec
+from runai_async._clock import Clock
+from runai_async._requests import Call, Endpoints, with_parse
+from runai_async._retry import Retrying
+from runai_async._tracker import Found, Snapshot, Tracker, missed_phases
+from runai_async.errors import NotFoundError, RunaiError
+from runai_async.hooks import Hooks, PollFinished, PollStarted
+from runai_async.models import HistoryRecord, Revision
+from runai_async.policy import PollPolicy
+
+T = TypeVar("T")
+logger = logging.getLogger("runai_async")
+
+ListCall = Call[Snapshot | None]
+"""The list request of one workload, read by its tracker."""
+
+
+class Poller:
+    """Polls workloads: what a watch of one and a fleet of many share."""
+
+    def __init__(
+        self,
+        endpoints: Endpoints,
+        retrying: Retrying,
+        clock: Clock,
+        hooks: Hooks,
+        policy: PollPolicy,
+        *,
+        fill_gaps: bool = False,
+    ) -> None:
+        self._endpoints = endpoints
+        self._retrying = retrying
+        # A confirmation has the next poll for its retry, and events wait for it.
+        self._once = retrying.once()
+        self._clock = clock
+        self._hooks = hooks
+        self._policy = policy
+        self._fill_gaps = fill_gaps
+        self._explained = False
+        self._pace: Callable[[], Awaitable[None]] | None = None
+
+    def within(self, pace: Callable[[], Awaitable[None]]) -> Poller:
+        """Return one for a fleet: one attempt for a list, and *pace* is awaited before further requests."""
+        other = copy(self)
+        other._retrying = self._once  # noqa: SLF001  (our own copy)
+        other._pace = pace  # noqa: SLF001
+        return other
+
+    async def _ask(self, call: Call[T], deadline: float) -> T:
+        """Make one of the further requests of a poll."""
+        if self._pace is not None:
+            await self._pace()
+        return await self._once.call(call, deadline=deadline)
+
+    def list_call(self, tracker: Tracker) -> ListCall:
+        """Return the list request of a tracker's workload, to be kept: making its URL takes its time."""
+        read = tracker.read
+        return with_parse(
+            self._endpoints.list_revisions(tracker.workload_id), lambda answer: read(answer.body)
+        )
+
+    def poll(self, tracker: Tracker, call: ListCall, until: float = math.inf) -> Awaitable[None]:
+        """Poll once. Everything in it ends within `PollPolicy.deadline`, and by the monotonic time *until*.
+
+        Raises:
+            RunaiError: the list could not be had; nothing has changed then.
+        """
+        return (self._observed if self._hooks else self._poll)(tracker, call, until)
+
+    async def _observed(self, tracker: Tracker, call: ListCall, until: float) -> None:
+        """Poll between the two hooks, which are told in the caller's own task."""
+        began = self._clock.monotonic()
+        error: str | None = "CancelledError"
+        self._hooks.tell(PollStarted(tracker.workload_id))
+        try:
+            await self._poll(tracker, call, until)
+            error = None
+        except RunaiError as failure:
+            error = type(failure).__name__
+            raise
+        finally:
+            seconds = self._clock.monotonic() - began
+            events = 0 if error else tracker.pending
+            self._hooks.tell(PollFinished(tracker.workload_id, error, events, tracker.undecodable, seconds))
+
+    async def _poll(self, tracker: Tracker, call: ListCall, until: float) -> None:
+        deadline = min(self._clock.monotonic() + self._policy.deadline, until)
+        snapshot = await self._retrying.call(call, deadline=deadline)
+        if snapshot is None:
+            return
+        for problem in snapshot.problems:
+            logger.warning("workload %s: a revision cannot be decoded: %s", tracker.workload_id, problem)
+        missing = tracker.missing(snapshot)
+        found = await self._look_for(tracker.workload_id, missing, deadline) if missing else {}
+        between = await self._between(tracker, snapshot, deadline) if self._fill_gaps else {}
+        tracker.apply(
+            snapshot,
+            at=self._clock.monotonic(),
+            now=self._clock.now(),
+            found=found,
+            missing_grace=self._policy.missing_grace,
+            between=between,
+        )
+
+    async def _look_for(self, workload_id: str, missing: list[str], deadline: float) -> dict[str, Found]:
+        """Look for missing revisions with two requests at most. One that fails decides nothing."""
+        deadline = min(deadline, self._clock.monotonic() + max(1.0, self._policy.interval))
+        found: dict[str, Found] = {}
+        try:
+            found = await self._among_deleted(workload_id, set(missing), deadline)
+        except RunaiError as error:
+            logger.debug("workload %s: a confirmation failed: %s", workload_id, error)
+        rest = [revision_id for revision_id in missing if revision_id not in found]
+        if rest:
+            try:
+                found[rest[0]] = await self._by_id(rest[0], deadline)
+            except RunaiError as error:
+                found[rest[0]] = Found(failed=True)
+                logger.debug("workload %s: a confirmation failed: %s", workload_id, error)
+        return found
+
+    async def _among_deleted(self, workload_id: str, missing: set[str], deadline: float) -> dict[str, Found]:
+        call = with_parse(
+            self._endpoints.list_revisions(workload_id, deleted=True),
+            lambda answer: _codec.split_revisions(answer.body),
+        )
+        found: dict[str, Found] = {}
+        for raw in await self._ask(call, deadline):
+            if _codec.identity(raw) in missing:
+                revision = _codec.decode_revision(raw)
+                if revision.deleted_at is not None:
+                    found[revision.id] = Found(raw, revision)
+        return found
+
+    async def _by_id(self, revision_id: str, deadline: float) -> Found:
+        call = with_parse(
+            self._endpoints.get_revision(revision_id),
+            lambda answer: Found(answer.body, _codec.decode_revision(answer.body)),
+        )
+        try:
+            return await self._ask(call, deadline)
+        except NotFoundError as error:
+            if error.code is None:
+                raise  # a gateway's 404 tells nothing of the revision
+            return Found()
+
+    async def _between(
+        self, tracker: Tracker, snapshot: Snapshot, deadline: float
+    ) -> dict[str, list[Revision]]:
+        """Read from the histories which phases were missed."""
+        between: dict[str, list[Revision]] = {}
+        for mark, revision in tracker.gaps(snapshot):
+            try:
+                states = missed_phases(mark, revision, await self._history(revision.id, deadline))
+            except RunaiError as error:
+                self._explain(tracker.workload_id, str(error))
+                continue
+            if states is None:
+                self._explain(tracker.workload_id, "the history does not fit what was seen")
+            else:
+                between[revision.id] = states
+        return between
+
+    async def _history(self, revision_id: str, deadline: float) -> list[HistoryRecord]:
+        records: list[HistoryRecord] = []
+        offset: int | None = 0
+        while offset is not None:
+            page, after = await self._ask(self._endpoints.revision_history(revision_id, offset), deadline)
+            records.extend(page)
+            offset = after if page and after is not None and after > offset else None
+        return records
+
+    def _explain(self, workload_id: str, reason: str) -> None:
+        """Say once why gaps stay open."""
+        level = logging.DEBUG if self._explained else logging.WARNING
+        self._explained = True
+        logger.log(
+            level, "workload %s: phases between two polls cannot be filled in: %s", workload_id, reason
+        )

@@ -1,0 +1,331 @@
+"""What to send for each call and what the answer means. No I/O, no clock.
+
+One endpoint in, one `Request` out; one `Response` in, one model or error out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, Generic, TypeVar
+from uuid import UUID
+
+from attrs import evolve, field, frozen
+from multidict import CIMultiDict
+from yarl import URL
+
+from runai_async import _codec
+from runai_async.errors import ApiError, ConfigurationError, DecodeError
+from runai_async.models import HistoryRecord, Revision, Workload
+
+T = TypeVar("T")
+_LOOPBACK = re.compile(r"localhost|127(\.\d{1,3}){3}|::1")
+_HEX = "[0-9a-fA-F]"
+_UUID = re.compile(rf"{_HEX}{{8}}-?{_HEX}{{4}}-?{_HEX}{{4}}-?{_HEX}{{4}}-?{_HEX}{{12}}")
+_TEXT_LIMIT = 300
+"""Characters of a body that is not the API's which an error quotes."""
+_PAGE_LIMIT = 500
+"""The most items of one page, by the contract."""
+
+
+_NO_HEADERS: Mapping[str, str] = {}
+
+
+@frozen
+class Request:
+    """One HTTP request, before a token is added to it.
+
+    Attributes:
+        url: whole, query included.
+        headers: further headers; may hold secrets.
+        body: may hold secrets.
+        queued: whether it counts against the client's concurrency. The token's request does not: the calls
+            that would have to make room for it may be waiting for it.
+    """
+
+    method: str
+    url: URL
+    headers: Mapping[str, str] | None = field(default=None, repr=False)
+    body: bytes | None = field(default=None, repr=False)
+    queued: bool = True
+
+
+@frozen
+class Response:
+    """One whole HTTP answer.
+
+    Attributes:
+        headers: the names may be in any case.
+    """
+
+    status: int = 200
+    headers: Mapping[str, str] = field(factory=lambda: _NO_HEADERS)
+    body: bytes = field(default=b"", repr=False)
+
+
+@frozen
+class Call(Generic[T]):
+    """A request and the way to read its answer; what `Retrying` runs.
+
+    Attributes:
+        operation: the name that hooks and messages use.
+        parse: turns a good response into a value; raises `DecodeError`.
+    """
+
+    operation: str
+    request: Request
+    parse: Callable[[Response], T]
+
+
+def check_id(value: str | UUID, name: str) -> str:
+    """Return a workload's or revision's id in its normal form.
+
+    Raises:
+        ValueError: it is no UUID. Nothing else ever goes into a path.
+    """
+    if isinstance(value, UUID):
+        return str(value)
+    # UUID() would also take "0x1…", "+1…" and " 1…", and make another id of it.
+    if isinstance(value, str) and _UUID.fullmatch(value.removeprefix("{").removesuffix("}")):  # pyright: ignore[reportUnnecessaryIsInstance]
+        return str(UUID(value))
+    raise ValueError(f"{name} must be a UUID, not {value!r:.60}")
+
+
+def check_base_url(value: str | URL, *, allow_http: bool = False) -> URL:
+    """Return the control plane's URL in its normal form, a path prefix kept.
+
+    Raises:
+        ConfigurationError: it is no URL to send credentials to; the message says why.
+    """
+    if not isinstance(value, str | URL):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ConfigurationError(f"base_url must be a str or yarl.URL, not {type(value).__name__}")
+    try:
+        url = URL(value) if isinstance(value, str) else value
+        port = url.port
+    except (ValueError, TypeError) as error:
+        raise ConfigurationError(f"base_url is no URL: {error}") from None
+    problem = _url_problem(url, port, allow_http=allow_http)
+    if problem:
+        raise ConfigurationError(f"base_url {problem}")
+    return url.with_path(url.raw_path.rstrip("/") + "/", encoded=True)
+
+
+def _url_problem(url: URL, port: int | None, *, allow_http: bool) -> str | None:
+    if url.scheme not in {"http", "https"} or not url.host:
+        return "must start with https:// and name a host, like https://acme.run.ai"
+    if url.user is not None or url.password is not None:
+        return "must not hold a user or password; give credentials as auth"
+    if url.query_string or url.fragment:
+        return "must not have a query or fragment"
+    if port is None or not 0 < port < 65536:  # noqa: PLR2004  (TCP's range)
+        return "has a port that is out of range"
+    if url.scheme == "http" and not allow_http and not _LOOPBACK.fullmatch(url.host):
+        return (
+            f"is plain http to {url.host}, which would show the token to the network; "
+            "use https, or pass allow_http=True if that is what you want"
+        )
+    return None
+
+
+class Endpoints:
+    """The calls that the control plane at one base URL takes."""
+
+    def __init__(self, base_url: URL) -> None:
+        self.base_url = base_url
+        self._inferences = base_url.joinpath("api/v1/workloads/inferences")
+
+    # https://run-ai-docs.nvidia.com/api/2.22/workloads/revisions
+    def list_revisions(self, workload_id: str, *, deleted: bool | None = None) -> Call[list[Revision]]:
+        """Return the call for a workload's revisions: the live ones, or only the deleted ones."""
+        url = self._inferences.joinpath(workload_id, "revisions")
+        return self._get(
+            "list_revisions", _deleted(url, deleted), lambda answer: _codec.decode_revisions(answer.body)
+        )
+
+    def count_revisions(self, workload_id: str, *, deleted: bool | None = None) -> Call[int]:
+        """Return the call for the number of a workload's revisions."""
+        url = self._inferences.joinpath(workload_id, "revisions", "count")
+        return self._get(
+            "count_revisions", _deleted(url, deleted), lambda answer: _codec.decode_count(answer.body)
+        )
+
+    def get_revision(self, revision_id: str) -> Call[Revision]:
+        """Return the call for one revision."""
+        url = self._inferences.joinpath("revisions", revision_id)
+        return self._get("get_revision", url, lambda answer: _codec.decode_revision(answer.body))
+
+    def revision_history(self, revision_id: str, offset: int) -> Call[tuple[list[HistoryRecord], int | None]]:
+        """Return the call for one page of a revision's history, and the offset of the next one."""
+        url = self._inferences.joinpath("revisions", revision_id, "history")
+        url = url.with_query(offset=str(offset), limit=str(_PAGE_LIMIT))
+        return self._get(
+            "revision_history", url, lambda answer: _codec.decode_page(answer.body, "records", HistoryRecord)
+        )
+
+    def list_workloads(
+        self, filter_by: Sequence[str], offset: int, limit: int, *, deleted: bool | None = None
+    ) -> Call[tuple[list[Workload], int | None]]:
+        """Return the call for one page of the workloads, and the offset of the next one."""
+        query = {"offset": str(offset), "limit": str(limit)}
+        if filter_by:
+            query["filterBy"] = ",".join(filter_by)
+        url = _deleted(self.base_url.joinpath("api/v1/workloads").with_query(query), deleted)
+        return self._get(
+            "list_workloads", url, lambda answer: _codec.decode_page(answer.body, "workloads", Workload)
+        )
+
+    def _get(self, operation: str, url: URL, parse: Callable[[Response], T]) -> Call[T]:
+        request = Request("GET", url)
+
+        def checked(answer: Response) -> T:
+            raise_for_status(answer, request)
+            return parse(answer)
+
+        return Call(operation, request, checked)
+
+
+def _deleted(url: URL, deleted: bool | None) -> URL:  # noqa: FBT001  (the parameter's own values)
+    return url.update_query(deleted="true") if deleted else url
+
+
+def with_parse(call: Call[Any], parse: Callable[[Response], T]) -> Call[T]:
+    """Return the same call, its good answers read in another way."""
+    request = call.request
+
+    def checked(answer: Response) -> T:
+        if answer.status != 200:  # noqa: PLR2004  (the one answer that a poll can use)
+            raise_for_status(answer, request)
+        return parse(answer)
+
+    return evolve(call, parse=checked)
+
+
+def raise_for_status(answer: Response, request: Request) -> None:
+    """Raise the `ApiError` that an answer's status stands for; return if it stands for success."""
+    if not 200 <= answer.status < 300:  # noqa: PLR2004  (HTTP's classes)
+        raise error_for(answer, request)
+
+
+def error_for(answer: Response, request: Request) -> ApiError:
+    """Make the error that an answer with an error status, or a redirect, stands for."""
+    headers = CIMultiDict(answer.headers)
+    code, message, details = _explained(answer, headers, request)
+    return ApiError.for_status(answer.status)(
+        answer.status,
+        message,
+        code=code,
+        details=details,
+        headers=headers,
+        method=request.method,
+        url=str(request.url.with_query(None)),
+        request_id=_request_id(headers),
+        retry_after=_retry_after(headers.get("Retry-After")),
+    )
+
+
+def _explained(
+    answer: Response, headers: Mapping[str, str], request: Request
+) -> tuple[int | None, str, str | None]:
+    """Return an error's code, message and details; of a body that is not the API's, the start of its text."""
+    if 300 <= answer.status < 400:  # noqa: PLR2004
+        return None, _redirect(headers.get("Location"), request.url), None
+    body = _codec.decode_object(answer.body) or {}
+    code, message, details = body.get("code"), body.get("message"), body.get("details")
+    if type(code) is int and isinstance(message, str):
+        return code, message, details if isinstance(details, str) else None
+    # https://www.rfc-editor.org/rfc/rfc6749#section-5.2, what token endpoints say
+    if isinstance(body.get("error"), str):
+        description = body.get("error_description")
+        return None, body["error"], description if isinstance(description, str) else None
+    return None, _text(answer.body), None
+
+
+def _redirect(location: str | None, asked: URL) -> str:
+    target = "nowhere"
+    if location:
+        try:
+            target = str(asked.join(URL(location)).with_query(None).with_fragment(None).with_user(None))
+        except ValueError:
+            target = "an address that is no URL"
+    return (
+        f"redirects to {target}; redirects are not followed, set base_url to the control plane's own address"
+    )
+
+
+def _text(body: bytes) -> str:
+    text = " ".join(body[: 4 * _TEXT_LIMIT].decode("utf-8", "replace").split())
+    return text if len(text) <= _TEXT_LIMIT else text[:_TEXT_LIMIT] + "…"
+
+
+def _request_id(headers: Mapping[str, str]) -> str | None:
+    return headers.get("X-Request-Id") or headers.get("X-Correlation-Id") or headers.get("Request-Id")
+
+
+def _retry_after(value: str | None) -> float | None:
+    """Read a Retry-After header: seconds or a date. What is neither is ignored."""
+    if value is None:
+        return None
+    if re.fullmatch(r"\d{1,9}(\.\d+)?", value.strip()):
+        return float(value)
+    try:
+        until = parsedate_to_datetime(value)
+    except (ValueError, TypeError, OverflowError):
+        return None
+    until = until if until.tzinfo else until.replace(tzinfo=UTC)
+    return max(0.0, (until - datetime.now(UTC)).total_seconds())
+
+
+def is_refusal(error: ApiError) -> bool:
+    """Tell whether an error is the API's own word, and not a gateway's: its body was the contract's."""
+    return error.code is not None
+
+
+# --- tokens -----------------------------------------------------------------------------------------------
+
+
+@frozen
+class Token:
+    """A bearer token and for how many seconds it is good; None if the answer does not tell."""
+
+    value: str = field(repr=False)
+    expires_in: float | None = None
+
+
+def token_request(base_url: URL, client_id: str, client_secret: str, api: str) -> Request:
+    """Return the request that exchanges client credentials for a token, of the API's v1 or v2."""
+    if api == "v1":
+        fields = {"grantType": "client_credentials", "clientID": client_id, "clientSecret": client_secret}
+        body, kind = _codec.encode(fields), "application/json"
+    else:
+        form = {"grant_type": "client_credentials", "client_id": client_id, "client_secret": client_secret}
+        body, kind = URL.build(query=form).raw_query_string.encode(), "application/x-www-form-urlencoded"
+    url = base_url.joinpath("api", api, "token")
+    return Request("POST", url, {"Content-Type": kind, "Accept": "application/json"}, body, queued=False)
+
+
+def parse_token(answer: Response, request: Request) -> Token:
+    """Read a token endpoint's answer, of either version.
+
+    Raises:
+        ApiError: it refused.
+        DecodeError: there is no usable token in it.
+    """
+    raise_for_status(answer, request)
+    body = _codec.decode_object(answer.body)
+    if body is None:
+        is_json = _codec.is_json(answer.body)
+        raise DecodeError("the token endpoint's answer is no JSON object", is_json=is_json)
+    value = body.get("accessToken", body.get("access_token"))
+    if not isinstance(value, str) or not re.fullmatch(r"[\x21-\x7e]+", value):
+        raise DecodeError(
+            "$.accessToken: the token endpoint's answer holds no usable token", path="$.accessToken"
+        )
+    seconds = body.get("expiresIn", body.get("expires_in"))
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or seconds <= 0:
+        return Token(value)
+    try:
+        return Token(value, float(seconds))
+    except OverflowError:
+        return Token(value)

@@ -1,0 +1,66 @@
+"""Who belongs to a fleet: what discovery names, and who leaves. No I/O of its own, no clock."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncIterable, Awaitable, Callable, Collection, Iterable
+from typing import Any
+from uuid import UUID
+
+from runai_async._requests import check_id
+
+Ids = Iterable[str | UUID] | Callable[[], Any]
+"""Workload ids, or a function that returns an (async) iterable of them, or an awaitable of one."""
+
+_UNNAMED_ROUNDS = 2
+"""Discoveries in a row that must not name a workload before it may leave: one may have been incomplete."""
+
+
+class Roster:
+    """Keeps account of what discovery names.
+
+    Attributes:
+        fixed: the ids, where they were given as such.
+        ask: the function to ask, where one was given.
+
+    Raises:
+        ValueError: an id is no UUID.
+        TypeError: neither ids nor a function.
+    """
+
+    def __init__(self, workloads: Ids) -> None:
+        if isinstance(workloads, str | UUID):
+            raise TypeError("workloads must be an iterable of ids, not a single id: put it into a list")
+        self.fixed: list[str] | None = None
+        if callable(workloads):
+            self.ask: Callable[[], Any] = workloads
+        else:
+            self.fixed = list(dict.fromkeys(check_id(item, "workload_id") for item in workloads))
+        self._unnamed: dict[str, int] = {}
+
+    def name(self, ids: Collection[str], watched: Iterable[str]) -> None:
+        """Take in what a discovery named, of which there must be something."""
+        self._unnamed = {key: self._unnamed.get(key, 0) + 1 for key in watched if key not in ids}
+
+    def is_leaving(self, workload_id: str) -> bool:
+        """Tell whether enough discoveries in a row did not name a workload."""
+        return self._unnamed.get(workload_id, 0) >= _UNNAMED_ROUNDS
+
+    def forget(self, workload_id: str) -> None:
+        """Forget a workload that has left."""
+        self._unnamed.pop(workload_id, None)
+
+
+async def named_ids(ask: Callable[[], Any]) -> frozenset[str]:
+    """Ask which workloads there are.
+
+    Raises:
+        ValueError: an id is no UUID.
+        Exception: whatever the function raises.
+    """
+    answer: AsyncIterable[str | UUID] | Iterable[str | UUID] | Awaitable[Any] = ask()
+    if inspect.isawaitable(answer):
+        answer = await answer
+    if isinstance(answer, AsyncIterable):
+        return frozenset([check_id(item, "workload_id") async for item in answer])
+    return frozenset(check_id(item, "workload_id") for item in answer)  # type: ignore[union-attr]

@@ -1,0 +1,74 @@
+"""When each workload of a fleet is polled. No I/O, no clock.
+
+Every workload has its place on a circle of one interval, given by a hash of its id. So the polls of a fleet
+are spread evenly without anyone arranging it, joining and leaving disturb nobody, and a restart finds the
+same spread. A missed slot is skipped, never caught up, or a pause would be followed by a storm.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from hashlib import blake2b
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+_ROUNDING = 1e-6
+"""Fraction of an interval within which two times are the same slot."""
+
+
+def place_of(workload_id: str) -> float:
+    """Return a workload's place on the circle, 0 to 1: the same on every machine."""
+    return int.from_bytes(blake2b(workload_id.encode(), digest_size=8).digest()) / 2**64
+
+
+def next_slot(place: float, interval: float, after: float) -> float:
+    """Return the first time later than *after* that belongs to a place on the circle of *interval*."""
+    slot = (math.floor(after / interval - place) + 1 + place) * interval
+    # Rounding may give `after` itself, or what is later by one bit: the slot that has just been used.
+    return slot if slot - after > interval * _ROUNDING else slot + interval
+
+
+class Schedule(Generic[T]):
+    """A heap of what is due when."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, T]] = []
+        self._count = 0
+
+    def __len__(self) -> int:
+        return len(self._heap)
+
+    def push(self, due: float, item: T) -> None:
+        """Make *item* due."""
+        self._count += 1  # so that items themselves are never compared
+        heapq.heappush(self._heap, (due, self._count, item))
+
+    def pop(self) -> T:
+        """Take the item that is due first."""
+        return heapq.heappop(self._heap)[2]
+
+    @property
+    def first(self) -> float:
+        """When the first item is due; infinite without any."""
+        return self._heap[0][0] if self._heap else math.inf
+
+    def due(self, now: float) -> int:
+        """Count the items that are due."""
+        return sum(due <= now for due, _, _ in self._heap)
+
+
+class RateLimit:
+    """Spaces requests evenly: at most so many a second."""
+
+    def __init__(self, per_second: float | None) -> None:
+        self._spacing = 0.0 if per_second is None else 1 / per_second
+        self._next = -math.inf
+
+    def reserve(self, now: float) -> float:
+        """Take the next place and return the seconds to wait for it."""
+        if not self._spacing:
+            return 0.0
+        start = max(now, self._next)
+        self._next = start + self._spacing
+        return start - now

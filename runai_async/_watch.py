@@ -1,0 +1,324 @@
+"""`RevisionWatch`: a thin loop around a poll.
+
+Why this is no generator: `asyncio.timeout` around `anext` cancels what runs inside. A generator that is
+cancelled is finished, and the next `anext` ends the loop without a word. Here the state is in an object;
+a poll runs in the task of whoever awaits `__anext__`, takes effect at one point without an await, and an
+event is handed over with no await between taking and returning it. So a cancellation loses nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import random
+from collections.abc import AsyncGenerator
+from datetime import datetime, timedelta
+from types import TracebackType
+from typing import Self
+
+from attrs import frozen
+
+from runai_async._clock import Clock
+from runai_async._poll import Poller
+from runai_async._tracker import Tracker
+from runai_async._trouble import Trouble, ends_at_once
+from runai_async.checkpoint import Checkpoint
+from runai_async.errors import NotFoundError, RunaiError, WatchOutageError
+from runai_async.events import Synced, WatchDegraded, WatchEvent, WatchRecovered
+from runai_async.policy import LEAST_INTERVAL, PollPolicy
+
+logger = logging.getLogger("runai_async")
+
+_STALE_INTERVALS = 3
+
+
+@frozen
+class WatchStatus:
+    """How a watch fares; reckoned when it is read.
+
+    Attributes:
+        synced: whether the first answer is in.
+        last_success_at: when the last good poll ended; None before the first.
+        consecutive_failures: polls that failed since then.
+        next_poll_at: when the next poll is due; it waits for the consumer to ask.
+        stale: the last good poll is longer ago than three intervals and a deadline. A watchdog needs no more.
+        undecodable: revisions of the last answer that could not be decoded.
+    """
+
+    synced: bool
+    last_success_at: datetime | None
+    consecutive_failures: int
+    next_poll_at: datetime
+    stale: bool
+    undecodable: int
+
+
+class Slots:
+    """The times at which polls are due: on a grid, so that neither waiting nor jitter adds up."""
+
+    __slots__ = ("due", "last_start", "slot")
+
+    def __init__(self, start: float) -> None:
+        self.slot = start
+        self.due = start
+        self.last_start = -math.inf
+
+    def wait(self, now: float) -> float:
+        """Return the seconds until a poll may begin."""
+        return max(self.due, self.last_start + LEAST_INTERVAL) - now
+
+    def advance(self, now: float, interval: float, jitter: float) -> None:
+        """Make the next slot due; those that have passed are skipped."""
+        missed = max(0, math.ceil((now - self.slot) / interval) - 1)
+        self.slot += interval * (missed + 1)
+        self.due = self.slot + random.uniform(0, jitter * interval)  # noqa: S311
+
+    def postpone(self, due: float) -> None:
+        """Leave the grid: the next poll is due then, and a new grid begins there."""
+        self.slot = self.due = due
+
+
+class RevisionWatch(AsyncGenerator[WatchEvent, None]):
+    """The changes of one workload's revisions; what `RunaiClient.watch_revisions` returns.
+
+    Iterate over it, in an `async with` or not. It survives a cancelled or timed-out `anext`. One task at a
+    time may wait for an event. After an error, whose `.checkpoint` tells what was delivered, it is over.
+
+    Example:
+        >>> async for event in runai.watch_revisions(workload_id):
+        ...     match event:
+        ...         case PhaseChanged(revision=now, previous_phase=before):
+        ...             print(now.name, before, "->", now.phase)
+    """
+
+    def __init__(self, poller: Poller, tracker: Tracker, clock: Clock, policy: PollPolicy) -> None:
+        self._poller = poller
+        self._tracker = tracker
+        self._call = poller.list_call(tracker)
+        self._clock = clock
+        self._policy = policy
+        self._trouble = Trouble()
+        self._slots: Slots | None = None
+        self._began = clock.monotonic()
+        self._last_good: float | None = None
+        self._last_success_at: datetime | None = None
+        self._ending = False
+        self._closed = False
+        self._waiter: asyncio.Task[object] | None = None
+        self._interrupted = False
+        self._idle: asyncio.Event | None = None
+
+    # --- an async generator, as callers use one -----------------------------------------------------------
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> WatchEvent:
+        """Return the next event, polling as it comes due.
+
+        Raises:
+            StopAsyncIteration: the watch was closed, or the workload is gone and that was told.
+            RunaiError: the watch cannot go on; see its `.checkpoint`.
+            RuntimeError: another task is waiting for an event already.
+        """
+        if self._waiter is not None:
+            raise RuntimeError(
+                "another task is iterating this watch; use one consumer, or one watch for each"
+            )
+        if self._closed:
+            raise StopAsyncIteration
+        if self._tracker.pending:
+            return self._tracker.take()
+        task = self._waiter = asyncio.current_task()
+        cancelling = task.cancelling() if task else 0
+        try:
+            event = await self._next()
+        except asyncio.CancelledError:
+            # aclose() of another task ends this wait by cancelling it; unless someone else cancelled too.
+            if self._interrupted and task is not None and task.uncancel() <= cancelling:
+                raise StopAsyncIteration from None
+            raise
+        except RunaiError as error:
+            self._closed = True
+            error.checkpoint = self.checkpoint()
+            raise
+        finally:
+            self._waiter = None
+            self._interrupted = False
+            if self._idle is not None:
+                self._idle.set()
+        if event is None:
+            raise StopAsyncIteration
+        return event
+
+    async def asend(self, value: None) -> WatchEvent:
+        """Return the next event, as `anext` does. A watch takes no other *value* than None (TypeError)."""
+        if value is not None:
+            raise TypeError("a watch takes no values; use anext()")
+        return await self.__anext__()
+
+    async def athrow(
+        self, typ: type[BaseException] | BaseException, val: object = None, tb: TracebackType | None = None
+    ) -> WatchEvent:
+        """Close the watch, then raise the exception here."""
+        await self.aclose()
+        error = typ if isinstance(typ, BaseException) else val if isinstance(val, BaseException) else typ()
+        raise error.with_traceback(tb)
+
+    async def aclose(self) -> None:
+        """End the iteration; a task that waits in `anext` sees it end. Closing twice is fine."""
+        self._closed = True
+        waiter = self._waiter
+        if waiter is None or waiter is asyncio.current_task():
+            return
+        self._idle = self._idle or asyncio.Event()
+        self._idle.clear()
+        if not self._interrupted:
+            self._interrupted = True
+            waiter.cancel()
+        await self._idle.wait()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def next_round(self, until: float) -> list[WatchEvent]:
+        """Return the events of the next poll that has any, or none at the monotonic time *until*.
+
+        For waits, which must not judge by half of what a poll found. Ends and raises as `anext` does.
+        """
+        event = await self._next(until)
+        events = [] if event is None else [event]
+        while self._tracker.pending:
+            events.append(self._tracker.take())
+        return events
+
+    # --- in the open --------------------------------------------------------------------------------------
+
+    @property
+    def workload_id(self) -> str:
+        """The id of the workload that is watched."""
+        return self._tracker.workload_id
+
+    @property
+    def status(self) -> WatchStatus:
+        """How the watch fares now."""
+        now = self._clock.monotonic()
+        patience = _STALE_INTERVALS * self._interval(now) + self._policy.deadline
+        last = self._began if self._last_good is None else self._last_good
+        wait = 0.0 if self._slots is None else max(0.0, self._slots.wait(now))
+        return WatchStatus(
+            synced=self._tracker.synced,
+            last_success_at=self._last_success_at,
+            consecutive_failures=self._trouble.failures,
+            next_poll_at=self._clock.now() + timedelta(seconds=wait),
+            stale=now - last > patience,
+            undecodable=self._tracker.undecodable,
+        )
+
+    def checkpoint(self) -> Checkpoint:
+        """Return what was delivered up to now: every event that `anext` returned, and no other."""
+        return self._tracker.checkpoint()
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else "synced" if self._tracker.synced else "not synced"
+        return f"<{type(self).__name__} of workload {self.workload_id}, {state}>"
+
+    # --- the loop -----------------------------------------------------------------------------------------
+
+    async def _next(self, until: float = math.inf) -> WatchEvent | None:
+        """Poll until there is an event; None when the watch is over, or at the monotonic time *until*."""
+        if self._slots is None:
+            self._slots = Slots(self._clock.monotonic())
+        while not self._tracker.pending:
+            if self._ending or self._closed:
+                self._closed = True
+                return None
+            now = self._clock.monotonic()
+            wait = min(self._slots.wait(now), until - now)
+            if wait > 0:
+                await self._clock.sleep(wait)
+            if self._clock.monotonic() >= until:
+                return None
+            await self._poll(self._slots, until)
+        return self._tracker.take()
+
+    async def _poll(self, slots: Slots, until: float) -> None:
+        began = slots.last_start = self._clock.monotonic()
+        first = not self._tracker.synced
+        try:
+            await self._poller.poll(self._tracker, self._call, until)
+        except RunaiError as error:
+            self._failed(error, began, slots)
+            return
+        if self._trouble.failures:
+            self._recovered()
+        if first and "synced" in self._policy.emit:
+            self._tracker.put(Synced(workload_id=self.workload_id, observed_at=self._clock.now()))
+        now = self._last_good = self._clock.monotonic()
+        self._last_success_at = self._clock.now()
+        slots.advance(now, self._interval(now), self._policy.jitter)
+
+    def _interval(self, now: float) -> float:
+        policy = self._policy
+        if now < self._tracker.fast_until(policy.fast_for):
+            return min(policy.interval, policy.fast_interval)
+        return policy.interval
+
+    def _failed(self, error: RunaiError, began: float, slots: Slots) -> None:
+        """Decide what a failed poll means: raise, end, or poll again later."""
+        trouble, policy = self._trouble, self._policy
+        in_outage = trouble.outage_since is not None
+        trouble.failed(error, began)
+        if ends_at_once(error, ever_good=self._last_good is not None):
+            raise error
+        now = self._clock.monotonic()
+        if trouble.believes(error, began, policy.missing_grace):
+            self._refused(error)
+        elif trouble.lasts_too_long(now, policy.max_outage):
+            seconds = now - (trouble.outage_since or now)
+            raise WatchOutageError(
+                f"no good poll of workload {self.workload_id} for {seconds:.0f} s; "
+                f"the last one failed with {type(error).__name__}: {error}",
+                last_error=error,
+            ) from error
+        if not in_outage and trouble.outage_since is not None:
+            self._degraded(error)
+        due = trouble.next_due(now, self._interval(now), policy)
+        if due is None:
+            slots.advance(now, self._interval(now), policy.jitter)
+        else:
+            slots.postpone(due)
+
+    def _refused(self, error: RunaiError) -> None:
+        """Believe a refusal: a workload that was seen is gone, otherwise it is the answer."""
+        if not (isinstance(error, NotFoundError) and self._tracker.synced):
+            raise error
+        self._tracker.delete_all(self._clock.now())
+        self._ending = True
+
+    def _degraded(self, error: RunaiError) -> None:
+        logger.warning("workload %s: polls fail, %s: %s", self.workload_id, type(error).__name__, error)
+        if "degraded" in self._policy.emit:
+            now = self._clock.now()
+            self._tracker.put(WatchDegraded(workload_id=self.workload_id, observed_at=now, error=error))
+
+    def _recovered(self) -> None:
+        trouble, self._trouble = self._trouble, Trouble()
+        if trouble.outage_since is None:
+            return
+        seconds = self._clock.monotonic() - trouble.outage_since
+        logger.info(
+            "workload %s: polls are good again after %.0f s and %d failures",
+            self.workload_id,
+            seconds,
+            trouble.failures,
+        )
+        if "recovered" in self._policy.emit:
+            now = self._clock.now()
+            self._tracker.put(WatchRecovered(workload_id=self.workload_id, observed_at=now, seconds=seconds))

@@ -1,0 +1,103 @@
+"""`runai-async fake`: a control plane to try things on."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Callable
+
+import click
+
+from runai_async.cli._options import DURATION, examples
+from runai_async.cli._run import run
+from runai_async.testing import FakeControlPlane
+
+_NAME = "sample-llm"
+_FAILS_EVERY = 4
+_KEPT = 20
+"""Revisions that are remembered; older ones go without a trace."""
+_LIFETIME = 30 * 86400.0
+_ON_THE_WAY = ("Creating", "Initializing", "Pending")
+_NO_IMAGE = "ImagePullBackOff: the image was not found in the registry"
+
+
+@click.command(
+    epilog=examples(
+        "runai-async fake --port 8080 --every 30s",
+        "runai-async fake --port 8080 > fake.env &",
+        ". ./fake.env && runai-async watch $WORKLOAD",
+    )
+)
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="The port; any free one by default.")
+@click.option("--every", type=DURATION, default="20s", show_default=True, help="Between two rollouts.")
+@click.option("--rollouts", type=click.IntRange(min=0), help="End the rollouts after so many.")
+def fake(port: int, every: float, rollouts: int | None) -> None:
+    """Serve a fake control plane to try things on.
+
+    It is on loopback, and has a workload that keeps rolling out; every fourth rollout fails. What it prints
+    can be pasted into a shell, or read by one. Ctrl-C ends it.
+    """
+    run(serve(port, every, rollouts, click.echo))
+
+
+async def serve(port: int, every: float, rollouts: int | None, say: Callable[[str], None]) -> None:
+    """Serve until cancelled.
+
+    Args:
+        port: 0 for any free one.
+        every: seconds between two rollouts.
+        rollouts: how many; None for no end.
+        say: is called with the lines to print.
+
+    Raises:
+        click.UsageError: the port cannot be used.
+    """
+    plane = FakeControlPlane(port, token_lifetime=_LIFETIME)
+    try:
+        await plane.start()
+    except OSError as error:
+        raise click.UsageError(f"--port {port} cannot be used, try another: {error.strerror}") from error
+    try:
+        workload_id = plane.add_workload(_NAME)
+        revision_id = plane.add_revision(workload_id, "Running")
+        _introduce(plane, workload_id, revision_id, say)
+        await _keep_rolling(plane, workload_id, every, rollouts)
+    finally:
+        await plane.stop()
+
+
+def _introduce(
+    plane: FakeControlPlane, workload_id: str, revision_id: str, say: Callable[[str], None]
+) -> None:
+    for line in (
+        f"# A fake control plane at {plane.url}; Ctrl-C ends it.",
+        f"# client id {plane.client_id}, client secret {plane.client_secret}",
+        f"export RUNAI_BASE_URL={plane.url}",
+        f"export RUNAI_TOKEN={plane.token}",
+        f"export WORKLOAD={workload_id}    # {_NAME}",
+        f"export REVISION={revision_id}    # its first one",
+    ):
+        say(line)
+
+
+async def _keep_rolling(
+    plane: FakeControlPlane, workload_id: str, every: float, rollouts: int | None
+) -> None:
+    made: list[str] = []
+    for number in itertools.count(1):
+        await asyncio.sleep(every / 2)
+        if rollouts is not None and number > rollouts:
+            await asyncio.Event().wait()
+        fails = number % _FAILS_EVERY == 0
+        made.append(
+            await plane.roll_out(
+                workload_id,
+                phases=(*_ON_THE_WAY, "Failed" if fails else "Running"),
+                step=every / 6,
+                message=_NO_IMAGE if fails else None,
+                retire_old=not fails,
+                name=f"{_NAME}-{number + 1:05d}",
+            )
+        )
+        if len(made) > _KEPT:
+            plane.purge_revision(made.pop(0))

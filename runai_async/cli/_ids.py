@@ -1,0 +1,100 @@
+"""From what a user types to ids: whole ids, names, or the beginning of an id that fits only one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
+from uuid import UUID
+
+import click
+from attrs import frozen
+
+from runai_async.client import RunaiClient, is_inference_type
+from runai_async.errors import ApiError, AuthenticationError
+from runai_async.models import Revision, Workload
+
+T = TypeVar("T", Workload, Revision)
+
+
+@frozen
+class Named:
+    """A workload's id, and its name where that was asked for."""
+
+    id: str
+    name: str | None = None
+
+
+def as_uuid(text: str) -> str | None:
+    """Return the id in its normal form, or None for what is no whole id."""
+    try:
+        return str(UUID(text))
+    except ValueError:
+        return None
+
+
+async def find_workloads(runai: RunaiClient, texts: Sequence[str]) -> list[Named]:
+    """Find workloads by id, name, or the beginning of an id; ask the API only where it must be."""
+    ids = [as_uuid(text) for text in texts]
+    if all(ids):
+        return [Named(item) for item in ids if item]
+    known = [item async for item in runai.list_workloads()]
+    return [Named(item) if item else _workload(known, text) for text, item in zip(texts, ids, strict=True)]
+
+
+async def find_workload(runai: RunaiClient, text: str) -> Named:
+    """Find one workload; see `find_workloads`."""
+    return (await find_workloads(runai, [text]))[0]
+
+
+async def reach(runai: RunaiClient, workload_id: str) -> None:
+    """Fail now where nothing answers or nobody is let in; a watch would ask on for its longest outage."""
+    try:
+        await runai.count_revisions(workload_id)
+    except AuthenticationError:
+        raise
+    except ApiError:
+        pass  # what it means is for the watch to judge
+
+
+def _workload(known: Sequence[Workload], text: str) -> Named:
+    fitting = _fitting(known, text)
+    found = [item for item in fitting if is_inference_type(item)] or fitting
+    if not found:
+        raise click.UsageError(
+            f"no workload is named {text!r} or has an id that begins so: give its name or UUID"
+        )
+    if len(found) > 1:
+        raise click.UsageError(f"{text!r} fits {_listed(found)}: give the whole UUID")
+    return Named(found[0].id, found[0].name)
+
+
+async def find_revisions(runai: RunaiClient, workload_id: str, texts: Sequence[str]) -> list[Revision]:
+    """Find revisions of a workload, deleted ones too, by id, name, or the beginning of an id."""
+    known = await runai.list_revisions(workload_id)
+    if not all(_exact(known, text) for text in texts):
+        known += await runai.list_revisions(workload_id, deleted=True)
+    return [_revision(known, text, workload_id) for text in texts]
+
+
+def _revision(known: Sequence[Revision], text: str, workload_id: str) -> Revision:
+    found = _fitting(known, text)
+    if not found:
+        raise click.UsageError(
+            f"workload {workload_id} has no revision {text!r}: see runai-async revisions list {workload_id}"
+        )
+    if len(found) > 1:
+        raise click.UsageError(f"{text!r} fits {_listed(found)}: give more of the id")
+    return found[0]
+
+
+def _exact(known: Iterable[T], text: str) -> list[T]:
+    return [item for item in known if item.name == text or item.id == as_uuid(text)]
+
+
+def _fitting(known: Sequence[T], text: str) -> list[T]:
+    """Return what is called so; else what has an id that begins so."""
+    return _exact(known, text) or [item for item in known if item.id.startswith(text.lower())]
+
+
+def _listed(found: Sequence[Workload | Revision]) -> str:
+    return ", ".join(f"{item.name} ({item.id})" for item in found)

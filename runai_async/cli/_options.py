@@ -1,0 +1,198 @@
+"""The options that commands share, and the types of their values."""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import sys
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+import click
+from attrs import frozen
+from rich.console import Console
+
+from runai_async.cli._run import run
+from runai_async.client import RunaiClient
+from runai_async.hooks import Hook
+from runai_async.policy import RetryPolicy
+
+T = TypeVar("T")
+Command = Callable[..., Any]
+Output = Literal["table", "json", "jsonl", "cloudevents"]
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_PART = r"(\d+(?:\.\d+)?)(ms|s|m|h|d)"
+_DEADLINE = 60.0
+_LEAST_SECRET = 6
+"""Characters of a secret that is masked in what is printed; a shorter one would mask half of the text."""
+
+
+# click's class takes parameters from 8.4 on, and none before.
+if TYPE_CHECKING:
+    _Seconds = click.ParamType[float, Any]
+else:
+    _Seconds = click.ParamType
+
+
+class Duration(_Seconds):
+    """A span of time such as `90s`, `10m`, `1h30m`; a plain number is seconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the seconds."""
+        text = str(value)
+        if re.fullmatch(r"\d+(\.\d+)?", text):
+            seconds = float(text)
+        elif re.fullmatch(f"(?:{_PART})+", text):
+            seconds = sum(float(number) * _UNITS[unit] for number, unit in re.findall(_PART, text))
+        else:
+            self.fail(f"{text!r} is no duration: write it like 90s, 10m or 1h30m", param, ctx)
+        if seconds <= 0:
+            self.fail("a duration must be more than 0", param, ctx)
+        return seconds
+
+
+DURATION = Duration()
+
+
+def examples(*lines: str) -> str:
+    """Return a command's epilog: how it is used."""
+    return "\b\n" + "\n".join(["Examples:", *(f"  {line}" for line in lines)])
+
+
+def output_option(*choices: Output, of: str) -> Callable[[Command], Command]:
+    """Add `--output`."""
+    return click.option(
+        "-o",
+        "--output",
+        type=click.Choice(choices),
+        help=f"{of} Without it: a table on a terminal, JSON lines in a pipe.",
+    )
+
+
+def chosen(output: Output | None) -> Output:
+    """Return the output that was asked for, or the one that fits where it goes."""
+    return output or ("table" if sys.stdout.isatty() else "jsonl")
+
+
+def console() -> Console:
+    """Return a console on stdout: colours only on a terminal, and not where NO_COLOR is set."""
+    return Console(highlight=False, emoji=False, markup=False)
+
+
+@frozen
+class Connection:
+    """Which control plane a command talks to, and how.
+
+    Attributes:
+        environ: the environment, with what the options say instead.
+        deadline: seconds for one call with all its attempts.
+        allow_http: whether plain http may go to any host.
+    """
+
+    environ: Mapping[str, str]
+    deadline: float
+    allow_http: bool
+
+    def run(self, work: Callable[[RunaiClient], Coroutine[Any, Any, T]], *, hooks: Iterable[Hook] = ()) -> T:
+        """Run *work* with a client, and close that."""
+        runai = RunaiClient.from_env(
+            environ=self.environ,
+            allow_http=self.allow_http,
+            retry=RetryPolicy(deadline=self.deadline),
+            timeout=min(30.0, self.deadline),
+            hooks=hooks,
+        )
+        return run(_closing(runai, work))
+
+
+async def _closing(runai: RunaiClient, work: Callable[[RunaiClient], Coroutine[Any, Any, T]]) -> T:
+    async with runai:
+        return await work(runai)
+
+
+def _debug(ctx: click.Context, _: click.Parameter, value: bool) -> None:  # noqa: FBT001
+    """Take `--debug` behind the command's name, too, which is where it is typed."""
+    ctx.obj.debug = ctx.obj.debug or value
+
+
+_OPTIONS = (
+    click.option("--base-url", metavar="URL", help="The control plane, instead of RUNAI_BASE_URL."),
+    click.option(
+        "--token-file",
+        type=click.File("r"),
+        help="Read the token from a file (- is stdin), instead of RUNAI_TOKEN.",
+    ),
+    click.option("--ask-token", is_flag=True, help="Ask for the token on the terminal."),
+    click.option(
+        "--ca-file",
+        type=click.Path(exists=True, dir_okay=False),
+        help="A PEM file of the authorities to trust, instead of RUNAI_CA_FILE.",
+    ),
+    click.option("--allow-http", is_flag=True, help="Allow plain http to any host, not to loopback alone."),
+    click.option(
+        "--deadline",
+        type=DURATION,
+        default=f"{_DEADLINE:.0f}s",
+        show_default=True,
+        help="The longest that one call may take, with all its attempts.",
+    ),
+    click.option("--debug", is_flag=True, expose_value=False, callback=_debug, help="Print tracebacks."),
+)
+
+
+def connecting(command: Command) -> Command:
+    """Add the options of a command that talks to a control plane; it gets a `connection`."""
+
+    @functools.wraps(command)
+    def connected(
+        *args: Any,
+        base_url: str | None,
+        token_file: Any,
+        ask_token: bool,
+        ca_file: str | None,
+        allow_http: bool,
+        deadline: float,
+        **options: Any,
+    ) -> Any:
+        token = _token(token_file, ask=ask_token)
+        said = {"RUNAI_BASE_URL": base_url, "RUNAI_TOKEN": token, "RUNAI_CA_FILE": ca_file}
+        environ = {**os.environ, **{key: value for key, value in said.items() if value}}
+        secrets = {environ.get(name, "") for name in ("RUNAI_TOKEN", "RUNAI_CLIENT_SECRET")}
+        click.get_current_context().obj.secrets |= {item for item in secrets if len(item) >= _LEAST_SECRET}
+        return command(*args, connection=Connection(environ, deadline, allow_http), **options)
+
+    for option in reversed(_OPTIONS):
+        connected = option(connected)
+    return connected
+
+
+def _token(file: Any, *, ask: bool) -> str | None:
+    if file is not None and ask:
+        raise click.UsageError("give --token-file or --ask-token, not both")
+    if ask:
+        return str(click.prompt("Token", hide_input=True, err=True))
+    if file is None:
+        return None
+    token = str(file.read()).strip()
+    if not token:
+        raise click.UsageError(f"{file.name} holds no token")
+    return token
+
+
+def write_new(path: Path, text: str) -> None:
+    """Write a file whole or not at all: beside its place first, then into it. Only the owner may read it."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}.new")
+    try:
+        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)

@@ -1,0 +1,216 @@
+"""`runai-async watch`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+from attrs import evolve, frozen
+
+from runai_async._fleet import FleetWatch
+from runai_async._watch import RevisionWatch
+from runai_async.checkpoint import FleetCheckpoint
+from runai_async.cli._failures import TimeIsUpError
+from runai_async.cli._ids import find_workloads, reach
+from runai_async.cli._options import (
+    DURATION,
+    Connection,
+    Output,
+    chosen,
+    connecting,
+    examples,
+    output_option,
+)
+from runai_async.cli._state import StateFile
+from runai_async.cli._watch_views import View, view_for
+from runai_async.client import RunaiClient, is_inference_type
+from runai_async.models import Workload
+from runai_async.policy import PollPolicy
+
+_EMIT = ("updated", "synced", "degraded", "recovered")
+Stream = RevisionWatch | FleetWatch
+
+
+@frozen
+class Wanted:
+    """Which workloads to watch, and how.
+
+    Attributes:
+        workloads: ids or names; none for all inference workloads.
+        filters: of the API, for all.
+        kind: a part of the type of the workloads, for all; None for "inference".
+        timeout: seconds after which to end; None for never.
+        count: events after which to end; None for never.
+        existing: whether the revisions of the first answer are told.
+    """
+
+    workloads: tuple[str, ...]
+    filters: tuple[str, ...]
+    kind: str | None
+    poll: PollPolicy
+    timeout: float | None
+    count: int | None
+    existing: bool
+
+    def takes(self, workload: Workload) -> bool:
+        """Tell whether a workload is one of those to watch."""
+        return is_inference_type(workload) if self.kind is None else self.kind in workload.type.lower()
+
+
+@click.command(
+    epilog=examples(
+        "runai-async watch $WORKLOAD",
+        "runai-async watch --all --state fleet.json -o cloudevents",
+        "runai-async watch $WORKLOAD | jq -r '.event, .revision.phase'",
+    )
+)
+@click.argument("workloads", nargs=-1, metavar="[WORKLOAD]...")
+@click.option("--all", "everything", is_flag=True, help="Watch all inference workloads, new ones too.")
+@click.option(
+    "--filter", "filters", multiple=True, metavar="COND", help="With --all: like projectName==team-a."
+)
+@click.option("--type", "kind", help="With --all: watch types that contain this, instead of inference.")
+@click.option(
+    "--interval", type=DURATION, default="10s", show_default=True, help="Between polls while all is quiet."
+)
+@click.option("--state", type=click.Path(dir_okay=False, path_type=Path), help="Go on where this file says.")
+@click.option("--timeout", type=DURATION, help="End after this time, with exit status 3.")
+@click.option("-n", "--count", type=click.IntRange(min=1), help="End after so many events.")
+@click.option(
+    "--max-outage",
+    type=DURATION,
+    default="15m",
+    show_default=True,
+    help="Give up after so long without an answer.",
+)
+@click.option("--new-only", is_flag=True, help="Do not tell the revisions that are there already.")
+@click.option("--emit", multiple=True, type=click.Choice(_EMIT), help="Further events to print.")
+@click.option("--show-secrets", is_flag=True, help="Print environment, command and arguments, too.")
+@output_option("table", "json", "jsonl", "cloudevents", of="json is the same as jsonl: an event, a line.")
+@connecting
+@click.pass_context
+def watch(
+    ctx: click.Context,
+    /,
+    connection: Connection,
+    workloads: tuple[str, ...],
+    *,
+    everything: bool,
+    interval: float,
+    max_outage: float,
+    emit: tuple[Any, ...],
+    output: Output | None,
+    show_secrets: bool,
+    state: Path | None,
+    **options: Any,
+) -> None:
+    """Watch revisions come, change their phase, and go.
+
+    Each WORKLOAD is a UUID, a name, or the beginning of an id that fits only one. On a terminal it is a
+    live view, in a pipe one JSON object a line. It ends when the only workload is deleted, with --timeout,
+    or with Ctrl-C; --state is then up to date.
+    """
+    if bool(workloads) == everything:
+        raise click.UsageError("name the workloads to watch, or give --all")
+    headline = f"Revisions of {', '.join(workloads) or 'all inference workloads'}"
+    view = view_for(chosen(output), headline=headline, show_secrets=show_secrets)
+    ctx.obj.quiet = view.tells_trouble
+    poll = PollPolicy(
+        interval=max(interval, 0.01),
+        max_outage=max_outage,
+        emit={*emit, *view.emit},
+        deadline=connection.deadline,
+    )
+    wanted = Wanted(
+        workloads,
+        filters=options["filters"],
+        kind=options["kind"] and options["kind"].lower(),
+        poll=evolve(poll, missing_grace=min(poll.missing_grace, max_outage)),
+        timeout=options["timeout"],
+        count=options["count"],
+        existing=not options["new_only"],
+    )
+    file = None if state is None else StateFile(state)
+    connection.run(lambda runai: _watch(runai, wanted, view, file), hooks=[view.hook])
+
+
+async def _watch(runai: RunaiClient, wanted: Wanted, view: View, file: StateFile | None) -> None:
+    stream = await _opened(runai, wanted, view, file)
+    async with view.shown(), stream, _kept(stream, file):
+        try:
+            async with asyncio.timeout(wanted.timeout):
+                await _tell(stream, view, wanted.count)
+        except TimeoutError:
+            raise TimeIsUpError(f"the {wanted.timeout:g} s of --timeout are over") from None
+
+
+async def _tell(stream: Stream, view: View, count: int | None) -> None:
+    told = 0
+    async for event in stream:
+        view.tell(event)
+        told += 1
+        if told == count:
+            return
+
+
+async def _opened(runai: RunaiClient, wanted: Wanted, view: View, file: StateFile | None) -> Stream:
+    if not wanted.workloads:
+        async for _ in _discovered(runai, wanted, view):
+            pass  # fail now where it does not work at all; a fleet would ask on and on
+        saved = None if file is None else await asyncio.to_thread(file.load, None)
+        return runai.watch_fleet(
+            lambda: _discovered(runai, wanted, view),
+            poll=wanted.poll,
+            include_existing=wanted.existing,
+            resume_from=saved,
+        )
+    found = await find_workloads(runai, wanted.workloads)
+    view.names.update({item.id: item.name for item in found if item.name})
+    ids = list(dict.fromkeys(item.id for item in found))
+    saved = None if file is None else await asyncio.to_thread(file.load, ids)
+    await reach(runai, ids[0])
+    return _of_ids(runai, ids, wanted, saved)
+
+
+def _of_ids(runai: RunaiClient, ids: Sequence[str], wanted: Wanted, saved: FleetCheckpoint | None) -> Stream:
+    if len(ids) > 1:
+        return runai.watch_fleet(ids, poll=wanted.poll, include_existing=wanted.existing, resume_from=saved)
+    return runai.watch_revisions(
+        ids[0],
+        poll=wanted.poll,
+        include_existing=wanted.existing,
+        resume_from=saved.workloads.get(ids[0]) if saved else None,
+    )
+
+
+async def _discovered(runai: RunaiClient, wanted: Wanted, view: View) -> AsyncIterator[str]:
+    async for workload in runai.list_workloads(filter_by=wanted.filters):
+        if wanted.takes(workload):
+            view.names[workload.id] = workload.name
+            yield workload.id
+
+
+@contextlib.asynccontextmanager
+async def _kept(stream: Stream, file: StateFile | None) -> AsyncGenerator[None, None]:
+    """Keep the state file up to date."""
+    if file is None:
+        yield
+        return
+
+    def current() -> FleetCheckpoint:
+        checkpoint = stream.checkpoint()
+        if isinstance(checkpoint, FleetCheckpoint):
+            return checkpoint
+        return FleetCheckpoint({checkpoint.workload_id: checkpoint})
+
+    keeping = asyncio.create_task(file.keep(current))
+    try:
+        yield
+    finally:
+        keeping.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await keeping

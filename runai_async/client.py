@@ -1,0 +1,509 @@
+"""`RunaiClient`: puts the parts together."""
+
+from __future__ import annotations
+
+import os
+import ssl as ssl_module
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from copy import copy
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+from uuid import UUID
+
+import aiohttp
+from attrs import evolve
+from yarl import URL
+
+from runai_async._auth import (
+    Auth,
+    Authenticated,
+    CliCredentials,
+    ClientCredentials,
+    StaticToken,
+    token_source,
+)
+from runai_async._clock import Clock, SystemClock
+from runai_async._fleet import FleetWatch
+from runai_async._poll import Poller
+from runai_async._requests import Endpoints, check_base_url, check_id
+from runai_async._retry import RetryBudget, Retrying
+from runai_async._rollout import FAILURES, PhaseWait, RolloutWait, age, check_timeout, phases
+from runai_async._roster import Ids
+from runai_async._tracker import Tracker
+from runai_async._transport import AiohttpTransport, Transport, check_proxy, environment_proxy
+from runai_async._watch import RevisionWatch
+from runai_async.checkpoint import Checkpoint, FleetCheckpoint
+from runai_async.errors import ConfigurationError
+from runai_async.hooks import Hook, Hooks
+from runai_async.models import HistoryRecord, Phase, Revision, Workload
+from runai_async.policy import PollPolicy, RetryPolicy, poll_policy
+
+_PAGE_SIZE_MAX = 500
+
+
+def is_inference_type(workload: Workload) -> bool:
+    """Tell whether a workload's type has "inference" in it, in any case."""
+    return "inference" in workload.type.lower()
+
+
+class RunaiClient:
+    """A client of the inference workload revisions API of one Run:ai control plane.
+
+    Use it as an async context manager, or await `aclose()`. It belongs to the event loop in which it is
+    first used; tasks of that loop may share it.
+
+    Args:
+        base_url: the control plane's address; a port and a path prefix are allowed. Plain http is for
+            loopback only, unless *allow_http*.
+        auth: a bearer token, `StaticToken`, `ClientCredentials`, `CliCredentials`, or a `TokenProvider`.
+        session: an `aiohttp.ClientSession` of yours, used and never closed.
+        timeout: seconds for one attempt, everything in it.
+        retry: when a failed attempt is repeated, and the deadline of a whole call.
+        max_concurrency: the most requests in flight; more calls than that wait their turn, which does not
+            count against *timeout*.
+        max_body: bytes; a longer answer is a `TransportError`.
+        ssl_context: used as it is; without one, TLS is verified against the system's authorities.
+        ca_file: a PEM file of the authorities to trust instead.
+        proxy: an http(s) proxy; without one, the environment's (`HTTPS_PROXY`, `NO_PROXY`), if *trust_env*.
+        trust_env: whether the environment may name a proxy.
+        allow_http: allow plain http to any host. The token is then readable on the way.
+        hooks: callables that are told what happens; see `runai_async.hooks`.
+        clock: another clock, for tests.
+        transport: another transport, for tests.
+
+    Raises:
+        ConfigurationError: an argument does not make a working client; nothing was sent.
+
+    Example:
+        >>> async with RunaiClient("https://acme.run.ai", token) as runai:
+        ...     revisions = await runai.list_revisions(workload_id)
+    """
+
+    def __init__(
+        self,
+        base_url: str | URL,
+        auth: Auth,
+        *,
+        session: aiohttp.ClientSession | None = None,
+        timeout: float = 30.0,
+        retry: RetryPolicy | None = None,
+        max_concurrency: int = 100,
+        max_body: int = 32 * 2**20,
+        ssl_context: ssl_module.SSLContext | None = None,
+        ca_file: str | os.PathLike[str] | None = None,
+        proxy: str | URL | None = None,
+        trust_env: bool = True,
+        allow_http: bool = False,
+        hooks: Iterable[Hook] = (),
+        clock: Clock | None = None,
+        transport: Transport | None = None,
+    ) -> None:
+        url = check_base_url(base_url, allow_http=allow_http)
+        _check_numbers(timeout=timeout, max_concurrency=max_concurrency, max_body=max_body)
+        if ssl_context is not None and ca_file is not None:
+            raise ConfigurationError("pass ssl_context or ca_file, not both: load the file into the context")
+        self._clock: Clock = clock or SystemClock()
+        self._hooks = Hooks(hooks)
+        self._endpoints = Endpoints(url)
+        wire = transport or AiohttpTransport(
+            self._clock,
+            session=session,
+            max_concurrency=max_concurrency,
+            max_body=max_body,
+            ssl_context=ssl_context,
+            ca_file=None if ca_file is None else Path(ca_file),
+            proxy=check_proxy(proxy) if proxy is not None else environment_proxy(url) if trust_env else None,
+        )
+        source = token_source(auth, url, wire, self._clock, hooks=self._hooks, timeout=timeout)
+        # The order matters: a retry asks for a token again, so it gets a fresh one.
+        self._retrying = Retrying(
+            Authenticated(wire, source, self._clock),
+            self._clock,
+            retry or RetryPolicy(),
+            timeout=timeout,
+            budget=RetryBudget(),
+            hooks=self._hooks,
+        )
+        self._owns_transport = True
+
+    @classmethod
+    def from_env(cls, *, environ: Mapping[str, str] | None = None, **options: object) -> Self:
+        """Make a client from the environment.
+
+        `RUNAI_BASE_URL` names the control plane; `RUNAI_TOKEN`, or `RUNAI_CLIENT_ID` with
+        `RUNAI_CLIENT_SECRET`, let it in. What is missing of these is taken from the login of the vendor's
+        command line (`~/.runai`). `RUNAI_CA_FILE` names a PEM file of authorities to trust.
+
+        Args:
+            environ: another environment than the process's.
+            options: keyword arguments of `RunaiClient`.
+
+        Raises:
+            ConfigurationError: the message names what is missing.
+        """
+        env = os.environ if environ is None else environ
+        auth = _auth_from(env)
+        base_url = env.get("RUNAI_BASE_URL") or _cli_base_url()
+        if ca_file := env.get("RUNAI_CA_FILE"):
+            options.setdefault("ca_file", ca_file)
+        return cls(base_url, auth, **options)  # type: ignore[arg-type]  # checked by the constructor
+
+    def with_options(self, *, timeout: float | None = None, retry: RetryPolicy | None = None) -> Self:
+        """Return a copy with another timeout (seconds) or retry policy.
+
+        It shares the pool, the token and the retry budget, costs next to nothing, and need not be closed.
+
+        Example:
+            >>> count = await runai.with_options(retry=RetryPolicy(attempts=1)).count_revisions(workload_id)
+        """
+        if timeout is not None:
+            _check_numbers(timeout=timeout)
+        other = copy(self)
+        other._retrying = self._retrying.with_options(retry, timeout)  # noqa: SLF001  (our own copy)
+        other._owns_transport = False  # noqa: SLF001
+        return other
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the connections; of a session of the caller's, none. Closing twice is fine."""
+        if self._owns_transport:
+            await self._retrying.aclose()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._endpoints.base_url}>"
+
+    async def list_revisions(self, workload_id: str | UUID, *, deleted: bool | None = None) -> list[Revision]:
+        """List the revisions of an inference workload, in the order of the answer, which means nothing.
+
+        Args:
+            workload_id: a UUID.
+            deleted: True for only the deleted ones; otherwise the live ones.
+
+        Raises:
+            ValueError: no UUID; nothing was sent.
+            DecodeError: a revision is broken; the good ones are in its `.partial`.
+            RunaiError: see the tree in `runai_async.errors`.
+        """
+        return await self._retrying.call(
+            self._endpoints.list_revisions(check_id(workload_id, "workload_id"), deleted=deleted)
+        )
+
+    async def count_revisions(self, workload_id: str | UUID, *, deleted: bool | None = None) -> int:
+        """Count the revisions of an inference workload.
+
+        No detector of changes: one created and one deleted cancel out. Of a workload that does not exist
+        the API promises no 404.
+
+        Args:
+            workload_id: a UUID.
+            deleted: True for only the deleted ones; otherwise the live ones.
+
+        Raises:
+            ValueError: no UUID; nothing was sent.
+            RunaiError: see the tree in `runai_async.errors`.
+        """
+        return await self._retrying.call(
+            self._endpoints.count_revisions(check_id(workload_id, "workload_id"), deleted=deleted)
+        )
+
+    async def get_revision(self, revision_id: str | UUID) -> Revision:
+        """Get one revision, be it live or deleted.
+
+        Raises:
+            ValueError: no UUID; nothing was sent.
+            NotFoundError: there is none with this id.
+            RunaiError: see the tree in `runai_async.errors`.
+        """
+        return await self._retrying.call(self._endpoints.get_revision(check_id(revision_id, "revision_id")))
+
+    async def newest_revision(self, workload_id: str | UUID) -> Revision | None:
+        """Return the live revision that was created last (by `created_at`, then id), or None without any.
+
+        Raises:
+            ValueError: no UUID; nothing was sent.
+            RunaiError: see the tree in `runai_async.errors`.
+        """
+        revisions = await self.list_revisions(workload_id)
+        return max(revisions, key=age, default=None)
+
+    def watch_revisions(
+        self,
+        workload_id: str | UUID,
+        *,
+        interval: float | None = None,
+        poll: PollPolicy | None = None,
+        include_existing: bool = True,
+        resume_from: Checkpoint | None = None,
+        fill_gaps: bool = False,
+    ) -> RevisionWatch:
+        """Watch the revisions of an inference workload: new ones, changes of phase, deletions.
+
+        Args:
+            workload_id: a UUID.
+            interval: seconds between polls; overrides that of *poll*.
+            poll: how often to poll, and how patient to be.
+            include_existing: whether the revisions of the first answer are told.
+            resume_from: go on from what another watch of this workload delivered.
+            fill_gaps: read from the history which phases were missed between two polls.
+
+        Raises:
+            ValueError: no UUID, an interval below 0.01 s, or a checkpoint of another workload.
+
+        Example:
+            >>> async for event in runai.watch_revisions(workload_id, interval=10):
+            ...     print(event)
+        """
+        policy = poll_policy(poll, interval)
+        tracker = Tracker(
+            check_id(workload_id, "workload_id"),
+            include_existing=include_existing,
+            emit_updates="updated" in policy.emit,
+            resume_from=resume_from,
+        )
+        poller = Poller(
+            self._endpoints, self._retrying, self._clock, self._hooks, policy, fill_gaps=fill_gaps
+        )
+        return RevisionWatch(poller, tracker, self._clock, policy)
+
+    def watch_fleet(
+        self,
+        workloads: Ids,
+        *,
+        interval: float | None = None,
+        poll: PollPolicy | None = None,
+        max_concurrency: int = 100,
+        rate_limit: float | None = None,
+        buffer: int = 1000,
+        discovery_interval: float = 60.0,
+        include_existing: bool = True,
+        resume_from: FleetCheckpoint | None = None,
+    ) -> FleetWatch:
+        """Watch many workloads as one stream of events.
+
+        Each workload is polled once per interval, at its own place in it, and a poll is one attempt: the
+        schedule is its retry. `PollPolicy.jitter` has no meaning here, since the places are spread.
+
+        Args:
+            workloads: ids; or a function that returns an (async) iterable of ids, asked again and again,
+                such as `runai.inference_workloads`.
+            interval: seconds between polls of one workload; overrides that of *poll*.
+            poll: how often to poll, and how patient to be.
+            max_concurrency: the most polls in flight.
+            rate_limit: the most requests a second; None for no limit.
+            buffer: events that may wait for the consumer before polling waits, too.
+            discovery_interval: seconds between two calls of a function given as *workloads*.
+            include_existing: whether the revisions of the first answers are told.
+            resume_from: go on from what another fleet delivered.
+
+        Raises:
+            ValueError: an id is no UUID, or a number is out of range.
+
+        Example:
+            >>> async with runai.watch_fleet(runai.inference_workloads, interval=30) as fleet:
+            ...     async for event in fleet:
+            ...         print(event)
+        """
+        _check_positive(
+            max_concurrency=max_concurrency,
+            rate_limit=rate_limit,
+            buffer=buffer,
+            discovery_interval=discovery_interval,
+        )
+        policy = poll_policy(poll, interval)
+        return FleetWatch(
+            Poller(self._endpoints, self._retrying, self._clock, self._hooks, policy),
+            self._clock,
+            policy,
+            workloads,
+            max_concurrency=max_concurrency,
+            rate_limit=rate_limit,
+            buffer=buffer,
+            discovery_interval=discovery_interval,
+            include_existing=include_existing,
+            resume_from=resume_from,
+        )
+
+    async def inference_workloads(
+        self, *, is_inference: Callable[[Workload], bool] = is_inference_type, filter_by: Sequence[str] = ()
+    ) -> AsyncIterator[str]:
+        """List the ids of the inference workloads: what a fleet asks for discovery.
+
+        Args:
+            is_inference: tells an inference workload from others. The API does not document the values of
+                `Workload.type`, so by default every type counts that has "inference" in it, in any case.
+            filter_by: further conditions, as for `list_workloads`.
+
+        Raises:
+            RunaiError: see the tree in `runai_async.errors`.
+        """
+        async for workload in self.list_workloads(filter_by=filter_by):
+            if is_inference(workload):
+                yield workload.id
+
+    async def wait_for_phase(
+        self,
+        revision_id: str | UUID,
+        until: Phase | str | Iterable[Phase | str],
+        *,
+        fail_on: Phase | str | Iterable[Phase | str] = FAILURES,
+        timeout: float | None = None,
+        poll: PollPolicy | None = None,
+    ) -> Revision:
+        """Wait until a revision is in a phase; one already reached returns at once.
+
+        Args:
+            revision_id: a UUID.
+            until: the phase, or phases, to wait for; they win over *fail_on*.
+            fail_on: the phases that end the wait as a failure.
+            timeout: seconds; None waits for ever.
+            poll: how often to ask, and how patient to be.
+
+        Raises:
+            ValueError: no UUID, or no phase that the API lists.
+            PhaseFailedError: it came to a phase of *fail_on*, or was deleted.
+            WaitTimeoutError: *timeout* passed; nothing was cancelled.
+            RunaiError: as a watch raises it.
+
+        Example:
+            >>> revision = await runai.wait_for_phase(revision_id, Phase.RUNNING, timeout=600)
+        """
+        wanted, bad = phases(until, "until"), phases(fail_on, "fail_on")
+        wait = PhaseWait(
+            self._endpoints,
+            self._retrying,
+            self._clock,
+            poll or PollPolicy(),
+            check_id(revision_id, "revision_id"),
+        )
+        return await wait.run(wanted, bad - wanted, check_timeout(timeout))
+
+    async def wait_for_rollout(
+        self,
+        workload_id: str | UUID,
+        *,
+        after: str | UUID | None = None,
+        timeout: float | None = None,
+        poll: PollPolicy | None = None,
+    ) -> Revision:
+        """Wait until the newest revision of a workload serves: Running, with the pods that it asks for.
+
+        Args:
+            workload_id: a UUID.
+            after: the id of the newest revision before the change. Give it: right after a change the new
+                revision is not listed yet, and without it the old one would count.
+            timeout: seconds; None waits for ever.
+            poll: how often to ask, and how patient to be.
+
+        Raises:
+            ValueError: no UUID.
+            RolloutFailedError: the newest revision failed, completed or was deleted.
+            WaitTimeoutError: *timeout* passed; nothing was cancelled.
+            RunaiError: as a watch raises it.
+
+        Example:
+            >>> before = await runai.newest_revision(workload_id)
+            >>> ...  # change the workload
+            >>> await runai.wait_for_rollout(workload_id, after=before.id, timeout=900)
+        """
+        seconds = check_timeout(timeout)
+        workload = check_id(workload_id, "workload_id")
+        since = None if after is None else age(await self.get_revision(after))
+        policy = evolve(poll or PollPolicy(), emit=frozenset({"updated"}))
+        async with self.watch_revisions(workload, poll=policy) as watch:
+            return await RolloutWait(watch, self._clock, since).run(seconds)
+
+    async def list_workloads(
+        self, *, filter_by: Sequence[str] = (), deleted: bool | None = None, page_size: int = 500
+    ) -> AsyncIterator[Workload]:
+        """List the workloads of all kinds, page by page.
+
+        Args:
+            filter_by: conditions such as `"type==inference"` or `"phase!=Stopped"`, all of which must hold:
+                a field, one of `== != <= >= =@ !@ =^ =$`, and a value.
+            deleted: True for only the deleted ones; otherwise the live ones.
+            page_size: items asked for at a time, 1 to 500.
+
+        Raises:
+            ValueError: a *page_size* out of range; nothing was sent.
+            RunaiError: see the tree in `runai_async.errors`.
+        """
+        if not 1 <= page_size <= _PAGE_SIZE_MAX:
+            raise ValueError(f"page_size must be 1 to {_PAGE_SIZE_MAX}, not {page_size}")
+        filters = (filter_by,) if isinstance(filter_by, str) else filter_by
+        offset: int | None = 0
+        while offset is not None:
+            page, after = await self._retrying.call(
+                self._endpoints.list_workloads(filters, offset, page_size, deleted=deleted)
+            )
+            for workload in page:
+                yield workload
+            offset = after if page and after is not None and after > offset else None
+
+    async def revision_history(self, revision_id: str | UUID) -> AsyncIterator[HistoryRecord]:
+        """Read a revision's history (phases and events), page by page, in the order of the answers.
+
+        Raises:
+            ValueError: no UUID; nothing was sent.
+            NotFoundError: no such revision, or a control plane without this endpoint.
+            RunaiError: see the tree in `runai_async.errors`.
+        """
+        revision = check_id(revision_id, "revision_id")
+        offset: int | None = 0
+        while offset is not None:
+            page, after = await self._retrying.call(self._endpoints.revision_history(revision, offset))
+            for record in page:
+                yield record
+            offset = after if page and after is not None and after > offset else None
+
+
+def _check_numbers(*, timeout: float, max_concurrency: int = 1, max_body: int = 1) -> None:
+    if not 0 < timeout < float("inf"):
+        raise ConfigurationError(f"timeout must be a positive number of seconds, not {timeout!r}")
+    if max_concurrency < 1:
+        raise ConfigurationError(f"max_concurrency must be at least 1, not {max_concurrency!r}")
+    if max_body < 1:
+        raise ConfigurationError(f"max_body must be at least 1 byte, not {max_body!r}")
+
+
+def _check_positive(**numbers: float | None) -> None:
+    for name, number in numbers.items():
+        if number is not None and not 0 < number < float("inf"):
+            raise ValueError(f"{name} must be a positive number, not {number!r}")
+
+
+def _auth_from(env: Mapping[str, str]) -> Auth:
+    token, client_id, client_secret = (
+        env.get(name) for name in ("RUNAI_TOKEN", "RUNAI_CLIENT_ID", "RUNAI_CLIENT_SECRET")
+    )
+    if token:
+        return StaticToken(token)
+    if client_id and client_secret:
+        return ClientCredentials(client_id, client_secret)
+    if client_id or client_secret:
+        missing = "RUNAI_CLIENT_SECRET" if client_id else "RUNAI_CLIENT_ID"
+        raise ConfigurationError(f"{missing} is not set, though its other half is")
+    credentials = CliCredentials()
+    try:
+        credentials.read_token()
+    except ConfigurationError as error:
+        raise ConfigurationError(
+            f"no credentials: set RUNAI_TOKEN, or RUNAI_CLIENT_ID and RUNAI_CLIENT_SECRET ({error})"
+        ) from error
+    return credentials
+
+
+def _cli_base_url() -> str:
+    try:
+        return CliCredentials().read_base_url()
+    except ConfigurationError as error:
+        raise ConfigurationError(
+            f"no control plane: set RUNAI_BASE_URL, like https://acme.run.ai ({error})"
+        ) from error

@@ -1,0 +1,109 @@
+"""What differs between two revisions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+import attrs
+from attrs import frozen
+
+from runai_async.models import SECRET_FIELDS, Revision
+
+MASK = "***"
+"""Stands for a value that may be a secret."""
+
+_CONFIGURATION = frozenset(
+    {
+        "type",
+        "revision_requested_resources",
+        "pods_requested_resources",
+        "requested_pods",
+        "requested_node_pools",
+        "images",
+        *SECRET_FIELDS,
+        "additional_fields",
+    }
+)
+"""The fields that say what was asked for. The others tell which revision it is and how it fares."""
+
+
+@frozen
+class FieldChange:
+    """One field that differs.
+
+    Attributes:
+        path: the field, snake_case with dots, like `requested_pods.max` or `environment_variables.MODE`.
+        old: the value before; None where there was none.
+        new: the value after; None where there is none.
+    """
+
+    path: str
+    old: Any
+    new: Any
+
+
+def compare_revisions(
+    old: Revision,
+    new: Revision,
+    *,
+    scope: Literal["configuration", "all"] = "configuration",
+    show_secrets: bool = False,
+) -> tuple[FieldChange, ...]:
+    """Tell what differs between two revisions.
+
+    Args:
+        old: the one before.
+        new: the one after.
+        scope: "configuration", what a user asked for (resources, pods, images, environment, command,
+            arguments); or "all" fields, ids and times included.
+        show_secrets: give the values of environment, command and arguments; otherwise they read `***`.
+
+    Raises:
+        ValueError: another scope.
+
+    Example:
+        >>> compare_revisions(old, new)
+        (FieldChange(path='images[0]', old='llm:1', new='llm:2'),)
+    """
+    if scope not in {"configuration", "all"}:
+        raise ValueError(f"scope must be 'configuration' or 'all', not {scope!r}")
+    fields = [name for name in attrs.fields_dict(Revision) if scope == "all" or name in _CONFIGURATION]
+    changes: list[FieldChange] = []
+    for name in fields:
+        found = _changes(name, getattr(old, name), getattr(new, name))
+        changes.extend(
+            _masked(change) for change in found
+        ) if not show_secrets and name in SECRET_FIELDS else (changes.extend(found))
+    return tuple(changes)
+
+
+def _masked(change: FieldChange) -> FieldChange:
+    return FieldChange(change.path, change.old and MASK, change.new and MASK)
+
+
+def _changes(path: str, old: Any, new: Any) -> Iterator[FieldChange]:
+    """Walk both values side by side down to what differs."""
+    if old == new:
+        return
+    old_parts, new_parts = _parts(old), _parts(new)
+    if old_parts is None and new_parts is None:
+        yield FieldChange(path, old, new)
+        return
+    if (old_parts is None and old is not None) or (new_parts is None and new is not None):
+        yield FieldChange(path, old, new)
+        return
+    before, after = old_parts or {}, new_parts or {}
+    for key in {**before, **after}:
+        yield from _changes(path + key, before.get(key), after.get(key))
+
+
+def _parts(value: Any) -> dict[str, Any] | None:
+    """Return the parts of a value by the suffix that names each in a path; None where it has none."""
+    if attrs.has(value.__class__):
+        return {f".{name}": getattr(value, name) for name in attrs.fields_dict(value.__class__)}
+    if isinstance(value, Mapping):
+        return {f".{key}": item for key, item in value.items()}  # pyright: ignore[reportUnknownVariableType]
+    if isinstance(value, tuple):
+        return {f"[{index}]": item for index, item in enumerate(value)}  # pyright: ignore[reportUnknownVariableType,reportUnknownArgumentType]
+    return None

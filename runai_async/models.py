@@ -1,0 +1,302 @@
+"""What the API returns, as frozen values.
+
+Field names are the schema's own in snake_case (`phaseUpdatedAt` is `phase_updated_at`), arrays are tuples,
+times are aware and in UTC, ids are `str`. What the schema does not name is kept in `extra`.
+The schema is that of the Run:ai control plane 2.22, https://run-ai-docs.nvidia.com/api/2.22/workloads/revisions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Self
+
+from attrs import field, frozen
+
+_ID: dict[str, Any] = {"coerce": "id"}
+"""Metadata of an id: the vendor's own samples write some of them as numbers."""
+_QUANTITY: dict[str, Any] = {"coerce": "quantity"}
+"""Metadata of a Kubernetes quantity: likewise, fractions included."""
+
+
+def _nothing() -> dict[str, Any]:
+    return {}
+
+
+def _extra() -> Any:
+    """Make the field that keeps the keys which the schema does not name."""
+    return field(factory=_nothing, repr=False, hash=False)
+
+
+class Phase(StrEnum):
+    """The phase of a revision or workload: an open enumeration.
+
+    A control plane may answer a phase that is not listed here. `Phase("Suspending")` is then a `Phase` with
+    that value whose `is_known` is False, so a `match` over phases wants a `case _`.
+
+    Example:
+        >>> Phase("Running") is Phase.RUNNING
+        True
+        >>> Phase("Suspending").is_known
+        False
+    """
+
+    CREATING = "Creating"
+    INITIALIZING = "Initializing"
+    RESUMING = "Resuming"
+    PENDING = "Pending"
+    DELETING = "Deleting"
+    RUNNING = "Running"
+    UPDATING = "Updating"
+    STOPPED = "Stopped"
+    STOPPING = "Stopping"
+    DEGRADED = "Degraded"
+    FAILED = "Failed"
+    COMPLETED = "Completed"
+    TERMINATING = "Terminating"
+    UNKNOWN = "Unknown"
+
+    @classmethod
+    def _missing_(cls, value: object) -> Self | None:
+        """Let a phase that is not listed be a value: the vendor adds phases without notice."""
+        if not isinstance(value, str):
+            return None
+        phase = str.__new__(cls, value)
+        phase._name_ = value
+        phase._value_ = value
+        return phase
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the schema lists this phase."""
+        return self._value_ in type(self)._value2member_map_
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether the phase is final: Failed or Completed."""
+        return self in _TERMINAL
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the phase can stay for ever: the terminal ones, Running, Stopped and Degraded."""
+        return self in _SETTLED
+
+    @property
+    def is_transitional(self) -> bool:
+        """Whether the revision is on its way to another phase. False for Unknown and unlisted phases."""
+        return self in _TRANSITIONAL
+
+
+_TERMINAL = frozenset({Phase.FAILED, Phase.COMPLETED})
+_SETTLED = _TERMINAL | {Phase.RUNNING, Phase.STOPPED, Phase.DEGRADED}
+_TRANSITIONAL = frozenset(Phase) - _SETTLED - {Phase.UNKNOWN}
+
+
+@frozen
+class ResourceCores:
+    """A request for cores (CPU) or devices (GPU), in units of one core or device; fractions allowed."""
+
+    limit: float | None = None
+    request: float | None = None
+    extra: Mapping[str, Any] = _extra()
+
+
+@frozen
+class ResourceQuantity:
+    """A request for an amount, as a Kubernetes quantity such as `"20G"` or `"512Mi"`."""
+
+    limit: str | None = field(default=None, metadata=_QUANTITY)
+    request: str | None = field(default=None, metadata=_QUANTITY)
+    extra: Mapping[str, Any] = _extra()
+
+
+@frozen
+class ExtendedResource:
+    """An extended resource, for example an RDMA device, and its quantity."""
+
+    resource: str | None = None
+    quantity: str | None = field(default=None, metadata=_QUANTITY)
+    exclude: bool | None = None
+    extra: Mapping[str, Any] = _extra()
+
+
+@frozen
+class RequestedResources:
+    """The resources that a revision, or each of its pods, asks for."""
+
+    gpu_request_type: str | None = None
+    gpu: ResourceCores | None = None
+    gpu_memory: ResourceQuantity | None = None
+    cpu: ResourceCores | None = None
+    cpu_memory: ResourceQuantity | None = None
+    mig_profile: tuple[str | None, ...] | None = None
+    extended_resources: tuple[ExtendedResource | None, ...] | None = None
+    extra: Mapping[str, Any] = _extra()
+
+
+@frozen
+class AllocatedResources:
+    """The resources that a revision has been given."""
+
+    gpu: float | None = None
+    mig_profile: tuple[str | None, ...] | None = None
+    gpu_memory: str | None = field(default=None, metadata=_QUANTITY)
+    cpu: float | None = None
+    cpu_memory: str | None = field(default=None, metadata=_QUANTITY)
+    extended_resources: tuple[ExtendedResource | None, ...] | None = None
+    extra: Mapping[str, Any] = _extra()
+
+
+@frozen
+class RequestedPods:
+    """How many pods are asked for: a fixed `number`, or between `min` and `max` where it scales."""
+
+    number: int | None = None
+    min: int | None = None
+    max: int | None = None
+    parallelism: int | None = None
+    completions: int | None = None
+    extra: Mapping[str, Any] = _extra()
+
+
+@frozen
+class Condition:
+    """A condition in the manner of Kubernetes: `type` is `status`, because of `reason` and `message`."""
+
+    type: str
+    status: str
+    message: str | None = None
+    reason: str | None = None
+    last_transition_time: datetime | None = None
+    extra: Mapping[str, Any] = _extra()
+
+
+@frozen
+class ChildReference:
+    """A reference to a child object. The schema marks it write-only: it is not expected in answers."""
+
+    id: str = field(metadata=_ID)
+    type: str | None = None
+    extra: Mapping[str, Any] = _extra()
+
+
+@frozen
+class Revision:
+    """A snapshot of an inference workload's configuration, and how it fares.
+
+    `environment_variables`, `command` and `arguments` may hold secrets and are not in the repr.
+
+    Attributes:
+        phase: where the revision stands; see `Phase`.
+        phase_updated_at: when it came there, by the server's clock.
+        deleted_at: when it was deleted; None while it lives.
+        running_pods: pods that run now. A Running revision may have none: scale to zero.
+
+    Example:
+        >>> revision = from_json(answer, Revision)
+        >>> revision.phase, revision.running_pods
+        (<Phase.RUNNING: 'Running'>, 2)
+    """
+
+    type: str
+    name: str
+    id: str = field(metadata=_ID)
+    workload_id: str = field(metadata=_ID)
+    tenant_id: int
+    cluster_id: str = field(metadata=_ID)
+    department_id: str = field(metadata=_ID)
+    project_id: str = field(metadata=_ID)
+    created_at: datetime
+    phase: Phase
+    deleted_at: datetime | None = None
+    revision_requested_resources: RequestedResources | None = None
+    pods_requested_resources: RequestedResources | None = None
+    requested_pods: RequestedPods | None = None
+    requested_node_pools: tuple[str, ...] | None = None
+    allocated_resources: AllocatedResources | None = None
+    current_node_pools: tuple[str, ...] | None = None
+    running_pods: int | None = None
+    images: tuple[str, ...] | None = None
+    environment_variables: Mapping[str, str] | None = field(default=None, repr=False, hash=False)
+    command: str | None = field(default=None, repr=False)
+    arguments: str | None = field(default=None, repr=False)
+    children_ids: tuple[ChildReference, ...] | None = None
+    conditions: tuple[Condition, ...] | None = None
+    phase_message: str | None = None
+    phase_updated_at: datetime | None = None
+    additional_fields: Mapping[str, Any] | None = field(default=None, repr=False, hash=False)
+    extra: Mapping[str, Any] = _extra()
+
+
+SECRET_FIELDS = ("environment_variables", "command", "arguments")
+"""The fields of a `Revision` or `Workload` that may hold secrets."""
+
+
+@frozen
+class Workload:
+    """A workload as the control plane lists it: what discovery and dashboards need of it.
+
+    Fields of the schema that have no name here are kept in `extra`, so nothing is lost.
+    """
+
+    type: str
+    name: str
+    id: str = field(metadata=_ID)
+    cluster_id: str = field(metadata=_ID)
+    project_id: str = field(metadata=_ID)
+    phase: Phase
+    created_at: datetime
+    project_name: str | None = None
+    department_id: str | None = field(default=None, metadata=_ID)
+    department_name: str | None = None
+    tenant_id: int | None = None
+    namespace: str | None = None
+    phase_updated_at: datetime | None = None
+    phase_message: str | None = None
+    updated_at: datetime | None = None
+    deleted_at: datetime | None = None
+    running_pods: int | None = None
+    requested_pods: RequestedPods | None = None
+    conditions: tuple[Condition, ...] | None = None
+    images: tuple[str, ...] | None = None
+    environment_variables: Mapping[str, str] | None = field(default=None, repr=False, hash=False)
+    command: str | None = field(default=None, repr=False)
+    arguments: str | None = field(default=None, repr=False)
+    extra: Mapping[str, Any] = _extra()
+
+
+@frozen
+class HistoryMeta:
+    """When a record of a revision's history was made, and of which kind it is."""
+
+    creation_timestamp: datetime
+    type: str
+    extra: Mapping[str, Any] = _extra()
+
+
+@frozen
+class PhaseUpdate:
+    """A phase that a revision came to."""
+
+    phase: Phase
+    phase_message: str | None = None
+    extra: Mapping[str, Any] = _extra()
+
+
+@frozen
+class HistorySpec:
+    """What happened: a change of phase or an event (as the API has it, a mapping)."""
+
+    event: Mapping[str, Any] | None = field(default=None, hash=False)
+    phase_update: PhaseUpdate | None = None
+    extra: Mapping[str, Any] = _extra()
+
+
+@frozen
+class HistoryRecord:
+    """One record of a revision's history."""
+
+    meta: HistoryMeta
+    spec: HistorySpec
+    extra: Mapping[str, Any] = _extra()

@@ -1,0 +1,132 @@
+"""How often to try, and how often to ask: values, with units."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
+from typing import Any, Literal
+
+from attrs import Attribute, evolve, field, frozen
+
+LEAST_INTERVAL = 0.01
+"""Seconds. Two polls of one workload are never closer than this."""
+
+RETRYABLE_STATUSES = frozenset({429, 500, 502, 503, 504})
+"""500 and 503 are the API's own; the others are what gateways and rate limiters in front of it say."""
+
+Emit = Literal["updated", "synced", "degraded", "recovered"]
+EMIT_NAMES: frozenset[Emit] = frozenset({"updated", "synced", "degraded", "recovered"})
+
+
+_NOTHING_MORE: frozenset[Emit] = frozenset()
+
+
+def _number(least: float, *, above: bool = False, optional: bool = False) -> Any:
+    """Make a validator: a finite number of at least (or above) *least*."""
+
+    def check(_: object, attribute: Attribute[Any], value: Any) -> None:
+        if optional and value is None:
+            return
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise TypeError(f"{attribute.name} must be a number, not {type(value).__name__}")
+        if not (least < value < float("inf") if above else least <= value < float("inf")):
+            raise ValueError(
+                f"{attribute.name} must be {'above' if above else 'at least'} {least:g}, not {value!r}"
+            )
+
+    return check
+
+
+def _statuses(_: object, attribute: Attribute[Any], value: AbstractSet[int]) -> None:
+    wrong = [status for status in value if not 400 <= status <= 599]  # noqa: PLR2004  (HTTP's error statuses)
+    if wrong:
+        raise ValueError(f"{attribute.name} must hold HTTP error statuses (400 to 599), not {wrong[0]!r}")
+
+
+def _emit(_: object, attribute: Attribute[Any], value: AbstractSet[str]) -> None:
+    if unknown := set(value) - EMIT_NAMES:
+        raise ValueError(f"{attribute.name} knows {sorted(EMIT_NAMES)}, not {min(unknown)!r}")
+
+
+def _set_of(value: Iterable[int]) -> frozenset[int]:
+    return frozenset(value)
+
+
+def _names(value: Any) -> Any:
+    """Take any iterable of names as a set, but a single string as the one name it is."""
+    names: Iterable[Any] = (value,) if isinstance(value, str) else value
+    return frozenset(names)
+
+
+def _whole(_: object, attribute: Attribute[Any], value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{attribute.name} must be a whole number, not {type(value).__name__}")
+    if value < 1:
+        raise ValueError(f"{attribute.name} must be at least 1, not {value}")
+
+
+@frozen(kw_only=True)
+class RetryPolicy:
+    """When a failed attempt is repeated: exponential back-off with full jitter.
+
+    Retried are the *statuses*, connection errors, timeouts, and a 200 whose body is no JSON.
+    A `Retry-After` header is waited for instead of the jitter.
+
+    Attributes:
+        attempts: the most attempts of one call, the first included; 1 turns retrying off.
+        wait_initial: seconds; the wait before repeat n is uniform between 0 and
+            min(wait_max, wait_initial * 2**(n-1)).
+        wait_max: seconds; the longest wait that jitter may draw.
+        deadline: seconds for one call with all its attempts and waits; it cuts the attempt in flight.
+        statuses: the HTTP statuses that may pass by themselves.
+
+    Example:
+        >>> RetryPolicy(attempts=1).attempts
+        1
+    """
+
+    attempts: int = field(default=4, validator=_whole)
+    wait_initial: float = field(default=0.5, validator=_number(0))
+    wait_max: float = field(default=10.0, validator=_number(0))
+    deadline: float = field(default=60.0, validator=_number(0, above=True))
+    statuses: AbstractSet[int] = field(default=RETRYABLE_STATUSES, converter=_set_of, validator=_statuses)
+
+
+@frozen(kw_only=True)
+class PollPolicy:
+    """How a watch polls, and how patient it is.
+
+    Attributes:
+        interval: seconds between polls while nothing is under way; at least 0.01.
+        fast_interval: seconds between polls while a revision is on its way to another phase, Unknown, or in a
+            phase that is not listed. The smaller of the two intervals counts.
+        fast_for: seconds after a revision's last observed change for which it keeps the polling fast.
+        jitter: fraction of the interval, 0 to 1, by which a poll may be late; it does not add up.
+        deadline: seconds for one poll, everything in it.
+        max_outage: seconds without one good poll after which the watch gives up; None: never.
+        missing_grace: seconds for which a 403, a 404 or a missing revision is not yet believed.
+        emit: further events to yield: any of "updated", "synced", "degraded", "recovered".
+
+    Example:
+        >>> PollPolicy(interval=30, max_outage=None).fast_interval
+        2.0
+    """
+
+    interval: float = field(default=10.0, validator=_number(LEAST_INTERVAL))
+    fast_interval: float = field(default=2.0, validator=_number(LEAST_INTERVAL))
+    fast_for: float = field(default=600.0, validator=_number(0))
+    jitter: float = field(default=0.1, validator=_number(0))
+    deadline: float = field(default=60.0, validator=_number(0, above=True))
+    max_outage: float | None = field(default=900.0, validator=_number(0, optional=True))
+    missing_grace: float = field(default=60.0, validator=_number(0))
+    emit: AbstractSet[Emit] = field(default=_NOTHING_MORE, converter=_names, validator=_emit)
+
+    def __attrs_post_init__(self) -> None:
+        if self.jitter > 1:
+            raise ValueError(f"jitter is a fraction of the interval, 0 to 1, not {self.jitter!r}")
+
+
+def poll_policy(policy: PollPolicy | None, interval: float | None) -> PollPolicy:
+    """Return the policy that a caller's two arguments mean: *interval* overrides the policy's own."""
+    policy = policy or PollPolicy()
+    return policy if interval is None else evolve(policy, interval=interval)

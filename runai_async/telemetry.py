@@ -1,0 +1,92 @@
+"""OpenTelemetry: a hook that makes a span of each operation and of each poll.
+
+Wants the extra `telemetry`. Only the API is used: what becomes of the spans is up to the SDK of the process.
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar, Token
+
+from attrs import frozen
+from opentelemetry import context, trace
+from opentelemetry.context import Context
+from opentelemetry.trace import Span, SpanKind, StatusCode, TracerProvider
+
+from runai_async._version import __version__
+from runai_async.hooks import CallFinished, CallStarted, HookEvent, PollFinished, PollStarted, RetryScheduled
+
+
+@frozen
+class _Open:
+    """A span that has begun, and how to leave it again."""
+
+    span: Span
+    token: Token[Context]
+    outer: _Open | None
+
+
+_innermost: ContextVar[_Open | None] = ContextVar("runai_async_span", default=None)
+
+
+class SpanHook:
+    """A hook that makes one INTERNAL span of each operation and one of each poll, retries being events in it.
+
+    The span is the current one meanwhile, so the HTTP spans of aiohttp's instrumentation are its children.
+
+    Args:
+        tracer_provider: where the spans go; by default the global provider.
+
+    Example:
+        >>> runai = RunaiClient(url, auth, hooks=[SpanHook()])
+    """
+
+    def __init__(self, tracer_provider: TracerProvider | None = None) -> None:
+        self._tracer = trace.get_tracer("runai_async", __version__, tracer_provider)
+
+    def __call__(self, event: HookEvent) -> None:
+        """Begin or end a span."""
+        match event:
+            case CallStarted():
+                self._begin(event.operation, {"runai.operation": event.operation})
+            case PollStarted():
+                self._begin("poll", {"runai.workload.id": event.workload_id})
+            case RetryScheduled():
+                self._retry(event)
+            case CallFinished():
+                attributes: dict[str, str | int] = {"runai.attempts": event.attempt}
+                if event.status is not None:
+                    attributes["http.response.status_code"] = event.status
+                self._end(event.error, attributes)
+            case PollFinished():
+                self._end(
+                    event.error,
+                    {"runai.poll.events": event.events, "runai.poll.undecodable": event.undecodable},
+                )
+            case _:
+                pass
+
+    def _begin(self, name: str, attributes: dict[str, str]) -> None:
+        span = self._tracer.start_span(name, kind=SpanKind.INTERNAL, attributes=attributes)
+        token = context.attach(trace.set_span_in_context(span))
+        _innermost.set(_Open(span, token, _innermost.get()))
+
+    def _retry(self, event: RetryScheduled) -> None:
+        if (current := _innermost.get()) is not None:
+            attributes = {
+                "runai.attempt": event.attempt,
+                "error.type": event.error,
+                "runai.delay": event.delay,
+            }
+            current.span.add_event("retry", attributes)
+
+    def _end(self, error: str | None, attributes: dict[str, str | int]) -> None:
+        current = _innermost.get()
+        if current is None:
+            return  # it began before this hook was there
+        _innermost.set(current.outer)
+        context.detach(current.token)
+        current.span.set_attributes(attributes)
+        if error is not None:
+            current.span.set_attribute("error.type", error)
+            current.span.set_status(StatusCode.ERROR, error)
+        current.span.end()

@@ -1,0 +1,102 @@
+"""A clock that a test moves."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from datetime import UTC, datetime, timedelta
+
+_IDLE_ROUNDS = 25
+"""Turns of the event loop without a new sleeper after which it counts as idle."""
+
+
+class FakeClock:
+    """A clock that stands still until a test moves it, or that jumps by itself when all wait for it.
+
+    Args:
+        start: what `monotonic` begins with, in seconds.
+        now: the wall clock at that moment; aware.
+        auto: jump to the next sleeper as soon as nothing else runs. A task that waits for a real socket
+            looks idle, too; where such tasks are about, move the clock with `advance`.
+
+    Attributes:
+        sleeps: the seconds of every sleep that was asked for.
+
+    Example:
+        >>> clock = FakeClock()
+        >>> task = asyncio.create_task(clock.sleep(10))
+        >>> await clock.advance(10)
+    """
+
+    def __init__(
+        self, start: float = 0.0, *, now: datetime = datetime(2026, 1, 1, tzinfo=UTC), auto: bool = False
+    ) -> None:
+        self.sleeps: list[float] = []
+        self._time = start
+        self._epoch = now - timedelta(seconds=start)
+        self._auto = auto
+        self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
+        self._count = 0
+        self._driver: asyncio.Task[None] | None = None
+
+    def monotonic(self) -> float:
+        """Return the seconds of this clock."""
+        return self._time
+
+    def now(self) -> datetime:
+        """Return the wall clock, which moves with `monotonic`."""
+        return self._epoch + timedelta(seconds=self._time)
+
+    def shift_now(self, seconds: float) -> None:
+        """Move the wall clock alone, as a corrected or broken one does."""
+        self._epoch += timedelta(seconds=seconds)
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait until the clock was moved by that much; not at all for 0 or less."""
+        self.sleeps.append(seconds)
+        if seconds <= 0:
+            await asyncio.sleep(0)
+            return
+        sleeper: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._count += 1
+        heapq.heappush(self._sleepers, (self._time + seconds, self._count, sleeper))
+        if self._auto and self._driver is None:
+            self._driver = asyncio.get_running_loop().create_task(self._drive(), name="FakeClock")
+        await sleeper
+
+    async def advance(self, seconds: float) -> None:
+        """Move the clock, waking each sleeper at its time and letting it run before the next one."""
+        end = self._time + seconds
+        await self._until_idle()
+        while self._next() <= end:
+            self._jump()
+            await self._until_idle()
+        self._time = end
+
+    async def _drive(self) -> None:
+        try:
+            while self._next() < float("inf"):
+                await self._until_idle()
+                if self._next() < float("inf"):  # the last one may have been cancelled meanwhile
+                    self._jump()
+        finally:
+            self._driver = None
+
+    def _next(self) -> float:
+        """Return when the next sleeper wakes; those that were cancelled are gone."""
+        while self._sleepers and self._sleepers[0][2].done():
+            heapq.heappop(self._sleepers)
+        return self._sleepers[0][0] if self._sleepers else float("inf")
+
+    def _jump(self) -> None:
+        """Go to the next sleeper's time and wake all that wait for it."""
+        self._time = max(self._time, self._next())
+        while self._next() <= self._time:
+            heapq.heappop(self._sleepers)[2].set_result(None)
+
+    async def _until_idle(self) -> None:
+        """Let the other tasks run until none asks for another sleep."""
+        idle, seen = 0, self._count
+        while idle < _IDLE_ROUNDS:
+            await asyncio.sleep(0)
+            idle, seen = (idle + 1, seen) if seen == self._count else (0, self._count)

@@ -1,0 +1,558 @@
+"""A control plane to try and test against: a real HTTP server on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import re
+import ssl
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, Self
+from uuid import UUID
+
+import msgspec
+from aiohttp import web
+from attrs import field, frozen
+
+from runai_async.testing._faults import FAULT_KINDS, FaultKind, Faults, answer_of, distort, pause
+from runai_async.testing._openapi import DOCUMENT, FILTER_PATTERN
+from runai_async.testing._state import NotThereError, State, Transition
+from runai_async.testing._tokens import Tokens
+
+_INFERENCES = "/api/v1/workloads/inferences"
+_ACCEPT_TURNS = 3
+"""Turns of the event loop from a connection's arrival to its being in the server's hands."""
+_PAGE = 50
+_PAGE_MAX = 500
+_OPERATORS = ("==", "!=", "<=", ">=", "=@", "!@", "=^", "=$")
+
+
+@frozen
+class RecordedRequest:
+    """A request that arrived.
+
+    Attributes:
+        at: `time.monotonic()` of its arrival.
+    """
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str] = field(repr=False)
+    at: float
+
+
+@frozen
+class Answered:
+    """An answer with revisions: the phase and `phaseUpdatedAt` of each of them."""
+
+    at: float
+    workload_id: str
+    phases: Mapping[str, tuple[str, str | None]]
+
+
+class _ApiError(Exception):
+    """Ends a request with the API's error body."""
+
+    def __init__(self, status: int, message: str, details: str | None = None, **headers: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.body = {"code": status, "message": message} | ({"details": details} if details else {})
+        self.headers = headers
+
+
+def _json(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
+    return web.Response(
+        body=msgspec.json.encode(value), status=status, headers=headers, content_type="application/json"
+    )
+
+
+class FakeControlPlane:
+    """A control plane in miniature: revisions, tokens of both versions, workloads, history.
+
+    It serves real HTTP on loopback and is meant for tests and trials: what it holds is in memory, and a test
+    changes it by calling its methods. `/openapi.json` describes what it speaks.
+
+    Args:
+        port: 0 for any free one.
+        ssl_context: serve https, as `localhost`, with this certificate.
+        seed: make ids, faults and the order of lists repeatable (and shuffled).
+        token_lifetime: seconds that a token is good for.
+        clock: returns the server's time, aware; by default the real one.
+        record_limit: how many requests and changes are remembered.
+        record_answers: remember what each answer said of revisions, in `answers`.
+
+    Attributes:
+        requests: what arrived, oldest first.
+        transitions: every change that was made, oldest first.
+        answers: what answers said of revisions, if *record_answers*.
+        latency: seconds that every answer takes.
+        in_flight: requests that are being answered; max_in_flight: the most there were at once.
+
+    Example:
+        >>> async with FakeControlPlane() as plane:
+        ...     workload_id = plane.add_workload()
+        ...     plane.add_revision(workload_id, phase="Running")
+        ...     async with RunaiClient(plane.url, plane.token) as runai:
+        ...         print(await runai.list_revisions(workload_id))
+    """
+
+    def __init__(
+        self,
+        port: int = 0,
+        *,
+        ssl_context: ssl.SSLContext | None = None,
+        seed: int | None = None,
+        token_lifetime: float = 3600.0,
+        clock: Callable[[], datetime] | None = None,
+        record_limit: int = 100_000,
+        record_answers: bool = False,
+    ) -> None:
+        rng = random.Random(seed)
+        self.port: int = port
+        self.requests: deque[RecordedRequest] = deque(maxlen=record_limit)
+        self.answers: deque[Answered] = deque(maxlen=record_limit)
+        self.latency: float = 0.0
+        self.in_flight: int = 0
+        self.max_in_flight: int = 0
+        self.token_requests: int = 0
+        self._ssl = ssl_context
+        self._record_answers = record_answers
+        self._state = State(seed, clock or (lambda: datetime.now(UTC)), record_limit)
+        self._tokens = Tokens(rng, token_lifetime)
+        self._faults = Faults(rng)
+        self._token: str | None = None
+        self._runner: web.AppRunner | None = None
+        self._stopping = asyncio.Event()
+        self._gate = asyncio.Event()
+        self._gate.set()
+
+    # --- life ---------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Begin to serve; after a `stop`, on the same port and with what was there."""
+        self._stopping = asyncio.Event()
+        app = web.Application(middlewares=[self._serve])
+        app.add_routes(self._routes())
+        self._runner = web.AppRunner(
+            app, access_log=None, shutdown_timeout=0.05, keepalive_timeout=60, handler_cancellation=True
+        )
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", self.port, ssl_context=self._ssl, reuse_address=True)
+        await site.start()
+        self.port = self._runner.addresses[0][1]
+
+    async def stop(self) -> None:
+        """Stop serving; requests that hang or are held end."""
+        self._stopping.set()
+        self._gate.set()
+        runner, self._runner = self._runner, None
+        if runner is not None:
+            # A connection that is just being accepted when asyncio's server closes would never be closed.
+            for _ in range(_ACCEPT_TURNS):
+                await asyncio.sleep(0)
+            await runner.cleanup()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    @property
+    def url(self) -> str:
+        """The base URL for a client."""
+        return f"http://127.0.0.1:{self.port}" if self._ssl is None else f"https://localhost:{self.port}"
+
+    @property
+    def token(self) -> str:
+        """A token that is good now."""
+        if self._token is None or not self._tokens.is_good(f"Bearer {self._token}"):
+            self._token = self._tokens.issue()
+        return self._token
+
+    @property
+    def client_id(self) -> str:
+        """The id of the application that may ask for tokens."""
+        return self._tokens.client_id
+
+    @property
+    def client_secret(self) -> str:
+        """Its secret."""
+        return self._tokens.client_secret
+
+    @property
+    def transitions(self) -> Sequence[Transition]:
+        """Every change that was made, oldest first."""
+        return self._state.transitions
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.url}, {len(self._state.workloads)} workloads>"
+
+    # --- what a test changes ------------------------------------------------------------------------------
+
+    def add_workload(self, name: str | None = None, *, type: str = "Inference", **fields: Any) -> str:  # noqa: A002
+        """Add an inference workload, or one of another *type*; fields in snake_case. Return its id."""
+        return self._state.add_workload(name, type, fields)
+
+    def add_revision(self, workload_id: str, phase: str = "Pending", **fields: Any) -> str:
+        """Add a revision; any field of it may be given, in snake_case. Return its id."""
+        return self._state.add_revision(workload_id, phase, fields)
+
+    def set_phase(
+        self,
+        revision_id: str,
+        phase: str,
+        message: str | None = None,
+        *,
+        running_pods: int | None = None,
+        at: datetime | None = None,
+    ) -> None:
+        """Bring a revision to a phase: at the server's present time, or *at* another.
+
+        Pods run in Running, as many as are asked for, and in no other phase; unless *running_pods* says so.
+        """
+        self._state.set_phase(revision_id, phase, message, running_pods, at)
+
+    def update_revision(self, revision_id: str, **fields: Any) -> None:
+        """Change fields of a revision, in snake_case."""
+        self._state.update_revision(revision_id, fields)
+
+    def delete_revision(self, revision_id: str) -> None:
+        """Delete a revision: it moves to the deleted list, and by id it is still found."""
+        self._state.delete_revision(revision_id)
+
+    def purge_revision(self, revision_id: str) -> None:
+        """Remove a revision without a trace: it is in no list, and by id it is not found."""
+        self._state.purge_revision(revision_id)
+
+    def hide_revision(self, revision_id: str) -> None:
+        """Let a revision be missing from all answers, though it lives."""
+        self._state.hide(revision_id, hidden=True)
+
+    def show_revision(self, revision_id: str) -> None:
+        """Bring a hidden revision back."""
+        self._state.hide(revision_id, hidden=False)
+
+    def delete_workload(self, workload_id: str) -> None:
+        """Delete a workload and its revisions: its list is a 404."""
+        self._state.delete_workload(workload_id)
+
+    def revision(self, revision_id: str) -> dict[str, Any]:
+        """Return a revision as the API has it."""
+        return self._state.revision(revision_id)
+
+    async def roll_out(
+        self,
+        workload_id: str,
+        *,
+        phases: Sequence[str] = ("Creating", "Initializing", "Pending", "Running"),
+        step: float = 0.5,
+        message: str | None = None,
+        retire_old: bool = False,
+        **fields: Any,
+    ) -> str:
+        """Add a revision and bring it through *phases*, *step* seconds apart. Return its id.
+
+        Args:
+            workload_id: whose revision.
+            phases: where it comes, one after the other.
+            step: seconds between two phases.
+            message: the message of the last phase.
+            retire_old: delete the other live revisions at the end.
+            fields: fields of the revision, in snake_case.
+        """
+        first, *others = phases
+        revision_id = self.add_revision(workload_id, first, **fields)
+        for index, phase in enumerate(others):
+            await asyncio.sleep(step)
+            self.set_phase(revision_id, phase, message if index == len(others) - 1 else None)
+        if retire_old:
+            for item in list(self._state.listed(workload_id, deleted=False)):
+                if item["id"] != revision_id:
+                    self.delete_revision(item["id"])
+        return revision_id
+
+    def revoke_tokens(self) -> None:
+        """Make every token that was issued worthless; `token` is a new one then."""
+        self._tokens.revoke()
+
+    def fault(
+        self,
+        kind: FaultKind,
+        *,
+        path: str | None = None,
+        times: int | None = 1,
+        seconds: float = 0.0,
+        rate: float = 1.0,
+    ) -> None:
+        """Let the next matching requests go wrong.
+
+        Args:
+            kind: latency (answer after *seconds*), hang (no answer, for *seconds* if given), reset (of the
+                connection), truncate (half of the body), drip (a byte every *seconds*, or every second),
+                bad_json (a 200 whose body is no JSON).
+            path: a regular expression to be found in the path; without one, all but the token endpoints.
+            times: how many requests; None for all from now on.
+            seconds: see *kind*.
+            rate: the probability with which a matching request is hit.
+
+        Raises:
+            ValueError: another *kind*.
+        """
+        if kind not in FAULT_KINDS:
+            raise ValueError(f"kind must be one of {', '.join(FAULT_KINDS)}, not {kind!r}")
+        self._faults.add(kind, path, times, seconds=seconds, rate=rate)
+
+    def fail_next(
+        self,
+        n: int | None = 1,
+        status: int = 503,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: object = None,
+        path: str | None = None,
+        rate: float = 1.0,
+    ) -> None:
+        """Answer the next *n* matching requests (None: all) with a status and body of yours.
+
+        Args:
+            n: how many requests.
+            status: the HTTP status.
+            headers: further headers.
+            body: text or bytes are sent as HTML, anything else as JSON; by default the API's error body.
+            path: a regular expression to be found in the path; without one, all but the token endpoints.
+            rate: the probability with which a matching request is hit.
+        """
+        answer = answer_of(status, headers or {}, body)
+        self._faults.add(None, path, n, rate=rate, answer=answer)
+
+    def clear_faults(self) -> None:
+        """Let everything go right again."""
+        self._faults.clear()
+
+    def hold(self) -> None:
+        """Let every request wait from now on, before its token is looked at, until `release`."""
+        self._gate.clear()
+
+    def release(self) -> None:
+        """Let the requests that wait go on."""
+        self._gate.set()
+
+    def reset_record(self) -> None:
+        """Forget the requests and answers up to now, and the counts of them."""
+        self.requests.clear()
+        self.answers.clear()
+        self.token_requests = self.max_in_flight = 0
+
+    # --- HTTP ---------------------------------------------------------------------------------------------
+
+    def _routes(self) -> list[web.RouteDef]:
+        workload, revision = (
+            f"{_INFERENCES}/{{workload_id}}/revisions",
+            f"{_INFERENCES}/revisions/{{revision_id}}",
+        )
+        return [
+            web.get("/openapi.json", self._openapi, allow_head=False),
+            web.post("/api/v1/token", self._token_v1),
+            web.post("/api/v2/token", self._token_v2),
+            web.get("/api/v1/workloads", self._list_workloads, allow_head=False),
+            web.get("/api/v1/workloads/count", self._count_workloads, allow_head=False),
+            web.get(revision, self._get, allow_head=False),
+            web.get(f"{revision}/history", self._history, allow_head=False),
+            web.get(workload, self._list, allow_head=False),
+            web.get(f"{workload}/count", self._count, allow_head=False),
+        ]
+
+    @property
+    def _serve(self) -> Callable[..., Awaitable[web.StreamResponse]]:
+        """The middleware around every request: record, authenticate, answer, and go wrong where asked to."""
+
+        @web.middleware
+        async def serve(
+            request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+        ) -> web.StreamResponse:
+            self._record(request)
+            try:
+                await self._gate.wait()
+                if self.latency:
+                    await pause(self.latency, self._stopping)
+                fault = self._faults.draw(request.path)
+                answer = await self._answer(request, handler)
+                if fault is None:
+                    return answer
+                assert isinstance(answer, web.Response)  # noqa: S101  (no handler streams)
+                return await distort(fault, request, answer, self._stopping)
+            finally:
+                self.in_flight -= 1
+
+        return serve
+
+    def _record(self, request: web.Request) -> None:
+        self.in_flight += 1
+        self.max_in_flight = max(self.max_in_flight, self.in_flight)
+        self.token_requests += request.path.endswith("/token")
+        self.requests.append(
+            RecordedRequest(
+                request.method, request.path, dict(request.query), request.headers, time.monotonic()
+            )
+        )
+
+    async def _answer(
+        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        try:
+            self._let_in(request)
+            return await handler(request)
+        except _ApiError as error:
+            return _json(error.body, error.status, error.headers)
+        except NotThereError as error:
+            return _json({"code": 404, "message": str(error)}, 404)
+        except web.HTTPException as error:
+            headers = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
+            return _json({"code": error.status, "message": error.reason}, error.status, headers)
+
+    def _let_in(self, request: web.Request) -> None:
+        open_to_all = request.path.endswith("/token") or request.path == "/openapi.json"
+        if not open_to_all and not self._tokens.is_good(request.headers.get("Authorization")):
+            raise _ApiError(401, "the token is missing, expired or revoked", **{"WWW-Authenticate": "Bearer"})
+
+    async def _openapi(self, _: web.Request) -> web.Response:
+        return _json(DOCUMENT)
+
+    # --- revisions ----------------------------------------------------------------------------------------
+
+    async def _list(self, request: web.Request) -> web.Response:
+        workload_id, deleted = _uuid(request, "workload_id"), _flag(request, "deleted")
+        body = self._state.list_body(workload_id, deleted=deleted)
+        self._note_answer(workload_id, self._state.listed(workload_id, deleted=deleted))
+        return web.Response(body=body, content_type="application/json")
+
+    def _note_answer(self, workload_id: str, revisions: Iterable[Mapping[str, Any]]) -> None:
+        if self._record_answers:
+            phases = {item["id"]: (item["phase"], item.get("phaseUpdatedAt")) for item in revisions}
+            self.answers.append(Answered(time.monotonic(), workload_id, phases))
+
+    async def _count(self, request: web.Request) -> web.Response:
+        workload_id, deleted = _uuid(request, "workload_id"), _flag(request, "deleted")
+        try:
+            return _json({"count": sum(1 for _ in self._state.listed(workload_id, deleted=deleted))})
+        except NotThereError:
+            return _json({"count": 0})  # this endpoint has no 404
+
+    async def _get(self, request: web.Request) -> web.Response:
+        revision = self._state.visible(_uuid(request, "revision_id"))
+        self._note_answer(revision["workloadId"], [revision])
+        return _json(revision)
+
+    async def _history(self, request: web.Request) -> web.Response:
+        return _page(request, "records", self._state.history(_uuid(request, "revision_id")))
+
+    # --- workloads ----------------------------------------------------------------------------------------
+
+    async def _list_workloads(self, request: web.Request) -> web.Response:
+        return _page(request, "workloads", self._workloads(request))
+
+    async def _count_workloads(self, request: web.Request) -> web.Response:
+        return _json({"count": len(self._workloads(request))})
+
+    def _workloads(self, request: web.Request) -> list[dict[str, Any]]:
+        items = self._state.live_workloads(deleted=_flag(request, "deleted"))
+        filters = request.query.getall("filterBy", [])
+        if any(re.fullmatch(FILTER_PATTERN, text) is None for text in filters):
+            raise _ApiError(400, f"filterBy is field, operator ({' '.join(_OPERATORS)}), value; comma-joined")
+        conditions = [condition for text in filters for condition in text.split(",")]
+        return [item for item in items if all(_matches(item, condition) for condition in conditions)]
+
+    # --- tokens -------------------------------------------------------------------------------------------
+
+    async def _token_v1(self, request: web.Request) -> web.Response:
+        """Exchange credentials as the older API does: JSON, its keys in any case."""
+        try:
+            body: Any = msgspec.json.decode(await request.read())
+        except (msgspec.DecodeError, ValueError):
+            body = None
+        if not isinstance(body, dict):
+            raise _ApiError(400, "the body must be a JSON object")
+        fields: dict[str, Any] = {str(key).lower(): item for key, item in body.items()}  # pyright: ignore[reportUnknownVariableType,reportUnknownArgumentType]
+        prefix = {"client_credentials": "client", "app_token": "app"}.get(str(fields.get("granttype")))
+        if prefix is None:
+            raise _ApiError(400, "grantType must be client_credentials or app_token")
+        if not self._tokens.knows(fields.get(f"{prefix}id"), fields.get(f"{prefix}secret")):
+            raise _ApiError(401, "the id or secret is wrong")
+        return _json({"accessToken": self._tokens.issue(), "expiresIn": int(self._tokens.lifetime)})
+
+    async def _token_v2(self, request: web.Request) -> web.Response:
+        """Exchange credentials by RFC 6749: a form."""
+        try:
+            form: Mapping[str, Any] = await request.post()
+        except ValueError:
+            form = {}
+        if "grant_type" not in form:
+            return _json({"error": "invalid_request", "error_description": "grant_type is missing"}, 400)
+        if form["grant_type"] != "client_credentials":
+            return _json({"error": "unsupported_grant_type"}, 400)
+        if not self._tokens.knows(form.get("client_id"), form.get("client_secret")):
+            return _json({"error": "invalid_client", "error_description": "the id or secret is wrong"}, 401)
+        lifetime = int(self._tokens.lifetime)
+        return _json({"access_token": self._tokens.issue(), "expires_in": lifetime, "token_type": "Bearer"})
+
+
+def _uuid(request: web.Request, name: str) -> str:
+    value = request.match_info[name]
+    try:
+        parsed = str(UUID(value))
+    except ValueError:
+        parsed = ""
+    if parsed != value.lower():
+        raise _ApiError(400, f"{name} must be a UUID")
+    return parsed
+
+
+def _flag(request: web.Request, name: str) -> bool:
+    value = request.query.get(name, "false")
+    if value not in {"true", "false"} or len(request.query.getall(name, [])) > 1:
+        raise _ApiError(400, f"{name} must be true or false")
+    return value == "true"
+
+
+def _number(request: web.Request, name: str, default: int, least: int, most: int) -> int:
+    text = request.query.get(name, str(default))
+    if not (text.isascii() and text.isdigit()) or not least <= int(text[:12]) <= most:
+        raise _ApiError(400, f"{name} must be a whole number from {least} to {most}")
+    return int(text)
+
+
+def _page(request: web.Request, key: str, items: list[dict[str, Any]]) -> web.Response:
+    """Answer one page of items, and where the next one begins."""
+    offset = _number(request, "offset", 0, 0, 2**31 - 1)
+    end = offset + _number(request, "limit", _PAGE, 1, _PAGE_MAX)
+    return _json({key: items[offset:end]} | ({"next": end} if end < len(items) else {}))
+
+
+def _matches(item: Mapping[str, Any], condition: str) -> bool:
+    """Tell whether a workload fulfils one filterBy condition."""
+    operator = next(operator for operator in _OPERATORS if operator in condition)
+    name, _, wanted = condition.partition(operator)
+    return _compared(operator, str(item.get(name, "")), wanted)
+
+
+def _compared(operator: str, value: str, wanted: str) -> bool:
+    tests: dict[str, bool] = {
+        "==": value == wanted,
+        "!=": value != wanted,
+        "<=": value <= wanted,
+        ">=": value >= wanted,
+        "=@": wanted in value,
+        "!@": wanted not in value,
+        "=^": value.startswith(wanted),
+        "=$": value.endswith(wanted),
+    }
+    return tests[operator]

@@ -1,0 +1,310 @@
+"""What the fake control plane knows: workloads, revisions, their history. No HTTP."""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from attrs import frozen
+
+
+@frozen
+class Transition:
+    """One change that was made to a revision.
+
+    Attributes:
+        at: the time of the server's clock.
+        kind: added, phase, updated, deleted, purged, hidden or shown.
+    """
+
+    at: datetime
+    workload_id: str
+    revision_id: str
+    kind: str
+    phase: str
+    phase_updated_at: str | None
+
+
+class NotThereError(Exception):
+    """There is no such workload or revision."""
+
+
+def camel(name: str) -> str:
+    """Turn snake_case into the API's camelCase; what is camelCase already stays."""
+    head, *tail = name.split("_")
+    return head + "".join(part[:1].upper() + part[1:] for part in tail)
+
+
+def wire(value: Any) -> Any:
+    """Turn a caller's values into the API's JSON: keys of nested objects and times included."""
+    if isinstance(value, dict):
+        return {camel(key): wire(item) for key, item in value.items()}  # pyright: ignore[reportUnknownVariableType,reportUnknownArgumentType]
+    if isinstance(value, list | tuple):
+        return [wire(item) for item in value]  # pyright: ignore[reportUnknownVariableType]
+    return stamp(value) if isinstance(value, datetime) else value
+
+
+def stamp(time: datetime) -> str:
+    """Write a time as the API does."""
+    return time.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+class State:
+    """The workloads and revisions of one control plane.
+
+    Args:
+        seed: makes ids and the order of lists repeatable; without one, lists keep their order.
+        clock: returns the server's time, aware.
+    """
+
+    def __init__(self, seed: int | None, clock: Callable[[], datetime], record_limit: int) -> None:
+        self.random = random.Random(seed)
+        self._shuffles = seed is not None
+        self.clock = clock
+        self.workloads: dict[str, dict[str, Any]] = {}
+        self.revisions: dict[str, dict[str, Any]] = {}
+        self.transitions: deque[Transition] = deque(maxlen=record_limit)
+        self._of_workload: dict[str, list[str]] = {}
+        self._hidden: set[str] = set()
+        self._history: dict[str, list[dict[str, Any]]] = {}
+        self._encoded: dict[str, bytes] = {}
+        self._tenant = self._new_id()
+
+    def _new_id(self) -> str:
+        return str(UUID(int=self.random.getrandbits(128), version=4))
+
+    # --- workloads ----------------------------------------------------------------------------------------
+
+    def add_workload(self, name: str | None, kind: str, fields: dict[str, Any]) -> str:
+        workload_id = str(fields.pop("id", None) or self._new_id())
+        now = stamp(self.clock())
+        self.workloads[workload_id] = {
+            "type": kind,
+            "name": name or f"llm-{len(self.workloads) + 1}",
+            "id": workload_id,
+            "source": "Control-plane",
+            "priority": 75,
+            "priorityClassName": "inference",
+            "clusterId": self._tenant,
+            "projectName": "team-a",
+            "projectId": "1",
+            "departmentName": "research",
+            "departmentId": "2",
+            "namespace": "runai-team-a",
+            "createdAt": now,
+            "phase": "Running",
+            "conditions": [],
+            "k8sPhase": "Running",
+            "tenantId": 1,
+            "runningPods": 1,
+            "phaseUpdatedAt": now,
+            "k8sPhaseUpdatedAt": now,
+            "updatedAt": now,
+            "deletedAt": None,
+            "category": "Deploy",
+            **wire(fields),
+        }
+        self._of_workload[workload_id] = []
+        return workload_id
+
+    def delete_workload(self, workload_id: str) -> None:
+        workload = self._workload(workload_id)
+        for revision_id in list(self._of_workload[workload_id]):
+            if self.revisions[revision_id].get("deletedAt") is None:
+                self.delete_revision(revision_id)
+        workload["deletedAt"] = stamp(self.clock())
+
+    def _workload(self, workload_id: str) -> dict[str, Any]:
+        if workload_id not in self.workloads:
+            raise NotThereError(f"there is no workload {workload_id}")
+        return self.workloads[workload_id]
+
+    def live_workloads(self, *, deleted: bool) -> list[dict[str, Any]]:
+        """Return the live workloads, or the deleted ones."""
+        return [item for item in self.workloads.values() if (item["deletedAt"] is not None) == deleted]
+
+    # --- revisions ----------------------------------------------------------------------------------------
+
+    def add_revision(self, workload_id: str, phase: str, fields: dict[str, Any]) -> str:
+        workload = self._workload(workload_id)
+        fields = wire(fields)
+        revision_id = str(fields.pop("id", None) or self._new_id())
+        number = len(self._of_workload[workload_id]) + 1
+        now = stamp(self.clock())
+        self.revisions[revision_id] = {
+            **_template(workload, number, self.random),
+            "id": revision_id,
+            "createdAt": now,
+            "phase": str(phase),
+            "phaseUpdatedAt": now,
+            **fields,
+        }
+        if "runningPods" not in fields:
+            self.revisions[revision_id]["runningPods"] = self._pods(revision_id)
+        self._of_workload[workload_id].append(revision_id)
+        self._history[revision_id] = []
+        self._note(revision_id, "added")
+        self._remember(revision_id, self.revisions[revision_id].get("phaseUpdatedAt") or now)
+        return revision_id
+
+    def _pods(self, revision_id: str) -> int:
+        revision = self.revisions[revision_id]
+        return int(revision["requestedPods"].get("number") or 1) if revision["phase"] == "Running" else 0
+
+    def revision(self, revision_id: str) -> dict[str, Any]:
+        """Return a revision as a test may change it. Raises `NotThereError`."""
+        if revision_id not in self.revisions:
+            raise NotThereError(f"there is no revision {revision_id}")
+        return self.revisions[revision_id]
+
+    def set_phase(
+        self, revision_id: str, phase: str, message: str | None, running_pods: int | None, at: datetime | None
+    ) -> None:
+        revision = self.revision(revision_id)
+        when = stamp(at or self.clock())
+        revision |= {"phase": str(phase), "phaseUpdatedAt": when, "phaseMessage": message or ""}
+        revision["runningPods"] = self._pods(revision_id) if running_pods is None else running_pods
+        self._note(revision_id, "phase")
+        self._remember(revision_id, when)
+
+    def update_revision(self, revision_id: str, fields: dict[str, Any]) -> None:
+        self.revision(revision_id).update(wire(fields))
+        self._note(revision_id, "updated")
+
+    def delete_revision(self, revision_id: str) -> None:
+        self.revision(revision_id)["deletedAt"] = stamp(self.clock())
+        self._note(revision_id, "deleted")
+
+    def purge_revision(self, revision_id: str) -> None:
+        workload_id = self.revision(revision_id)["workloadId"]
+        self._note(revision_id, "purged")
+        self._of_workload[workload_id].remove(revision_id)
+        del self.revisions[revision_id]
+
+    def hide(self, revision_id: str, *, hidden: bool) -> None:
+        """Take a revision out of sight, or bring it back, without deleting it."""
+        self.revision(revision_id)
+        (self._hidden.add if hidden else self._hidden.discard)(revision_id)
+        self._note(revision_id, "hidden" if hidden else "shown")
+
+    def _note(self, revision_id: str, kind: str) -> None:
+        """Record a change, and forget the answer that it outdates."""
+        revision = self.revisions[revision_id]
+        workload_id = revision["workloadId"]
+        self._encoded.pop(workload_id, None)
+        self.transitions.append(
+            Transition(
+                self.clock(),
+                workload_id,
+                revision_id,
+                kind,
+                revision["phase"],
+                revision.get("phaseUpdatedAt"),
+            )
+        )
+
+    def _remember(self, revision_id: str, when: str) -> None:
+        revision = self.revisions[revision_id]
+        self._history[revision_id].append(
+            {
+                "meta": {"creationTimestamp": when, "type": "PhaseUpdate"},
+                "spec": {
+                    "phaseUpdate": {
+                        "phase": revision["phase"],
+                        "phaseMessage": revision.get("phaseMessage") or "",
+                    }
+                },
+            }
+        )
+
+    # --- answers ------------------------------------------------------------------------------------------
+
+    def listed(self, workload_id: str, *, deleted: bool) -> Iterator[dict[str, Any]]:
+        """Return the revisions of a list answer. Raises `NotThereError`."""
+        if self._workload(workload_id)["deletedAt"] is not None and not deleted:
+            raise NotThereError(f"workload {workload_id} was deleted")
+        items = (self.revisions[item] for item in self._of_workload[workload_id] if item not in self._hidden)
+        return (item for item in items if (item.get("deletedAt") is not None) == deleted)
+
+    def list_body(self, workload_id: str, *, deleted: bool) -> bytes:
+        """Return a list answer's body; that of the live revisions is kept until it changes."""
+        if not deleted and not self._shuffles and workload_id in self._encoded:
+            return self._encoded[workload_id]
+        items = list(self.listed(workload_id, deleted=deleted))
+        if self._shuffles:
+            self.random.shuffle(items)
+        body = msgspec.json.encode({"revisions": items})
+        if not deleted and not self._shuffles:
+            self._encoded[workload_id] = body
+        return body
+
+    def visible(self, revision_id: str) -> dict[str, Any]:
+        """Return a revision as a client may see it. Raises `NotThereError`."""
+        if revision_id in self._hidden:
+            raise NotThereError(f"there is no revision {revision_id}")
+        return self.revision(revision_id)
+
+    def history(self, revision_id: str) -> list[dict[str, Any]]:
+        """Return a revision's history, the oldest record first. Raises `NotThereError`."""
+        self.visible(revision_id)
+        return self._history[revision_id]
+
+
+def _template(workload: dict[str, Any], number: int, rng: random.Random) -> dict[str, Any]:
+    """Return a revision as a control plane with a real workload would have it."""
+    resources: dict[str, Any] = {
+        "gpuRequestType": "portion",
+        "gpu": {"limit": 1.0, "request": 1.0},
+        "gpuMemory": None,
+        "cpu": {"limit": 8.0, "request": 4.0},
+        "cpuMemory": {"limit": "64G", "request": "32G"},
+        "extendedResources": [{"resource": "nvidia.com/rdma", "quantity": "1", "exclude": False}],
+    }
+    return {
+        "type": workload["type"],
+        "name": f"{workload['name']}-{number:05d}",
+        "workloadId": workload["id"],
+        "tenantId": workload["tenantId"],
+        "clusterId": workload["clusterId"],
+        "departmentId": workload["departmentId"],
+        "projectId": workload["projectId"],
+        "deletedAt": None,
+        "revisionRequestedResources": {**resources, "gpu": {"limit": 2.0, "request": 2.0}},
+        "podsRequestedResources": resources,
+        "requestedPods": {"number": 2, "min": 1, "max": 4},
+        "requestedNodePools": ["default", "a100"],
+        "allocatedResources": {"gpu": 2.0, "gpuMemory": "160G", "cpu": 7.5, "cpuMemory": "60G"},
+        "currentNodePools": ["a100"],
+        "runningPods": 0,
+        "images": [f"models.example/llm-server:1.{number}"],
+        "environmentVariables": {
+            "MODEL": "llama-70b",
+            "MAX_BATCH": "32",
+            "API_KEY": f"{rng.getrandbits(64):x}",
+        },
+        "command": "python -m server",
+        "arguments": "--port 8000 --tensor-parallel 2",
+        "conditions": [
+            {
+                "type": "Ready",
+                "status": "Unknown",
+                "message": "the revision is being rolled out",
+                "reason": "Deploying",
+                "lastTransitionTime": workload["createdAt"],
+            },
+            {
+                "type": "ContainerHealthy",
+                "status": "True",
+                "message": "",
+                "reason": "",
+                "lastTransitionTime": workload["createdAt"],
+            },
+        ],
+        "phaseMessage": "",
+        "additionalFields": {"servingPort": 8000, "autoscaling": {"metric": "concurrency", "target": 8}},
+    }

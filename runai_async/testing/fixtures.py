@@ -1,0 +1,27 @@
+"""Fixtures for pytest: put `pytest_plugins = ["runai_async.testing.fixtures"]` into your `conftest.py`.
+
+They are asynchronous, so they want pytest-asyncio in its auto mode (or anyio's equivalent).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest_asyncio
+
+from runai_async.client import RunaiClient
+from runai_async.testing._plane import FakeControlPlane
+
+
+@pytest_asyncio.fixture
+async def runai_control_plane() -> AsyncIterator[FakeControlPlane]:
+    """A fake control plane that serves for the time of one test."""
+    async with FakeControlPlane() as plane:
+        yield plane
+
+
+@pytest_asyncio.fixture
+async def runai_client(runai_control_plane: FakeControlPlane) -> AsyncIterator[RunaiClient]:
+    """A client of `runai_control_plane`."""
+    async with RunaiClient(runai_control_plane.url, runai_control_plane.token) as runai:
+        yield runai

@@ -1,0 +1,127 @@
+"""What holds for every test: nothing blocks the loop, nothing fails unseen, nothing is left running."""
+
+import asyncio
+import gc
+import inspect
+import logging
+import os
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+from unittest.mock import Mock
+
+import aiohttp
+import hypothesis
+import pytest
+from aioresponses import aioresponses
+from blockbuster import BlockBuster
+
+import runai_async
+
+# An example's time says more about the machine than about the code, hence no deadline.
+_ANY_MACHINE: dict[str, Any] = {
+    "deadline": None,
+    "suppress_health_check": [hypothesis.HealthCheck.too_slow],
+}
+hypothesis.settings.register_profile("fast", max_examples=50, **_ANY_MACHINE)
+# The same examples in every run: what fails there was broken by the commit, not by the dice.
+hypothesis.settings.register_profile(
+    "ci", max_examples=250, derandomize=True, print_blob=True, **_ANY_MACHINE
+)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
+
+
+def pytest_collection_finish() -> None:
+    """Take what was imported out of the collector's sight: the collection after each test is cheap then."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_blocking_calls() -> Iterator[None]:
+    """Raise BlockingError where `runai_async`, with a loop running, waits for a disk, a socket or a clock."""
+    blockbuster = BlockBuster(runai_async)
+    for call in ("os.stat", "io.TextIOWrapper.read"):
+        # aiohttp's own doing where a session trusts the environment
+        blockbuster.functions[call].can_block_in("aiohttp/helpers.py", "netrc_from_env")
+    for call in ("io.BufferedReader.read", "os.stat"):
+        # two small files, once, where a client is made of the vendor's login
+        blockbuster.functions[call].can_block_in("runai_async/_auth.py", "_read_key")
+    blockbuster.activate()
+    yield
+    blockbuster.deactivate()
+
+
+class _Errors(logging.Handler):
+    """Keeps what is logged as an error."""
+
+    def __init__(self) -> None:
+        super().__init__(level=logging.ERROR)
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages.append(self.format(record))
+
+
+@pytest.fixture(autouse=True)
+def loop_errors() -> Iterator[list[str]]:
+    """Fail the test if a loop had to report an error itself, as nobody else would ever see it.
+
+    Those are "Task exception was never retrieved", "Task was destroyed but it is pending", "Exception in
+    callback", "Unclosed client session" and the like: asyncio only logs them, so `-W error` lets them pass.
+    The log is where the reports of every loop meet, also of one that `asyncio.run` made or of a thread's;
+    aiohttp's server logs there what a request handler raised and answers 500. A test that expects an error
+    takes this fixture, looks at the messages and clears the list.
+    """
+    errors = _Errors()
+    loggers = [logging.getLogger("asyncio"), logging.getLogger("aiohttp.server")]
+    for logger in loggers:
+        logger.addHandler(errors)
+    yield errors.messages
+    gc.collect()  # they are reported when the task or the session is collected
+    gc.freeze()  # what is left outlives the test: the next collection need not look at it
+    for logger in loggers:
+        logger.removeHandler(errors)
+    if errors.messages:
+        pytest.fail("an event loop reported:\n" + "\n".join(errors.messages), pytrace=False)
+
+
+@pytest.fixture(autouse=True)
+def no_tasks_left(request: pytest.FixtureRequest, loop_errors: list[str]) -> None:
+    """Fail an async test that leaves tasks running, after its other fixtures were torn down."""
+    if request.node.get_closest_marker("asyncio"):
+        request.getfixturevalue("_no_tasks_left")
+
+
+@pytest.fixture
+async def _no_tasks_left() -> AsyncIterator[None]:
+    before = asyncio.all_tasks()
+    yield
+    # A task that was just cancelled, or whose transport was just closed, gets the few turns it needs to end.
+    turns = 50
+    while (left := asyncio.all_tasks() - before - {asyncio.current_task()}) and turns:
+        turns -= 1
+        await asyncio.sleep(0)
+    if left:
+        pytest.fail("tasks left running:\n" + "\n".join(map(repr, left)), pytrace=False)
+
+
+class _MockedResponse(aiohttp.ClientResponse):
+    """A response as aioresponses 0.7 makes it, on either side of aiohttp 3.14.
+
+    aiohttp 3.14 wants a `stream_writer`, to ask it how much was sent, which aioresponses does not hand over
+    (https://github.com/pnuckowski/aioresponses/issues/289).
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        if "stream_writer" in inspect.signature(aiohttp.ClientResponse).parameters:
+            kwargs.setdefault("stream_writer", Mock(output_size=0))
+        super().__init__(*args, **kwargs)
+
+
+@pytest.fixture
+def mock_aiohttp(monkeypatch: pytest.MonkeyPatch) -> Iterator[aioresponses]:
+    """Answer what an aiohttp session asks, without a socket: `mock_aiohttp.get(url, payload=…)`."""
+    # The class that aioresponses takes where a call or a callback's result names none.
+    monkeypatch.setattr("aioresponses.core.ClientResponse", _MockedResponse)
+    with aioresponses() as mocked:
+        yield mocked

@@ -1,0 +1,152 @@
+"""A control plane that changes and fails at random, and the verdict on what a consumer was told of it."""
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from random import Random
+
+from runai_async import PhaseChanged, RevisionAdded, RevisionDeleted, RevisionEvent, WatchEvent
+from runai_async.testing import FakeControlPlane, FaultKind
+
+PHASES = ("Creating", "Pending", "Running", "Degraded", "Failed", "Unknown", "Suspending")
+FAULTS: tuple[FaultKind, ...] = ("latency", "hang", "reset", "truncate", "drip", "bad_json")
+EMPTY: dict[str, object] = {"revisions": []}
+LIST = r"/revisions$"
+HIDDEN_STEPS = 8
+"""A revision that nobody finds is one that is gone, if that lasts: so none is hidden for long."""
+GRACE = 1.5
+"""Seconds of `missing_grace`; many times what the steps take, but a busy machine may take longer."""
+
+
+class Trouble:
+    """Changes the revisions of some workloads, and lets answers go wrong."""
+
+    def __init__(self, plane: FakeControlPlane, workload_ids: Sequence[str], random: Random) -> None:
+        self.plane = plane
+        self.workload_ids = workload_ids
+        self.random = random
+        self.live: list[str] = []
+        self.hidden: dict[str, tuple[int, float]] = {}
+        self.hidden_too_long: set[str] = set()
+        self.gone: set[str] = set()
+        self.done = 0
+
+    async def stir(self, steps: int, *, pause: float) -> None:
+        """Do *steps* things at random; then bring all hidden revisions back and let nothing fail any more."""
+        for _ in range(steps):
+            self.step()
+            await asyncio.sleep(self.random.uniform(0, pause))
+        for revision_id in list(self.hidden):
+            self._show(revision_id)
+        self.plane.clear_faults()
+
+    def step(self) -> None:
+        """Do one thing."""
+        self.done += 1
+        for revision_id in [key for key, (step, _) in self.hidden.items() if self.done - step > HIDDEN_STEPS]:
+            self._show(revision_id)
+        choice = self.random.random()
+        if choice < 0.15 or not self.live:
+            workload_id = self.random.choice(self.workload_ids)
+            self.live.append(self.plane.add_revision(workload_id, self.random.choice(PHASES)))
+        elif choice < 0.60:
+            self.plane.set_phase(self.random.choice(self.live), self.random.choice(PHASES))
+        elif choice < 0.70:
+            self._remove(self.plane.delete_revision)
+        elif choice < 0.73:
+            self._remove(self.plane.purge_revision)
+        elif choice < 0.80:
+            self._hide()
+        else:
+            self.fail()
+
+    def _remove(self, how: object) -> None:
+        revision_id = self.random.choice(self.live)
+        if revision_id not in self.hidden:
+            self.live.remove(revision_id)
+            self.gone.add(revision_id)
+            how(revision_id)  # type: ignore[operator]
+
+    def _hide(self) -> None:
+        revision_id = self.random.choice(self.live)
+        if revision_id not in self.hidden:
+            self.plane.hide_revision(revision_id)
+            self.hidden[revision_id] = self.done, time.monotonic()
+
+    def _show(self, revision_id: str) -> None:
+        self.plane.show_revision(revision_id)
+        _, since = self.hidden.pop(revision_id)
+        if time.monotonic() - since > GRACE / 2:
+            self.hidden_too_long.add(revision_id)  # it may rightly have been told deleted
+
+    def fail(self) -> None:
+        """Let one of the next answers go wrong."""
+        match self.random.randrange(4):
+            case 0:
+                self.plane.fail_next(1, self.random.choice((500, 502, 503)), body="<html>sick</html>")
+            case 1:
+                self.plane.fail_next(1, 404, body="<html>no such route</html>", path=LIST)
+            case 2:
+                self.plane.fail_next(self.random.randrange(1, 4), 200, body=EMPTY, path=LIST)
+            case _:
+                self.plane.fault(self.random.choice(FAULTS), seconds=0.05)
+
+    def is_told(self, events: Iterable[WatchEvent]) -> bool:
+        """Tell whether *events* end with the state that the control plane has."""
+        last: dict[str, str] = {}
+        for event in events:
+            if isinstance(event, RevisionDeleted):
+                last.pop(event.revision_id, None)
+            elif isinstance(event, RevisionEvent):
+                last[event.revision_id] = event.revision.phase
+        return last == {key: self.plane.revision(key)["phase"] for key in self.live}
+
+
+def check_stream(events: Sequence[WatchEvent], trouble: Trouble) -> None:
+    """Assert that a stream is true: nothing twice, each revision added, changed, deleted, and as answered."""
+    ids = [event.id for event in events if isinstance(event, RevisionEvent)]
+    assert len(ids) == len(set(ids)), "an event came twice"
+    for revision_id, own in by_revision(events).items():
+        if revision_id in trouble.hidden_too_long:
+            continue
+        assert isinstance(own[0], RevisionAdded)
+        assert all(not isinstance(event, RevisionAdded) for event in own[1:])
+        assert all(not isinstance(event, RevisionDeleted) for event in own[:-1])
+        assert isinstance(own[-1], RevisionDeleted) == (revision_id in trouble.gone)
+    check_phases(events, trouble.plane)
+
+
+def check_phases(events: Sequence[WatchEvent], plane: FakeControlPlane) -> None:
+    """Assert that the phases told of each revision are a subsequence of those that were answered."""
+    answered: dict[str, list[str]] = defaultdict(list)
+    for answer in plane.answers:
+        for revision_id, (phase, _) in answer.phases.items():
+            answered[revision_id].append(phase)
+    for revision_id, own in by_revision(events).items():
+        phases = [event.revision.phase for event in own if isinstance(event, RevisionAdded | PhaseChanged)]
+        assert is_subsequence(phases, answered[revision_id]), (phases, answered[revision_id])
+
+
+def by_revision(events: Iterable[WatchEvent]) -> dict[str, list[RevisionEvent]]:
+    told: dict[str, list[RevisionEvent]] = defaultdict(list)
+    for event in events:
+        assert isinstance(event, RevisionEvent), event
+        told[event.revision_id].append(event)
+    return told
+
+
+def is_subsequence(part: Iterable[str], whole: Iterable[str]) -> bool:
+    rest = iter(whole)
+    return all(item in rest for item in part)
+
+
+def without_repeats(events: Iterable[WatchEvent]) -> list[RevisionEvent]:
+    """Drop events that came again with the same id, as a consumer that was killed may see them."""
+    seen: set[str] = set()
+    kept: list[RevisionEvent] = []
+    for event in events:
+        if isinstance(event, RevisionEvent) and event.id not in seen:
+            seen.add(event.id)
+            kept.append(event)
+    return kept

@@ -1,0 +1,254 @@
+"""A checkpoint outlives the process; what is none is a ValueError, whatever it is."""
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import attrs
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from runai_async import Checkpoint, FleetCheckpoint, Phase, Revision, RevisionMark
+
+TIME = datetime(2025, 9, 14, 7, 31, 12, 481000, UTC)
+MARK = RevisionMark(
+    type="inference",
+    name="chat-7b-00004",
+    id="0f6d7c52-5a0e-4a53-9a39-6f1f0e9b7a11",
+    workload_id="5b0f6f0c-8f3e-4f52-bb0e-2d8f4f6a9c01",
+    tenant_id=1007,
+    cluster_id="c2a1b9d4-70de-4c39-8a5f-91f1d5a0e7b2",
+    department_id="12",
+    project_id="4500017",
+    created_at=TIME,
+    phase=Phase.RUNNING,
+)
+WHOLE = attrs.evolve(
+    MARK,
+    phase=Phase("Suspending"),
+    phase_updated_at=TIME + timedelta(seconds=1),
+    deleted_at=TIME + timedelta(seconds=2),
+    told_until=TIME + timedelta(seconds=3),
+    count=7,
+)
+CHECKPOINT = Checkpoint(MARK.workload_id, (MARK, WHOLE), synced=True)
+FLEET = FleetCheckpoint({CHECKPOINT.workload_id: CHECKPOINT, "w": Checkpoint("w", synced=False)})
+READERS: list[Any] = [Checkpoint.from_json, FleetCheckpoint.from_json]
+PLAIN: dict[str, Any] = json.loads(CHECKPOINT.to_json())
+
+TEXTS = st.text(max_size=8)
+ZONES = st.builds(timezone, st.integers(-14 * 60, 14 * 60).map(lambda minutes: timedelta(minutes=minutes)))
+TIMES = st.datetimes(datetime(1900, 1, 1), datetime(2200, 1, 1), timezones=ZONES)
+MARKS = st.builds(
+    RevisionMark,
+    **dict.fromkeys(
+        ("type", "name", "id", "workload_id", "cluster_id", "department_id", "project_id"), TEXTS
+    ),
+    **{name: st.integers() for name in ("tenant_id", "count")},
+    **{name: st.none() | TIMES for name in ("phase_updated_at", "deleted_at", "told_until")},
+    created_at=TIMES,
+    phase=st.sampled_from(Phase) | TEXTS.map(Phase),
+)
+CHECKPOINTS = st.builds(Checkpoint, TEXTS, st.lists(MARKS, max_size=3).map(tuple), synced=st.booleans())
+
+
+@given(CHECKPOINTS)
+def test_a_checkpoint_is_the_same_after_a_round_trip(checkpoint: Checkpoint) -> None:
+    again = Checkpoint.from_json(checkpoint.to_json())
+    assert again == checkpoint == Checkpoint.from_json(checkpoint.to_json().encode())
+    assert {type(mark.phase) for mark in again.revisions} <= {Phase}
+    assert {mark.created_at.tzinfo for mark in again.revisions} <= {UTC}
+
+
+@given(st.lists(CHECKPOINTS, max_size=3))
+def test_a_fleet_s_checkpoint_is_the_same_after_a_round_trip(checkpoints: list[Checkpoint]) -> None:
+    fleet = FleetCheckpoint({checkpoint.workload_id: checkpoint for checkpoint in checkpoints})
+    assert FleetCheckpoint.from_json(fleet.to_json()) == fleet
+
+
+def test_a_checkpoint_is_plain_json_of_a_version() -> None:
+    mark = {
+        "type": "inference",
+        "name": "chat-7b-00004",
+        "id": MARK.id,
+        "workload_id": MARK.workload_id,
+        "tenant_id": 1007,
+        "cluster_id": MARK.cluster_id,
+        "department_id": "12",
+        "project_id": "4500017",
+        "created_at": "2025-09-14T07:31:12.481000+00:00",
+        "phase": "Running",
+        "count": 0,
+        "returns": 0,
+    }
+    later = {
+        "phase": "Suspending",
+        "count": 7,
+        "phase_updated_at": "2025-09-14T07:31:13.481000+00:00",
+        "deleted_at": "2025-09-14T07:31:14.481000+00:00",
+        "told_until": "2025-09-14T07:31:15.481000+00:00",
+    }
+    one = {"workload_id": MARK.workload_id, "synced": True, "revisions": [mark, mark | later]}
+    assert json.loads(CHECKPOINT.to_json()) == {"version": 1, **one}
+    assert json.loads(FLEET.to_json()) == {
+        "version": 1,
+        "workloads": [one, {"workload_id": "w", "synced": False, "revisions": []}],
+    }
+
+
+def test_a_mark_holds_the_required_fields_of_a_revision_and_none_that_may_be_secret() -> None:
+    required = {field.name for field in attrs.fields(Revision) if field.default is attrs.NOTHING}
+    beside = {"phase_updated_at", "deleted_at", "count", "told_until", "returns"}
+    assert set(attrs.fields_dict(RevisionMark)) == required | beside
+
+
+def test_a_time_is_read_as_utc() -> None:
+    (mark,) = Checkpoint.from_json(edited(created_at="2025-09-14T09:31:12.481+02:00")).revisions
+    assert (mark.created_at, mark.created_at.tzinfo) == (TIME, UTC)
+
+
+def test_a_time_that_is_null_reads_as_missing() -> None:
+    (mark,) = Checkpoint.from_json(edited(phase_updated_at=None, deleted_at=None, told_until=None)).revisions
+    assert mark == MARK
+
+
+def edited(**fields: Any) -> str:
+    """Return a checkpoint of one revision, with other fields in it."""
+    return json.dumps(PLAIN | {"revisions": [PLAIN["revisions"][0] | fields]})
+
+
+@pytest.mark.parametrize("version", [0, 2, "1", None, [], {"a": 1}])
+@pytest.mark.parametrize(
+    ("read", "value"), [(READERS[0], CHECKPOINT), (READERS[1], FLEET)], ids=["one", "fleet"]
+)
+def test_an_unknown_version_is_named(read: Any, value: Any, version: Any) -> None:
+    data = json.dumps(json.loads(value.to_json()) | {"version": version})
+    with pytest.raises(ValueError, match=r"version .* is unknown here; this release reads 1") as caught:
+        read(data)
+    assert f"version {version!r} " in str(caught.value)
+
+
+@pytest.mark.parametrize("read", READERS, ids=["one", "fleet"])
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        ("", "not JSON"),
+        ("{", "not JSON"),
+        (b"\xff", "not JSON"),
+        ("[" * 100_000, "nested too deeply"),
+        ('{"version": ' + "9" * 5000 + "}", "not JSON"),
+        ("[]", "the whole must be an object, not list"),
+        ("null", "the whole must be an object, not NoneType"),
+        ("NaN", "the whole must be an object, not float"),
+        ("{}", "version None is unknown here"),
+    ],
+    ids=["empty", "cut", "binary", "deep", "long", "array", "null", "nan", "unversioned"],
+)
+def test_what_is_no_checkpoint_is_said_to_be_none(read: Any, data: str | bytes, problem: str) -> None:
+    with pytest.raises(ValueError, match=f"^checkpoint: {problem}"):
+        read(data)
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({"workload_id": 5}, "workload_id must be text, not int"),
+        ({"workload_id": None}, "workload_id must be text, not NoneType"),
+        ({"revisions": {}}, "revisions must be an array"),
+        ({"revisions": None}, "revisions must be an array"),
+        ({"revisions": [5]}, "a revision must be an object, not int"),
+        ({"revisions": [{"id": "a"}]}, "a revision lacks cluster_id, count, created_at, department_id, name"),
+        ({"synced": 1}, "synced must be true or false"),
+        ({"synced": None}, "synced must be true or false"),
+    ],
+)
+def test_a_wrong_part_is_named(fields: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ValueError, match=f"^checkpoint: {problem}"):
+        Checkpoint.from_json(json.dumps(PLAIN | fields))
+    with pytest.raises(ValueError, match=f"^checkpoint: {problem}"):
+        FleetCheckpoint.from_json(json.dumps({"version": 1, "workloads": [PLAIN | fields]}))
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({"phase": 5}, "phase must be text, not int"),
+        ({"tenant_id": "7"}, "tenant_id must be a whole number, not str"),
+        ({"tenant_id": True}, "tenant_id must be a whole number, not bool"),
+        ({"count": 1.0}, "count must be a whole number, not float"),
+        ({"created_at": None}, "created_at must be a time as text, not NoneType"),
+        ({"created_at": 5}, "created_at must be a time as text, not int"),
+        ({"created_at": "soon"}, "created_at is no time"),
+        ({"created_at": "0001-01-01T00:00:00+14:00"}, "created_at is no time"),
+        ({"created_at": "2025-09-14T07:31:12"}, "created_at has no time zone"),
+        ({"deleted_at": "2025-09-14"}, "deleted_at has no time zone"),
+        ({"told_until": "9999-12-31T23:59:59"}, "told_until"),
+    ],
+)
+def test_a_wrong_field_of_a_revision_is_named(fields: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ValueError, match=f"^checkpoint: {problem}"):
+        Checkpoint.from_json(edited(**fields))
+
+
+def test_a_checkpoint_of_the_other_sort_is_said_to_be_one() -> None:
+    with pytest.raises(ValueError, match="is this the checkpoint of a single watch"):
+        FleetCheckpoint.from_json(CHECKPOINT.to_json())
+    with pytest.raises(ValueError, match="revisions must be an array"):
+        Checkpoint.from_json(FLEET.to_json())
+    with pytest.raises(ValueError, match="a workload must be an object, not int"):
+        FleetCheckpoint.from_json('{"version": 1, "workloads": [5]}')
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=5,
+)
+MARK_JSON = st.builds(
+    lambda base, change: json.loads(base.to_json())["revisions"] + [change],
+    st.just(Checkpoint("w", (WHOLE,))),
+    JSON | st.dictionaries(st.sampled_from(sorted(attrs.fields_dict(RevisionMark))), JSON, max_size=3),
+)
+DATES = st.from_regex(
+    r"-?\d{1,5}-?(W?\d{1,3})?-?\d{0,2}[T ]?[\d:.,]{0,12}([Zz]|[+-][\d:.]{0,9})?", fullmatch=True
+)
+HOSTILE = st.one_of(
+    st.binary(),
+    st.text(),
+    JSON.map(json.dumps),
+    st.fixed_dictionaries(
+        {"version": st.just(1)},
+        optional={
+            "workload_id": st.just("w") | JSON,
+            "synced": st.booleans() | JSON,
+            "revisions": MARK_JSON | JSON,
+            "workloads": st.lists(st.just(PLAIN) | JSON, max_size=2) | JSON,
+        },
+    ).map(json.dumps),
+    st.builds(
+        lambda name, value: edited(**{name: value}),
+        st.sampled_from(sorted(attrs.fields_dict(RevisionMark))),
+        DATES | st.text() | JSON,
+    ),
+)
+
+
+def outcome(read: Callable[[str | bytes], Checkpoint | FleetCheckpoint], data: str | bytes) -> Any:
+    """Return what reading comes to: the value, or the text of the ValueError."""
+    try:
+        return read(data)
+    except ValueError as error:
+        return str(error)
+
+
+@given(HOSTILE)
+@example(edited(created_at="0001-01-01T00:00:00"))
+@example(edited(created_at="\ud800025-09-14T07:31:12Z"))
+@example(edited(created_at=None))
+@example(b"\xef\xbb\xbf{}")
+def test_what_is_hostile_is_a_value_error_and_nothing_else(data: str | bytes) -> None:
+    for read in READERS:
+        value = outcome(read, data)
+        assert value.startswith("checkpoint: ") if isinstance(value, str) else read(value.to_json()) == value

@@ -1,0 +1,156 @@
+"""What a whole command says, and ends with, when something is wrong; where secrets come from."""
+
+import re
+from pathlib import Path
+
+import pytest
+from test_cli_run import Ran, ran
+
+import runai_async
+from runai_async.testing import FakeControlPlane
+
+NO_WORKLOAD = "5d6e6a0a-5f0a-4a4e-9a5b-0c7a1f1f6b1d"
+
+
+async def test_version() -> None:
+    assert await ran(None, "--version") == Ran(0, f"runai-async, version {runai_async.__version__}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["wach"], "No such command 'wach'"),
+        (["revisions", "list"], "Missing argument 'WORKLOAD'; see runai-async revisions list --help"),
+        (["watch"], "name the workloads to watch, or give --all; see runai-async watch --help"),
+        (["watch", "--all", "x"], "name the workloads to watch, or give --all; see"),
+        (["watch", "x", "--timeout", "10 minutes"], "'10 minutes' is no duration: write it like 90s"),
+        (["watch", "x", "--timeout", "0"], "a duration must be more than 0"),
+        (["revisions", "get", "abc"], "'abc' is no UUID: give the whole id, or the --workload to look in"),
+        (["watch", "x", "--token", "secret"], "No such option"),
+    ],
+)
+async def test_wrong_usage_is_one_line_and_status_2(args: list[str], said: str) -> None:
+    async with FakeControlPlane() as plane:
+        result = await ran(plane, *args)
+        assert (result.status, result.out, result.err.count("\n")) == (2, "", 1)
+        assert result.err.startswith("runai-async: error: ")
+        assert said in result.err
+        assert len(plane.requests) == 0
+
+
+API_COMMANDS = [
+    ["revisions", "list", NO_WORKLOAD],
+    ["revisions", "count", NO_WORKLOAD],
+    ["revisions", "get", NO_WORKLOAD],
+    ["revisions", "diff", NO_WORKLOAD, "a", "b"],
+    ["watch", NO_WORKLOAD],
+    ["watch", "--all"],
+    ["rollout", "status", NO_WORKLOAD],
+    ["timeline", NO_WORKLOAD],
+]
+
+
+@pytest.mark.parametrize("args", API_COMMANDS, ids=" ".join)
+async def test_without_credentials_a_command_says_what_to_set(args: list[str]) -> None:
+    result = await ran(None, *args, RUNAI_BASE_URL="https://acme.run.ai")
+    assert (result.status, result.out, result.err.count("\n")) == (2, "", 1)
+    assert "set RUNAI_TOKEN, or RUNAI_CLIENT_ID and RUNAI_CLIENT_SECRET" in result.err
+
+
+@pytest.mark.parametrize("args", API_COMMANDS, ids=" ".join)
+async def test_with_a_refused_token_a_command_ends_with_status_4(args: list[str]) -> None:
+    async with FakeControlPlane() as plane:
+        result = await ran(plane, *args, RUNAI_TOKEN="refused-token")
+    assert (result.status, result.err.splitlines()[-1][:20]) == (4, "runai-async: error: ")
+    assert "401" in result.err
+    assert "refused-token" not in result.err + result.out
+
+
+@pytest.mark.parametrize("args", API_COMMANDS, ids=" ".join)
+async def test_without_a_server_a_command_ends_with_status_4(args: list[str]) -> None:
+    async with FakeControlPlane() as plane:
+        gone = plane.url
+    result = await ran(None, *args, "--deadline", "50ms", RUNAI_BASE_URL=gone, RUNAI_TOKEN="some-token")
+    assert result.status == 4
+    assert result.err.splitlines()[-1].startswith("runai-async: error: ")
+    assert "Traceback" not in result.err
+
+
+async def test_a_wrong_answer_ends_with_status_5() -> None:
+    async with FakeControlPlane() as plane:
+        result = await ran(plane, "revisions", "get", NO_WORKLOAD)
+    assert (result.status, result.out) == (5, "")
+    assert f"404 there is no revision {NO_WORKLOAD}" in result.err
+
+
+async def test_debug_prints_a_traceback_with_secrets_masked() -> None:
+    async with FakeControlPlane() as plane:
+        body = {"code": 400, "message": f"I got {plane.token}"}
+        for args in (
+            ["--debug", "revisions", "count", NO_WORKLOAD],
+            ["revisions", "count", NO_WORKLOAD, "--debug"],
+        ):
+            plane.fail_next(1, 400, body=body)
+            result = await ran(plane, *args)
+            assert result.status == 5
+            assert "Traceback (most recent call last)" in result.err
+            assert result.err.count("I got ***") >= 2
+            assert plane.token not in result.err
+
+
+async def test_an_unexpected_error_is_a_line_that_asks_for_a_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(**_: object) -> None:
+        raise ZeroDivisionError("oops")
+
+    monkeypatch.setattr("runai_async.client.RunaiClient.from_env", broken)
+    result = await ran(None, "revisions", "count", NO_WORKLOAD)
+    assert (result.status, result.err.count("\n")) == (5, 1)
+    assert "ZeroDivisionError: oops; this is a defect" in result.err
+
+
+@pytest.mark.parametrize("name", ["RUNAI_TOKEN", "RUNAI_CLIENT_SECRET"])
+async def test_no_secret_is_in_what_is_printed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(**_: object) -> None:
+        raise ZeroDivisionError("a-great-secret is wrong")
+
+    monkeypatch.setattr("runai_async.client.RunaiClient.from_env", broken)
+    result = await ran(None, "revisions", "count", NO_WORKLOAD, "--debug", **{name: "a-great-secret"})
+    assert "ZeroDivisionError: *** is wrong; this is a defect" in result.err
+    assert "a-great-secret" not in result.err
+
+
+# --- credentials --------------------------------------------------------------------------------------------
+
+
+async def test_the_token_comes_from_a_file(tmp_path: Path) -> None:
+    async with FakeControlPlane() as plane:
+        workload_id = plane.add_workload()
+        file = tmp_path / "token"
+        file.write_text(plane.token + "\n", encoding="utf-8")
+        args = ["revisions", "count", workload_id, "--base-url", plane.url, "--token-file"]
+        assert await ran(None, *args, str(file)) == Ran(0, "0\n", "")
+        assert await ran(None, *args, "-", stdin=plane.token) == Ran(0, "0\n", "")
+        file.write_text("\n", encoding="utf-8")
+        assert (await ran(None, *args, str(file))).status == 2
+
+
+async def test_the_token_is_asked_for_and_not_shown() -> None:
+    async with FakeControlPlane() as plane:
+        workload_id = plane.add_workload()
+        args = ["revisions", "count", workload_id, "--base-url", plane.url, "--ask-token"]
+        result = await ran(None, *args, stdin=plane.token + "\n")
+        assert (result.status, result.out.split()) == (0, ["0"])
+        assert plane.token not in result.err
+
+
+async def test_no_option_takes_a_secret() -> None:
+    texts = [
+        (await ran(None, *args, "--help")).out for args in (["watch"], ["revisions", "list"], ["timeline"])
+    ]
+    for text in texts:
+        options = set(re.findall(r"--[a-z-]+", text))
+        assert {name for name in options if re.search(r"token|secret|password", name)} <= {
+            "--token-file",
+            "--ask-token",
+            "--show-secrets",
+        }

@@ -1,0 +1,94 @@
+"""`--help` teaches: every command has examples, and they work."""
+
+import re
+import shlex
+import string
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+from test_cli_run import ran
+
+from runai_async.cli._app import app
+from runai_async.testing import FakeControlPlane
+
+COMMANDS = [
+    "demo",
+    "revisions",
+    "revisions list",
+    "revisions count",
+    "revisions get",
+    "revisions diff",
+    "watch",
+    "rollout",
+    "rollout status",
+    "timeline",
+    "fake",
+]
+
+
+def leaves(group: click.Group, path: tuple[str, ...] = ()) -> list[str]:
+    """Return the names of all commands."""
+    ctx = click.Context(group)
+    found: list[str] = []
+    for name in group.list_commands(ctx):
+        command = group.get_command(ctx, name)
+        assert command is not None
+        found.append(" ".join([*path, name]))
+        if isinstance(command, click.Group):
+            found += leaves(command, (*path, name))
+    return found
+
+
+def examples(text: str) -> list[str]:
+    """Return the lines of the examples in a help text."""
+    _, _, after = text.partition("\n  Examples:\n")
+    return [line.strip() for line in after.splitlines() if line.strip()]
+
+
+def arguments(line: str, env: Mapping[str, str]) -> list[str]:
+    """Return the arguments of the one call of `runai-async` in a line of a shell."""
+    (call,) = re.findall(r"runai-async ([^|&>)]*)", line)
+    return [string.Template(part).substitute(env) for part in shlex.split(call)]
+
+
+def test_the_commands_are_those_tested_here() -> None:
+    assert isinstance(app, click.Group)
+    assert sorted(leaves(app)) == sorted(COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_has_examples_and_fits_80_columns(command: str) -> None:
+    result = CliRunner().invoke(app, [*command.split(), "--help"], prog_name="runai-async", terminal_width=80)
+    assert result.exit_code == 0
+    assert examples(result.output)
+    assert [line for line in result.output.splitlines() if len(line) > 80] == []
+    assert f"runai-async {command}" in examples(result.output)[0]
+
+
+async def test_the_root_s_help_tells_exit_statuses_and_completion() -> None:
+    result = await ran(None, "--help")
+    assert "  3    timeout\n" in result.out
+    assert 'eval "$(_RUNAI_ASYNC_COMPLETE=bash_source runai-async)"' in result.out
+    assert (await ran(None)).status in {0, 2}  # the same help; which status, click's releases differ about
+
+
+@pytest.mark.parametrize("command", sorted(set(COMMANDS) - {"demo", "fake"}))
+async def test_the_examples_work(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    lines = examples((await ran(None, *command.split(), "--help")).out)
+    async with FakeControlPlane() as plane:
+        workload_id = plane.add_workload("my-llm")
+        old, new = "3f2a0000-1111-4111-8111-111111111111", plane.add_revision(workload_id, "Running")
+        plane.add_revision(workload_id, "Running", id=old, created_at=datetime(2026, 1, 1, tzinfo=UTC))
+        names = {"WORKLOAD": workload_id, "REVISION": new, "OLD": old, "NEW": new, "PREFIX": old[:8]}
+        for line in lines:
+            if line.startswith("# "):
+                continue
+            more = ["--count", "1", "--interval", "20ms"] if "watch" in line else []
+            result = await ran(plane, *arguments(line, {**names, "AFTER": old}), *more)
+            assert result.status == 0, (line, result)
+            assert result.out or "--svg" in line or "--deleted" in line, line

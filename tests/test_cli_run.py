@@ -1,0 +1,223 @@
+"""How a command begins and ends: exit status, one-line errors, signals. And how tests run one."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import click
+import pytest
+from attrs import frozen
+from click.testing import CliRunner
+
+import runai_async
+from runai_async import errors
+from runai_async.__main__ import main
+from runai_async.cli._app import app
+from runai_async.cli._failures import (
+    ReaderGoneError,
+    SignalledError,
+    TimeIsUpError,
+    describe,
+    exit_status,
+)
+from runai_async.testing import FakeControlPlane
+
+# --- what the tests of the command line share ---------------------------------------------------------------
+
+
+# Imported now, the commands are frozen with the rest, and the collection after each test stays cheap.
+for name in app.list_commands(click.Context(app)):
+    app.get_command(click.Context(app), name)
+
+
+@frozen
+class Ran:
+    """How a command ended."""
+
+    status: int
+    out: str
+    err: str
+
+
+def environment(plane: FakeControlPlane | None, **more: str) -> dict[str, str]:
+    """Return an environment in which nothing but the plane's address and token is set."""
+    mine = {name: value for name, value in os.environ.items() if not name.startswith("RUNAI_")}
+    mine |= {"HOME": "/nonexistent", "PYTHONPATH": str(Path(runai_async.__file__).parents[1])}
+    mine |= {"COLUMNS": "80", "LINES": "24"}
+    if plane is not None:
+        mine |= {"RUNAI_BASE_URL": plane.url, "RUNAI_TOKEN": plane.token}
+    for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+        mine.pop(name, None)
+    return mine | more
+
+
+async def ran(plane: FakeControlPlane | None, *args: str, stdin: str = "", **env: str) -> Ran:
+    """Run a command in a thread, its stdout being no terminal."""
+    runner = CliRunner()
+    wanted = environment(plane, **env)
+    full = {name: wanted.get(name) for name in os.environ.keys() | wanted.keys()}
+    result = await asyncio.to_thread(runner.invoke, app, args, env=full, input=stdin, prog_name="runai-async")
+    return Ran(result.exit_code, result.stdout, result.stderr)
+
+
+@asynccontextmanager
+async def started(
+    plane: FakeControlPlane | None, *args: str, env: Mapping[str, str] | None = None
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Start a command as a process of its own, with pipes."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "runai_async",
+        *args,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env=environment(plane, **(env or {})),
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+async def finished(process: asyncio.subprocess.Process) -> Ran:
+    """Return how a process ended."""
+    out, err = await process.communicate()
+    assert process.returncode is not None
+    return Ran(process.returncode, out.decode(), err.decode())
+
+
+async def polled(plane: FakeControlPlane, times: int = 2) -> None:
+    """Wait for so many more requests for a list: when the second begins, the first answer is taken in."""
+
+    def count() -> int:
+        return sum(request.path.endswith("/revisions") for request in plane.requests)
+
+    goal = count() + times
+    while count() < goal:
+        await asyncio.sleep(0.002)
+
+
+# --- exit status --------------------------------------------------------------------------------------------
+
+DEFECT = "this is a defect of runai-async; run it again with --debug and report what it prints"
+API_ERROR = {"method": "GET", "url": "https://acme.run.ai/api"}
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (errors.PhaseFailedError("x"), 1),
+        (errors.RolloutFailedError("x"), 1),
+        (errors.ConfigurationError("x"), 2),
+        (click.UsageError("x"), 2),
+        (PermissionError("x"), 2),
+        (errors.WaitTimeoutError("x"), 3),
+        (TimeIsUpError("x"), 3),
+        (errors.AuthenticationError(401, "x"), 4),
+        (errors.PermissionDeniedError(403, "x"), 4),
+        (errors.TransportError("x"), 4),
+        (errors.AttemptTimeoutError("x"), 4),
+        (errors.DeadlineExceededError("x"), 4),
+        (errors.WatchOutageError("x", last_error=errors.TransportError("y")), 4),
+        (errors.NotFoundError(404, "x"), 5),
+        (errors.RateLimitError(429, "x"), 5),
+        (errors.ServiceUnavailableError(503, "x"), 5),
+        (errors.DecodeError("x"), 5),
+        (errors.RunaiError("x"), 5),
+        (SignalledError(signal.SIGINT), 130),
+        (KeyboardInterrupt(), 130),
+        (click.Abort(), 130),
+        (ReaderGoneError(), 141),
+        (SignalledError(signal.SIGTERM), 143),
+    ],
+)
+def test_every_error_has_its_exit_status(error: BaseException, status: int) -> None:
+    assert exit_status(error) == status
+
+
+def test_an_error_is_one_line() -> None:
+    error = errors.ApiError(400, "first\nsecond", **API_ERROR)  # type: ignore[arg-type]
+    assert describe(error) == "GET https://acme.run.ai/api: 400 first second"
+
+
+@pytest.mark.parametrize(
+    ("error", "mend"),
+    [
+        (errors.TransportError("no route"), "no route; check RUNAI_BASE_URL, the network and the proxy"),
+        (
+            errors.WatchOutageError("no good poll", last_error=errors.TransportError("y")),
+            "no good poll; see whether the control plane answers; --max-outage sets how long to wait",
+        ),
+        (
+            ZeroDivisionError("x"),
+            f"ZeroDivisionError: x; {DEFECT}",
+        ),
+        (KeyboardInterrupt(), ""),
+    ],
+)
+def test_an_error_says_the_mend(error: BaseException, mend: str) -> None:
+    assert describe(error) == mend
+
+
+# --- a process ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+async def test_a_signal_ends_a_watch_with_its_state_saved(
+    number: signal.Signals, status: int, tmp_path: Path
+) -> None:
+    file = tmp_path / "state.json"
+    async with FakeControlPlane() as plane:
+        workload_id = plane.add_workload()
+        revision_id = plane.add_revision(workload_id, "Running")
+        async with started(plane, "watch", workload_id, "--state", str(file)) as process:
+            assert process.stdout is not None
+            assert b'"event":"added"' in await process.stdout.readline()
+            process.send_signal(number)
+            assert await finished(process) == Ran(status, "", "")
+        assert revision_id in file.read_text(encoding="utf-8")
+        assert [path.name for path in tmp_path.iterdir()] == ["state.json"]
+
+
+async def test_a_reader_that_goes_ends_a_watch_that_has_nothing_to_say() -> None:
+    async with FakeControlPlane() as plane:
+        workload_id = plane.add_workload()
+        plane.add_revision(workload_id, "Running")
+        command = (
+            f'"{sys.executable}" -m runai_async watch {workload_id} | head -1; echo ${{PIPESTATUS[@]}} >&2'
+        )
+        process = await asyncio.create_subprocess_exec(
+            "bash",
+            "-c",
+            command,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=environment(plane),
+        )
+        result = await finished(process)
+    assert (result.out.count("\n"), result.err) == (1, "141 0\n")
+
+
+@pytest.mark.parametrize("lacking", ["click", "rich"])
+def test_without_the_extra_one_line_says_the_mend(
+    lacking: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, lacking, None)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    mend = f"runai-async: error: the command line needs {lacking}: pip install 'runai-async[cli]'\n"
+    assert (ended.value.code, *capsys.readouterr()) == (2, "", mend)
+
+
+@pytest.mark.parametrize(("shell", "place"), [("bash", "1"), ("zsh", "1"), ("fish", "rev")])
+async def test_shells_can_complete(shell: str, place: str) -> None:
+    words = {"COMP_WORDS": "runai-async rev", "COMP_CWORD": place}
+    result = await ran(None, _RUNAI_ASYNC_COMPLETE=f"{shell}_complete", **words)
+    assert (result.status, "revisions" in result.out, "watch" in result.out) == (0, True, False)

@@ -1,0 +1,278 @@
+"""`runai-async watch` in a pipe, in a log, and with a state file."""
+
+import asyncio
+import json
+import re
+import stat
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_cli_run import Ran, polled, ran, started
+
+from runai_async.testing import FakeControlPlane
+
+FAST = ["--interval", "30ms", "--timeout", "20s"]
+BRIEF = ["--interval", "30ms", "--timeout", "200ms"]
+"""Long enough to be sure that nothing comes."""
+
+
+@pytest.fixture
+async def plane() -> AsyncIterator[FakeControlPlane]:
+    async with FakeControlPlane() as plane:
+        yield plane
+
+
+@pytest.fixture
+def workload_id(plane: FakeControlPlane) -> str:
+    workload_id = plane.add_workload("my-llm")
+    plane.add_revision(workload_id, "Running")
+    return workload_id
+
+
+def events(result: Ran) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in result.out.splitlines()]
+
+
+def told(result: Ran) -> list[tuple[str, str, str]]:
+    return [(item["event"], item["revision"]["name"], item["revision"]["phase"]) for item in events(result)]
+
+
+async def degrade_and_delete(plane: FakeControlPlane) -> None:
+    """Let a watch have something to tell of the first revision."""
+    revision_id = plane.transitions[0].revision_id
+    await polled(plane)
+    plane.set_phase(revision_id, "Degraded")
+    await polled(plane)
+    plane.delete_revision(revision_id)
+
+
+async def test_a_pipe_gets_a_line_of_json_for_each_event(plane: FakeControlPlane, workload_id: str) -> None:
+    change = asyncio.create_task(degrade_and_delete(plane))
+    result = await ran(plane, "watch", workload_id, *FAST, "--count", "3")
+    await change
+    assert (result.status, result.err) == (0, "")
+    assert told(result) == [
+        ("added", "my-llm-00001", "Running"),
+        ("phase_changed", "my-llm-00001", "Degraded"),
+        ("deleted", "my-llm-00001", "Degraded"),
+    ]
+
+
+async def test_lines_are_flushed_one_by_one(plane: FakeControlPlane, workload_id: str) -> None:
+    async with started(plane, "watch", workload_id, *FAST) as process:
+        assert process.stdout is not None
+        for phase in ("Running", "Degraded", "Stopped"):
+            line = json.loads(await asyncio.wait_for(process.stdout.readline(), 10))
+            assert line["revision"]["phase"] == phase
+            following = {"Running": "Degraded", "Degraded": "Stopped"}.get(phase)
+            if following:
+                plane.set_phase(line["revisionId"], following)
+
+
+async def test_secrets_are_left_out_unless_asked_for(plane: FakeControlPlane, workload_id: str) -> None:
+    args = ["watch", workload_id, *FAST, "-n", "1"]
+    hidden, shown = [await ran(plane, *args, *more) for more in ([], ["--show-secrets"])]
+    assert ("API_KEY" in hidden.out, "tensor-parallel" in hidden.out) == (False, False)
+    assert ("API_KEY" in shown.out, "tensor-parallel" in shown.out) == (True, True)
+
+
+async def test_cloudevents_are_of_revisions_alone(plane: FakeControlPlane, workload_id: str) -> None:
+    result = await ran(plane, "watch", workload_id, "-o", "cloudevents", "--emit", "synced", *FAST, "-n", "2")
+    (event,) = events(result)
+    assert (result.status, result.err) == (0, "")
+    assert (event["specversion"], event["type"], event["source"]) == (
+        "1.0",
+        "runai_async.revision.added",
+        f"/workloads/{workload_id}",
+    )
+
+
+async def test_further_events_come_on_demand(plane: FakeControlPlane, workload_id: str) -> None:
+    result = await ran(plane, "watch", workload_id, "--emit", "synced", *FAST, "-n", "2")
+    assert [event["event"] for event in events(result)] == ["added", "synced"]
+
+
+async def test_what_is_there_already_can_be_left_out(plane: FakeControlPlane, workload_id: str) -> None:
+    result = await ran(plane, "watch", workload_id, "--new-only", *BRIEF)
+    assert (result.status, result.out, result.err) == (
+        3,
+        "",
+        "runai-async: error: the 0.2 s of --timeout are over\n",
+    )
+
+
+async def test_a_log_gets_a_line_of_text_for_each_event(plane: FakeControlPlane, workload_id: str) -> None:
+    async def outage() -> None:
+        await polled(plane)
+        plane.fail_next(None, 503, body={"code": 503, "message": "upgrade"})
+        await polled(plane, 5)
+        plane.clear_faults()
+
+    change = asyncio.create_task(outage())
+    args = ["watch", "my-llm", *FAST, "-o", "table", "-n", "3", "--deadline", "400ms"]
+    result = await ran(plane, *args)
+    await change
+    assert [re.sub(r"[\d:.]{12}|\d+\.\d s", "T", line) for line in result.out.splitlines()] == [
+        "T  my-llm-00001  is there: Running for 0s  2/2 pods",
+        "T  my-llm  outage begins: 503 upgrade",
+        "T  my-llm  outage is over after T",
+    ]
+    assert (result.status, result.err) == (0, "")  # the outage is not said twice
+
+
+async def test_a_deleted_workload_ends_its_watch(plane: FakeControlPlane, workload_id: str) -> None:
+    async def delete() -> None:
+        await polled(plane)
+        plane.delete_workload(workload_id)
+
+    change = asyncio.create_task(delete())
+    result = await ran(plane, "watch", workload_id, *FAST, "--max-outage", "100ms")
+    await change
+    assert (result.status, told(result)[-1]) == (0, ("deleted", "my-llm-00001", "Running"))
+    assert result.err == f"runai-async: workload {workload_id}: NotFoundError; asking again for a while\n"
+
+
+async def test_a_workload_that_is_not_there_is_said_at_once(plane: FakeControlPlane) -> None:
+    nothing = "5d6e6a0a-5f0a-4a4e-9a5b-0c7a1f1f6b1d"
+    result = await ran(plane, "watch", nothing, *FAST, "--max-outage", "100ms")
+    said, error = result.err.splitlines()
+    assert (result.status, said) == (
+        5,
+        f"runai-async: workload {nothing}: NotFoundError; asking again for a while",
+    )
+    assert f"404 there is no workload {nothing}" in error
+
+
+async def test_an_outage_is_waited_for_and_then_ends_with_status_4(
+    plane: FakeControlPlane, workload_id: str
+) -> None:
+    async def stop() -> None:
+        await polled(plane)
+        plane.fail_next(None, 503)
+
+    change = asyncio.create_task(stop())
+    result = await ran(plane, "watch", workload_id, *FAST, "--max-outage", "200ms", "--deadline", "50ms")
+    await change
+    warning, error = result.err.splitlines()
+    assert (result.status, len(events(result))) == (4, 1)
+    assert warning.startswith(f"runai-async: warning: workload {workload_id}: polls fail, ")
+    assert error.endswith("see whether the control plane answers; --max-outage sets how long to wait")
+
+
+# --- many ---------------------------------------------------------------------------------------------------
+
+
+async def test_several_workloads_are_one_stream(plane: FakeControlPlane, workload_id: str) -> None:
+    other = plane.add_workload("other")
+    plane.add_revision(other, "Pending")
+    result = await ran(plane, "watch", "my-llm", other, *FAST, "-n", "2")
+    assert sorted(told(result)) == [("added", "my-llm-00001", "Running"), ("added", "other-00001", "Pending")]
+
+
+@pytest.mark.parametrize(
+    ("more", "names"),
+    [
+        ([], ["my-llm-00001", "other-00001"]),
+        (["--filter", "name==other"], ["other-00001"]),
+        (["--type", "Train"], ["job-00001"]),
+    ],
+)
+async def test_all_are_those_of_a_type_and_filter(
+    plane: FakeControlPlane, workload_id: str, more: list[str], names: list[str]
+) -> None:
+    for name, kind in (("other", "Inference"), ("job", "Training")):
+        plane.add_revision(plane.add_workload(name, type=kind), "Running")
+    result = await ran(plane, "watch", "--all", *FAST, "-n", str(len(names)), *more)
+    assert sorted(name for _, name, _ in told(result)) == names
+
+
+# --- state --------------------------------------------------------------------------------------------------
+
+
+async def test_a_state_file_goes_on_where_the_last_run_ended(
+    plane: FakeControlPlane, workload_id: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "state.json"
+    args = ["watch", workload_id, "--state", str(file)]
+    first = [*FAST, "-n", "1"]
+    assert told(await ran(plane, *args, *first)) == [("added", "my-llm-00001", "Running")]
+    assert told(await ran(plane, *args, *BRIEF)) == []
+    plane.add_revision(workload_id, "Pending")
+    assert told(await ran(plane, *args, *first)) == [("added", "my-llm-00002", "Pending")]
+    assert told(await ran(plane, *args, plane.add_workload("other"), *BRIEF)) == []
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert "API_KEY" not in file.read_text(encoding="utf-8")
+
+
+async def test_a_killed_watch_has_saved_what_it_told_before(
+    plane: FakeControlPlane, workload_id: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "state.json"
+    args = ["watch", workload_id, *FAST, "--state", str(file)]
+    async with started(plane, *args) as process:
+        assert process.stdout is not None
+        await process.stdout.readline()
+        while "my-llm-00001" not in file.read_text(encoding="utf-8"):
+            await asyncio.sleep(0.02)
+        process.kill()
+        await process.wait()
+    assert told(await ran(plane, *args, *BRIEF)) == []
+
+
+async def test_state_is_replaced_whole_or_not_at_all(
+    plane: FakeControlPlane, workload_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "state.json"
+    args = ["watch", workload_id, *FAST, "--state", str(file), "-n", "1"]
+    await ran(plane, *args)
+    saved = file.read_text(encoding="utf-8")
+    plane.add_revision(workload_id, "Pending")
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    result = await ran(plane, *args)
+    assert (result.status, file.read_text(encoding="utf-8")) == (2, saved)
+    assert f"--state {file} cannot be written: No space left on device" in result.err
+    assert [path.name for path in tmp_path.iterdir()] == ["state.json"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{", "checkpoint: not JSON"),
+        ('{"version": 9, "workloads": []}', "version 9 is unknown here"),
+        ('{"version": 1, "workload_id": "x", "revisions": []}', "is this the checkpoint of a single watch?"),
+    ],
+)
+async def test_a_state_file_that_cannot_be_read_is_said(
+    plane: FakeControlPlane, workload_id: str, tmp_path: Path, text: str, said: str
+) -> None:
+    file = tmp_path / "state.json"
+    file.write_text(text, encoding="utf-8")
+    result = await ran(plane, "watch", workload_id, "--state", str(file))
+    assert (result.status, result.out, result.err.count("\n")) == (2, "", 1)
+    assert said in result.err
+    assert "move it away, or name another file, to start afresh" in result.err
+    assert file.read_text(encoding="utf-8") == text
+
+
+async def test_a_state_file_of_another_workload_is_refused(
+    plane: FakeControlPlane, workload_id: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "state.json"
+    await ran(plane, "watch", workload_id, "--state", str(file), *FAST, "-n", "1")
+    result = await ran(plane, "watch", plane.add_workload("other"), "--state", str(file))
+    assert result.status == 2
+    assert f"is of workload {workload_id}: name another file" in result.err
+
+
+async def test_a_state_file_in_no_folder_is_said_before_anything_is_told(
+    plane: FakeControlPlane, workload_id: str, tmp_path: Path
+) -> None:
+    result = await ran(plane, "watch", workload_id, "--state", str(tmp_path / "no" / "state.json"))
+    assert (result.status, result.out) == (2, "")
+    assert "cannot be written: No such file or directory" in result.err

@@ -1,0 +1,364 @@
+"""What the client takes: addresses, numbers, TLS, proxies, sessions; and the calls that it makes of it."""
+
+import asyncio
+import base64
+import json
+import ssl
+import traceback
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import aiohttp
+import pytest
+import trustme
+from yarl import URL
+
+from runai_async import (
+    ConfigurationError,
+    NotFoundError,
+    Phase,
+    RetryPolicy,
+    RunaiClient,
+    TransportError,
+    to_json,
+)
+from runai_async._transport import environment_proxy
+from runai_async.testing import FakeControlPlane, FakeTransport, Response
+
+WORKLOAD = "3f0f1e0c-7d61-4c0e-9d4a-0d2f6f8f1b11"
+ONCE = RetryPolicy(attempts=1)
+COUNT = Response(body=b'{"count": 2}')
+
+
+@pytest.fixture(autouse=True)
+def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture(scope="module")
+def ca_file(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("ca") / "ca.pem"
+    authority.cert_pem.write_to_path(path)
+    return path
+
+
+@pytest.fixture
+async def secure(authority: trustme.CA) -> AsyncIterator[FakeControlPlane]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(context)
+    async with FakeControlPlane(ssl_context=context) as plane:
+        yield plane
+
+
+@asynccontextmanager
+async def proxying(answer: bytes) -> AsyncIterator[tuple[str, list[str]]]:
+    """Serve as a proxy that answers by itself; give its address and the heads of what it was asked."""
+    heads: list[str] = []
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError):
+            heads.append((await reader.readuntil(b"\r\n\r\n")).decode())
+            writer.write(answer)
+        writer.close()
+
+    server = await asyncio.start_server(connected, "127.0.0.1", 0)
+    async with server:
+        yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}", heads
+
+
+PROXIED = b'HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n{"count": 7}'
+
+# --- what is refused --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"timeout": 0}, "timeout must be a positive number of seconds, not 0"),
+        ({"timeout": float("inf")}, "timeout must be a positive number of seconds, not inf"),
+        ({"timeout": float("nan")}, "timeout must be a positive number of seconds, not nan"),
+        ({"max_concurrency": 0}, "max_concurrency must be at least 1, not 0"),
+        ({"max_body": 0}, "max_body must be at least 1 byte, not 0"),
+        ({"ca_file": "x", "ssl_context": ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)}, "ssl_context or ca_file"),
+        ({"proxy": "socks5://s3cret@host:1"}, "must be an http:// or https:// URL"),
+        ({"proxy": "proxy.example:3128"}, "must be an http:// or https:// URL"),
+        ({"proxy": "http://"}, "must be an http:// or https:// URL"),
+        ({"proxy": "http://s3cret@host:port"}, "proxy is no URL"),
+        ({"proxy": 5}, "proxy is no URL"),
+    ],
+)
+def test_an_option_that_cannot_work_is_refused_by_name(options: dict[str, object], text: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        RunaiClient("https://acme.run.ai", "token", **options)  # type: ignore[arg-type]
+    assert text in str(caught.value)
+    assert "s3cret" not in str(caught.value)
+
+
+def test_plain_http_is_for_loopback_unless_it_is_allowed() -> None:
+    with pytest.raises(ConfigurationError, match="plain http to acme"):
+        RunaiClient("http://acme.run.ai", "token")
+    assert "http://acme.run.ai/" in repr(RunaiClient("http://acme.run.ai", "token", allow_http=True))
+    assert "http://[::1]:8080/" in repr(RunaiClient(URL("http://[::1]:8080"), "token"))
+
+
+def test_a_copy_with_a_timeout_that_cannot_work_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="timeout must be"):
+        RunaiClient("https://acme.run.ai", "token").with_options(timeout=-1)
+
+
+@pytest.mark.parametrize("name", ["max_concurrency", "rate_limit", "buffer", "discovery_interval"])
+@pytest.mark.parametrize("number", [0, -1, float("nan")])
+def test_a_fleet_refuses_numbers_that_cannot_work(name: str, number: float) -> None:
+    with pytest.raises(ValueError, match=f"^{name} must be a positive number"):
+        RunaiClient("https://acme.run.ai", "token").watch_fleet([], **{name: number})  # type: ignore[arg-type]
+
+
+# --- TLS --------------------------------------------------------------------------------------------------
+
+
+async def test_a_private_authority_is_trusted_if_its_file_is_given(
+    secure: FakeControlPlane, ca_file: Path
+) -> None:
+    for value in (str(ca_file), ca_file):
+        async with RunaiClient(secure.url, secure.token, ca_file=value) as runai:
+            calls = (runai.count_revisions(WORKLOAD) for _ in range(3))
+            assert await asyncio.gather(*calls) == [0, 0, 0]
+
+
+async def test_an_ssl_context_is_used_as_it_is(secure: FakeControlPlane, authority: trustme.CA) -> None:
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    async with RunaiClient(secure.url, secure.token, ssl_context=context) as runai:
+        assert await runai.count_revisions(WORKLOAD) == 0
+
+
+async def test_an_authority_that_is_not_trusted_is_said_at_once_with_the_mend(
+    secure: FakeControlPlane, loop_errors: list[str]
+) -> None:
+    async with RunaiClient(secure.url, secure.token) as runai:
+        with pytest.raises(TransportError, match=r"TLS failed: .*pass ca_file or ssl_context") as caught:
+            await runai.count_revisions(WORKLOAD)
+    assert (caught.value.transient, len(secure.requests)) == (False, 0)
+    async with asyncio.timeout(5):
+        while not loop_errors:  # the server's side of it
+            await asyncio.sleep(0.001)
+    assert [error.splitlines()[0] for error in loop_errors] == [
+        "Error on transport creation for incoming connection"
+    ]
+    loop_errors.clear()
+
+
+@pytest.mark.parametrize("text", [None, "", "no certificate"])
+async def test_a_ca_file_that_cannot_be_used_is_named(tmp_path: Path, text: str | None) -> None:
+    path = tmp_path / "ca.pem"
+    if text is not None:
+        path.write_text(text)
+    async with RunaiClient("https://localhost:1", "token", ca_file=path) as runai:
+        with pytest.raises(ConfigurationError, match=rf"ca_file '{path}' cannot be used: "):
+            await runai.count_revisions(WORKLOAD)
+
+
+async def test_a_ca_file_counts_for_a_session_of_the_callers(secure: FakeControlPlane, ca_file: Path) -> None:
+    async with aiohttp.ClientSession() as session:
+        runai = RunaiClient(secure.url, secure.token, session=session, ca_file=ca_file, retry=ONCE)
+        assert await runai.count_revisions(WORKLOAD) == 0
+
+
+async def test_closing_while_the_ca_file_is_read_leaves_no_session(
+    secure: FakeControlPlane, ca_file: Path
+) -> None:
+    runai = RunaiClient(secure.url, secure.token, ca_file=ca_file, retry=ONCE)
+    call = asyncio.create_task(runai.count_revisions(WORKLOAD))
+    await asyncio.sleep(0)
+    await runai.aclose()
+    with pytest.raises(RuntimeError, match="the client is closed"):
+        await call
+    assert len(secure.requests) == 0
+
+
+# --- proxies ----------------------------------------------------------------------------------------------
+
+
+async def test_a_proxy_is_asked_for_the_whole_address() -> None:
+    async with proxying(PROXIED) as (proxy, heads):
+        for value in (f"http://{proxy}", URL(f"http://{proxy}")):
+            async with RunaiClient("http://acme.run.ai", "abc", allow_http=True, proxy=value) as runai:
+                assert await runai.count_revisions(WORKLOAD) == 7
+    url = f"http://acme.run.ai/api/v1/workloads/inferences/{WORKLOAD}/revisions/count"
+    assert [head.splitlines()[0] for head in heads] == [f"GET {url} HTTP/1.1"] * 2
+
+
+async def test_https_goes_through_a_tunnel_and_a_refusal_does_not_tell_the_proxys_password() -> None:
+    async with proxying(b"HTTP/1.1 407 Auth Required\r\nContent-Length: 0\r\n\r\n") as (proxy, heads):
+        options = {"proxy": f"http://me:s3cret@{proxy}", "retry": ONCE}
+        async with RunaiClient("https://acme.run.ai", "abc", **options) as runai:  # type: ignore[arg-type]
+            with pytest.raises(TransportError) as caught:
+                await runai.count_revisions(WORKLOAD)
+    assert heads[0].startswith("CONNECT acme.run.ai:443 HTTP/1.1\r\n")
+    credentials = base64.b64encode(b"me:s3cret").decode()
+    assert (f"Proxy-Authorization: Basic {credentials}" in heads[0], "abc" in heads[0]) == (True, False)
+    logged = "".join(traceback.format_exception(caught.value))
+    assert ("407" in str(caught.value), "s3cret" in logged) == (True, False)
+
+
+@pytest.mark.parametrize("bypass", [None, "127.0.0.1", "*"])
+async def test_the_environment_may_name_a_proxy_and_what_goes_past_it(
+    monkeypatch: pytest.MonkeyPatch, bypass: str | None
+) -> None:
+    async with FakeControlPlane() as plane, proxying(PROXIED) as (proxy, heads):
+        monkeypatch.setenv("HTTP_PROXY", f"http://{proxy}")
+        if bypass:
+            monkeypatch.setenv("NO_PROXY", bypass)
+        async with RunaiClient(plane.url, plane.token) as runai:
+            assert await runai.count_revisions(WORKLOAD) == (0 if bypass else 7)
+        async with RunaiClient(plane.url, plane.token, trust_env=False) as runai:
+            assert await runai.count_revisions(WORKLOAD) == 0
+    assert len(heads) == (0 if bypass else 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "bypass", "url", "proxy"),
+    [
+        ("HTTPS_PROXY", "", "https://acme.run.ai", "http://proxy:3128"),
+        ("https_proxy", "", "https://acme.run.ai", "http://proxy:3128"),
+        ("HTTP_PROXY", "", "https://acme.run.ai", None),
+        ("HTTPS_PROXY", "run.ai", "https://acme.run.ai", None),
+        ("HTTPS_PROXY", "acme.run.ai:443", "https://acme.run.ai", None),
+        ("HTTPS_PROXY", "acme.run.ai:444", "https://acme.run.ai", "http://proxy:3128"),
+        ("HTTPS_PROXY", "un.ai", "https://acme.run.ai", "http://proxy:3128"),
+        ("HTTPS_PROXY", "::1", "https://[::1]:8443", None),
+    ],
+)
+def test_the_environments_proxy_is_read_as_other_programs_do(
+    monkeypatch: pytest.MonkeyPatch, name: str, bypass: str, url: str, proxy: str | None
+) -> None:
+    monkeypatch.setenv(name, "http://proxy:3128")
+    monkeypatch.setenv("NO_PROXY", bypass)
+    assert environment_proxy(URL(url)) == (proxy and URL(proxy))
+
+
+# --- sessions of the caller's -----------------------------------------------------------------------------
+
+
+async def test_a_given_session_is_used_and_never_closed() -> None:
+    async with FakeControlPlane() as plane, aiohttp.ClientSession(headers={"X-Mine": "yes"}) as session:
+        async with RunaiClient(plane.url, plane.token, session=session) as runai:
+            await runai.count_revisions(WORKLOAD)
+        assert (session.closed, plane.requests[0].headers["X-Mine"]) == (False, "yes")
+        with pytest.raises(RuntimeError, match="the client is closed"):
+            await runai.count_revisions(WORKLOAD)
+
+
+async def test_a_given_session_that_was_closed_says_so() -> None:
+    async with FakeControlPlane() as plane:
+        async with aiohttp.ClientSession() as session:
+            runai = RunaiClient(plane.url, plane.token, session=session)
+            await runai.count_revisions(WORKLOAD)
+        with pytest.raises(RuntimeError, match="the client's session is closed; make a new client"):
+            await runai.count_revisions(WORKLOAD)
+
+
+async def test_a_given_session_that_raises_for_a_status_does_not_hide_it() -> None:
+    async with FakeControlPlane() as plane, aiohttp.ClientSession(raise_for_status=True) as session:
+        runai = RunaiClient(plane.url, plane.token, session=session, retry=ONCE)
+        with pytest.raises(NotFoundError):
+            await runai.list_revisions(WORKLOAD)
+
+
+# --- the client's own calls -------------------------------------------------------------------------------
+
+
+async def test_a_copy_need_not_be_closed_and_closes_nothing() -> None:
+    transport = FakeTransport([COUNT])
+    runai = RunaiClient("https://acme.run.ai", "token", transport=transport)
+    async with runai.with_options(retry=ONCE) as copy:
+        await copy.count_revisions(WORKLOAD)
+    assert transport.closed is False
+    await runai.aclose()
+    assert transport.closed is True
+
+
+async def test_a_value_that_is_wrong_is_a_value_error_before_anything_is_sent() -> None:
+    transport = FakeTransport()
+    runai = RunaiClient("https://acme.run.ai", "token", transport=transport)
+    for call in (
+        runai.list_revisions("x"),
+        runai.count_revisions("x"),
+        runai.get_revision("../x"),
+        runai.newest_revision("x"),
+        anext(runai.revision_history("x")),
+        anext(runai.list_workloads(page_size=0)),
+        anext(runai.list_workloads(page_size=501)),
+        runai.wait_for_phase("x", Phase.RUNNING),
+        runai.wait_for_rollout("x"),
+    ):
+        with pytest.raises(ValueError, match="must be"):
+            await call
+    assert transport.requests == []
+
+
+async def test_revisions_are_listed_counted_and_got() -> None:
+    async with FakeControlPlane(seed=1) as plane, RunaiClient(plane.url, plane.token) as runai:
+        workload = plane.add_workload()
+        assert await runai.newest_revision(workload) is None
+        ids = [plane.add_revision(workload, phase="Running") for _ in range(3)]
+        plane.delete_revision(ids[0])
+        assert {revision.id for revision in await runai.list_revisions(workload, deleted=False)} == set(
+            ids[1:]
+        )
+        assert [revision.id for revision in await runai.list_revisions(workload, deleted=True)] == ids[:1]
+        assert [await runai.count_revisions(workload, deleted=which) for which in (None, True)] == [2, 1]
+        newest = await runai.newest_revision(workload)
+        assert newest is not None
+        assert (newest.id, await runai.get_revision(newest.id)) == (ids[2], newest)
+        assert await runai.wait_for_phase(ids[1], Phase.RUNNING) == await runai.get_revision(ids[1])
+        assert (await runai.wait_for_rollout(workload)).id == ids[2]
+        assert (await runai.wait_for_rollout(workload, after=ids[1])).id == ids[2]
+        watch = runai.watch_revisions(workload, interval=60)
+        async with watch:
+            assert (await anext(watch)).workload_id == workload
+
+
+async def test_workloads_and_history_come_page_by_page() -> None:
+    async with FakeControlPlane() as plane, RunaiClient(plane.url, plane.token) as runai:
+        ids = [
+            plane.add_workload(),
+            plane.add_workload(type="Training"),
+            plane.add_workload(type="nim-INFERENCE"),
+        ]
+        assert {workload.id async for workload in runai.list_workloads(page_size=2)} == set(ids)
+        assert [request.query["offset"] for request in plane.requests] == ["0", "2"]
+        assert {item async for item in runai.inference_workloads()} == {ids[0], ids[2]}
+        filtered = [workload.id async for workload in runai.list_workloads(filter_by="type==Training")]
+        assert filtered == [ids[1]]
+        revision = plane.add_revision(ids[0], phase="Pending")
+        plane.set_phase(revision, "Running")
+        assert len([record async for record in runai.revision_history(revision)]) >= 2
+        async with runai.watch_fleet(ids, interval=0.05) as fleet:
+            assert (await anext(aiter(fleet))).workload_id == ids[0]
+
+
+@pytest.mark.parametrize("following", [0, -1, None])
+async def test_a_page_that_leads_nowhere_new_is_the_last_one(following: int | None) -> None:
+    async with FakeControlPlane() as plane, RunaiClient(plane.url, plane.token) as runai:
+        revision = plane.add_revision(plane.add_workload())
+        records = [to_json(record) async for record in runai.revision_history(revision)]
+        workloads = [to_json(workload) async for workload in runai.list_workloads()]
+    pages = [(b"records", records), (b"workloads", workloads), (b"records", []), (b"workloads", [])]
+    bodies = [
+        b'{"%s": [%s], "next": %s}' % (key, b",".join(items), json.dumps(following if items else 9).encode())
+        for key, items in pages
+    ]
+    transport = FakeTransport(Response(body=body) for body in bodies)
+    runai = RunaiClient("https://acme.run.ai", "token", transport=transport)
+    for number in (len(records), 0):
+        assert len([record async for record in runai.revision_history(revision)]) == number
+        assert len([workload async for workload in runai.list_workloads()]) == min(number, 1)
+    assert (len(records), len(workloads), len(transport.requests)) == (1, 1, 4)

@@ -1,0 +1,70 @@
+"""Many calls at once against a server that fails, is slow, or revokes its tokens."""
+
+import asyncio
+
+import pytest
+
+from runai_async import ClientCredentials, RetryPolicy, RunaiClient
+from runai_async.testing import FakeControlPlane, FaultKind
+
+FAULTS: tuple[FaultKind, ...] = ("latency", "hang", "reset", "truncate", "drip", "bad_json")
+
+
+@pytest.fixture(autouse=True)
+async def _no_debug() -> None:
+    """Spare thousands of tasks the tracebacks of asyncio's debug mode, which take most of the time."""
+    asyncio.get_running_loop().set_debug(False)
+
+
+async def test_a_thousand_calls_succeed_though_a_third_of_the_answers_is_faulty() -> None:
+    async with FakeControlPlane(seed=7) as plane:
+        workload_id = plane.add_workload()
+        ids = [plane.add_revision(workload_id, "Running") for _ in range(3)]
+        each = 1 - 0.7 ** (1 / 10)  # ten kinds, drawn one after the other: 30 % meet one of them
+        for kind in FAULTS:
+            plane.fault(kind, times=None, rate=each, seconds=1.5 if kind == "latency" else 0.0)
+        plane.fail_next(None, 503, rate=each)
+        plane.fail_next(None, 502, body="<html>Bad Gateway</html>", rate=each)
+        plane.fail_next(None, 500, body="", rate=each)
+        plane.fail_next(None, 429, headers={"Retry-After": "0"}, rate=each)
+        policy = RetryPolicy(attempts=10, wait_initial=0.05)
+        async with RunaiClient(plane.url, plane.token, timeout=1.0, retry=policy) as runai:
+            answers = await asyncio.gather(*(runai.list_revisions(workload_id) for _ in range(1000)))
+
+        assert all(sorted(item.id for item in answer) == sorted(ids) for answer in answers)
+        assert 1300 <= len(plane.requests) <= 1600
+
+
+async def test_waiting_for_a_free_slot_does_not_count_against_the_timeout() -> None:
+    async with FakeControlPlane() as plane:
+        workload_id = plane.add_workload()
+        plane.latency = 0.1
+        async with RunaiClient(
+            plane.url, plane.token, timeout=1.0, retry=RetryPolicy(attempts=1), max_concurrency=100
+        ) as runai:
+            counts = await asyncio.gather(*(runai.count_revisions(workload_id) for _ in range(2000)))
+
+        assert counts == [0] * 2000
+        assert 95 <= plane.max_in_flight <= 100
+
+
+async def test_a_revoked_token_is_exchanged_once_for_all_calls_in_flight() -> None:
+    async with FakeControlPlane() as plane:
+        workload_id = plane.add_workload()
+        plane.add_revision(workload_id)
+        auth = ClientCredentials(plane.client_id, plane.client_secret)
+        async with RunaiClient(plane.url, auth, max_concurrency=1000, retry=RetryPolicy(attempts=1)) as runai:
+            assert await runai.count_revisions(workload_id) == 1
+            plane.reset_record()
+            plane.hold()
+            calls = [asyncio.create_task(runai.count_revisions(workload_id)) for _ in range(1000)]
+            async with asyncio.timeout(20):
+                while plane.in_flight < 1000:
+                    await asyncio.sleep(0.01)
+            plane.revoke_tokens()
+            plane.release()
+            counts = await asyncio.gather(*calls)
+
+        assert counts == [1] * 1000
+        assert plane.token_requests == 1
+        assert len(plane.requests) == 1000 + 1 + 1000

@@ -1,0 +1,175 @@
+"""What differs between two revisions, with what may be secret masked."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runai_async import FieldChange, Phase, Revision, compare_revisions, from_json
+
+OLD = from_json((Path(__file__).parent / "data" / "revision.json").read_bytes(), Revision)
+PODS = OLD.requested_pods
+ASKED = OLD.revision_requested_resources
+CONFIGURATION = {
+    "type",
+    "revision_requested_resources",
+    "pods_requested_resources",
+    "requested_pods",
+    "requested_node_pools",
+    "images",
+    "environment_variables",
+    "command",
+    "arguments",
+    "additional_fields",
+}
+NAMES = list(attrs.fields_dict(Revision))
+
+
+def changes(
+    fields: dict[str, Any], scope: Any = "configuration", *, show: bool = False
+) -> list[tuple[str, Any, Any]]:
+    """Return what differs from the recorded revision once *fields* are others."""
+    found = compare_revisions(OLD, attrs.evolve(OLD, **fields), scope=scope, show_secrets=show)
+    return [(change.path, change.old, change.new) for change in found]
+
+
+@pytest.mark.parametrize("scope", ["configuration", "all"])
+def test_a_revision_does_not_differ_from_itself(scope: Any) -> None:
+    assert compare_revisions(OLD, attrs.evolve(OLD), scope=scope, show_secrets=True) == ()
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        (
+            {"images": ("a", "b")},
+            [
+                ("images[0]", OLD.images and OLD.images[0], "a"),
+                ("images[1]", OLD.images and OLD.images[1], "b"),
+            ],
+        ),
+        ({"requested_node_pools": ("a100",)}, [("requested_node_pools[1]", "default", None)]),
+        ({"requested_node_pools": ("a100", "default", "b")}, [("requested_node_pools[2]", None, "b")]),
+        (
+            {"requested_pods": PODS and attrs.evolve(PODS, max=9, min=None)},
+            [("requested_pods.min", 1, None), ("requested_pods.max", 5, 9)],
+        ),
+        (
+            {"requested_pods": PODS and attrs.evolve(PODS, extra={"surge": 1})},
+            [("requested_pods.extra.surge", None, 1)],
+        ),
+        (
+            {"revision_requested_resources": ASKED and attrs.evolve(ASKED, extended_resources=(None,))},
+            [
+                ("revision_requested_resources.extended_resources[0].resource", "rdma/hca", None),
+                ("revision_requested_resources.extended_resources[0].quantity", "2", None),
+                ("revision_requested_resources.extended_resources[0].exclude", False, None),
+            ],
+        ),
+        (
+            {"additional_fields": {"autoscaling": {"metric": "concurrency"}, "labels": []}},
+            [
+                ("additional_fields.autoscaling.target", 10, None),
+                ("additional_fields.labels", ["a", None, 1.5], []),
+            ],
+        ),
+        (
+            {"additional_fields": {"autoscaling": "off", "labels": ["a", None, 1.5]}},
+            [("additional_fields.autoscaling", {"metric": "concurrency", "target": 10}, "off")],
+        ),
+        ({"type": "distributed"}, [("type", "inference", "distributed")]),
+    ],
+)
+def test_a_change_is_told_by_its_path(fields: dict[str, Any], expected: list[tuple[str, Any, Any]]) -> None:
+    assert changes(fields) == expected
+
+
+def test_a_part_that_comes_or_goes_is_told_field_by_field() -> None:
+    gone = [
+        (f"requested_pods.{name}", number, None)
+        for name, number in [("number", 2), ("min", 1), ("max", 5), ("parallelism", 3), ("completions", 4)]
+    ]
+    without = attrs.evolve(OLD, requested_pods=None)
+    assert changes({"requested_pods": None}) == gone
+    assert [(change.path, change.new, change.old) for change in compare_revisions(without, OLD)] == gone
+
+
+def test_an_object_that_becomes_a_number_is_told_as_a_whole() -> None:
+    new = attrs.evolve(OLD, additional_fields={"autoscaling": 5, "labels": ["a", None, 1.5]})
+    (change,) = compare_revisions(new, OLD)
+    assert change == FieldChange("additional_fields.autoscaling", 5, {"metric": "concurrency", "target": 10})
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_scope_says_which_fields_count(name: str) -> None:
+    told = [path.partition(".")[0].partition("[")[0] for path, _, _ in changes({name: None})]
+    told_of_all = [path.partition(".")[0].partition("[")[0] for path, _, _ in changes({name: None}, "all")]
+    if name == "extra":
+        assert changes({"extra": {"a": 1}}, "all") == [("extra.a", None, 1)]
+    else:
+        assert set(told_of_all) == {name}
+    assert set(told) == {name} & CONFIGURATION
+
+
+def test_how_a_revision_fares_is_told_only_in_the_scope_of_all() -> None:
+    later = datetime(2025, 9, 14, 11, tzinfo=UTC)
+    fields = {"phase": Phase.RUNNING, "phase_updated_at": later, "running_pods": 5}
+    assert changes(fields) == []
+    assert changes(fields, "all") == [
+        ("phase", Phase.DEGRADED, Phase.RUNNING),
+        ("running_pods", 3, 5),
+        ("phase_updated_at", OLD.phase_updated_at, later),
+    ]
+
+
+@pytest.mark.parametrize("scope", ["configuration", "all"])
+def test_what_may_be_secret_is_masked(scope: Any) -> None:
+    fields = {"environment_variables": {"MODEL": "m2", "NEW": "s1"}, "command": "s2", "arguments": None}
+    assert changes(fields, scope) == [
+        ("environment_variables.MODEL", "***", "***"),
+        ("environment_variables.HUB_TOKEN", "***", None),
+        ("environment_variables.NEW", None, "***"),
+        ("command", "***", "***"),
+        ("arguments", "***", None),
+    ]
+
+
+def test_what_may_be_secret_is_shown_if_told_so() -> None:
+    fields = {"environment_variables": {"MODEL": "m2", "HUB_TOKEN": "hub-secret-123"}, "arguments": ""}
+    assert changes(fields, show=True) == [
+        ("environment_variables.MODEL", "chat-7b", "m2"),
+        ("arguments", "--password arg-secret-789", ""),
+    ]
+
+
+def test_an_environment_that_comes_whole_is_masked() -> None:
+    (change, _) = compare_revisions(attrs.evolve(OLD, environment_variables=None), OLD)
+    assert change == FieldChange("environment_variables.MODEL", None, "***")
+
+
+def test_another_scope_is_refused() -> None:
+    scope: Any = "everything"
+    with pytest.raises(ValueError, match="scope must be 'configuration' or 'all', not 'everything'"):
+        compare_revisions(OLD, OLD, scope=scope)
+
+
+TEXTS = st.none() | st.text("ab", max_size=3)
+ENVIRONMENTS = st.none() | st.dictionaries(st.sampled_from("XYZ"), st.text("ab", max_size=3))
+SOME = st.fixed_dictionaries({"environment_variables": ENVIRONMENTS, "command": TEXTS, "arguments": TEXTS})
+
+
+@given(SOME, SOME)
+def test_the_mask_hides_values_and_no_change(old: dict[str, Any], new: dict[str, Any]) -> None:
+    before, after = attrs.evolve(OLD, **old), attrs.evolve(OLD, **new)
+    shown = compare_revisions(before, after, show_secrets=True)
+    masked = compare_revisions(before, after)
+    assert [change.path for change in masked] == [change.path for change in shown]
+    assert all(value in {None, "", "***"} for change in masked for value in (change.old, change.new))
+    back = compare_revisions(after, before, show_secrets=True)
+    assert {(change.path, change.new, change.old) for change in back} == {
+        (change.path, change.old, change.new) for change in shown
+    }

@@ -1,0 +1,207 @@
+"""What a watch yields: frozen values that are equal, and have the same id, whenever they tell the same."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, get_args
+from uuid import UUID, uuid5
+
+import attrs
+import pytest
+
+from runai_async import (
+    FieldChange,
+    FleetEvent,
+    Phase,
+    PhaseChanged,
+    Revision,
+    RevisionAdded,
+    RevisionDeleted,
+    RevisionEvent,
+    RevisionUpdated,
+    RunaiError,
+    Synced,
+    WatchDegraded,
+    WatchEvent,
+    WatchRecovered,
+    WorkloadFailed,
+    from_json,
+)
+
+REVISION = from_json((Path(__file__).parent / "data" / "revision.json").read_bytes(), Revision)
+SEEN = datetime(2025, 9, 14, 12, tzinfo=UTC)
+LATER = SEEN + timedelta(seconds=1)
+# Fixed for ever: ids are compared with those of another release, on another machine.
+NAMESPACE = UUID("8a5e2d0e-5f0a-5a4e-9a5b-0c7a1f1f6b1d")
+
+
+def added(**fields: Any) -> RevisionAdded:
+    return RevisionAdded(**{"revision": REVISION, "observed_at": SEEN, **fields})
+
+
+def changed(**fields: Any) -> PhaseChanged:
+    return PhaseChanged(
+        **{"revision": REVISION, "observed_at": SEEN, "previous_phase": Phase.RUNNING, **fields}
+    )
+
+
+def updated(**fields: Any) -> RevisionUpdated:
+    return RevisionUpdated(**{"revision": REVISION, "observed_at": SEEN, **fields})
+
+
+def deleted(**fields: Any) -> RevisionDeleted:
+    return RevisionDeleted(**{"revision": REVISION, "observed_at": SEEN, **fields})
+
+
+MAKERS = [added, changed, updated, deleted]
+BY_PHASE = [added, changed, deleted]
+
+
+@pytest.mark.parametrize(
+    ("event", "expected"),
+    [
+        (added(), "1897ef0e-3a0a-5dd8-9c4d-5871a984f8b1"),
+        (changed(), "21b4b208-57da-5895-9f48-97d3abbf14fe"),
+        (updated(), "b2cfe0bb-1524-59c7-9153-84526e3880e6"),
+        (deleted(), "4e58e1a2-1cbf-5ae7-879c-d06cf1de9041"),
+        (changed(ordinal=3), "2a2c792e-163c-53c0-b82f-45094ce75018"),
+        (
+            changed(revision=attrs.evolve(REVISION, phase_updated_at=None), ordinal=0),
+            "4476ee53-2521-556d-96eb-5a1b323dd9f1",
+        ),
+    ],
+    ids=["added", "changed", "updated", "deleted", "counted", "untimed"],
+)
+def test_an_id_never_changes_with_a_release(event: RevisionEvent, expected: str) -> None:
+    assert event.id == expected
+
+
+@pytest.mark.parametrize("make", BY_PHASE)
+@pytest.mark.parametrize(
+    ("at", "ordinal"),
+    [(REVISION.phase_updated_at, None), (REVISION.phase_updated_at, 12), (None, 0), (None, 1)],
+)
+def test_an_id_is_of_kind_revision_phase_time_and_count(
+    make: Any, at: datetime | None, ordinal: int | None
+) -> None:
+    event = make(revision=attrs.evolve(REVISION, phase_updated_at=at), ordinal=ordinal)
+    parts = [event.kind, REVISION.id, "Degraded", "2025-09-14T07:58:04.100200+00:00" if at else ""]
+    name = "\n".join(parts + ([] if ordinal is None else [str(ordinal)]))
+    assert event.id == str(uuid5(NAMESPACE, name))
+    assert UUID(event.id).version == 5
+
+
+@pytest.mark.parametrize("make", BY_PHASE)
+def test_an_id_does_not_depend_on_who_saw_it_when(make: Any) -> None:
+    other = attrs.evolve(REVISION, phase_message="another", running_pods=None, created_at=SEEN)
+    assert make().id == make(observed_at=LATER).id == make(revision=other).id
+
+
+@pytest.mark.parametrize("make", BY_PHASE)
+@pytest.mark.parametrize(
+    "field", [{"id": "0"}, {"phase": Phase.FAILED}, {"phase_updated_at": LATER}], ids=str
+)
+def test_another_change_has_another_id(make: Any, field: dict[str, Any]) -> None:
+    assert make(revision=attrs.evolve(REVISION, **field)).id != make().id
+
+
+def test_the_kinds_of_one_revision_s_events_have_different_ids() -> None:
+    assert len({make().id for make in MAKERS}) == len(MAKERS)
+
+
+def test_the_phase_before_is_no_part_of_an_id() -> None:
+    assert changed(previous_phase=Phase.PENDING).id == changed().id
+
+
+def test_an_update_s_id_is_of_the_revision_and_the_time_it_was_seen() -> None:
+    assert updated().id == str(uuid5(NAMESPACE, f"updated\n{REVISION.id}\n2025-09-14T12:00:00+00:00"))
+    assert updated(revision=attrs.evolve(REVISION, phase=Phase.FAILED), ordinal=2).id == updated().id
+    assert updated(observed_at=LATER).id != updated().id
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_when_it_was_seen_is_not_part_of_equality(make: Any) -> None:
+    assert make() == make(observed_at=LATER)
+    assert make(observed_at=LATER).observed_at == LATER
+    assert make() != make(revision=attrs.evolve(REVISION, running_pods=9))
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        added(initial=True),
+        changed(previous_phase=Phase.PENDING),
+        changed(coalesced=True),
+        updated(changes=(FieldChange("running_pods", 1, 2),)),
+        deleted(),
+    ],
+    ids=["initial", "previous", "coalesced", "changes", "kind"],
+)
+def test_what_an_event_tells_is_part_of_equality(event: RevisionEvent) -> None:
+    assert event not in [added(), changed(), updated()]
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_an_event_names_its_revision_and_workload(make: Any) -> None:
+    event = make()
+    assert (event.revision_id, event.workload_id) == (REVISION.id, REVISION.workload_id)
+
+
+@pytest.mark.parametrize(
+    ("make", "time"),
+    [
+        (added, REVISION.created_at),
+        (changed, REVISION.phase_updated_at),
+        (updated, None),
+        (deleted, REVISION.deleted_at),
+    ],
+)
+def test_the_server_s_time_is_that_of_the_change(make: Any, time: datetime | None) -> None:
+    assert make().server_time == time
+
+
+@pytest.mark.parametrize("make", [changed, deleted])
+def test_a_time_that_the_server_did_not_tell_is_none(make: Any) -> None:
+    untimed = attrs.evolve(REVISION, phase_updated_at=None, deleted_at=None)
+    assert make(revision=untimed).server_time is None
+
+
+@pytest.mark.parametrize(
+    ("cls", "fields", "kind"),
+    [
+        (Synced, {}, "synced"),
+        (WatchDegraded, {"error": RunaiError("x")}, "degraded"),
+        (WatchRecovered, {"seconds": 2.5}, "recovered"),
+        (WorkloadFailed, {"error": RunaiError("x")}, "workload_failed"),
+    ],
+)
+def test_an_event_about_a_workload_names_it(cls: Any, fields: dict[str, Any], kind: str) -> None:
+    event = cls(workload_id="w", observed_at=SEEN, **fields)
+    assert (event.kind, event.workload_id, event.observed_at) == (kind, "w", SEEN)
+    assert {name: getattr(event, name) for name in fields} == fields
+    assert event == cls(workload_id="w", observed_at=LATER, **fields)
+    assert event != cls(workload_id="v", observed_at=SEEN, **fields)
+
+
+def test_the_unions_name_every_event() -> None:
+    of_revisions = {RevisionAdded, PhaseChanged, RevisionUpdated, RevisionDeleted}
+    of_a_watch = of_revisions | {Synced, WatchDegraded, WatchRecovered}
+    assert set(get_args(RevisionEvent)) == of_revisions
+    assert set(get_args(WatchEvent)) == of_a_watch
+    assert set(get_args(FleetEvent)) == of_a_watch | {WorkloadFailed}
+
+
+@pytest.mark.parametrize("cls", get_args(FleetEvent))
+def test_an_event_is_frozen_slotted_and_made_by_keywords(cls: Any) -> None:
+    names = list(attrs.fields_dict(cls))
+    with pytest.raises(TypeError, match="positional"):
+        cls(*names)
+    event = cls(**dict.fromkeys(names))
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        event.observed_at = SEEN
+    assert not hasattr(event, "__dict__")
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_an_event_does_not_show_secrets(make: Any) -> None:
+    secrets = ("hub-secret-123", "cmd-secret-456", "arg-secret-789")
+    assert [secret for secret in secrets if secret in repr(make())] == []

@@ -1,0 +1,268 @@
+"""The fake control plane, as a user's tests would work with it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import aiohttp
+import pytest
+
+from runai_async import (
+    ClientCredentials,
+    NotFoundError,
+    Phase,
+    RetryPolicy,
+    RunaiClient,
+    ServiceUnavailableError,
+)
+from runai_async.testing import FakeControlPlane, FakeTransport, Response
+
+pytest_plugins = ["runai_async.testing.fixtures"]
+
+
+@pytest.fixture
+async def plane() -> AsyncIterator[FakeControlPlane]:
+    async with FakeControlPlane() as plane:
+        yield plane
+
+
+@pytest.fixture
+async def runai(plane: FakeControlPlane) -> AsyncIterator[RunaiClient]:
+    async with RunaiClient(plane.url, plane.token, retry=RetryPolicy(attempts=1)) as runai:
+        yield runai
+
+
+async def test_the_fixtures_are_a_plane_and_its_client(
+    runai_control_plane: FakeControlPlane, runai_client: RunaiClient
+) -> None:
+    workload_id = runai_control_plane.add_workload()
+    revision_id = runai_control_plane.add_revision(workload_id)
+
+    assert [item.id for item in await runai_client.list_revisions(workload_id)] == [revision_id]
+
+
+async def test_a_deleted_revision_moves_to_the_deleted_list_and_is_found_by_id(
+    plane: FakeControlPlane, runai: RunaiClient
+) -> None:
+    workload_id = plane.add_workload()
+    kept, gone = plane.add_revision(workload_id), plane.add_revision(workload_id)
+    plane.delete_revision(gone)
+
+    assert [item.id for item in await runai.list_revisions(workload_id)] == [kept]
+    assert [item.id for item in await runai.list_revisions(workload_id, deleted=True)] == [gone]
+    assert (await runai.get_revision(gone)).deleted_at is not None
+    counts = [await runai.count_revisions(workload_id, deleted=deleted) for deleted in (None, False, True)]
+    assert counts == [1, 1, 1]
+    sent = [request.query for request in plane.requests if request.path.endswith("/count")]
+    assert sent == [{}, {}, {"deleted": "true"}]
+
+
+async def test_a_hidden_revision_is_nowhere_until_it_is_shown(
+    plane: FakeControlPlane, runai: RunaiClient
+) -> None:
+    workload_id = plane.add_workload()
+    revision_id = plane.add_revision(workload_id)
+    plane.hide_revision(revision_id)
+
+    assert await runai.list_revisions(workload_id) == []
+    with pytest.raises(NotFoundError):
+        await runai.get_revision(revision_id)
+
+    plane.show_revision(revision_id)
+    assert len(await runai.list_revisions(workload_id)) == 1
+
+
+async def test_a_purged_revision_leaves_no_trace(plane: FakeControlPlane, runai: RunaiClient) -> None:
+    workload_id = plane.add_workload()
+    revision_id = plane.add_revision(workload_id)
+    plane.purge_revision(revision_id)
+
+    assert await runai.list_revisions(workload_id, deleted=True) == []
+    with pytest.raises(NotFoundError):
+        await runai.get_revision(revision_id)
+
+
+async def test_a_deleted_workload_is_not_found_but_counts_nothing(
+    plane: FakeControlPlane, runai: RunaiClient
+) -> None:
+    workload_id = plane.add_workload()
+    plane.add_revision(workload_id)
+    plane.delete_workload(workload_id)
+
+    with pytest.raises(NotFoundError):
+        await runai.list_revisions(workload_id)
+    assert await runai.count_revisions(workload_id) == 0
+    assert [item.id async for item in runai.list_workloads()] == []
+    assert [item.id async for item in runai.list_workloads(deleted=True)] == [workload_id]
+
+
+async def test_fields_and_times_are_as_given(plane: FakeControlPlane, runai: RunaiClient) -> None:
+    then = datetime(2026, 5, 1, 12, tzinfo=UTC)
+    revision_id = plane.add_revision(
+        plane.add_workload(), created_at=then, requested_pods={"min": 0, "max": 3}, project_id=7
+    )
+    plane.set_phase(revision_id, "Running", "all well", running_pods=3, at=then + timedelta(minutes=1))
+    plane.update_revision(revision_id, images=["other:1"])
+
+    revision = await runai.get_revision(revision_id)
+
+    assert revision.created_at == then
+    assert revision.phase_updated_at == then + timedelta(minutes=1)
+    assert (revision.phase, revision.phase_message, revision.running_pods) == (Phase.RUNNING, "all well", 3)
+    assert (revision.project_id, revision.images) == ("7", ("other:1",))
+    assert revision.requested_pods is not None
+    assert (revision.requested_pods.min, revision.requested_pods.max) == (0, 3)
+
+
+async def test_a_rollout_runs_through_its_phases_and_retires_the_old(
+    plane: FakeControlPlane, runai: RunaiClient
+) -> None:
+    workload_id = plane.add_workload()
+    old = plane.add_revision(workload_id, "Running")
+    new = await plane.roll_out(workload_id, phases=("Creating", "Running"), step=0.001, retire_old=True)
+
+    assert [(item.id, item.phase) for item in await runai.list_revisions(workload_id)] == [(new, "Running")]
+    history = [record async for record in runai.revision_history(new)]
+    updates = [record.spec.phase_update for record in history]
+    assert [update and update.phase for update in updates] == ["Creating", "Running"]
+    changes = [(item.revision_id, item.kind, item.phase) for item in plane.transitions]
+    assert changes == [
+        (old, "added", "Running"),
+        (new, "added", "Creating"),
+        (new, "phase", "Running"),
+        (old, "deleted", "Running"),
+    ]
+
+
+async def test_lists_are_paged_and_filtered(plane: FakeControlPlane, runai: RunaiClient) -> None:
+    ids = [plane.add_workload(name=f"llm-{n}") for n in range(7)]
+    other = plane.add_workload(name="notebook", type="Workspace")
+
+    assert [item.id async for item in runai.list_workloads(page_size=3)] == [*ids, other]
+    assert [item.id async for item in runai.list_workloads(filter_by=["type==Workspace"])] == [other]
+    assert [item.id async for item in runai.list_workloads(filter_by=["name=@llm", "name!=llm-0"])] == ids[1:]
+    assert [item async for item in runai.inference_workloads()] == ids
+
+
+async def test_a_fault_hits_as_often_as_it_should_and_only_where_it_should(
+    plane: FakeControlPlane, runai: RunaiClient
+) -> None:
+    workload_id = plane.add_workload()
+    plane.fail_next(2, path="/count$")
+    assert await runai.list_revisions(workload_id) == []
+    for _ in range(2):
+        with pytest.raises(ServiceUnavailableError):
+            await runai.count_revisions(workload_id)
+    assert await runai.count_revisions(workload_id) == 0
+
+    plane.fail_next(None)
+    with pytest.raises(ServiceUnavailableError):
+        await runai.count_revisions(workload_id)
+    plane.clear_faults()
+    assert await runai.count_revisions(workload_id) == 0
+
+
+async def test_the_token_endpoint_fails_only_if_the_path_says_so(plane: FakeControlPlane) -> None:
+    workload_id = plane.add_workload()
+    auth = ClientCredentials(plane.client_id, plane.client_secret)
+    async with RunaiClient(plane.url, auth, retry=RetryPolicy(attempts=1)) as runai:
+        plane.fail_next(1)
+        with pytest.raises(ServiceUnavailableError, match="/count"):
+            await runai.count_revisions(workload_id)
+    async with RunaiClient(plane.url, auth, retry=RetryPolicy(attempts=1)) as runai:
+        plane.fail_next(1, path="/token$")
+        with pytest.raises(ServiceUnavailableError, match="/api/v1/token"):
+            await runai.count_revisions(workload_id)
+
+
+def test_an_unknown_fault_is_refused() -> None:
+    with pytest.raises(ValueError, match="kind must be one of latency, hang, reset"):
+        FakeControlPlane().fault("explode")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({"grantType": "client_credentials", "clientID": "ID", "clientSecret": "SECRET"}, 200),
+        ({"granttype": "client_credentials", "CLIENTid": "ID", "clientsecret": "SECRET"}, 200),
+        ({"grantType": "app_token", "AppId": "ID", "appSecret": "SECRET"}, 200),
+        ({"grantType": "client_credentials", "clientID": "ID", "clientSecret": "wrong"}, 401),
+        ({"grantType": "password"}, 400),
+        ([], 400),
+    ],
+)
+async def test_the_v1_token_endpoint_takes_both_grants_with_keys_in_any_case(
+    plane: FakeControlPlane, body: Any, status: int
+) -> None:
+    real = {"ID": plane.client_id, "SECRET": plane.client_secret}
+    if isinstance(body, dict):
+        body = {key: real.get(value, value) for key, value in body.items()}
+    url = f"{plane.url}/api/v1/token"
+    async with aiohttp.ClientSession() as session, session.post(url, json=body) as answer:
+        assert answer.status == status
+        assert ("accessToken" in await answer.json()) == (status == 200)
+
+
+async def test_it_can_be_stopped_and_started_again_with_what_it_held(plane: FakeControlPlane) -> None:
+    workload_id = plane.add_workload()
+    plane.add_revision(workload_id)
+    url = plane.url
+    await plane.stop()
+    await plane.start()
+
+    assert plane.url == url
+    async with RunaiClient(url, plane.token) as runai:
+        assert await runai.count_revisions(workload_id) == 1
+
+
+async def test_a_seed_makes_ids_repeatable_and_shuffles_lists(runai_control_plane: FakeControlPlane) -> None:
+    def ids(seed: int | None) -> list[str]:
+        plane = FakeControlPlane(seed=seed)
+        workload_id = plane.add_workload()
+        return [plane.add_revision(workload_id) for _ in range(8)]
+
+    assert ids(3) == ids(3) != ids(4)
+    async with FakeControlPlane(seed=3) as plane, RunaiClient(plane.url, plane.token) as runai:
+        workload_id = plane.add_workload()
+        added = [plane.add_revision(workload_id) for _ in range(8)]
+        orders = {tuple(item.id for item in await runai.list_revisions(workload_id)) for _ in range(5)}
+    assert len(orders) > 1
+    assert {tuple(sorted(order)) for order in orders} == {tuple(sorted(added))}
+
+
+async def test_held_requests_wait_until_they_are_released(
+    plane: FakeControlPlane, runai: RunaiClient
+) -> None:
+    plane.hold()
+    call = asyncio.create_task(runai.count_revisions(plane.add_workload()))
+    async with asyncio.timeout(5):
+        while not plane.in_flight:
+            await asyncio.sleep(0.001)
+        plane.release()
+        assert await call == 0
+
+
+async def test_a_scripted_transport_gives_its_answers_in_order() -> None:
+    transport = FakeTransport(
+        [
+            Response(200, body=b'{"count": 2}'),
+            ServiceUnavailableError(503, "no"),
+            lambda request: Response(200, body=b'{"count": %d}' % len(request.path)),
+        ]
+    )
+    async with RunaiClient(
+        "https://acme.example", "secret", transport=transport, retry=RetryPolicy(attempts=1)
+    ) as runai:
+        workload_id = "7c5a8c3e-0b8e-4d5c-9b1a-1d2e3f4a5b6c"
+        assert await runai.count_revisions(workload_id) == 2
+        with pytest.raises(ServiceUnavailableError):
+            await runai.count_revisions(workload_id)
+        path = f"/api/v1/workloads/inferences/{workload_id}/revisions/count"
+        assert await runai.count_revisions(workload_id) == len(path)
+        with pytest.raises(AssertionError, match=r"the script has no answer left for GET /api/"):
+            await runai.count_revisions(workload_id)
+
+    assert [(item.method, item.path) for item in transport.requests] == [("GET", path)] * 4
+    assert "secret" not in repr(transport.requests)
+    assert transport.closed

@@ -1,0 +1,433 @@
+"""A fleet: one schedule over many workloads, one stream of events. On a clock that the test moves."""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import AsyncIterator
+from itertools import pairwise
+
+import pytest
+from stage import HTML_502, REFUSED_401, REFUSED_403, REFUSED_404, WORKLOAD_GONE, Stage
+
+from runai_async import (
+    AuthenticationError,
+    Checkpoint,
+    FleetCheckpoint,
+    FleetEvent,
+    PhaseChanged,
+    PollPolicy,
+    RevisionAdded,
+    RevisionDeleted,
+    RevisionEvent,
+    WatchOutageError,
+    WorkloadFailed,
+)
+from runai_async.testing import Response
+
+POLICY = PollPolicy(interval=10, fast_interval=10, max_outage=60)
+UNKNOWN_ID = "00000000-0000-4000-8000-000000000000"
+
+
+@pytest.fixture(autouse=True)
+async def _no_debug() -> None:
+    """Spare many polls the tracebacks of asyncio's debug mode, which take most of the time."""
+    asyncio.get_running_loop().set_debug(False)
+
+
+def of_size(count: int, phase: str = "Running") -> tuple[Stage, list[str], dict[str, str]]:
+    """Return a stage with so many workloads, their ids, and the revision of each."""
+    stage = Stage()
+    ids = [stage.state.add_workload(f"llm-{n}", "Inference", {}) for n in range(count)]
+    return stage, ids, {key: stage.add(phase, workload_id=key) for key in ids}
+
+
+def per_second(times: list[float], start: float, end: float) -> list[int]:
+    counts = Counter(int(at) for at in times if start <= at < end)
+    return [counts[second] for second in range(int(start), int(end))]
+
+
+# --- 23: the schedule -------------------------------------------------------------------------------------
+
+
+async def test_each_workload_is_polled_once_per_interval_at_its_own_place() -> None:
+    stage, ids, _ = of_size(100)
+    async with stage.client() as runai, runai.watch_fleet(ids, poll=POLICY) as fleet:
+        events = await stage.told(fleet, 60)
+
+    assert len(events) == 100
+    own = {key: [at for at, kind, asked in stage.asked if asked == key] for key in ids}
+    assert all(len(times) == 6 for times in own.values())
+    for times in own.values():
+        assert all(later - earlier == pytest.approx(10) for earlier, later in pairwise(times))
+    assert max(per_second(stage.times(), 0, 60)) <= 1.5 * 10 + 5
+
+
+async def test_the_spread_is_the_same_after_a_restart_first_polls_too() -> None:
+    stage, ids, _ = of_size(20)
+    async with stage.client() as runai:
+        async with runai.watch_fleet(ids, poll=POLICY) as fleet:
+            await stage.told(fleet, 35)
+        split = len(stage.asked)
+        async with runai.watch_fleet(reversed(ids), poll=POLICY) as fleet:
+            await stage.told(fleet, 35)
+
+    places = [
+        {key: round(at % 10, 4) for at, _, key in part} for part in (stage.asked[:split], stage.asked[split:])
+    ]
+    assert places[0] == places[1]
+    assert len(set(places[0].values())) == 20
+
+
+async def test_a_workload_under_way_is_polled_at_the_fast_interval() -> None:
+    stage, ids, revisions = of_size(3)
+    stage.phase(revisions[ids[0]], "Pending")
+    policy = PollPolicy(interval=10, fast_interval=2)
+    async with stage.client() as runai, runai.watch_fleet(ids, poll=policy) as fleet:
+        await stage.told(fleet, 100)
+
+    asked = Counter(key for _, _, key in stage.asked)
+    assert 40 <= asked[ids[0]] <= 51
+    assert asked[ids[1]] == asked[ids[2]] == 10
+
+
+async def test_at_most_max_concurrency_polls_are_in_flight() -> None:
+    stage, ids, _ = of_size(50)
+    stage.latency = 2.0
+    async with stage.client() as runai, runai.watch_fleet(ids, poll=POLICY, max_concurrency=4) as fleet:
+        most = 0
+        for _ in range(100):
+            await stage.told(fleet, 0.25)
+            most = max(most, fleet.status.in_flight)
+        assert fleet.status.lag > 0
+        assert fleet.status.due > 0
+
+    assert most == 4
+
+
+async def test_rate_limit_bounds_the_requests_confirmations_included() -> None:
+    stage, ids, revisions = of_size(40)
+    async with stage.client() as runai, runai.watch_fleet(ids, poll=POLICY, rate_limit=5) as fleet:
+        await stage.told(fleet, 30)
+        for revision_id in revisions.values():
+            stage.state.purge_revision(revision_id)
+        await stage.told(fleet, 60)
+
+    assert stage.times("get")
+    every = [at for at, _, _ in stage.asked]
+    assert all(later - earlier >= 0.2 - 1e-6 for earlier, later in pairwise(every))
+
+
+async def test_a_fleet_s_poll_is_one_attempt() -> None:
+    stage, ids, _ = of_size(1)
+    stage.next_lists.append(HTML_502)
+    async with stage.client(retry=None) as runai, runai.watch_fleet(ids, poll=POLICY) as fleet:
+        assert len(await stage.told(fleet, 25)) == 1
+
+    assert len(stage.times()) == 2
+
+
+# --- 24: trouble ------------------------------------------------------------------------------------------
+
+
+async def test_one_workloads_trouble_is_told_once_per_spell_and_disturbs_nobody() -> None:
+    stage, ids, revisions = of_size(20)
+    hangs, forbidden, missing, garbage = ids[:4]
+    answers = {hangs: None, forbidden: REFUSED_403, missing: REFUSED_404, garbage: Response(body=b"<html/>")}
+    stage.by_id.update(answers)
+    policy = PollPolicy(interval=10, fast_interval=10, max_outage=60, deadline=5)
+    async with stage.client() as runai, runai.watch_fleet(ids, poll=policy) as fleet:
+        first = await stage.told(fleet, 400)
+        stage.by_id.clear()
+        good = await stage.told(fleet, 400)
+        stage.by_id.update(answers)
+        again = await stage.told(fleet, 800)
+
+    def failed(events: list[FleetEvent]) -> Counter[str]:
+        return Counter(event.workload_id for event in events if isinstance(event, WorkloadFailed))
+
+    assert failed(first) == dict.fromkeys(ids[:4], 1)
+    errors = {event.workload_id: event.error for event in first if isinstance(event, WorkloadFailed)}
+    assert [type(errors[key]).__name__ for key in ids[:4]] == [
+        "WatchOutageError", "PermissionDeniedError", "NotFoundError", "WatchOutageError",
+    ]  # fmt: skip
+    assert {event.revision_id for event in first if isinstance(event, RevisionAdded)} == {
+        revisions[key] for key in ids[4:]
+    }
+    assert {event.revision_id for event in good if isinstance(event, RevisionAdded)} == {
+        revisions[key] for key in ids[:4]
+    }
+    assert failed(good) == {}
+    assert failed(again) == dict.fromkeys(ids[:4], 1)
+    for key in ids[4:]:
+        own = [at for at, kind, asked in stage.asked if asked == key and kind == "list"]
+        assert all(later - earlier == pytest.approx(10) for earlier, later in pairwise(own))
+
+
+async def test_a_workload_that_failed_is_polled_with_back_off_up_to_300_seconds() -> None:
+    stage, ids, _ = of_size(2)
+    stage.by_id[ids[0]] = REFUSED_403
+    async with stage.client() as runai, runai.watch_fleet(ids, poll=POLICY) as fleet:
+        await stage.told(fleet, 5000)
+
+    own = [at for at, _, asked in stage.asked if asked == ids[0]]
+    gaps = [later - earlier for earlier, later in pairwise(own)]
+    assert all(gap == pytest.approx(10) for gap in gaps[:6])
+    backed_off = gaps[6:]
+    assert all(1.3 * earlier < later or later >= 150 for earlier, later in pairwise(backed_off))
+    assert 150 <= max(backed_off) <= 300
+
+
+async def test_a_401_ends_the_fleet_once_with_its_checkpoint() -> None:
+    stage, ids, _ = of_size(5)
+    async with stage.client() as runai, runai.watch_fleet(ids, poll=POLICY) as fleet:
+        await stage.told(fleet, 20)
+        stage.lists = REFUSED_401
+        with pytest.raises(AuthenticationError) as caught:
+            await stage.told(fleet, 60)
+        assert isinstance(caught.value.checkpoint, FleetCheckpoint)
+        assert set(caught.value.checkpoint.workloads) == set(ids)
+        with pytest.raises(StopAsyncIteration):
+            await anext(fleet)
+
+
+async def test_no_answer_at_all_for_max_outage_ends_the_fleet_once() -> None:
+    stage, ids, _ = of_size(5)
+    async with stage.client() as runai, runai.watch_fleet(ids, poll=POLICY) as fleet:
+        await stage.told(fleet, 20)
+        stage.lists = HTML_502
+        with pytest.raises(WatchOutageError, match="no answer from the control plane for"):
+            await stage.told(fleet, 200)
+
+    assert stage.clock.monotonic() - 20 >= 60
+
+
+async def test_a_refusal_is_an_answer_of_the_control_plane() -> None:
+    stage, ids, _ = of_size(5)
+    stage.by_id[ids[0]] = REFUSED_403
+    for key in ids[1:]:
+        stage.by_id[key] = HTML_502
+    async with stage.client() as runai, runai.watch_fleet(ids, poll=POLICY) as fleet:
+        events = await stage.told(fleet, 150)
+
+    assert {event.workload_id for event in events if isinstance(event, WorkloadFailed)} == set(ids)
+
+
+async def test_while_some_polls_hang_the_others_are_on_time() -> None:
+    stage, ids, _ = of_size(30)
+    for key in ids[:7]:
+        stage.by_id[key] = None
+    async with stage.client() as runai, runai.watch_fleet(ids, poll=POLICY, max_concurrency=8) as fleet:
+        await stage.told(fleet, 50)
+
+    for key in ids[7:]:
+        assert len([at for at, _, asked in stage.asked if asked == key]) == 5
+
+
+# --- 25: an outage of the control plane -------------------------------------------------------------------
+
+
+async def test_an_outage_lowers_the_rate_and_recovering_brings_no_spike(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "runai_async")
+    stage, ids, revisions = of_size(100)
+    stage.at(60, lambda: setattr(stage, "lists", HTML_502))
+    stage.at(90, lambda: stage.phase(revisions[ids[5]], "Failed"))
+    stage.at(120, lambda: setattr(stage, "lists", True))
+    policy = PollPolicy(interval=10, fast_interval=10, max_outage=900)
+    async with stage.client() as runai, runai.watch_fleet(ids, poll=policy) as fleet:
+        events = await stage.told(fleet, 240)
+
+    tens = [sum(per_second(stage.times(), start, start + 10)) for start in range(0, 240, 10)]
+    assert all(count <= 105 for count in tens)
+    assert all(count < 100 for count in tens[8:12])
+    assert tens[-1] == 100
+    assert [type(event) for event in events[100:]] == [PhaseChanged]
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+
+
+# --- 26: the consumer -------------------------------------------------------------------------------------
+
+
+async def test_a_full_buffer_makes_polling_wait_and_drops_nothing() -> None:
+    stage, ids, revisions = of_size(60)
+    async with (
+        stage.client() as runai,
+        runai.watch_fleet(ids, poll=POLICY, buffer=10, max_concurrency=5) as fleet,
+    ):
+        await stage.clock.advance(60)
+        status = fleet.status
+        assert 10 <= status.buffered <= 15
+        assert status.lag > 40
+        events = await stage.told(fleet, 30)
+
+    assert {event.revision_id for event in events if isinstance(event, RevisionAdded)} == set(
+        revisions.values()
+    )
+
+
+async def test_the_tasks_live_in_the_async_with() -> None:
+    stage, ids, _ = of_size(3)
+    before = asyncio.all_tasks()
+    async with stage.client() as runai:
+        fleet = runai.watch_fleet(ids, poll=POLICY)
+        with pytest.raises(RuntimeError, match="enter the fleet first"):
+            await anext(fleet)
+        async with fleet:
+            await stage.clock.advance(15)
+            assert asyncio.all_tasks() - before
+        assert asyncio.all_tasks() == before
+        with pytest.raises(RuntimeError, match="entered once"):
+            await fleet.__aenter__()
+
+
+async def test_closing_ends_a_waiting_consumer_behind_what_is_buffered() -> None:
+    stage, ids, _ = of_size(1)
+    async with stage.client() as runai, runai.watch_fleet(ids, poll=POLICY) as fleet:
+        await stage.told(fleet, 20)
+        waiting = asyncio.ensure_future(anext(fleet, "the end"))
+        await asyncio.sleep(0)
+        with pytest.raises(RuntimeError, match="use one consumer"):
+            await anext(fleet)
+        await fleet.aclose()
+        assert await waiting == "the end"
+
+
+async def test_a_cancelled_consumer_loses_nothing() -> None:
+    stage, ids, revisions = of_size(30)
+    events: list[FleetEvent] = []
+    async with stage.client() as runai, runai.watch_fleet(ids, poll=POLICY) as fleet:
+        for _ in range(200):
+            events += await stage.told(fleet, 0.1)
+
+    assert sorted(event.revision_id for event in events if isinstance(event, RevisionEvent)) == sorted(
+        revisions.values()
+    )
+
+
+async def test_a_fleet_resumes_from_its_checkpoint() -> None:
+    stage, ids, revisions = of_size(10)
+    async with stage.client() as runai:
+        async with runai.watch_fleet(ids, poll=POLICY) as fleet:
+            await stage.told(fleet, 20)
+            one = fleet.checkpoint(ids[0])
+            saved = FleetCheckpoint.from_json(fleet.checkpoint().to_json())
+            with pytest.raises(KeyError):
+                fleet.checkpoint(UNKNOWN_ID)
+        stage.phase(revisions[ids[3]], "Failed")
+        new = stage.state.add_workload("new", "Inference", {})
+        added = stage.add(workload_id=new)
+        async with runai.watch_fleet([*ids[1:], new], poll=POLICY, resume_from=saved) as fleet:
+            events = await stage.told(fleet, 20)
+            assert ids[0] not in fleet.checkpoint().workloads
+
+    assert one == saved.workloads[ids[0]]
+    assert isinstance(one, Checkpoint)
+    told = {(event.kind, event.revision_id) for event in events if isinstance(event, RevisionEvent)}
+    assert told == {("phase_changed", revisions[ids[3]]), ("added", added)}
+
+
+# --- 27: joining and leaving ------------------------------------------------------------------------------
+
+
+async def test_adding_and_removing_take_effect_by_the_next_due_time() -> None:
+    stage, ids, revisions = of_size(3)
+    async with stage.client() as runai, runai.watch_fleet(ids[:2], poll=POLICY) as fleet:
+        await stage.told(fleet, 20)
+        fleet.add(ids[2])
+        fleet.add(ids[2])
+        fleet.remove(ids[0])
+        fleet.remove(UNKNOWN_ID)
+        stage.phase(revisions[ids[0]], "Failed")
+        events = await stage.told(fleet, 20)
+        assert fleet.workload_ids == frozenset(ids[1:])
+
+    assert [(event.kind, event.revision_id) for event in events if isinstance(event, RevisionEvent)] == [
+        ("added", revisions[ids[2]])
+    ]
+    assert not [at for at, _, key in stage.asked if key == ids[0] and at > 20]
+
+
+async def test_removing_forgets_what_was_not_delivered() -> None:
+    stage, ids, _ = of_size(2)
+    async with stage.client() as runai, runai.watch_fleet(ids, poll=POLICY) as fleet:
+        await stage.clock.advance(20)
+        fleet.remove(ids[0])
+        events = await stage.told(fleet, 1)
+
+    assert {event.workload_id for event in events} == {ids[1]}
+
+
+async def test_discovery_lets_workloads_join_and_leave() -> None:
+    stage, ids, revisions = of_size(3)
+    named = [set(ids[:2])]
+
+    async def ask() -> AsyncIterator[str]:
+        for key in sorted(named[-1]):
+            yield key
+
+    async with stage.client() as runai, runai.watch_fleet(ask, poll=POLICY, discovery_interval=60) as fleet:
+        assert len(await stage.told(fleet, 30)) == 2
+        named.append({ids[1], ids[2]})
+        joined = await stage.told(fleet, 60)
+        assert fleet.workload_ids == frozenset(ids)
+        left = await stage.told(fleet, 60)
+        assert fleet.workload_ids == frozenset(ids[1:])
+
+    assert [(event.kind, event.workload_id) for event in joined] == [("added", ids[2])]
+    assert left == []
+    assert revisions
+
+
+@pytest.mark.parametrize("trouble", ["fails", "names nothing"])
+async def test_a_discovery_that_fails_or_names_nothing_changes_nothing(
+    trouble: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    stage, ids, _ = of_size(3)
+    rounds = 0
+
+    def ask() -> list[str]:
+        nonlocal rounds
+        rounds += 1
+        if rounds == 1:
+            return ids
+        if trouble == "fails":
+            raise OSError("no route")
+        return []
+
+    async with stage.client() as runai, runai.watch_fleet(ask, poll=POLICY, discovery_interval=20) as fleet:
+        await stage.told(fleet, 200)
+        assert fleet.workload_ids == frozenset(ids)
+
+    assert rounds == 11
+    assert ("discovery failed" in caplog.text) == (trouble == "fails")
+
+
+async def test_a_workload_not_named_and_404_tells_its_deletions_and_is_forgotten() -> None:
+    stage, ids, revisions = of_size(2)
+    named = [list(ids)]
+
+    def ask() -> list[str]:
+        return named[-1]
+
+    async with stage.client() as runai, runai.watch_fleet(ask, poll=POLICY, discovery_interval=30) as fleet:
+        await stage.told(fleet, 25)
+        named.append(ids[1:])
+        stage.by_id[ids[0]] = WORKLOAD_GONE
+        events = await stage.told(fleet, 200)
+        assert fleet.workload_ids == frozenset(ids[1:])
+
+    assert [(event.kind, event.workload_id) for event in events] == [("deleted", ids[0])]
+    assert isinstance(events[0], RevisionDeleted)
+    assert events[0].revision_id == revisions[ids[0]]
+
+
+async def test_a_single_id_is_not_taken_for_many() -> None:
+    stage, ids, _ = of_size(1)
+    async with stage.client() as runai:
+        with pytest.raises(TypeError, match="put it into a list"):
+            runai.watch_fleet(ids[0])
+        with pytest.raises(ValueError, match="workload_id must be a UUID"):
+            runai.watch_fleet(["x"])
+        with pytest.raises(ValueError, match="rate_limit must be a positive number"):
+            runai.watch_fleet(ids, rate_limit=0)

@@ -1,0 +1,96 @@
+"""What a hook is told, and that a hook cannot harm what it is told of."""
+
+import logging
+from typing import Any, get_args
+
+import attrs
+import pytest
+
+from runai_async import (
+    CallFinished,
+    CallStarted,
+    HookEvent,
+    PollFinished,
+    PollStarted,
+    RetryScheduled,
+    TokenRefreshed,
+)
+from runai_async.hooks import Hooks
+
+EVENT = CallStarted("get_revision")
+FIELDS = {
+    CallStarted: ["operation"],
+    RetryScheduled: ["operation", "attempt", "error", "status", "delay"],
+    CallFinished: ["operation", "attempt", "status", "error", "seconds"],
+    PollStarted: ["workload_id"],
+    PollFinished: ["workload_id", "error", "events", "undecodable", "seconds"],
+    TokenRefreshed: ["error", "expires_in", "seconds"],
+}
+
+
+def test_a_hook_is_told_one_of_six_values() -> None:
+    assert {cls: list(attrs.fields_dict(cls)) for cls in get_args(HookEvent)} == FIELDS
+
+
+@pytest.mark.parametrize("cls", get_args(HookEvent))
+def test_what_a_hook_is_told_is_frozen_slotted_and_equal_by_its_fields(cls: Any) -> None:
+    names = FIELDS[cls]
+    event = cls(*names)
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        setattr(event, names[0], "another")
+    assert not hasattr(event, "__dict__")
+    assert event == cls(**dict(zip(names, names, strict=True)))
+    assert hash(event) == hash(cls(*names))
+
+
+def test_every_hook_is_told_in_order() -> None:
+    told: list[tuple[str, HookEvent]] = []
+    hooks = Hooks(iter([lambda event: told.append(("a", event)), lambda event: told.append(("b", event))]))
+    hooks.tell(EVENT)
+    hooks.tell(PollStarted("w"))
+    assert told == [("a", EVENT), ("b", EVENT), ("a", PollStarted("w")), ("b", PollStarted("w"))]
+
+
+def test_no_hooks_are_falsy() -> None:
+    assert not Hooks()
+    assert not Hooks([])
+    assert Hooks([print])
+    Hooks().tell(EVENT)
+
+
+def test_a_hook_that_raises_is_logged_once_and_harms_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    told: list[HookEvent] = []
+
+    def broken(event: HookEvent) -> None:
+        raise ValueError(f"cannot take {event}")
+
+    def broken_too(event: HookEvent) -> None:
+        raise LookupError
+
+    hooks = Hooks([broken, told.append, broken_too])
+    for _ in range(3):
+        hooks.tell(EVENT)
+    assert told == [EVENT] * 3
+    records = [(record.name, record.levelno, record.getMessage()) for record in caplog.records]
+    message = "a hook raised on CallStarted; further errors of it are ignored"
+    assert records == [("runai_async", logging.ERROR, message)] * 2
+    raised = [record.exc_info[0] for record in caplog.records if record.exc_info]
+    assert raised == [ValueError, LookupError]
+
+
+def test_the_same_hook_of_another_client_is_logged_again(caplog: pytest.LogCaptureFixture) -> None:
+    def broken(_: HookEvent) -> None:
+        raise ValueError
+
+    Hooks([broken]).tell(EVENT)
+    Hooks([broken]).tell(EVENT)
+    assert len(caplog.records) == 2
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit])
+def test_a_hook_does_not_swallow_what_ends_the_program(stop: type[BaseException]) -> None:
+    def ending(_: HookEvent) -> None:
+        raise stop
+
+    with pytest.raises(stop):
+        Hooks([ending]).tell(EVENT)

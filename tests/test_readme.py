@@ -1,0 +1,222 @@
+"""Every example of the README runs, and does what the text beside it says."""
+
+import ast
+import asyncio
+import os
+import re
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from inspect import isawaitable
+from pathlib import Path
+from types import CodeType
+from typing import Any
+
+import pytest
+
+import runai_async
+from runai_async import RunaiClient
+from runai_async.testing import FakeControlPlane
+
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^(?:<!-- example: (\w+) -->\n)?```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+EXAMPLES = {name or "first": code for name, code in BLOCKS}
+TRIED = {"first", "calls", "patience", "rollout", "fleet", "daemon", "options", "testing"}
+
+
+def test_every_example_has_a_test_here() -> None:
+    assert len(EXAMPLES) == len(BLOCKS)
+    assert set(EXAMPLES) == TRIED
+
+
+@pytest.fixture
+async def plane() -> AsyncIterator[FakeControlPlane]:
+    async with FakeControlPlane() as plane:
+        yield plane
+
+
+@pytest.fixture
+async def runai(plane: FakeControlPlane) -> AsyncIterator[RunaiClient]:
+    async with RunaiClient(plane.url, plane.token) as runai:
+        yield runai
+
+
+def namespace(**names: Any) -> dict[str, Any]:
+    """Return the names that an example may use."""
+    modules = {"asyncio": asyncio, "signal": signal, "pytest": pytest, "Path": Path}
+    public = {name: getattr(runai_async, name) for name in runai_async.__all__}
+    return {**public, **modules, "FakeControlPlane": FakeControlPlane, **names}
+
+
+def compiled(name: str, **replaced: str) -> CodeType:
+    code = EXAMPLES[name]
+    for old, new in replaced.items():
+        assert old in code
+        code = code.replace(old, new)
+    result: CodeType = compile(code, f"README: {name}", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    return result
+
+
+async def run(code: CodeType, names: dict[str, Any]) -> None:
+    result = eval(code, names)
+    if isawaitable(result):
+        await result
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for what another task does over a real socket."""
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+async def in_background(work: Awaitable[None]) -> asyncio.Task[None]:
+    async def wrapper() -> None:
+        await work
+
+    return asyncio.create_task(wrapper())
+
+
+async def ended(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait({task})
+    if not task.cancelled():
+        task.result()
+
+
+async def test_the_first_example(
+    plane: FakeControlPlane, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RUNAI_BASE_URL", plane.url)
+    monkeypatch.setenv("RUNAI_TOKEN", plane.token)
+    workload_id = plane.add_workload(name="chat")
+    revision_id = plane.add_revision(workload_id, "Pending")
+    names = namespace(__name__="readme")
+    await run(compiled("first", **{"interval=10": "interval=0.01"}), names)
+    task = await in_background(names["main"](workload_id))
+    printed = ""
+
+    def shows(text: str) -> bool:
+        nonlocal printed
+        printed += capsys.readouterr().out
+        return text in printed
+
+    await until(lambda: shows("chat-00001 is there: Pending"))
+    plane.set_phase(revision_id, "Failed", "no such image")
+    await until(lambda: shows("chat-00001: Pending -> Failed no such image"))
+    plane.delete_revision(revision_id)
+    await until(lambda: shows("chat-00001 is gone"))
+    await ended(task)
+
+
+async def test_the_calls(plane: FakeControlPlane, capsys: pytest.CaptureFixture[str]) -> None:
+    workload_id = plane.add_workload(name="chat")
+    plane.delete_revision(plane.add_revision(workload_id, images=["llm:1"], environment_variables={}))
+    plane.add_revision(workload_id, "Running", images=["llm:2"], environment_variables={})
+    names = namespace(workload_id=workload_id, client_id=plane.client_id, client_secret=plane.client_secret)
+    await run(compiled("calls", **{"https://acme.run.ai": plane.url}), names)
+
+    assert capsys.readouterr().out == "chat-00002 Running 2\nimages[0] llm:1 -> llm:2\n"
+    assert names["count"] == 1
+
+
+async def test_patience(
+    plane: FakeControlPlane, runai: RunaiClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    workload_id = plane.add_workload(name="chat")
+    plane.add_revision(workload_id, "Running")
+    code = compiled("patience", **{"timeout(5)": "timeout(0.02)", "interval=10": "interval=0.01"})
+    task = await in_background(run(code, namespace(runai=runai, workload_id=workload_id)))
+    printed = ""
+
+    def shows(text: str) -> bool:
+        nonlocal printed
+        printed += capsys.readouterr().out
+        return text in printed
+
+    await until(lambda: shows("added chat-00001\nnothing new; healthy\nnothing new; healthy\n"))
+    plane.add_revision(workload_id, "Creating")
+    await until(lambda: shows("added chat-00002\n"))
+    await ended(task)
+
+
+@pytest.mark.parametrize(
+    ("phase", "says"),
+    [
+        ("Running", "chat-00002 serves with 2 pods\n"),
+        ("Failed", "the rollout failed: revision chat-00002 "),
+    ],
+)
+async def test_the_rollout(
+    plane: FakeControlPlane, runai: RunaiClient, capsys: pytest.CaptureFixture[str], phase: str, says: str
+) -> None:
+    workload_id = plane.add_workload(name="chat")
+    plane.add_revision(workload_id, "Running")
+    change = f"change('{phase}')"
+    code = compiled("rollout", **{"...  #": f"{change}  #"})
+    names = namespace(
+        runai=runai, workload_id=workload_id, change=lambda phase: plane.add_revision(workload_id, phase)
+    )
+    async with asyncio.timeout(10):
+        await run(code, names)
+
+    assert capsys.readouterr().out.startswith(says)
+
+
+async def test_the_fleet(
+    plane: FakeControlPlane, runai: RunaiClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ids = [plane.add_revision(plane.add_workload(name=f"llm-{n}"), "Pending") for n in range(5)]
+    plane.add_workload(type="Workspace")
+    code = compiled("fleet", **{"interval=30": "interval=0.05"})
+    task = await in_background(run(code, namespace(runai=runai)))
+    await until(lambda: sum(r.path.endswith("/revisions") for r in plane.requests) > 10)
+    plane.set_phase(ids[3], "Failed", "no more memory")
+    await until(lambda: "llm-3-00001 no more memory\n" in capsys.readouterr().out)
+    await ended(task)
+
+
+async def test_the_daemon(
+    plane: FakeControlPlane, runai: RunaiClient, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    workload_id = plane.add_workload(name="chat")
+    revision_id = plane.add_revision(workload_id, "Pending")
+    state = tmp_path / "state.json"
+    names = namespace()
+    await run(compiled("daemon"), names)
+
+    async def one_life(wanted: str) -> None:
+        task = await in_background(names["daemon"](runai, workload_id, state))
+        printed = ""
+
+        def shows() -> bool:
+            nonlocal printed
+            printed += capsys.readouterr().out
+            return wanted in printed and state.exists()
+
+        await until(shows)
+        assert printed.count("\n") == 1
+        os.kill(os.getpid(), signal.SIGTERM)
+        async with asyncio.timeout(5):
+            await asyncio.wait({task})
+        assert task.cancelled()
+
+    await one_life("added chat-00001")
+    plane.set_phase(revision_id, "Running")
+    await one_life("phase_changed chat-00001")
+    asyncio.get_running_loop().remove_signal_handler(signal.SIGTERM)
+
+
+async def test_the_options(plane: FakeControlPlane, runai: RunaiClient) -> None:
+    workload_id = plane.add_workload()
+    plane.add_revision(workload_id)
+    names = namespace(runai=runai, workload_id=workload_id)
+    await run(compiled("options"), names)
+
+    assert names["count"] == 1
+
+
+async def test_the_test() -> None:
+    names = namespace()
+    await run(compiled("testing"), names)
+    async with asyncio.timeout(20):
+        await names["test_my_code_notices_a_failed_rollout"]()

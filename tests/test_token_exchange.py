@@ -1,0 +1,508 @@
+"""Client credentials: when a token is fetched, for how long it is used, and who waits for it."""
+
+import asyncio
+import base64
+import json
+import math
+import traceback
+from collections.abc import Callable, Coroutine
+
+import pytest
+from yarl import URL
+
+from runai_async import (
+    ApiError,
+    AuthenticationError,
+    ClientCredentials,
+    DeadlineExceededError,
+    DecodeError,
+    InternalServerError,
+    RetryPolicy,
+    RunaiClient,
+    RunaiError,
+    ServiceUnavailableError,
+    TokenRefreshed,
+    TransportError,
+)
+from runai_async._auth import token_source
+from runai_async.hooks import HookEvent, Hooks
+from runai_async.testing import FakeClock, FakeControlPlane, FakeTransport, Response, SentRequest
+
+WORKLOAD = "3f0f1e0c-7d61-4c0e-9d4a-0d2f6f8f1b11"
+COUNT = Response(body=b'{"count": 2}')
+REFUSED = Response(401, body=b'{"code": 401, "message": "the token has expired"}')
+DOWN = Response(503, body=b'{"code": 503, "message": "down"}')
+
+
+class Plane:
+    """A token endpoint and an endpoint that wants the last token, with gates that hold their answers up."""
+
+    def __init__(self, expires_in: float | None = 100.0) -> None:
+        self.clock = FakeClock()
+        self.transport = FakeTransport([self._answer] * 2000)
+        self.told: list[HookEvent] = []
+        self.expires_in = expires_in
+        self.token = "token-{}"
+        self.issued = 0
+        self.failing: Response | Exception | None = None
+        self.token_gate, self.gate = asyncio.Event(), asyncio.Event()
+        self.token_gate.set()
+        self.gate.set()
+
+    def client(self, secret: str = "s3cret", **options: object) -> RunaiClient:
+        given = {
+            "retry": RetryPolicy(attempts=1),
+            "clock": self.clock,
+            "transport": self.transport,
+            "hooks": [self.told.append],
+        } | options
+        return RunaiClient("https://acme.run.ai", ClientCredentials("app", secret), **given)  # type: ignore[arg-type]
+
+    async def _answer(self, sent: SentRequest) -> Response:
+        if not sent.path.endswith("/token"):
+            good = sent.headers["Authorization"] == f"Bearer {self.token.format(self.issued)}"
+            await self.gate.wait()
+            return COUNT if good else REFUSED
+        await self.token_gate.wait()
+        if isinstance(self.failing, Exception):
+            raise self.failing
+        if self.failing is not None:
+            return self.failing
+        self.issued += 1
+        fields = {"accessToken": self.token.format(self.issued)}
+        lifetime = {} if self.expires_in is None else {"expiresIn": self.expires_in}
+        return Response(body=json.dumps(fields | lifetime).encode())
+
+    @property
+    def exchanges(self) -> int:
+        return sum(sent.path.endswith("/token") for sent in self.transport.requests)
+
+    @property
+    def lifetimes(self) -> list[float | None]:
+        return [event.expires_in for event in self.told if isinstance(event, TokenRefreshed)]
+
+    def used(self) -> str:
+        """Return the token of the last request that carried one."""
+        return next(
+            sent.headers["Authorization"].removeprefix("Bearer ")
+            for sent in reversed(self.transport.requests)
+            if "Authorization" in sent.headers
+        )
+
+
+async def turns(number: int = 20) -> None:
+    for _ in range(number):
+        await asyncio.sleep(0)
+
+
+def jwt(**claims: object) -> str:
+    part = base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=")
+    return f"head.{part}.sign{{}}"
+
+
+def start(call: Coroutine[None, None, int]) -> asyncio.Task[int]:
+    return asyncio.create_task(call)
+
+
+# --- what is sent -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("api", ["v1", "v2"])
+async def test_credentials_are_exchanged_at_either_version_over_a_socket(api: str) -> None:
+    async with FakeControlPlane() as plane:
+        credentials = ClientCredentials(plane.client_id, plane.client_secret, api=api)  # type: ignore[arg-type]
+        async with RunaiClient(plane.url, credentials) as runai:
+            counts = [await runai.count_revisions(plane.add_workload()) for _ in range(2)]
+    assert counts == [0, 0]
+    assert [request.path for request in plane.requests][:1] == [f"/api/{api}/token"]
+    assert plane.token_requests == 1
+
+
+@pytest.mark.parametrize("api", ["v1", "v2"])
+async def test_wrong_credentials_are_an_authentication_error_after_one_request(api: str) -> None:
+    async with FakeControlPlane() as plane:
+        credentials = ClientCredentials(plane.client_id, "s3cret", api=api)  # type: ignore[arg-type]
+        async with RunaiClient(plane.url, credentials) as runai:
+            with pytest.raises(AuthenticationError) as caught:
+                await runai.count_revisions(plane.add_workload())
+    assert (caught.value.url, len(plane.requests)) == (f"{plane.url}/api/{api}/token", 1)
+
+
+async def test_an_exchange_carries_no_token_and_has_the_attempts_timeout() -> None:
+    plane = Plane()
+    await plane.client(timeout=7.0).count_revisions(WORKLOAD)
+    sent = plane.transport.requests[0]
+    assert (sent.method, "Authorization" in sent.headers) == ("POST", False)
+    assert (sent.timeout, sent.deadline) == (7.0, 14.0)
+
+
+# --- one exchange for all ---------------------------------------------------------------------------------
+
+
+async def test_one_exchange_serves_all_calls_that_wait() -> None:
+    plane = Plane()
+    runai = plane.client()
+    counts = await asyncio.gather(*(runai.count_revisions(WORKLOAD) for _ in range(50)))
+    assert (counts, plane.exchanges) == ([2] * 50, 1)
+
+
+async def test_a_source_with_a_good_token_gives_it_without_another_exchange() -> None:
+    plane = Plane()
+    credentials, url = ClientCredentials("app", "s3cret"), URL("https://acme.run.ai/")
+    source = token_source(credentials, url, plane.transport, plane.clock, hooks=Hooks(), timeout=1.0)
+    assert [await source.get_token() for _ in range(2)] == ["token-1", "token-1"]
+    assert (source.current(), plane.exchanges) == ("token-1", 1)
+
+
+async def test_a_revoked_token_makes_one_exchange_however_late_its_refusals_come() -> None:
+    plane = Plane()
+    runai = plane.client()
+    await runai.count_revisions(WORKLOAD)
+    plane.issued = 7  # token-1 is revoked
+    early = [start(runai.count_revisions(WORKLOAD)) for _ in range(25)]
+    await turns()
+    first_gate, plane.gate = plane.gate, asyncio.Event()
+    late = [start(runai.count_revisions(WORKLOAD)) for _ in range(25)]
+    await asyncio.gather(*early)
+    assert (plane.exchanges, first_gate.is_set()) == (2, True)
+    plane.gate.set()
+    assert await asyncio.gather(*late) == [2] * 25
+    assert (plane.exchanges, plane.used()) == (2, "token-8")
+
+
+async def test_a_late_refusal_of_the_old_token_does_not_drop_the_new_one() -> None:
+    plane = Plane()
+    runai = plane.client()
+    await runai.count_revisions(WORKLOAD)
+    plane.gate.clear()
+    plane.issued = 7
+    late = start(runai.count_revisions(WORKLOAD))
+    await turns()
+    held, plane.gate = plane.gate, asyncio.Event()
+    plane.gate.set()
+    await runai.count_revisions(WORKLOAD)
+    held.set()
+    assert (await late, plane.exchanges) == (2, 2)
+
+
+async def test_a_cancelled_waiter_does_not_end_the_exchange_of_the_others() -> None:
+    plane = Plane()
+    plane.token_gate.clear()
+    runai = plane.client()
+    first, second = start(runai.count_revisions(WORKLOAD)), start(runai.count_revisions(WORKLOAD))
+    await turns()
+    first.cancel()
+    await turns()
+    plane.token_gate.set()
+    assert (await second, first.cancelled(), plane.exchanges) == (2, True, 1)
+
+
+async def test_an_exchange_whose_waiters_are_all_cancelled_still_counts() -> None:
+    plane = Plane()
+    plane.token_gate.clear()
+    runai = plane.client()
+    only = start(runai.count_revisions(WORKLOAD))
+    await turns()
+    only.cancel()
+    plane.token_gate.set()
+    await turns()
+    assert (await runai.count_revisions(WORKLOAD), plane.exchanges) == (2, 1)
+
+
+async def test_the_deadline_cuts_the_wait_for_an_exchange_but_not_the_exchange() -> None:
+    plane = Plane()
+    plane.token_gate.clear()
+    runai = plane.client()
+    with pytest.raises(DeadlineExceededError, match="while waiting for a token"):
+        await runai.with_options(retry=RetryPolicy(deadline=0.02)).count_revisions(WORKLOAD)
+    plane.token_gate.set()
+    assert (await runai.count_revisions(WORKLOAD), plane.exchanges) == (2, 1)
+
+
+# --- how long a token is used -----------------------------------------------------------------------------
+
+
+async def test_the_next_token_is_fetched_early_and_nobody_waits_for_it() -> None:
+    plane = Plane(expires_in=100)
+    runai = plane.client()
+    await runai.count_revisions(WORKLOAD)
+    await plane.clock.advance(79.9)
+    await runai.count_revisions(WORKLOAD)
+    await turns()
+    assert plane.exchanges == 1
+    plane.token_gate.clear()
+    await plane.clock.advance(0.2)
+    for _ in range(3):  # the exchange hangs, and the old token is good
+        assert await runai.count_revisions(WORKLOAD) == 2
+        await turns()
+    assert (plane.exchanges, plane.used()) == (2, "token-1")
+    plane.token_gate.set()
+    await turns()
+    assert (await runai.count_revisions(WORKLOAD), plane.used(), plane.exchanges) == (2, "token-2", 2)
+
+
+async def test_a_token_near_its_end_is_not_used_any_more() -> None:
+    plane = Plane(expires_in=100)
+    runai = plane.client()
+    await runai.count_revisions(WORKLOAD)
+    await plane.clock.advance(95.0)
+    await runai.count_revisions(WORKLOAD)
+    assert (plane.used(), plane.exchanges) == ("token-2", 2)
+
+
+async def test_a_lifetime_counts_from_before_the_exchange() -> None:
+    plane = Plane(expires_in=100)
+    plane.token_gate.clear()
+    runai = plane.client()
+    first = start(runai.count_revisions(WORKLOAD))
+    await plane.clock.advance(50)
+    plane.token_gate.set()
+    await first
+    await plane.clock.advance(45)
+    await runai.count_revisions(WORKLOAD)
+    assert (plane.used(), plane.exchanges) == ("token-2", 2)
+
+
+NOW = 1_767_225_600  # FakeClock's
+
+
+@pytest.mark.parametrize(
+    ("expires_in", "token", "lifetime"),
+    [
+        (60, jwt(exp=NOW + 900), 60.0),
+        (None, jwt(exp=NOW + 900), 900.0),
+        (None, jwt(exp=NOW + 90_900, iat=NOW + 90_000), 900.0),
+        (None, "opaque-{}", 300.0),
+        (None, "two.parts{}", 300.0),
+        (None, jwt(), 300.0),
+        (None, jwt(exp=NOW - 1), 300.0),
+        (None, jwt(exp="soon"), 300.0),
+        (None, jwt(exp=None), 300.0),
+        (None, jwt(exp=math.inf), 300.0),
+        (None, jwt(exp=math.nan), 300.0),
+        (None, jwt(exp=10**400), 300.0),
+        (None, jwt(exp=NOW + 900, iat="then"), 300.0),
+        (None, f"h.{base64.b64encode(b'[1]').decode()}.s{{}}", 300.0),
+        (None, f"h.{base64.b64encode(b'[' * 99_999).decode()}.s{{}}", 300.0),
+        (0, jwt(exp=NOW + 900), 900.0),
+    ],
+)
+async def test_the_lifetime_is_the_answers_or_the_tokens_or_a_guess(
+    expires_in: float | None, token: str, lifetime: float
+) -> None:
+    plane = Plane(expires_in)
+    plane.token = token
+    runai = plane.client()
+    await runai.count_revisions(WORKLOAD)
+    assert plane.lifetimes == [lifetime]
+    await plane.clock.advance(lifetime * 0.95 + 0.001)
+    await runai.count_revisions(WORKLOAD)
+    assert plane.exchanges == 2
+
+
+# --- an endpoint that fails -------------------------------------------------------------------------------
+
+
+async def test_a_failed_exchange_fails_all_that_wait_for_it_and_is_told() -> None:
+    plane = Plane()
+    plane.failing = DOWN
+    runai = plane.client()
+    errors = await asyncio.gather(
+        *(runai.count_revisions(WORKLOAD) for _ in range(9)), return_exceptions=True
+    )
+    assert ({type(error) for error in errors}, plane.exchanges) == ({ServiceUnavailableError}, 1)
+    refreshed = [event for event in plane.told if isinstance(event, TokenRefreshed)]
+    assert refreshed == [TokenRefreshed("ServiceUnavailableError", None, 0.0)]
+
+
+async def test_an_endpoint_that_fails_is_left_alone_for_longer_and_longer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    drawn: list[tuple[float, float]] = []
+
+    def longest(least: float, most: float) -> float:
+        drawn.append((least, most))
+        return most
+
+    monkeypatch.setattr("random.uniform", longest)
+    plane = Plane()
+    plane.failing = DOWN
+    runai = plane.client()
+    bounds = [0.5, 1, 2, 4, 8, 16, 30, 30]
+
+    async def fails() -> int:
+        with pytest.raises(ServiceUnavailableError):
+            await runai.count_revisions(WORKLOAD)
+        return plane.exchanges
+
+    for failures, most in enumerate(bounds, start=1):
+        assert await fails() == failures
+        await plane.clock.advance(most - 0.001)
+        assert await fails() == failures
+        await plane.clock.advance(0.002)
+    assert drawn == [(most / 2, most) for most in bounds]
+    plane.failing = None
+    assert await runai.count_revisions(WORKLOAD) == 2
+    plane.failing = DOWN
+    await plane.clock.advance(100)
+    await fails()
+    assert drawn[-1] == (0.25, 0.5)  # a success begins the count again
+
+
+async def test_the_back_off_is_spread() -> None:
+    exchanges = set()
+    for _ in range(40):
+        plane = Plane()
+        plane.failing = DOWN
+        runai = plane.client()
+        for _ in range(2):
+            with pytest.raises(ServiceUnavailableError):
+                await runai.count_revisions(WORKLOAD)
+            await plane.clock.advance(0.375)  # the middle of 0.25 to 0.5
+        exchanges.add(plane.exchanges)
+    assert exchanges == {1, 2}
+
+
+async def test_an_early_refresh_that_fails_is_logged_and_the_token_is_used_on(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    plane = Plane(expires_in=100)
+    runai = plane.client()
+    await runai.count_revisions(WORKLOAD)
+    plane.failing = DOWN
+    await plane.clock.advance(80)
+    for _ in range(5):
+        assert await runai.count_revisions(WORKLOAD) == 2
+        await turns()
+    assert (plane.exchanges, plane.used()) == (2, "token-1")
+    assert [record.message[:39] for record in caplog.records] == ["the early token refresh failed; the pre"]
+    await plane.clock.advance(0.501)
+    await runai.count_revisions(WORKLOAD)
+    await turns()
+    assert plane.exchanges == 3
+
+
+async def test_no_token_is_said_to_be_used_on_when_it_has_ended(caplog: pytest.LogCaptureFixture) -> None:
+    plane = Plane(expires_in=100)
+    runai = plane.client()
+    await runai.count_revisions(WORKLOAD)
+    plane.failing = DOWN
+    await plane.clock.advance(100)
+    with pytest.raises(ServiceUnavailableError):
+        await runai.count_revisions(WORKLOAD)
+    await turns()
+    assert [record.message for record in caplog.records] == []
+
+
+async def test_an_error_that_many_calls_get_does_not_grow() -> None:
+    plane = Plane()
+    plane.failing = DOWN
+    runai = plane.client()
+    depths = []
+    for _ in range(5):
+        with pytest.raises(ServiceUnavailableError) as caught:
+            await runai.count_revisions(WORKLOAD)
+        depths.append(len(list(traceback.walk_tb(caught.value.__traceback__))))
+    assert depths[4] <= depths[1]
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (Response(400, body=b'{"error": "invalid_client"}'), AuthenticationError),
+        (Response(400, body=b'{"error": "invalid_grant", "error_description": "x"}'), AuthenticationError),
+        (Response(400, body=b'{"error": "unauthorized_client"}'), AuthenticationError),
+        (Response(400, body=b'{"error": "invalid_request"}'), ApiError),
+        (Response(500, body=b'{"error": "invalid_client"}'), InternalServerError),
+        (Response(body=b"{}"), DecodeError),
+        (Response(body=b"<html>"), DecodeError),
+        (TransportError("cut off"), TransportError),
+    ],
+)
+async def test_what_the_token_endpoint_says_is_what_the_call_raises(
+    answer: Response | Exception, kind: type[RunaiError]
+) -> None:
+    plane = Plane()
+    plane.failing = answer
+    with pytest.raises(RunaiError) as caught:
+        await plane.client().count_revisions(WORKLOAD)
+    assert type(caught.value) is kind
+
+
+async def test_an_exchange_that_fails_is_tried_again_within_the_call() -> None:
+    plane = Plane()
+    plane.clock = FakeClock(auto=True)
+    plane.failing = Response(503, {"Retry-After": "1"})
+    runai = plane.client(clock=plane.clock, retry=RetryPolicy())
+    call = start(runai.count_revisions(WORKLOAD))
+    while not plane.exchanges:
+        await asyncio.sleep(0)
+    plane.failing = None
+    assert (await call, plane.exchanges) == (2, 2)
+    await turns(40)  # the clock comes to rest
+
+
+SECRET = 'a&b"c+d'
+
+
+@pytest.mark.parametrize(
+    "quote",
+    [
+        lambda secret: f"<p>{secret}</p>",
+        lambda secret: json.dumps({"code": 400, "message": f"no: {secret}"}),
+        lambda secret: json.dumps({"error": "invalid_client", "error_description": secret}),
+        lambda secret: json.dumps({"code": 400, "message": secret}).replace("&", "\\u0026"),
+        lambda secret: "clientSecret=a%26b%22c%2Bd",
+    ],
+    ids=["text", "JSON", "OAuth", "escaped", "form"],
+)
+async def test_a_secret_that_the_endpoint_quotes_is_in_no_error_and_no_log(
+    quote: Callable[[str], str], caplog: pytest.LogCaptureFixture
+) -> None:
+    plane = Plane(expires_in=100)
+    runai = plane.client(SECRET)
+    await runai.count_revisions(WORKLOAD)
+    plane.failing = Response(400, body=quote(SECRET).encode())
+    await plane.clock.advance(80)
+    await runai.count_revisions(WORKLOAD)  # an early refresh, which is logged
+    await turns()
+    assert "the early token refresh failed" in caplog.text
+    await plane.clock.advance(20)
+    with pytest.raises(ApiError) as caught:
+        await runai.count_revisions(WORKLOAD)
+    told = f"{caught.value} {caught.value!r} {vars(caught.value)} {caught.value.__cause__} {caplog.text}"
+    assert [text for text in (SECRET, "a%26b%22c%2Bd") if text in told] == []
+
+
+# --- closing ----------------------------------------------------------------------------------------------
+
+
+async def test_closing_while_an_exchange_runs_ends_it_and_tells_who_waits() -> None:
+    plane = Plane()
+    plane.token_gate.clear()
+    runai = plane.client()
+    call = start(runai.count_revisions(WORKLOAD))
+    await turns()
+    await runai.aclose()
+    assert "runai-async token" not in {task.get_name() for task in asyncio.all_tasks()}
+    with pytest.raises(RuntimeError, match="the client was closed while a call waited for its token"):
+        await call
+    assert plane.transport.closed
+
+
+async def test_closing_while_an_early_refresh_runs_is_quiet(caplog: pytest.LogCaptureFixture) -> None:
+    plane = Plane(expires_in=100)
+    runai = plane.client()
+    await runai.count_revisions(WORKLOAD)
+    plane.token_gate.clear()
+    await plane.clock.advance(80)
+    await runai.count_revisions(WORKLOAD)
+    await turns()
+    await runai.aclose()
+    assert (plane.exchanges, caplog.records, plane.transport.closed) == (2, [], True)
+
+
+async def test_closing_while_nothing_runs_is_quiet() -> None:
+    plane = Plane()
+    await plane.client().aclose()
+    assert (plane.exchanges, plane.transport.closed) == (0, True)
