@@ -141,6 +141,8 @@ async def test_the_token_is_asked_for_and_not_shown() -> None:
         result = await ran(None, *args, stdin=plane.token + "\n")
         assert (result.status, result.out.split()) == (0, ["0"])
         assert plane.token not in result.err
+        result = await ran(None, *args, stdin="\n")
+        assert (result.status, "what was typed holds no token" in result.err) == (2, True)
 
 
 async def test_no_option_takes_a_secret() -> None:

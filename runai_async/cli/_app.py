@@ -25,7 +25,6 @@ _COMMANDS = {
     "rollout": "_rollout:rollout",
     "timeline": "_timeline:timeline",
     "exporter": "_exporter:exporter",
-    "exporter": "_exporter:exporter",
     "fake": "_fake:fake",
 }
 """Where each command is. They are imported when they are needed, which keeps the start short."""

@@ -175,12 +175,15 @@ def _token(file: Any, *, ask: bool) -> str | None:
     if file is not None and ask:
         raise click.UsageError("give --token-file or --ask-token, not both")
     if ask:
-        return str(click.prompt("Token", hide_input=True, err=True))
-    if file is None:
+        # With a default, nothing typed is an answer; without one, click would ask for ever.
+        typed = click.prompt("Token", hide_input=True, err=True, default="", show_default=False)
+        token, source = str(typed).strip(), "what was typed"
+    elif file is not None:
+        token, source = str(file.read()).strip(), file.name
+    else:
         return None
-    token = str(file.read()).strip()
     if not token:
-        raise click.UsageError(f"{file.name} holds no token")
+        raise click.UsageError(f"{source} holds no token")
     return token
 
 
