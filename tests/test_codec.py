@@ -28,6 +28,7 @@ from runai_async import (
     _codec,
     from_json,
 )
+from runai_async._codec import _answers, _careful, _fast
 
 DATA = Path(__file__).parent / "data"
 RAW = (DATA / "revision.json").read_bytes()
@@ -333,7 +334,7 @@ def nearly_valid(draw: st.DrawFn) -> bytes:
 def careful(body: bytes) -> Any:
     """Decode a revision by the careful road alone; return the value, or the error's path and text."""
     try:
-        return typed(_codec._structure(_codec._parse(body), Revision))
+        return typed(_careful.structure(_answers.parse(body), Revision))
     except DecodeError as error:
         return error.path, str(error), error.is_json
 
@@ -350,7 +351,7 @@ def test_both_roads_come_to_the_same_value_or_error(body: bytes) -> None:
 
 
 def test_an_answer_in_the_schema_s_shape_takes_the_fast_road() -> None:
-    decode, build = _codec._fast(Revision)
+    decode, build = _fast.road(Revision)
     revisions = [json.loads(RAW), *json.loads(LIST)["revisions"]]
     for revision in revisions:
         revision.pop("requestedResources", None)  # the one key that the schema does not name

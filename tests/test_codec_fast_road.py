@@ -10,7 +10,7 @@ import pytest
 from attrs.exceptions import FrozenInstanceError
 
 from runai_async import Revision, from_json, to_json
-from runai_async import _codec as codec
+from runai_async._codec import _careful, _fast
 
 SAMPLE: dict[str, Any] = json.loads(
     (Path(__file__).parent / "data" / "revision.json").read_text(encoding="utf-8")
@@ -19,12 +19,12 @@ SAMPLE: dict[str, Any] = json.loads(
 
 @pytest.fixture(autouse=True)
 def _forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(codec, "_learned", {})
-    codec._forget_roads()
+    monkeypatch.setattr(_fast, "_learned", {})
+    _fast.forget_roads()
 
 
 def careful(data: bytes) -> Revision:
-    revision: Revision = codec._structure(codec._parse(data), Revision)
+    revision: Revision = _careful.structure(json.loads(data), Revision)
     return revision
 
 
@@ -65,4 +65,4 @@ def test_answers_with_ever_new_keys_are_decoded_too() -> None:
     for n in range(100):
         body = json.dumps({**SAMPLE, f"key{n}": n, f"a key, {n}": n}).encode()
         assert from_json(body, Revision) == careful(body)
-    assert len(codec._learned[Revision]) <= codec._LEARNED_MAX
+    assert len(_fast._learned[Revision]) <= _fast.LEARNED_MAX

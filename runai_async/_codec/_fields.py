@@ -1,0 +1,75 @@
+"""What the models' classes say of their JSON: keys, types, what is required."""
+
+from __future__ import annotations
+
+import functools
+import types
+from collections.abc import Mapping
+from typing import Any, Union, get_args, get_origin
+
+import attrs
+
+
+@attrs.frozen
+class Field:
+    """One field of a model as the codec sees it.
+
+    Attributes:
+        key: its name in JSON.
+        type: without `| None`.
+        coerce: "id" or "quantity" where numbers are taken for texts; else None.
+    """
+
+    name: str
+    key: str
+    type: Any
+    required: bool
+    coerce: str | None
+
+
+@functools.cache
+def fields_of(cls: Any) -> tuple[Field, ...]:
+    """Return the fields of a model but `extra`, which is always the last."""
+    attrs.resolve_types(cls)
+    return tuple(
+        Field(
+            name=field.name,
+            key=camel(field.name),
+            type=without_none(field.type),
+            required=field.default is attrs.NOTHING,
+            coerce=field.metadata.get("coerce"),
+        )
+        for field in attrs.fields(cls)
+        if field.name != "extra"
+    )
+
+
+def camel(name: str) -> str:
+    """Turn a field's name into the API's key."""
+    head, *tail = name.split("_")
+    return head + "".join(part[:1].upper() + part[1:] for part in tail)
+
+
+def without_none(kind: Any) -> Any:
+    """Reduce `X | None` to `X`."""
+    if get_origin(kind) not in {Union, types.UnionType}:
+        return kind
+    (inner,) = (arg for arg in get_args(kind) if arg is not types.NoneType)
+    return inner
+
+
+def is_array(kind: Any) -> bool:
+    """Tell whether a type is `list[X]` or `tuple[X, ...]`."""
+    origin = get_origin(kind)
+    return origin is list or origin is tuple
+
+
+def is_mapping(kind: Any) -> bool:
+    """Tell whether a type is `Mapping[str, X]`."""
+    origin = get_origin(kind)
+    return isinstance(origin, type) and issubclass(origin, Mapping)
+
+
+def is_model(kind: Any) -> bool:
+    """Tell whether a class is a model of the API."""
+    return attrs.has(kind) and "extra" in attrs.fields_dict(kind)
