@@ -10,9 +10,11 @@ from typing import TypeVar
 
 from runai_async import _codec
 from runai_async._clock import Clock
+from runai_async._listing import Snapshot
+from runai_async._marks import missed_phases
 from runai_async._requests import Call, Endpoints, with_parse
 from runai_async._retry import Retrying
-from runai_async._tracker import Found, Snapshot, Tracker, missed_phases
+from runai_async._tracker import Found, Tracker
 from runai_async.errors import NotFoundError, RunaiError
 from runai_async.hooks import Hooks, PollFinished, PollStarted
 from runai_async.models import HistoryRecord, Revision

@@ -18,9 +18,11 @@ from typing import Protocol
 from urllib import request as urllib_request
 
 import aiohttp
+from multidict import CIMultiDict
 from yarl import URL
 
 from runai_async._clock import Clock
+from runai_async._limiter import Limiter
 from runai_async._requests import Request, Response
 from runai_async._version import __version__
 from runai_async.errors import AttemptTimeoutError, ConfigurationError, DeadlineExceededError, TransportError
@@ -107,7 +109,8 @@ class AiohttpTransport:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._opening: asyncio.Lock | None = None
         self._closed = False
-        self._slots = asyncio.Semaphore(max_concurrency)
+        self._limiter = Limiter(max_concurrency, clock)
+        self._last_headers: tuple[str | None, CIMultiDict[str]] = (None, CIMultiDict(_HEADERS))
         self._max_body = max_body
         self._ssl: ssl.SSLContext | bool = ssl_context or True
         self._ca_file = ca_file
@@ -136,19 +139,16 @@ class AiohttpTransport:
             session = await self._open()
         if not request.queued:
             return await self._attempt(session, request, timeout, deadline, authorization)
-        if self._slots.locked():
+        if not self._limiter.take():
             await self._queue(deadline)
-        else:
-            await self._slots.acquire()  # free, so this does not wait
         try:
             return await self._attempt(session, request, timeout, deadline, authorization)
         finally:
-            self._slots.release()
+            self._limiter.give()
 
     async def _queue(self, deadline: float) -> None:
         try:
-            async with asyncio.timeout(max(0.0, deadline - self._clock.monotonic())):
-                await self._slots.acquire()
+            await self._limiter.wait(deadline)
         except TimeoutError as error:
             raise DeadlineExceededError(
                 "the deadline passed while waiting for a free slot; raise max_concurrency or the deadline"
@@ -168,13 +168,12 @@ class AiohttpTransport:
             raise DeadlineExceededError(
                 f"the deadline passed before {request.method} {request.url.path} was sent"
             )
-        headers = _HEADERS if authorization is None else {**_HEADERS, "Authorization": authorization}
         try:
             async with session.request(
                 request.method,
                 request.url,
                 data=request.body,
-                headers={**headers, **request.headers} if request.headers else headers,
+                headers=self._headers(request, authorization),
                 timeout=_within(limit),
                 allow_redirects=False,
                 raise_for_status=False,
@@ -188,6 +187,17 @@ class AiohttpTransport:
             if meaning is error:
                 raise
             raise meaning from error
+
+    def _headers(self, request: Request, authorization: str | None) -> CIMultiDict[str]:
+        """Return the headers of a request: mostly those of the one before, as making them takes its time."""
+        if self._last_headers[0] != authorization or request.headers:
+            made = CIMultiDict({**_HEADERS, **(request.headers or {})})
+            if authorization is not None:
+                made["Authorization"] = authorization
+            if request.headers:
+                return made
+            self._last_headers = (authorization, made)
+        return self._last_headers[1]
 
     async def _read(self, answer: aiohttp.ClientResponse) -> bytes:
         """Read a body of bounded size; one that announces its length needs no counting."""

@@ -53,7 +53,7 @@ def state_of(runai: RunaiClient) -> dict[str, Any]:
     authenticated: Any = runai._retrying._transport
     session = authenticated._transport._session
     return {
-        "slots": authenticated._transport._slots._value,
+        "slots": authenticated._transport._limiter.free,
         "budget": runai._retrying._budget.tokens,
         "connections in use": len(session.connector._acquired),
         "exchange": authenticated._source._task,

@@ -8,7 +8,9 @@ import pytest
 from model import WORKLOAD_ID, Answer, body_of, revision
 
 from runai_async import _codec
-from runai_async._tracker import Found, Snapshot, Tracker, missed_phases
+from runai_async._listing import Snapshot
+from runai_async._marks import missed_phases
+from runai_async._tracker import Found, Tracker
 from runai_async.checkpoint import Checkpoint
 from runai_async.client import RunaiClient
 from runai_async.errors import DecodeError
@@ -384,7 +386,7 @@ def test_an_unchanged_body_is_not_read_again_unless_a_question_is_open() -> None
 def test_reading_alone_changes_nothing() -> None:
     watch = watching(revision("a"))
     first, second = (read(watch, revision("b"), BROKEN) for _ in range(2))
-    assert (first.seen, str(first.problems)) == (second.seen, str(second.problems))
+    assert (first.places, str(first.problems)) == (second.places, str(second.problems))
     assert (watch.undecodable, watch.missing(read(watch)), watch.pending) == (0, ["a"], 0)
 
 
