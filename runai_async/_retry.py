@@ -7,9 +7,8 @@ retried, so a cancellation passes through.
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
-import tenacity
 from attrs import evolve
 
 from runai_async._clock import Clock
@@ -24,6 +23,9 @@ from runai_async.errors import (
 )
 from runai_async.hooks import CallFinished, CallStarted, Hooks, RetryScheduled
 from runai_async.policy import RetryPolicy
+
+if TYPE_CHECKING:
+    import tenacity
 
 T = TypeVar("T")
 
@@ -85,6 +87,7 @@ class Retrying:
         self._clock = clock
         self._budget = budget
         self._hooks = hooks
+        import tenacity  # noqa: F401, PLC0415  (before a call needs it; the package's own import does without)
 
     def with_options(self, policy: RetryPolicy | None, timeout: float | None) -> Retrying:
         """Return the same with another policy or timeout; transport and budget are shared."""
@@ -181,6 +184,8 @@ class Retrying:
 
     async def _again(self, attempts: _Attempts[T], first: RunaiError) -> T:
         """Go on after a failed first attempt, which tenacity is told of as its own first."""
+        import tenacity  # noqa: PLC0415  (see the constructor)
+
         if self.policy.attempts == 1 or not self._may_pass(first):
             raise first
         pending: RunaiError | None = first

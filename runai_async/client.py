@@ -15,6 +15,7 @@ import aiohttp
 from attrs import evolve
 from yarl import URL
 
+from runai_async import _codec
 from runai_async._auth import (
     Auth,
     Authenticated,
@@ -103,6 +104,7 @@ class RunaiClient:
         _check_numbers(timeout=timeout, max_concurrency=max_concurrency, max_body=max_body)
         if ssl_context is not None and ca_file is not None:
             raise ConfigurationError("pass ssl_context or ca_file, not both: load the file into the context")
+        _codec.prepare()
         self._clock: Clock = clock or SystemClock()
         self._hooks = Hooks(hooks)
         self._endpoints = Endpoints(url)

@@ -18,6 +18,7 @@ from runai_async._codec._answers import (
     from_json,
     identity,
     is_json,
+    prepare,
     split_revisions,
 )
 from runai_async._codec._encoding import encode, event_to_dict, to_cloudevent, to_json
@@ -33,6 +34,7 @@ __all__ = [
     "from_json",
     "identity",
     "is_json",
+    "prepare",
     "split_revisions",
     "to_cloudevent",
     "to_json",

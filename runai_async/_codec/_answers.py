@@ -7,13 +7,20 @@ from typing import Any, TypeVar, cast
 
 import msgspec
 
-from runai_async._codec._careful import CONVERTER, Mismatch, structure
+from runai_async._codec._careful import Mismatch, converter, structure
 from runai_async._codec._fast import REFUSALS, learn, list_road, road
 from runai_async._codec._fields import is_model
 from runai_async.errors import DecodeError
 from runai_async.models import Revision
 
 T = TypeVar("T")
+
+
+def prepare() -> None:
+    """Make now what would be made at first use, and take its milliseconds then, in the middle of a call."""
+    converter()
+    road(Revision)
+    list_road()
 
 
 def parse(data: bytes | str) -> Any:
@@ -159,7 +166,7 @@ def decode_page(body: bytes, key: str, kind: type[T]) -> tuple[list[T], int | No
         raise DecodeError(f"$.{key}: expected an object with {key} (an array)", path=f"$.{key}")
     page: dict[str, Any] = value  # pyright: ignore[reportUnknownVariableType]
     try:
-        items = CONVERTER.structure(page[key], list[kind])  # type: ignore[valid-type]
+        items = converter().structure(page[key], list[kind])  # type: ignore[valid-type]
     except Mismatch as mismatch:
         path = mismatch.below(f".{key}").path
         raise DecodeError(f"{path}: {mismatch.problem}", path=path) from mismatch

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
 
 import attrs
 import msgspec
-from cattrs import Converter
-from cattrs.preconf.msgspec import make_converter
 
 from runai_async._codec._fields import Field, fields_of, is_array, is_mapping, is_model, without_none
 from runai_async.errors import DecodeError
 from runai_async.models import Phase
+
+if TYPE_CHECKING:
+    from cattrs import Converter
 
 AwareTime = Annotated[datetime, msgspec.Meta(tz=True)]
 """What msgspec takes for a time: with a zone, and a fraction of any length."""
@@ -184,7 +186,7 @@ def _mapping_hook(kind: Any) -> Callable[[Any, Any], Any]:
 def _unstructure(value: Any) -> dict[str, Any]:
     """Turn a model into the API's own keys: None left out, what the schema does not name as it came."""
     parts = {field.key: getattr(value, field.name) for field in fields_of(value.__class__)}
-    known = {key: CONVERTER.unstructure(part) for key, part in parts.items() if part is not None}
+    known = {key: converter().unstructure(part) for key, part in parts.items() if part is not None}
     return {**{key: part for key, part in value.extra.items() if key not in parts}, **known}
 
 
@@ -194,7 +196,15 @@ def _unstructure_datetime(value: datetime) -> datetime:
     return utc(value)
 
 
-def _make_converter() -> Converter:
+@functools.cache
+def converter() -> Converter:
+    """Return the one converter; the first call makes it.
+
+    cattrs is imported here, because it is a good part of what importing the package would take. A client asks
+    for it when it is made, so no import happens in the middle of a call.
+    """
+    from cattrs.preconf.msgspec import make_converter  # noqa: PLC0415
+
     converter = make_converter()
     for kind, name in ((str, "a string"), (int, "an integer"), (bool, "a boolean")):
         converter.register_structure_hook(kind, _exactly(kind, name))
@@ -213,9 +223,6 @@ def _make_converter() -> Converter:
     return converter
 
 
-CONVERTER = _make_converter()
-
-
 def structure(value: Any, kind: Any) -> Any:
     """Turn JSON's own types into *kind*.
 
@@ -223,6 +230,6 @@ def structure(value: Any, kind: Any) -> Any:
         DecodeError: it is not in that shape; `.path` tells where.
     """
     try:
-        return CONVERTER.structure(value, kind)
+        return converter().structure(value, kind)
     except Mismatch as mismatch:
         raise DecodeError(f"{mismatch.path}: {mismatch.problem}", path=mismatch.path) from mismatch

@@ -9,7 +9,7 @@ from typing import Any, cast
 import attrs
 import msgspec
 
-from runai_async._codec._careful import CONVERTER, utc
+from runai_async._codec._careful import converter, utc
 from runai_async._codec._fields import camel
 from runai_async.diff import FieldChange
 from runai_async.events import FleetEvent, RevisionAdded, RevisionDeleted, RevisionEvent, RevisionUpdated
@@ -41,7 +41,7 @@ def to_json(value: Any, *, include_secrets: bool | None = None) -> bytes:
     """
     if attrs.has(value.__class__) and hasattr(value, "kind"):
         return encode(event_to_dict(value, include_secrets=bool(include_secrets)))
-    plain: Any = CONVERTER.unstructure(value)
+    plain: Any = converter().unstructure(value)
     if include_secrets is not False:
         return encode(plain)
     items: list[dict[str, Any]] = plain if isinstance(value, Sequence) else [plain]
@@ -74,7 +74,7 @@ def event_to_dict(event: FleetEvent, *, include_secrets: bool = False) -> dict[s
 
 
 def _revision_part(event: RevisionEvent, *, include_secrets: bool) -> dict[str, Any]:
-    revision = CONVERTER.unstructure(event.revision)
+    revision = converter().unstructure(event.revision)
     part: dict[str, Any] = {
         "id": event.id,
         "revisionId": event.revision_id,
@@ -93,8 +93,8 @@ def _revision_part(event: RevisionEvent, *, include_secrets: bool) -> dict[str, 
 def _change(change: FieldChange) -> dict[str, Any]:
     return {
         "path": change.path,
-        "old": CONVERTER.unstructure(change.old),
-        "new": CONVERTER.unstructure(change.new),
+        "old": converter().unstructure(change.old),
+        "new": converter().unstructure(change.new),
     }
 
 

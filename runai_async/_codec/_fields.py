@@ -5,13 +5,12 @@ from __future__ import annotations
 import functools
 import types
 from collections.abc import Mapping
-from typing import Any, Union, get_args, get_origin
+from typing import Any, NamedTuple, Union, get_args, get_origin
 
 import attrs
 
 
-@attrs.frozen
-class Field:
+class Field(NamedTuple):
     """One field of a model as the codec sees it.
 
     Attributes:
