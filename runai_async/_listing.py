@@ -61,13 +61,12 @@ _NO_BYTES: dict[str, bytes] = {}
 class Listing:
     """Remembers the bytes of the last answer, and those of revisions that are not in it."""
 
-    __slots__ = ("_by_head", "_held", "_places", "body", "undecodable")
+    __slots__ = ("_held", "_places", "body", "undecodable")
 
     def __init__(self) -> None:
         self.body = b""
         self.undecodable: Mapping[bytes, str | None] = {}
         self._places = _NO_PLACES
-        self._by_head: dict[int, str] = {}
         self._held = _NO_BYTES
 
     # --- reading ------------------------------------------------------------------------------------------
@@ -119,13 +118,15 @@ class Listing:
 
     def _pieces(self, body: bytes) -> list[_Piece]:
         """Cut an answer into revisions: where each begins and ends, and its id if its bytes are known."""
+        # Made each time, and not kept: there are far more workloads than answers that change.
+        heads = {hash(self.body[start : start + _HEAD]): key for key, (start, _) in self._places.items()}
         try:
-            return self._walked(body)
+            return self._walked(body, heads)
         except DecodeError:
             places = _located(body, _codec.split_revisions(body), 0)
-            return [(start, end, self._known_at(body, start)) for start, end in places]
+            return [(start, end, self._known_at(body, start, heads)) for start, end in places]
 
-    def _walked(self, body: bytes) -> list[_Piece]:
+    def _walked(self, body: bytes, heads: Mapping[int, str]) -> list[_Piece]:
         """Cut an answer as servers write it.
 
         Raises:
@@ -138,9 +139,9 @@ class Listing:
         if at == last:
             return pieces
         while True:
-            revision_id = self._known_at(body, at)
+            revision_id = self._known_at(body, at, heads)
             if revision_id is None:
-                end = self._next_known(body, at, last)
+                end = self._next_known(body, at, last, heads)
                 parsed = _codec.split_revisions(_OPENING + body[at:end] + _CLOSING)
                 pieces += [(*place, None) for place in _located(body, parsed, at)]
             else:
@@ -153,9 +154,9 @@ class Listing:
                 raise DecodeError("not one revision after the other, with a comma between them")
             at = end + 1
 
-    def _known_at(self, body: bytes, at: int) -> str | None:
+    def _known_at(self, body: bytes, at: int, heads: Mapping[int, str]) -> str | None:
         """Return the id of the revision whose known bytes stand at a place in a new body, if there is one."""
-        revision_id = self._by_head.get(hash(body[at : at + _HEAD]))
+        revision_id = heads.get(hash(body[at : at + _HEAD]))
         if revision_id is None:
             return None
         start, end = self._places[revision_id]
@@ -163,10 +164,10 @@ class Listing:
         is_there = len(whole) == end - start and self.body.startswith(whole, start)
         return revision_id if is_there else None
 
-    def _next_known(self, body: bytes, at: int, last: int) -> int:
+    def _next_known(self, body: bytes, at: int, last: int, heads: Mapping[int, str]) -> int:
         """Return where the next known revision's comma is, or the end of the list."""
-        while self._by_head and (at := body.find(b",{", at)) >= 0:
-            if self._known_at(body, at + 1) is not None:
+        while heads and (at := body.find(b",{", at)) >= 0:
+            if self._known_at(body, at + 1, heads) is not None:
                 return at
             at += 1
         return last
@@ -179,10 +180,6 @@ class Listing:
         held = {key: raw for key in gone if key in known and (raw := self.raw(key)) is not None}
         self._held = held or _NO_BYTES
         self.body, self._places, self.undecodable = snapshot.body, snapshot.places, snapshot.undecodable
-        self._by_head = {
-            hash(self.body[start : start + _HEAD]): revision_id
-            for revision_id, (start, _) in self._places.items()
-        }
 
     def hold(self, revision_id: str, raw: bytes) -> None:
         """Keep the bytes of a revision that is not listed, but was found elsewhere."""

@@ -66,10 +66,7 @@ class Poller:
 
     def list_call(self, tracker: Tracker) -> ListCall:
         """Return the list request of a tracker's workload, to be kept: making its URL takes its time."""
-        read = tracker.read
-        return with_parse(
-            self._endpoints.list_revisions(tracker.workload_id), lambda answer: read(answer.body)
-        )
+        return with_parse(self._endpoints.list_revisions(tracker.workload_id), tracker.read)
 
     def poll(self, tracker: Tracker, call: ListCall, until: float = math.inf) -> Awaitable[None]:
         """Poll once. Everything in it ends within `PollPolicy.deadline`, and by the monotonic time *until*.
@@ -134,7 +131,7 @@ class Poller:
     async def _among_deleted(self, workload_id: str, missing: set[str], deadline: float) -> dict[str, Found]:
         call = with_parse(
             self._endpoints.list_revisions(workload_id, deleted=True),
-            lambda answer: _codec.split_revisions(answer.body),
+            _codec.split_revisions,
         )
         found: dict[str, Found] = {}
         for raw in await self._ask(call, deadline):
@@ -147,7 +144,7 @@ class Poller:
     async def _by_id(self, revision_id: str, deadline: float) -> Found:
         call = with_parse(
             self._endpoints.get_revision(revision_id),
-            lambda answer: Found(answer.body, _codec.decode_revision(answer.body)),
+            lambda body: Found(body, _codec.decode_revision(body)),
         )
         try:
             return await self._ask(call, deadline)

@@ -12,7 +12,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
-from attrs import evolve, field, frozen
+from attrs import field, frozen
 from multidict import CIMultiDict
 from yarl import URL
 
@@ -71,12 +71,23 @@ class Call(Generic[T]):
 
     Attributes:
         operation: the name that hooks and messages use.
-        parse: turns a good response into a value; raises `DecodeError`.
+        parse: turns a good answer's body into a value; raises `DecodeError`.
     """
 
     operation: str
     request: Request
-    parse: Callable[[Response], T]
+    parse: Callable[[bytes], T]
+
+    def read(self, answer: Response) -> T:
+        """Turn an answer into a value.
+
+        Raises:
+            ApiError: its status is an error.
+            DecodeError: its body is not in the promised shape.
+        """
+        if answer.status != 200:  # noqa: PLR2004  (so quick a look is worth it)
+            raise_for_status(answer, self.request)
+        return self.parse(answer.body)
 
 
 def check_id(value: str | UUID, name: str) -> str:
@@ -140,28 +151,24 @@ class Endpoints:
     def list_revisions(self, workload_id: str, *, deleted: bool | None = None) -> Call[list[Revision]]:
         """Return the call for a workload's revisions: the live ones, or only the deleted ones."""
         url = self._inferences.joinpath(workload_id, "revisions")
-        return self._get(
-            "list_revisions", _deleted(url, deleted), lambda answer: _codec.decode_revisions(answer.body)
-        )
+        return self._get("list_revisions", _deleted(url, deleted), _codec.decode_revisions)
 
     def count_revisions(self, workload_id: str, *, deleted: bool | None = None) -> Call[int]:
         """Return the call for the number of a workload's revisions."""
         url = self._inferences.joinpath(workload_id, "revisions", "count")
-        return self._get(
-            "count_revisions", _deleted(url, deleted), lambda answer: _codec.decode_count(answer.body)
-        )
+        return self._get("count_revisions", _deleted(url, deleted), _codec.decode_count)
 
     def get_revision(self, revision_id: str) -> Call[Revision]:
         """Return the call for one revision."""
         url = self._inferences.joinpath("revisions", revision_id)
-        return self._get("get_revision", url, lambda answer: _codec.decode_revision(answer.body))
+        return self._get("get_revision", url, _codec.decode_revision)
 
     def revision_history(self, revision_id: str, offset: int) -> Call[tuple[list[HistoryRecord], int | None]]:
         """Return the call for one page of a revision's history, and the offset of the next one."""
         url = self._inferences.joinpath("revisions", revision_id, "history")
         url = url.with_query(offset=str(offset), limit=str(_PAGE_LIMIT))
         return self._get(
-            "revision_history", url, lambda answer: _codec.decode_page(answer.body, "records", HistoryRecord)
+            "revision_history", url, lambda body: _codec.decode_page(body, "records", HistoryRecord)
         )
 
     def list_workloads(
@@ -172,34 +179,19 @@ class Endpoints:
         if filter_by:
             query["filterBy"] = ",".join(filter_by)
         url = _deleted(self.base_url.joinpath("api/v1/workloads").with_query(query), deleted)
-        return self._get(
-            "list_workloads", url, lambda answer: _codec.decode_page(answer.body, "workloads", Workload)
-        )
+        return self._get("list_workloads", url, lambda body: _codec.decode_page(body, "workloads", Workload))
 
-    def _get(self, operation: str, url: URL, parse: Callable[[Response], T]) -> Call[T]:
-        request = Request("GET", url)
-
-        def checked(answer: Response) -> T:
-            raise_for_status(answer, request)
-            return parse(answer)
-
-        return Call(operation, request, checked)
+    def _get(self, operation: str, url: URL, parse: Callable[[bytes], T]) -> Call[T]:
+        return Call(operation, Request("GET", url), parse)
 
 
 def _deleted(url: URL, deleted: bool | None) -> URL:  # noqa: FBT001  (the parameter's own values)
     return url.update_query(deleted="true") if deleted else url
 
 
-def with_parse(call: Call[Any], parse: Callable[[Response], T]) -> Call[T]:
+def with_parse(call: Call[Any], parse: Callable[[bytes], T]) -> Call[T]:
     """Return the same call, its good answers read in another way."""
-    request = call.request
-
-    def checked(answer: Response) -> T:
-        if answer.status != 200:  # noqa: PLR2004  (the one answer that a poll can use)
-            raise_for_status(answer, request)
-        return parse(answer)
-
-    return evolve(call, parse=checked)
+    return Call(call.operation, call.request, parse)
 
 
 def raise_for_status(answer: Response, request: Request) -> None:

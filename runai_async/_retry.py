@@ -87,7 +87,7 @@ class Retrying:
         self._clock = clock
         self._budget = budget
         self._hooks = hooks
-        import tenacity  # noqa: F401, PLC0415  (before a call needs it; the package's own import does without)
+        import tenacity  # noqa: F401, PLC0415  # pyright: ignore[reportUnusedImport]  # not amid a call
 
     def with_options(self, policy: RetryPolicy | None, timeout: float | None) -> Retrying:
         """Return the same with another policy or timeout; transport and budget are shared."""
@@ -151,7 +151,7 @@ class Retrying:
                 call.request, timeout=self.timeout, deadline=attempts.deadline
             )
             attempts.status = answer.status
-            value = call.parse(answer)
+            value = call.read(answer)
         except DeadlineExceededError as error:
             error.last_error = attempts.last_error
             raise

@@ -184,14 +184,14 @@ def test_a_request_does_not_show_its_headers_and_body() -> None:
 
 
 def test_a_good_answer_is_parsed() -> None:
-    assert [revision.name[-1] for revision in LISTED.parse(Response(body=LIST))] == ["1", "2", "3", "4"]
-    assert LISTED.parse(Response(body=b'{"revisions": [], "next": 3}')) == []
-    assert COUNTED.parse(Response(body=b'{"count": 3}')) == 3
+    assert [revision.name[-1] for revision in LISTED.read(Response(body=LIST))] == ["1", "2", "3", "4"]
+    assert LISTED.read(Response(body=b'{"revisions": [], "next": 3}')) == []
+    assert COUNTED.read(Response(body=b'{"count": 3}')) == 3
     (raw, *_) = _codec.split_revisions(LIST)
-    assert ENDPOINTS.get_revision(ID).parse(Response(body=raw)).name == "embedder-00001"
-    workloads, after = WORKLOADS_PAGE.parse(Response(body=WORKLOADS))
+    assert ENDPOINTS.get_revision(ID).read(Response(body=raw)).name == "embedder-00001"
+    workloads, after = WORKLOADS_PAGE.read(Response(body=WORKLOADS))
     assert ([workload.name for workload in workloads], after) == (["embedder", "nightly"], 2)
-    records, after = HISTORY_PAGE.parse(Response(body=HISTORY))
+    records, after = HISTORY_PAGE.read(Response(body=HISTORY))
     assert ([record.meta.type for record in records], after) == (["PhaseUpdate", "Event"], None)
 
 
@@ -200,7 +200,7 @@ def test_a_broken_revision_does_not_lose_the_others() -> None:
     del value["revisions"][3]["createdAt"]
     value["revisions"][1]["runningPods"] = "two"
     with pytest.raises(DecodeError) as caught:
-        LISTED.parse(Response(body=json.dumps(value).encode()))
+        LISTED.read(Response(body=json.dumps(value).encode()))
     first = "$.revisions[1].runningPods"
     assert (caught.value.path, caught.value.is_json) == (first, True)
     assert str(caught.value) == f"{first}: expected an integer, got a string"
@@ -208,14 +208,14 @@ def test_a_broken_revision_does_not_lose_the_others() -> None:
     assert isinstance(caught.value.__cause__, DecodeError)
     value["revisions"][1]["runningPods"] = 2
     with pytest.raises(DecodeError) as caught:
-        LISTED.parse(Response(body=json.dumps(value).encode()))
+        LISTED.read(Response(body=json.dumps(value).encode()))
     assert (caught.value.path, len(caught.value.partial)) == ("$.revisions[3].createdAt", 3)
     assert str(caught.value) == "$.revisions[3].createdAt: missing, but it is required"
 
 
 def test_a_revision_that_is_no_object_is_told_by_its_place() -> None:
     with pytest.raises(DecodeError, match=r"^\$\.revisions\[0\]: expected an object, got null$") as caught:
-        LISTED.parse(Response(body=b'{"revisions": [null]}'))
+        LISTED.read(Response(body=b'{"revisions": [null]}'))
     assert (caught.value.path, caught.value.partial) == ("$.revisions[0]", ())
 
 
@@ -239,7 +239,7 @@ def test_a_revision_that_is_no_object_is_told_by_its_place() -> None:
 )
 def test_an_answer_of_another_shape_names_the_place(call: Call[Any], body: bytes, path: str) -> None:
     with pytest.raises(DecodeError) as caught:
-        call.parse(Response(body=body))
+        call.read(Response(body=body))
     assert (caught.value.path, caught.value.is_json) == (path, True)
     assert str(caught.value).startswith(f"{path}: ")
 
@@ -258,7 +258,7 @@ def test_an_answer_of_another_shape_names_the_place(call: Call[Any], body: bytes
 )
 def test_an_answer_that_is_no_json_is_told_from_one_of_another_shape(call: Call[Any], body: bytes) -> None:
     with pytest.raises(DecodeError, match=r"^the body is no JSON: ") as caught:
-        call.parse(Response(body=body))
+        call.read(Response(body=body))
     assert (caught.value.path, caught.value.is_json) == ("$", False)
     assert caught.value.__cause__ is not None
 
@@ -268,7 +268,7 @@ def test_an_answer_that_is_no_json_is_told_from_one_of_another_shape(call: Call[
 )
 def test_the_next_page_is_an_offset_or_none(following: str, offset: int | None) -> None:
     body = f'{{"workloads": [], "next": {following}}}'.encode()
-    assert WORKLOADS_PAGE.parse(Response(body=body)) == ([], offset)
+    assert WORKLOADS_PAGE.read(Response(body=body)) == ([], offset)
 
 
 @pytest.mark.parametrize(
@@ -295,16 +295,16 @@ def test_a_success_raises_nothing(status: int) -> None:
 @pytest.mark.parametrize("status", [199, 300, 304, 400, 404, 500, 599])
 def test_what_is_no_success_is_an_error(status: int) -> None:
     with pytest.raises(ApiError) as caught:
-        LISTED.parse(Response(status, {}, LIST))
+        LISTED.read(Response(status, {}, LIST))
     assert (caught.value.status, caught.value.url) == (status, str(LISTED.request.url))
 
 
 def test_a_call_s_good_answers_can_be_read_in_another_way() -> None:
-    call = requests.with_parse(LISTED, lambda answer: len(answer.body))
+    call = requests.with_parse(LISTED, len)
     assert (call.operation, call.request) == (LISTED.operation, LISTED.request)
-    assert [call.parse(Response(status, {}, b"123")) for status in (200, 206)] == [3, 3]
+    assert [call.read(Response(status, {}, b"123")) for status in (200, 206)] == [3, 3]
     with pytest.raises(ServiceUnavailableError):
-        call.parse(Response(503))
+        call.read(Response(503))
 
 
 # --- errors ------------------------------------------------------------------------------------------------
