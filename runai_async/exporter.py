@@ -7,17 +7,24 @@ leaves the output. Those about the client have few labels: operations and outcom
 from __future__ import annotations
 
 import asyncio
+import logging
+import socket
 import threading
 import time
 from collections import Counter as Tally
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import asynccontextmanager
-from socketserver import ThreadingMixIn
+from functools import partial
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import TCPServer
 from typing import Any
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, make_wsgi_app
+from attrs import frozen
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from runai_async._fleet import FleetStatus, FleetWatch
@@ -25,14 +32,20 @@ from runai_async.events import FleetEvent, PhaseChanged, RevisionDeleted, Revisi
 from runai_async.hooks import CallFinished, HookEvent, PollFinished, RetryScheduled
 from runai_async.models import Revision
 
+_logger = logging.getLogger("runai_async")
+
 _LABELS = ("workload_id", "workload", "revision_id", "revision")
-_PATIENCE = 5.0
-"""Seconds that a scrape waits for the loop."""
+_LOOP_PATIENCE = 5.0
+"""Seconds that a scrape waits for the loop; Prometheus itself waits 10."""
+_REQUEST_PATIENCE = 10.0
+"""Seconds that a connection may be silent."""
 _BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
 
 class Metrics:
-    """Keeps the metrics; give `hook` to the client and every event to `tell`.
+    """Keeps the metrics; give `hook` to the client and every event to `tell`, in the loop.
+
+    Running pods are as fresh as the events are: let `PollPolicy.emit` name "updated".
 
     Attributes:
         registry: where they are, for an HTTP server of your own.
@@ -41,14 +54,15 @@ class Metrics:
     Example:
         >>> metrics = Metrics()
         >>> runai = RunaiClient(url, auth, hooks=[metrics.hook])
-        >>> async with runai.watch_fleet(ids) as fleet:
+        >>> async with runai.watch_fleet(ids, poll=PollPolicy(emit={"updated"})) as fleet:
+        ...     metrics.of_fleet(fleet)
         ...     async with serving(metrics, lambda: metrics.is_fresh(90), "127.0.0.1", 9464):
         ...         async for event in fleet:
         ...             metrics.tell(event)
     """
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
+        self.registry: CollectorRegistry = CollectorRegistry()
         self.names: dict[str, str] = {}
         self._requests = Counter(
             "runai_async_requests",
@@ -75,7 +89,8 @@ class Metrics:
             "runai_async_workload_failures", "Spells of trouble of single workloads.", registry=self.registry
         )
         self._good_at = time.monotonic()
-        self._state = _State(self.names)
+        self._told = _Told()
+        self._state = _State(self._told, self.names)
         self.registry.register(self._state)
 
     def hook(self, event: HookEvent) -> None:
@@ -97,91 +112,214 @@ class Metrics:
         if isinstance(event, WorkloadFailed):
             self._failed.inc()
         elif isinstance(event, RevisionEvent):
-            self._state.take(event)
+            self._told.take(event)
 
     def of_fleet(self, fleet: FleetWatch) -> None:
-        """Export how a fleet fares, too."""
-        self.registry.register(_Fleet(fleet, asyncio.get_running_loop()))
+        """Export how a fleet fares, too, and only workloads that it watches; in the place of another one.
+
+        Raises:
+            RuntimeError: no loop is running; it has to be the fleet's own.
+        """
+        self._state.fleet = _Fleet(fleet, self._told, asyncio.get_running_loop())
+
+    def nothing_to_poll(self) -> None:
+        """Count as good that there are no workloads, and so no polls."""
+        self._good_at = time.monotonic()
 
     def is_fresh(self, seconds: float) -> bool:
         """Tell whether a poll was good within the last *seconds*, or this began no longer ago."""
         return time.monotonic() - self._good_at <= seconds
 
 
-class _State(Collector):
-    """The state of the revisions, read at each scrape."""
+@frozen
+class _Known:
+    """A revision, and how often its phase has changed."""
 
-    def __init__(self, names: Mapping[str, str]) -> None:
-        self._names = names
+    revision: Revision
+    changes: int
+
+
+class _Told:
+    """What was told of the revisions: in the loop. It is read by scrapes, in threads of their own."""
+
+    def __init__(self) -> None:
         self._revisions: dict[str, Revision] = {}
         self._changes: Tally[str] = Tally()
-        self._lock = threading.Lock()  # scrapes come in threads of their own
+        self._lock = threading.Lock()
 
     def take(self, event: RevisionEvent) -> None:
-        """Take an event in; a deleted revision is gone from the output."""
+        """Take an event in; a deleted revision is gone."""
         with self._lock:
             if isinstance(event, RevisionDeleted):
-                self._revisions.pop(event.revision_id, None)
-                self._changes.pop(event.revision_id, None)
+                self._forget(event.revision_id)
             else:
                 self._revisions[event.revision_id] = event.revision
                 self._changes[event.revision_id] += isinstance(event, PhaseChanged)
 
-    def collect(self) -> Iterator[Metric]:
-        """Make the families."""
+    def keep(self, workload_ids: Collection[str]) -> None:
+        """Forget the revisions of all other workloads: those that left a fleet are not told deleted."""
         with self._lock:
-            revisions, changes = list(self._revisions.values()), dict(self._changes)
-        phase = GaugeMetricFamily(
-            "runai_revision_phase", "1 for the phase that a revision is in.", labels=[*_LABELS, "phase"]
-        )
-        pods = GaugeMetricFamily("runai_revision_running_pods", "Pods that run now.", labels=_LABELS)
-        created = GaugeMetricFamily(
-            "runai_revision_created_timestamp_seconds", "When it was made, since 1970.", labels=_LABELS
-        )
-        changed = CounterMetricFamily(
-            "runai_revision_phase_changes", "Changes of phase since this process began.", labels=_LABELS
-        )
-        for revision in revisions:
-            name = self._names.get(revision.workload_id, "")
-            labels = (revision.workload_id, name, revision.id, revision.name)
-            phase.add_metric([*labels, revision.phase.value], 1)
-            created.add_metric(labels, revision.created_at.timestamp())
-            changed.add_metric(labels, changes[revision.id])
-            if revision.running_pods is not None:
-                pods.add_metric(labels, revision.running_pods)
-        yield from (phase, pods, created, changed)
+            for item in list(self._revisions.values()):
+                if item.workload_id not in workload_ids:
+                    self._forget(item.id)
+
+    def _forget(self, revision_id: str) -> None:
+        self._revisions.pop(revision_id, None)
+        self._changes.pop(revision_id, None)
+
+    def known(self) -> list[_Known]:
+        """Return what is known now."""
+        with self._lock:
+            return [_Known(item, self._changes[item.id]) for item in self._revisions.values()]
 
 
-class _Fleet(Collector):
-    """How the fleet fares, read at each scrape: in its own loop, since scrapes come in threads."""
+class _Fleet:
+    """A fleet, asked in its own loop, since scrapes come in threads."""
 
-    def __init__(self, fleet: FleetWatch, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, fleet: FleetWatch, told: _Told, loop: asyncio.AbstractEventLoop) -> None:
         self._fleet = fleet
+        self._told = told
         self._loop = loop
 
-    def collect(self) -> Iterator[Metric]:
-        """Make the families."""
-        status = asyncio.run_coroutine_threadsafe(self._status(), self._loop).result(_PATIENCE)
-        yield GaugeMetricFamily("runai_async_workloads", "Workloads that are watched.", status.watched)
-        yield GaugeMetricFamily("runai_async_polls_in_flight", "Polls that run.", status.in_flight)
-        yield GaugeMetricFamily(
-            "runai_async_poll_lag_seconds", "How late the poll is that waits longest.", status.lag
-        )
+    def status(self) -> FleetStatus | None:
+        """Ask how it fares; None where the loop is closed, or busy for long."""
+        if _is_running(self._loop):
+            return self._ask()
+        answer: Future[FleetStatus] = Future()
+        try:
+            self._loop.call_soon_threadsafe(lambda: answer.set_result(self._ask()))
+            return answer.result(_LOOP_PATIENCE)
+        except (RuntimeError, TimeoutError):
+            return None
 
-    async def _status(self) -> FleetStatus:
+    def _ask(self) -> FleetStatus:
+        # Here and not in the scrape's thread: no event can come between the ids and their use.
+        self._told.keep(self._fleet.workload_ids)
         return self._fleet.status
 
-    def describe(self) -> Iterable[Metric]:
-        """Name nothing beforehand: that would mean a scrape, in the loop's own thread."""
-        return ()
+
+def _is_running(loop: asyncio.AbstractEventLoop) -> bool:
+    """Tell whether this is the thread of a loop, and that runs: waiting for it would be for ever."""
+    try:
+        return asyncio.get_running_loop() is loop
+    except RuntimeError:
+        return False
 
 
-class _Server(ThreadingMixIn, WSGIServer):
+class _State(Collector):
+    """The state of the revisions and of the fleet, read at each scrape."""
+
+    def __init__(self, told: _Told, names: Mapping[str, str]) -> None:
+        self.fleet: _Fleet | None = None
+        self._told = told
+        self._names = names
+
+    def collect(self) -> Iterator[Metric]:
+        """Make the families."""
+        status = None if self.fleet is None else self.fleet.status()
+        yield from _of_revisions(self._told.known(), self._names)
+        if status is not None:
+            yield from _of_fleet(status)
+
+
+def _of_revisions(known: Collection[_Known], names: Mapping[str, str]) -> Iterator[Metric]:
+    phase = GaugeMetricFamily(
+        "runai_revision_phase", "1 for the phase that a revision is in.", labels=[*_LABELS, "phase"]
+    )
+    running = GaugeMetricFamily("runai_revision_running_pods", "Pods that run now.", labels=_LABELS)
+    requested = GaugeMetricFamily(
+        "runai_revision_requested_pods",
+        "Pods that are asked for; the least where they scale.",
+        labels=_LABELS,
+    )
+    created = GaugeMetricFamily(
+        "runai_revision_created_timestamp_seconds", "When it was made, since 1970.", labels=_LABELS
+    )
+    changes = CounterMetricFamily(
+        "runai_revision_phase_changes", "Changes of phase since this process began.", labels=_LABELS
+    )
+    for item in known:
+        revision, asked = item.revision, item.revision.requested_pods
+        labels = (revision.workload_id, names.get(revision.workload_id, ""), revision.id, revision.name)
+        phase.add_metric([*labels, revision.phase.value], 1)
+        created.add_metric(labels, revision.created_at.timestamp())
+        changes.add_metric(labels, item.changes)
+        if revision.running_pods is not None:
+            running.add_metric(labels, revision.running_pods)
+        wanted = None if asked is None else asked.min if asked.number is None else asked.number
+        if wanted is not None:
+            requested.add_metric(labels, wanted)
+    yield from (phase, running, requested, created, changes)
+
+
+def _of_fleet(status: FleetStatus) -> Iterator[Metric]:
+    yield GaugeMetricFamily("runai_async_workloads", "Workloads that are watched.", status.watched)
+    yield GaugeMetricFamily("runai_async_polls_in_flight", "Polls that run.", status.in_flight)
+    yield GaugeMetricFamily(
+        "runai_async_poll_lag_seconds", "How late the poll is that waits longest.", status.lag
+    )
+    if status.oldest_success_at is not None:
+        yield GaugeMetricFamily(
+            "runai_async_oldest_success_timestamp_seconds",
+            "The last good poll of the workload that had none for longest, since 1970.",
+            status.oldest_success_at.timestamp(),
+        )
+
+
+# --- over HTTP ----------------------------------------------------------------------------------------------
+
+_PLAIN = "text/plain; charset=utf-8"
+_Page = tuple[HTTPStatus, str, bytes]
+
+
+class _Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False  # a scrape that waits for the loop must not be waited for in the loop
 
+    def __init__(self, host: str, port: int, page: Callable[[str, str], _Page]) -> None:
+        if ":" in host:
+            self.address_family = socket.AF_INET6
+        super().__init__((host, port), partial(_Handler, page))
 
-class _Silent(WSGIRequestHandler):
+    def server_bind(self) -> None:
+        """Bind, and do not ask DNS for the host's own name, which can take long and serves nothing here."""
+        TCPServer.server_bind(self)
+        self.server_name, self.server_port = "", self.server_address[1]
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Print no traceback: what fails here is that the other side has gone."""
+        del request
+        _logger.debug("a connection from %s to the exporter ended early", client_address)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server_version = "runai-async"
+    sys_version = ""
+    timeout = _REQUEST_PATIENCE
+
+    def __init__(self, page: Callable[[str, str], _Page], *args: Any) -> None:
+        self._page = page
+        super().__init__(*args)
+
+    def do_GET(self) -> None:
+        """Answer."""
+        status, kind, body = self._made()
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def _made(self) -> _Page:
+        try:
+            return self._page(self.path.partition("?")[0], self.headers.get("Accept", ""))
+        except Exception:
+            _logger.exception("a request to the exporter failed")
+            return HTTPStatus.INTERNAL_SERVER_ERROR, _PLAIN, b"the exporter failed; its log says why\n"
+
+    do_HEAD = do_GET  # noqa: N815
+
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  (the base class's word)
         """Say nothing: a scrape every few seconds is no news."""
 
@@ -190,7 +328,7 @@ class _Silent(WSGIRequestHandler):
 async def serving(
     metrics: Metrics, is_healthy: Callable[[], bool], host: str, port: int
 ) -> AsyncGenerator[int, None]:
-    """Serve `/metrics` and `/healthz` in a thread, until the block is left.
+    """Serve `/metrics` and `/healthz` in threads, until the block is left.
 
     Args:
         metrics: what to serve.
@@ -204,28 +342,25 @@ async def serving(
     Raises:
         OSError: the address cannot be had.
     """
-    scrape = make_wsgi_app(metrics.registry)
 
-    def answer(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
-        match environ["PATH_INFO"]:
+    def page(path: str, accept: str) -> _Page:
+        match path:
             case "/metrics":
-                return scrape(environ, start)
+                encode, kind = choose_encoder(accept)
+                return HTTPStatus.OK, kind, encode(metrics.registry)
+            case "/healthz" if is_healthy():
+                return HTTPStatus.OK, _PLAIN, b"ok\n"
             case "/healthz":
-                good = is_healthy()
-                start("200 OK" if good else "503 Service Unavailable", [("Content-Type", "text/plain")])
-                return [b"ok\n" if good else b"no good poll for too long\n"]
+                return HTTPStatus.SERVICE_UNAVAILABLE, _PLAIN, b"no good poll for too long\n"
             case _:
-                start("404 Not Found", [("Content-Type", "text/plain")])
-                return [b"there are /metrics and /healthz\n"]
+                return HTTPStatus.NOT_FOUND, _PLAIN, b"there are /metrics and /healthz\n"
 
-    # In a thread: binding looks the host's name up.
-    server = await asyncio.to_thread(
-        make_server, host, port, answer, server_class=_Server, handler_class=_Silent
-    )
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
+    server = await asyncio.to_thread(_Server, host, port, page)  # it may look the host's name up
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
     try:
         yield server.server_port
     finally:
-        await asyncio.to_thread(server.shutdown)
-        server.server_close()
+        try:
+            await asyncio.to_thread(server.shutdown)
+        finally:
+            server.server_close()

@@ -15,6 +15,8 @@ from opentelemetry.trace import Span, SpanKind, StatusCode, TracerProvider
 from runai_async._version import __version__
 from runai_async.hooks import CallFinished, CallStarted, HookEvent, PollFinished, PollStarted, RetryScheduled
 
+_CANCELLED = "CancelledError"
+
 
 @frozen
 class _Open:
@@ -31,7 +33,8 @@ _innermost: ContextVar[_Open | None] = ContextVar("runai_async_span", default=No
 class SpanHook:
     """A hook that makes one INTERNAL span of each operation and one of each poll, retries being events in it.
 
-    The span is the current one meanwhile, so the HTTP spans of aiohttp's instrumentation are its children.
+    The span is the current one meanwhile, so the HTTP spans of aiohttp's instrumentation are its children. A
+    call that is cancelled is no error; it says `runai.cancelled`. One such hook is enough for a client.
 
     Args:
         tracer_provider: where the spans go; by default the global provider.
@@ -72,11 +75,13 @@ class SpanHook:
 
     def _retry(self, event: RetryScheduled) -> None:
         if (current := _innermost.get()) is not None:
-            attributes = {
+            attributes: dict[str, str | int | float] = {
                 "runai.attempt": event.attempt,
                 "error.type": event.error,
                 "runai.delay": event.delay,
             }
+            if event.status is not None:
+                attributes["http.response.status_code"] = event.status
             current.span.add_event("retry", attributes)
 
     def _end(self, error: str | None, attributes: dict[str, str | int]) -> None:
@@ -86,7 +91,11 @@ class SpanHook:
         _innermost.set(current.outer)
         context.detach(current.token)
         current.span.set_attributes(attributes)
-        if error is not None:
+        if error == _CANCELLED:
+            current.span.set_attribute(
+                "runai.cancelled", value=True
+            )  # no failure: it was not wanted any more
+        elif error is not None:
             current.span.set_attribute("error.type", error)
             current.span.set_status(StatusCode.ERROR, error)
         current.span.end()

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
 import click
 
-from runai_async.cli._ids import find_workloads
+from runai_async.cli._ids import find_workloads, reach
 from runai_async.cli._options import DURATION, Connection, connecting, examples
 from runai_async.client import RunaiClient, is_inference_type
 from runai_async.errors import ConfigurationError
-from runai_async.policy import PollPolicy
+from runai_async.policy import LEAST_INTERVAL, PollPolicy
 
 if TYPE_CHECKING:
     from runai_async.exporter import Metrics
 
 _STALE_INTERVALS = 3
+_DISCOVERY_INTERVAL = 60.0
 
 
 def _address(text: str) -> tuple[str, int]:
@@ -44,19 +46,26 @@ def exporter(
 ) -> None:
     """Serve the state of revisions, and of this client, as Prometheus metrics.
 
-    /metrics has the metrics; /healthz is 503 when no poll was good for three intervals and a deadline.
-    It runs until Ctrl-C or SIGTERM.
+    /metrics has the metrics; /healthz is 503 when no poll was good for three intervals and a deadline. An
+    outage is waited for, however long it is. It runs until Ctrl-C or SIGTERM.
     """
     if bool(workloads) == everything:
         raise click.UsageError("name the workloads to export, or give --all")
-    host, port = _address(listen)
+    address = _address(listen)
     try:
         from runai_async.exporter import Metrics  # noqa: PLC0415  (an extra of its own)
     except ImportError as error:
-        raise ConfigurationError(f"{error}: pip install 'runai-async[exporter]'") from error
+        raise ConfigurationError(
+            "the exporter needs prometheus-client: pip install 'runai-async[exporter]'"
+        ) from error
     metrics = Metrics()
-    poll = PollPolicy(interval=interval, deadline=connection.deadline)
-    connection.run(lambda runai: _export(runai, metrics, workloads, poll, (host, port)), hooks=[metrics.hook])
+    poll = PollPolicy(
+        interval=max(interval, LEAST_INTERVAL),
+        deadline=connection.deadline,
+        max_outage=None,
+        emit=frozenset({"updated"}),
+    )
+    connection.run(lambda runai: _export(runai, metrics, workloads, poll, address), hooks=[metrics.hook])
 
 
 async def _export(
@@ -66,21 +75,50 @@ async def _export(
     poll: PollPolicy,
     address: tuple[str, int],
 ) -> None:
+    patience = _STALE_INTERVALS * poll.interval
+    if workloads:
+        found = await find_workloads(runai, workloads)
+        metrics.names.update({item.id: item.name for item in found if item.name})
+        await reach(runai, found[0].id)
+        fleet = runai.watch_fleet([item.id for item in found], poll=poll)
+    else:
+        async for _ in _discovered(runai, metrics):
+            pass  # fail now where it does not work at all; a fleet would ask on and on
+        patience = max(
+            patience, _DISCOVERY_INTERVAL
+        )  # where there is nothing to poll, only discovery answers
+        fleet = runai.watch_fleet(
+            lambda: _discovered(runai, metrics), poll=poll, discovery_interval=_DISCOVERY_INTERVAL
+        )
+    async with fleet, _served(metrics, patience + poll.deadline, *address):
+        metrics.of_fleet(fleet)
+        async for event in fleet:
+            metrics.tell(event)
+
+
+async def _discovered(runai: RunaiClient, metrics: Metrics) -> AsyncIterator[str]:
+    empty = True
+    async for workload in runai.list_workloads():
+        if is_inference_type(workload):
+            empty = False
+            metrics.names[workload.id] = workload.name
+            yield workload.id
+    if empty:
+        metrics.nothing_to_poll()
+
+
+@asynccontextmanager
+async def _served(metrics: Metrics, patience: float, host: str, port: int) -> AsyncGenerator[None, None]:
     from runai_async.exporter import serving  # noqa: PLC0415
 
-    async def discovered() -> AsyncIterator[str]:
-        async for workload in runai.list_workloads():
-            if is_inference_type(workload):
-                metrics.names[workload.id] = workload.name
-                yield workload.id
-
-    found = await find_workloads(runai, workloads) if workloads else []
-    metrics.names.update({item.id: item.name for item in found if item.name})
-    fleet = runai.watch_fleet([item.id for item in found] if workloads else discovered, poll=poll)
-    patience = _STALE_INTERVALS * poll.interval + poll.deadline
-    async with fleet:
-        metrics.of_fleet(fleet)
-        async with serving(metrics, lambda: metrics.is_fresh(patience), *address) as port:
-            click.echo(f"serving http://{address[0]}:{port}/metrics and /healthz", err=True)
-            async for event in fleet:
-                metrics.tell(event)
+    async with AsyncExitStack() as stack:
+        try:
+            serve = serving(metrics, lambda: metrics.is_fresh(patience), host, port)
+            real = await stack.enter_async_context(serve)
+        except OSError as error:
+            raise click.UsageError(
+                f"--listen {host}:{port} cannot be used, try another: {error.strerror}"
+            ) from error
+        shown = f"[{host}]" if ":" in host else host
+        click.echo(f"serving http://{shown}:{real}/metrics and /healthz", err=True)
+        yield
