@@ -113,22 +113,151 @@ async def test_a_call_is_the_child_of_the_caller_s_span(
 async def test_retries_are_events_of_one_span(
     plane: FakeControlPlane, runai: RunaiClient, spans: Spans
 ) -> None:
-    plane.fail_next(1, 503, headers={"Retry-After": "0"})
-    plane.fault("reset", times=1)
-    await runai.with_options(retry=runai_async.RetryPolicy(wait_initial=0.001)).count_revisions(
-        plane.add_workload()
-    )
+    plane.fail_next(2, 503, headers={"Retry-After": "0"})
+    await runai.count_revisions(plane.add_workload())
     call = spans.only("count_revisions")
-    told = [(event.name, dict(event.attributes or {})) for event in call.events]
-    for _, attributes in told:
-        assert attributes.pop("runai.delay") is not None
-    assert sorted(told, key=lambda item: str(item[1]["runai.attempt"])) == [
-        ("retry", {"runai.attempt": 1, "error.type": told[0][1]["error.type"], **status_of(told[0][1])}),
-        ("retry", {"runai.attempt": 2, "error.type": told[1][1]["error.type"], **status_of(told[1][1])}),
+    assert [(event.name, dict(event.attributes or {})) for event in call.events] == [
+        (
+            "retry",
+            {
+                "runai.attempt": attempt,
+                "error.type": "ServiceUnavailableError",
+                "runai.delay": 0.0,
+                "http.response.status_code": 503,
+            },
+        )
+        for attempt in (1, 2)
     ]
-    assert {str(attributes["error.type"]) for _, attributes in told} == {
-        "ServiceUnavailableError",
-        "TransportError",
+    assert call.status.status_code == StatusCode.UNSET
+    assert attribute(call, "runai.attempts") == 3
+    assert [spans.parent(span) for span in spans.ended if span.kind == SpanKind.CLIENT] == [call] * 3
+
+
+def attribute(span: ReadableSpan, name: str) -> object:
+    return (span.attributes or {}).get(name)
+
+
+async def test_an_error_is_the_span_s_status(runai: RunaiClient, spans: Spans) -> None:
+    with pytest.raises(NotFoundError):
+        await runai.get_revision(NO_REVISION)
+    call = spans.only("get_revision")
+    assert (call.status.status_code, call.status.description) == (StatusCode.ERROR, "NotFoundError")
+    assert attribute(call, "error.type") == "NotFoundError"
+    assert attribute(call, "http.response.status_code") == 404
+
+
+async def test_a_cancelled_call_has_ended_and_is_no_error(
+    plane: FakeControlPlane, runai: RunaiClient, spans: Spans
+) -> None:
+    plane.fault("hang")
+    call = asyncio.create_task(runai.get_revision(NO_REVISION))
+    while not plane.requests:
+        await asyncio.sleep(0.002)
+    call.cancel()
+    await asyncio.wait({call})
+    span = spans.only("get_revision")
+    assert (span.status.status_code, attribute(span, "runai.cancelled")) == (StatusCode.UNSET, True)
+    assert attribute(span, "error.type") is None
+    await runai.count_revisions(plane.add_workload())
+    assert spans.only("count_revisions").parent is None
+
+
+async def test_a_call_that_timed_out_leaves_its_caller_s_context_as_it_was(
+    plane: FakeControlPlane, runai: RunaiClient, spans: Spans
+) -> None:
+    plane.fault("hang")
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await runai.get_revision(NO_REVISION)
+    assert trace.get_current_span() is trace.INVALID_SPAN
+    assert attribute(spans.only("get_revision"), "runai.cancelled") is True
+
+
+async def test_calls_at_the_same_time_do_not_mix_up(
+    plane: FakeControlPlane, runai: RunaiClient, spans: Spans
+) -> None:
+    plane.fault("latency", seconds=0.02, times=40, rate=0.5)
+    workload_id = plane.add_workload()
+    ids = [plane.add_revision(workload_id) for _ in range(20)]
+    calls = [runai.count_revisions(workload_id) for _ in ids]
+    await asyncio.gather(*calls, *(runai.get_revision(item) for item in ids))
+    ours = {span.context.span_id: span.name for span in spans.ours}
+    assert sorted(ours.values()) == ["count_revisions"] * 20 + ["get_revision"] * 20
+    parents = [spans.parent(span) for span in spans.ended if span.kind == SpanKind.CLIENT]
+    assert {parent.context.span_id for parent in parents if parent} == set(ours)  # each has its request
+    assert [span for span in spans.ours if span.parent] == []
+
+
+async def test_a_poll_is_the_parent_of_its_call(
+    plane: FakeControlPlane, runai: RunaiClient, spans: Spans
+) -> None:
+    workload_id = plane.add_workload()
+    plane.add_revision(workload_id)
+    async with aclosing(runai.watch_revisions(workload_id, poll=POLL)) as watch:
+        await anext(watch)
+        assert trace.get_current_span() is trace.INVALID_SPAN
+    request, call, poll = spans.ended
+    assert (request.kind, call.name, poll.name) == (SpanKind.CLIENT, "list_revisions", "poll")
+    assert (spans.parent(request), spans.parent(call), spans.parent(poll)) == (call, poll, None)
+    assert poll.attributes == {
+        "runai.workload.id": workload_id,
+        "runai.poll.events": 1,
+        "runai.poll.undecodable": 0,
     }
-    assert (call.status.status_code, (call.attributes or {})["runai.attempts"]) == (StatusCode.UNSET, 3)
-    assert sum(spans.parent(span) == call for span in spans.ended) == 3
+
+
+async def test_a_failed_poll_says_so(plane: FakeControlPlane, runai: RunaiClient, spans: Spans) -> None:
+    workload_id = plane.add_workload()
+    plane.add_revision(workload_id)
+    plane.fail_next(1, 418)
+    async with aclosing(runai.watch_revisions(workload_id, poll=POLL)) as watch:
+        await anext(watch)
+    first, second = [span for span in spans.ours if span.name == "poll"]
+    assert (first.status.status_code, attribute(first, "error.type")) == (StatusCode.ERROR, "ApiError")
+    assert second.status.status_code == StatusCode.UNSET
+
+
+async def test_polls_of_a_fleet_are_traces_of_their_own(
+    plane: FakeControlPlane, runai: RunaiClient, spans: Spans
+) -> None:
+    ids = [plane.add_workload() for _ in range(5)]
+    for workload_id in ids:
+        plane.add_revision(workload_id, "Running")
+    async with runai.watch_fleet(ids, poll=POLL, max_concurrency=2) as fleet:
+        while sum(span.name == "poll" for span in spans.ended) < 20:
+            await asyncio.sleep(0.01)
+        assert fleet.status.watched == 5
+    polls = {span.context.span_id: span for span in spans.ours if span.name == "poll"}
+    assert {attribute(span, "runai.workload.id") for span in polls.values()} == set(ids)
+    assert {span.parent for span in polls.values()} == {None}
+    calls = [span for span in spans.ours if span.name == "list_revisions"]
+    assert {span.parent.span_id for span in calls if span.parent} == set(polls)
+    assert len(calls) == len(polls)
+
+
+def test_what_began_before_the_hook_was_there_is_no_span(spans: Spans) -> None:
+    hook = SpanHook(spans.provider)
+    hook(RetryScheduled("get_revision", 1, "TransportError", None, 0.5))
+    hook(CallFinished("get_revision", 1, 200, None, 0.1))
+    hook(PollFinished("w", None, 0, 0, 0.1))
+    assert spans.ended == ()
+
+
+def test_an_attempt_without_an_answer_has_no_status(spans: Spans) -> None:
+    hook = SpanHook(spans.provider)
+    hook(CallStarted("get_revision"))
+    hook(RetryScheduled("get_revision", 1, "TransportError", None, 0.5))
+    hook(CallFinished("get_revision", 2, None, "TransportError", 0.7))
+    span = spans.only("get_revision")
+    (retry,) = span.events
+    assert dict(retry.attributes or {}) == {
+        "runai.attempt": 1,
+        "error.type": "TransportError",
+        "runai.delay": 0.5,
+    }
+    assert attribute(span, "http.response.status_code") is None
+
+
+async def test_without_an_sdk_nothing_happens(plane: FakeControlPlane) -> None:
+    async with RunaiClient(plane.url, plane.token, hooks=[SpanHook()]) as runai:
+        assert await runai.count_revisions(plane.add_workload()) == 0
