@@ -22,6 +22,8 @@ async def test_version() -> None:
         (["wach"], "No such command 'wach'"),
         (["revisions", "list"], "Missing argument 'WORKLOAD'; see runai-async revisions list --help"),
         (["watch"], "name the workloads to watch, or give --all; see runai-async watch --help"),
+        (["exporter"], "name the workloads to export, or give --all; see runai-async exporter --help"),
+        (["exporter", "--all", "x"], "name the workloads to export, or give --all; see"),
         (["watch", "--all", "x"], "name the workloads to watch, or give --all; see"),
         (["watch", "x", "--timeout", "10 minutes"], "'10 minutes' is no duration: write it like 90s"),
         (["watch", "x", "--timeout", "0"], "a duration must be more than 0"),
@@ -47,6 +49,8 @@ API_COMMANDS = [
     ["watch", "--all"],
     ["rollout", "status", NO_WORKLOAD],
     ["timeline", NO_WORKLOAD],
+    ["exporter", NO_WORKLOAD, "--listen", "127.0.0.1:0"],
+    ["exporter", "--all", "--listen", "127.0.0.1:0"],
 ]
 
 

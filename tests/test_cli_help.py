@@ -1,7 +1,9 @@
 """`--help` teaches: every command has examples, and they work."""
 
+import asyncio
 import re
 import shlex
+import signal
 import string
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -10,7 +12,7 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner
-from test_cli_run import ran
+from test_cli_run import finished, ran, started
 
 from runai_async.cli._app import app
 from runai_async.testing import FakeControlPlane
@@ -26,6 +28,7 @@ COMMANDS = [
     "rollout",
     "rollout status",
     "timeline",
+    "exporter",
     "fake",
 ]
 
@@ -76,7 +79,7 @@ async def test_the_root_s_help_tells_exit_statuses_and_completion() -> None:
     assert (await ran(None)).status in {0, 2}  # the same help; which status, click's releases differ about
 
 
-@pytest.mark.parametrize("command", sorted(set(COMMANDS) - {"demo", "fake"}))
+@pytest.mark.parametrize("command", sorted(set(COMMANDS) - {"demo", "exporter", "fake"}))
 async def test_the_examples_work(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     lines = examples((await ran(None, *command.split(), "--help")).out)
@@ -92,3 +95,22 @@ async def test_the_examples_work(command: str, tmp_path: Path, monkeypatch: pyte
             result = await ran(plane, *arguments(line, {**names, "AFTER": old}), *more)
             assert result.status == 0, (line, result)
             assert result.out or "--svg" in line or "--deleted" in line, line
+
+
+async def test_the_examples_of_the_exporter_work() -> None:
+    """They run until they are told to end, and their port may be taken here."""
+    lines = examples((await ran(None, "exporter", "--help")).out)
+    async with FakeControlPlane() as plane:
+        for name in ("chat", "embed"):
+            plane.add_revision(plane.add_workload(name), "Running")
+
+        async def tried(line: str) -> None:
+            words = [word.replace(":9464", ":0") for word in arguments(line, {})]
+            listen = [] if "--listen" in words else ["--listen", "127.0.0.1:0"]
+            async with started(plane, *words, *listen) as process:
+                assert process.stderr is not None
+                assert (await process.stderr.readline()).startswith(b"serving http://"), line
+                process.send_signal(signal.SIGINT)
+                assert (await finished(process)).status == 130
+
+        await asyncio.gather(*(tried(line) for line in lines))

@@ -38,7 +38,11 @@ async def find_workloads(runai: RunaiClient, texts: Sequence[str]) -> list[Named
     if all(ids):
         return [Named(item) for item in ids if item]
     known = [item async for item in runai.list_workloads()]
-    return [Named(item) if item else _workload(known, text) for text, item in zip(texts, ids, strict=True)]
+    names = {item.id: item.name for item in known}
+    return [
+        Named(item, names.get(item)) if item else _workload(known, text)
+        for text, item in zip(texts, ids, strict=True)
+    ]
 
 
 async def find_workload(runai: RunaiClient, text: str) -> Named:

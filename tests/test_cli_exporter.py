@@ -1,0 +1,129 @@
+"""`runai-async exporter`: from a workload's name to a scrape, and how it ends."""
+
+import asyncio
+import re
+import signal
+import socket
+import sys
+from asyncio.subprocess import Process
+
+import pytest
+from test_cli_run import Ran, finished, ran, started
+from test_exporter import get, names, series, values
+
+from runai_async.testing import FakeControlPlane
+
+LISTEN = ["--listen", "127.0.0.1:0", "--interval", "30ms"]
+
+
+async def port_of(process: Process, host: str = "127.0.0.1") -> int:
+    """Wait until the exporter serves; return where."""
+    assert process.stderr is not None
+    line = (await process.stderr.readline()).decode()
+    found = re.fullmatch(rf"serving http://{re.escape(host)}:(\d+)/metrics and /healthz\n", line)
+    assert found, line + (await process.stderr.read()).decode()
+    return int(found[1])
+
+
+async def phases(port: int) -> set[tuple[str, str, str]]:
+    """Return workload, revision and phase of all revisions that a scrape brings."""
+    _, _, text = await get(port, "/metrics")
+    found = [dict(labels) for name, labels in series(text) if name == "runai_revision_phase"]
+    return {(item.get("workload", ""), item["revision"], item["phase"]) for item in found}
+
+
+async def until_phases(port: int, *expected: tuple[str, str, str]) -> None:
+    async with asyncio.timeout(20):
+        while await phases(port) != set(expected):
+            await asyncio.sleep(0.02)
+
+
+async def test_named_workloads_are_exported_until_a_signal_also_in_an_outage() -> None:
+    async with FakeControlPlane() as plane:
+        ids = [plane.add_workload(name) for name in ("chat", "embed", "other")]
+        revisions = [plane.add_revision(workload_id, "Pending") for workload_id in ids]
+        brief = ["--deadline", "200ms"]
+        async with started(plane, "exporter", "chat", ids[1], *LISTEN, *brief) as process:
+            port = await port_of(process)
+            await until_phases(port, ("chat", "chat-00001", "Pending"), ("embed", "embed-00001", "Pending"))
+            plane.set_phase(revisions[0], "Running")
+            plane.delete_revision(revisions[1])
+            await until_phases(port, ("chat", "chat-00001", "Running"))
+            assert (await get(port, "/healthz"))[0] == 200
+            plane.fail_next(None, 503)
+            async with asyncio.timeout(20):
+                while (await get(port, "/healthz"))[0] == 200:
+                    await asyncio.sleep(0.02)
+            assert await phases(port) == {("chat", "chat-00001", "Running")}
+            plane.clear_faults()
+            async with asyncio.timeout(20):
+                while (await get(port, "/healthz"))[0] == 503:
+                    await asyncio.sleep(0.02)
+            process.send_signal(signal.SIGTERM)
+            ended = await finished(process)
+    assert (ended.status, ended.out) == (143, "")
+    assert ended.err.startswith("runai-async: warning: the control plane does not answer (2 workloads")
+    assert ended.err.count("\n") == 1
+
+
+async def test_all_are_the_inference_workloads_and_none_is_healthy_too() -> None:
+    async with FakeControlPlane() as plane:
+        plane.add_revision(plane.add_workload("job", type="Training"), "Running")
+        async with started(plane, "exporter", "--all", *LISTEN) as process:
+            port = await port_of(process)
+            assert (await get(port, "/healthz"))[0] == 200
+            _, _, text = await get(port, "/metrics")
+            assert values(series(text), "runai_async_workloads") == [0]
+            assert "runai_revision_phase" not in names(series(text))
+            process.send_signal(signal.SIGINT)
+            assert await finished(process) == Ran(130, "", "")
+
+
+async def test_a_refused_token_ends_it_half_way_with_status_4() -> None:
+    async with FakeControlPlane() as plane:
+        plane.add_revision(plane.add_workload("chat"), "Running")
+        async with started(plane, "exporter", "--all", *LISTEN) as process:
+            await until_phases(await port_of(process), ("chat", "chat-00001", "Running"))
+            plane.revoke_tokens()
+            ended = await finished(process)
+    assert (ended.status, ended.out, ended.err.count("\n")) == (4, "", 1)
+    assert "401" in ended.err
+
+
+async def test_an_address_in_use_is_said() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        async with FakeControlPlane() as plane:
+            result = await ran(plane, "exporter", plane.add_workload(), "--listen", address)
+    assert (result.status, result.out) == (2, "")
+    assert result.err == (
+        f"runai-async: error: --listen {address} cannot be used, try another: Address already in use; "
+        "see runai-async exporter --help\n"
+    )
+
+
+@pytest.mark.parametrize("address", ["9464", "127.0.0.1:x", "127.0.0.1:65536", "::1:9464", "[::1]"])
+async def test_what_is_no_address_is_said_before_anything_is_asked(address: str) -> None:
+    async with FakeControlPlane() as plane:
+        result = await ran(plane, "exporter", "--all", "--listen", address)
+        assert (result.status, result.out, len(plane.requests)) == (2, "", 0)
+    assert f"{address!r} is no address: write it like 127.0.0.1:9464" in result.err
+
+
+async def test_a_workload_that_is_not_there_is_said() -> None:
+    async with FakeControlPlane() as plane:
+        result = await ran(plane, "exporter", "chta", *LISTEN)
+    assert (result.status, result.out, result.err.count("\n")) == (2, "", 1)
+    assert "no workload is named 'chta'" in result.err
+
+
+async def test_without_its_extra_one_line_says_the_mend(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "prometheus_client", None)
+    monkeypatch.delitem(sys.modules, "runai_async.exporter")
+    assert await ran(None, "exporter", "--all") == Ran(
+        2,
+        "",
+        "runai-async: error: the exporter needs prometheus-client: pip install 'runai-async[exporter]'\n",
+    )
