@@ -53,8 +53,16 @@ def bars(lanes: Sequence[Lane], width: int, *, colour: bool) -> RenderableType:
         spent = Text(" " * (margin + 2) + _spent(lane.spans), style="bright_black", no_wrap=True)
         spent.truncate(max(width, margin + 2 + _LEAST_BAR), overflow="ellipsis")
         lines.append(spent)
-    axis = f"{moment(start)}{moment(end):>{max(1, room - len(moment(start)))}}"
-    return Group(*lines, Text(" " * (margin + 2) + axis, no_wrap=True), _legend(lanes, colour=colour))
+    axis = Text(" " * (margin + 2) + _axis(start, end, room), no_wrap=True)
+    return Group(*lines, axis, _legend(lanes, colour=colour))
+
+
+def _axis(start: datetime, end: datetime, room: int) -> str:
+    """Write both ends of the time axis, shorter where there is not enough room."""
+    left, right = moment(start), moment(end)
+    if len(left) + len(right) >= room:
+        left, right = left[5:16], right[5:16]  # month to minute
+    return f"{left}{right:>{room - len(left)}}"
 
 
 def _bar(lane: Lane, start: datetime, end: datetime, room: int, *, colour: bool) -> Text:

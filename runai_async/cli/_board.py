@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from attrs import Factory, define
 from rich.console import Group, RenderableType
@@ -12,7 +12,7 @@ from rich.text import Text
 
 from runai_async.cli._format import clean, counted, pods, since
 from runai_async.cli._lines import event_line, reason
-from runai_async.cli._tables import newest_first, one_line, phase_text, plain_table
+from runai_async.cli._tables import NARROW, newest_first, one_line, phase_text, plain_table
 from runai_async.events import (
     FleetEvent,
     RevisionDeleted,
@@ -27,6 +27,9 @@ from runai_async.models import Phase, Revision
 
 _GONE_FOR = 30.0
 """Seconds for which a deleted revision is still shown."""
+_POLLED_WITHIN = timedelta(minutes=10)
+"""A workload without revisions that was not polled for so long is watched no more."""
+_AILING = {Phase.FAILED, Phase.DEGRADED}
 _EVENTS_KEPT = 50
 _FRAME = 5
 """Lines that are neither revisions nor events, and one to spare."""
@@ -45,11 +48,27 @@ class _Lane:
     trouble: tuple[str, str] | None = None
     trouble_since: datetime | None = None
     touched: datetime | None = None
+    heard: datetime | None = None
+    answered: bool = False
 
     def take(self, event: RevisionEvent) -> None:
         self.revisions[event.revision_id] = event.revision
+        self.touch(event.revision.phase_updated_at or event.revision.created_at)
         if isinstance(event, RevisionDeleted):
             self.gone[event.revision_id] = event.observed_at
+
+    def touch(self, at: datetime) -> None:
+        self.touched = at if self.touched is None else max(self.touched, at)
+
+    def rank(self) -> tuple[bool, datetime]:
+        """Return what to sort by where there is no room for all: what ails, then where something happened."""
+        newest = next(iter(newest_first(self.revisions.values())), None)
+        ails = self.trouble is not None or (newest is not None and newest.phase in _AILING)
+        return ails, self.touched or datetime.min.replace(tzinfo=UTC)
+
+    def is_over(self, now: datetime) -> bool:
+        """Tell whether there is nothing to show of a workload that is polled no more."""
+        return not self.revisions and self.heard is not None and now - self.heard > _POLLED_WITHIN
 
     def shown(self, now: datetime) -> list[Revision]:
         """Return the revisions to show; what is long gone is forgotten."""
@@ -79,14 +98,16 @@ class Board:
         """Take an event in."""
         self._events += 1
         lane = self._lanes.setdefault(event.workload_id, _Lane())
-        lane.touched = event.observed_at
+        lane.heard = event.observed_at
         match event:
             case WatchDegraded() | WorkloadFailed():
                 lane.trouble, lane.trouble_since = ("outage", reason(event.error)), event.observed_at
+                lane.touch(event.observed_at)
             case WatchRecovered():
                 lane.trouble = None
+                lane.touch(event.observed_at)
             case Synced():
-                pass
+                lane.touch(event.observed_at)
             case _:
                 lane.take(event)
         self.say(event_line(event, self._names))
@@ -101,9 +122,10 @@ class Board:
             return
         now = datetime.now(UTC)
         lane = self._lanes.setdefault(event.workload_id, _Lane())
+        lane.heard = now
         if event.error is None:
             self._last_answer = now
-            lane.trouble = None
+            lane.answered, lane.trouble = True, None
         elif lane.trouble is None:
             lane.trouble, lane.trouble_since = ("failing", f"{event.error}, asking again"), now
 
@@ -111,12 +133,13 @@ class Board:
 
     def draw(self, now: datetime, width: int, height: int) -> RenderableType:
         """Return the view, cut to *height* lines."""
-        del width  # the table sees to it
+        self._lanes = {key: lane for key, lane in self._lanes.items() if not lane.is_over(now)}
         events = min(max(3, height // 3), 10, max(1, len(self._log)))
-        table = plain_table("REVISION", "PHASE", "SINCE", "PODS")
-        table.add_column("MESSAGE")
+        table = plain_table("REVISION", "PHASE", "SINCE", "PODS", cut="REVISION")
+        if width >= NARROW:
+            table.add_column("MESSAGE")
         for row in self._rows(now, max(_LEAST_ROWS, height - events - _FRAME)):
-            table.add_row(*row)
+            table.add_row(*row[: len(table.columns)])
         return Group(
             one_line(self.headline, style="bold"),
             table,
@@ -130,10 +153,10 @@ class Board:
         return f"{counted(len(self._lanes), 'workload')}, {counted(self._events, 'event')}, {answer}"
 
     def _rows(self, now: datetime, room: int) -> Iterator[Row]:
-        lanes = list(self._lanes.items())
+        lanes = sorted(self._lanes.items(), key=lambda item: self._name(item[0]))
         hidden = 0
-        if 2 * len(lanes) > room:  # those where something happened last; each needs two rows
-            lanes.sort(key=lambda item: item[1].touched or datetime.min.replace(tzinfo=UTC), reverse=True)
+        if 2 * len(lanes) > room:  # each needs two rows
+            lanes.sort(key=lambda item: item[1].rank(), reverse=True)
             fitting = max(1, (room - 1) // 2)
             hidden = max(0, len(lanes) - fitting)
             lanes = lanes[:fitting]
@@ -144,14 +167,18 @@ class Board:
             for revision in _chosen(items, share):
                 yield _revision_row(revision, now, gone=revision.id in lane.gone)
         if hidden:
-            yield Text(f"... {counted(hidden, 'more workload')}", style="bright_black"), "", "", "", ""
+            yield one_line(f"... {counted(hidden, 'more workload')}", style="bright_black"), "", "", "", ""
+
+    def _name(self, workload_id: str) -> str:
+        return self._names.get(workload_id, workload_id)
 
     def _heading(self, workload_id: str, lane: _Lane, now: datetime, *, older: int) -> Row:
-        name = one_line(self._names.get(workload_id, workload_id), style="bold")
+        name = one_line(self._name(workload_id), style="bold")
         if older:
             name.append(f" +{older} older", style="not bold bright_black")
         if lane.trouble is None:
-            return name, "", "", "", ""
+            empty = lane.answered and not lane.revisions
+            return name, "", "", "", one_line("it has no revisions" if empty else "", style="bright_black")
         kind, why = lane.trouble
         trouble = one_line(f"{kind} for {since(lane.trouble_since, now)}: {why}", style="yellow")
         return name, "", "", "", trouble

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from runai_async.cli._failures import InputError
 from runai_async.cli._ids import find_workloads, reach
 from runai_async.cli._options import DURATION, Connection, connecting, examples
 from runai_async.client import RunaiClient, is_inference_type
@@ -116,7 +117,7 @@ async def _served(metrics: Metrics, patience: float, host: str, port: int) -> As
             serve = serving(metrics, lambda: metrics.is_fresh(patience), host, port)
             real = await stack.enter_async_context(serve)
         except OSError as error:
-            raise click.UsageError(
+            raise InputError(
                 f"--listen {host}:{port} cannot be used, try another: {error.strerror}"
             ) from error
         shown = f"[{host}]" if ":" in host else host

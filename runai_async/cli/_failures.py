@@ -28,6 +28,8 @@ USAGE = 2
 TIMEOUT = 3
 NO_ACCESS = 4
 API = 5
+_LINE, _TAIL = 600, 200
+"""Characters of an error's line, and those of its end that are kept where it is longer."""
 _SIGNALLED = 128
 _SIGPIPE = 13
 
@@ -46,6 +48,12 @@ _MENDS: tuple[tuple[type[RunaiError], str], ...] = (
     (DeadlineExceededError, "see whether the control plane answers; --deadline sets how long to wait"),
     (TransportError, "check RUNAI_BASE_URL, the network and the proxy"),
 )
+
+
+class InputError(click.ClickException):
+    """What was given to a command does not fit what is there. The text says the mend, so no help is named."""
+
+    exit_code = USAGE
 
 
 class SignalledError(Exception):
@@ -107,8 +115,13 @@ def describe(error: BaseException) -> str:
     else:
         text = f"{type(error).__name__}: {error}"
         mend = "this is a defect of runai-async; run it again with --debug and report what it prints"
-    line = clean(text)
+    line = _clipped(clean(text))
     return f"{line.removesuffix('.')}; {mend}" if mend else line
+
+
+def _clipped(line: str) -> str:
+    """Cut the middle out of a line that is too long: a server's message stands there, the mend at the end."""
+    return line if len(line) <= _LINE else f"{line[: _LINE - _TAIL]} ... {line[-_TAIL:]}"
 
 
 def _help_of(error: click.ClickException) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import click
 
+from runai_async.cli._failures import InputError
 from runai_async.cli._options import DURATION, examples
 from runai_async.cli._run import run
 from runai_async.testing import FakeControlPlane
@@ -50,13 +51,13 @@ async def serve(port: int, every: float, rollouts: int | None, say: Callable[[st
         say: is called with the lines to print.
 
     Raises:
-        click.UsageError: the port cannot be used.
+        InputError: the port cannot be used.
     """
     plane = FakeControlPlane(port, token_lifetime=_LIFETIME)
     try:
         await plane.start()
     except OSError as error:
-        raise click.UsageError(f"--port {port} cannot be used, try another: {error.strerror}") from error
+        raise InputError(f"--port {port} cannot be used, try another: {error.strerror}") from error
     try:
         workload_id = plane.add_workload(_NAME)
         revision_id = plane.add_revision(workload_id, "Running")

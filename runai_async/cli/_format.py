@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import textwrap
 from collections.abc import Collection
 from datetime import UTC, datetime
 
@@ -10,6 +11,9 @@ from runai_async.models import Phase, Revision
 
 SHORT_ID = 8
 """Characters of an id that is written short, at least."""
+
+_SHORT = 200
+"""Characters of a message that is told again, in full, should it come to that."""
 
 _STYLES = {
     Phase.RUNNING: "green",
@@ -32,6 +36,11 @@ def clean(text: str | None) -> str:
     """Return a server's text in one line, without what a terminal would take for a command."""
     printable = (character if character.isprintable() else " " for character in text or "")
     return " ".join("".join(printable).split())
+
+
+def shortened(text: str | None) -> str:
+    """Return the beginning of a server's text, in one line: what fits where there is more below."""
+    return textwrap.shorten(clean(text), _SHORT, placeholder=" ...")
 
 
 def phase_style(phase: Phase) -> str:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
 from uuid import UUID
 
-import click
 from attrs import frozen
 
+from runai_async.cli._failures import InputError
 from runai_async.client import RunaiClient, is_inference_type
 from runai_async.errors import ApiError, AuthenticationError
 from runai_async.models import Revision, Workload
 
 T = TypeVar("T", Workload, Revision)
+
+_SUGGESTED = 3
 
 
 @frozen
@@ -64,31 +67,40 @@ def _workload(known: Sequence[Workload], text: str) -> Named:
     fitting = _fitting(known, text)
     found = [item for item in fitting if is_inference_type(item)] or fitting
     if not found:
-        raise click.UsageError(
-            f"no workload is named {text!r} or has an id that begins so: give its name or UUID"
-        )
+        raise InputError(f"no workload is named {text!r} or has an id that begins so{_alike(text, known)}")
     if len(found) > 1:
-        raise click.UsageError(f"{text!r} fits {_listed(found)}: give the whole UUID")
+        raise InputError(f"{text!r} fits {_listed(found)}: give the whole UUID")
     return Named(found[0].id, found[0].name)
 
 
-async def find_revisions(runai: RunaiClient, workload_id: str, texts: Sequence[str]) -> list[Revision]:
+async def find_revisions(runai: RunaiClient, workload: Named, texts: Sequence[str]) -> list[Revision]:
     """Find revisions of a workload, deleted ones too, by id, name, or the beginning of an id."""
-    known = await runai.list_revisions(workload_id)
+    known = await runai.list_revisions(workload.id)
     if not all(_exact(known, text) for text in texts):
-        known += await runai.list_revisions(workload_id, deleted=True)
-    return [_revision(known, text, workload_id) for text in texts]
+        known += await runai.list_revisions(workload.id, deleted=True)
+    return [_revision(known, text, workload.name or workload.id) for text in texts]
 
 
-def _revision(known: Sequence[Revision], text: str, workload_id: str) -> Revision:
+def _revision(known: Sequence[Revision], text: str, workload: str) -> Revision:
     found = _fitting(known, text)
     if not found:
-        raise click.UsageError(
-            f"workload {workload_id} has no revision {text!r}: see runai-async revisions list {workload_id}"
+        raise InputError(
+            f"workload {workload} has no revision {text!r}: see runai-async revisions list {workload}"
         )
     if len(found) > 1:
-        raise click.UsageError(f"{text!r} fits {_listed(found)}: give more of the id")
+        raise InputError(f"{text!r} fits {_listed(found)}: give more of the id")
     return found[0]
+
+
+def _alike(text: str, known: Sequence[Workload]) -> str:
+    """Tell the names that may have been meant."""
+    names = sorted({item.name for item in known if is_inference_type(item)})
+    if not names:
+        return ": there are no inference workloads here, or none for this account"
+    if close := difflib.get_close_matches(text, names, _SUGGESTED):
+        return f": did you mean {' or '.join(close)}?"
+    more = f" and {len(names) - _SUGGESTED} more" if len(names) > _SUGGESTED else ""
+    return f": there are {', '.join(names[:_SUGGESTED])}{more}"
 
 
 def _exact(known: Iterable[T], text: str) -> list[T]:

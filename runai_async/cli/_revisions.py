@@ -102,7 +102,7 @@ def get(connection: Connection, revision: str, workload: str | None, output: Out
         if workload is None:
             return await runai.get_revision(revision)
         named = await find_workload(runai, workload)
-        return (await find_revisions(runai, named.id, [revision]))[0]
+        return (await find_revisions(runai, named, [revision]))[0]
 
     found = connection.run(work)
     match chosen(output):
@@ -140,7 +140,7 @@ def diff(
     """Tell what changed from revision A to revision B of a WORKLOAD, deleted ones included."""
 
     async def work(runai: RunaiClient) -> list[Revision]:
-        return await find_revisions(runai, (await find_workload(runai, workload)).id, [old, new])
+        return await find_revisions(runai, await find_workload(runai, workload), [old, new])
 
     before, after = connection.run(work)
     scope: Literal["all", "configuration"] = "all" if everything else "configuration"

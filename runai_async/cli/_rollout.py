@@ -15,7 +15,7 @@ from rich.text import Text
 from runai_async._clock import SystemClock
 from runai_async._rollout import RolloutWait, age
 from runai_async._watch import RevisionWatch
-from runai_async.cli._format import clean, duration, pods
+from runai_async.cli._format import clean, duration, pods, shortened
 from runai_async.cli._ids import Named, as_uuid, find_revisions, find_workload, reach
 from runai_async.cli._lines import reason
 from runai_async.cli._live import can_show, shown
@@ -51,7 +51,7 @@ class Progress:
             state = Text.assemble((clean(revision.name), "bold"), "  ").append(phase_text(revision.phase))
             state.append(f"  {pods(revision)} pods")
             if revision.phase_message:
-                state.append(f"  {clean(revision.phase_message)}")
+                state.append(f"  {shortened(revision.phase_message)}")
         if state != self._state:
             self._state = state
             self.say(state)
@@ -176,7 +176,7 @@ async def _asked(runai: RunaiClient, workload: str, after: str | None) -> tuple[
         return named, None
     if as_uuid(after) is not None:
         return named, await runai.get_revision(after)
-    return named, (await find_revisions(runai, named.id, [after]))[0]
+    return named, (await find_revisions(runai, named, [after]))[0]
 
 
 def _explain(error: WaitError) -> None:

@@ -6,9 +6,8 @@ import asyncio
 from collections.abc import Callable, Collection
 from pathlib import Path
 
-import click
-
 from runai_async.checkpoint import FleetCheckpoint
+from runai_async.cli._failures import InputError
 from runai_async.cli._options import write_new
 
 _PAUSE = 0.5
@@ -19,7 +18,7 @@ class StateFile:
     """Keeps what was delivered. One file holds any number of workloads.
 
     Raises:
-        click.UsageError: by all methods: the file cannot be used; the message says what to do.
+        InputError: by all methods: the file cannot be used; the message says what to do.
     """
 
     def __init__(self, path: Path) -> None:
@@ -39,11 +38,11 @@ class StateFile:
             self.save('{"version":1,"workloads":[]}')  # now, rather than after hours, it shows if it cannot
             return None
         except (OSError, ValueError) as error:
-            raise click.UsageError(
+            raise InputError(
                 f"--state {self._path}: {error}; move it away, or name another file, to start afresh"
             ) from error
         if asked is not None and checkpoint.workloads and not checkpoint.workloads.keys() & set(asked):
-            raise click.UsageError(
+            raise InputError(
                 f"--state {self._path} is of workload {', '.join(checkpoint.workloads)}: name another file"
             )
         return checkpoint
@@ -55,7 +54,7 @@ class StateFile:
         try:
             write_new(self._path, text)
         except OSError as error:
-            raise click.UsageError(f"--state {self._path} cannot be written: {error.strerror}") from error
+            raise InputError(f"--state {self._path} cannot be written: {error.strerror}") from error
         self._saved = text
 
     async def keep(self, current: Callable[[], FleetCheckpoint]) -> None:

@@ -16,13 +16,20 @@ from runai_async.models import Condition, Phase, Revision
 
 WIDE = 120
 """Columns from which on ids are whole and images are shown."""
+NARROW = 60
+"""Columns below which there is no room for messages."""
 
 
-def plain_table(*headings: str) -> Table:
-    """Return a table without frames, to which columns can be added."""
+def plain_table(*headings: str, cut: str = "") -> Table:
+    """Return a table without frames, to which columns can be added.
+
+    Args:
+        headings: of the columns.
+        cut: the one whose cells are cut first, where the terminal is too narrow.
+    """
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for heading in headings:
-        table.add_column(heading, no_wrap=True)
+        table.add_column(heading, no_wrap=heading != cut, overflow="ellipsis")
     return table
 
 
@@ -43,13 +50,14 @@ def newest_first(revisions: Iterable[Revision]) -> list[Revision]:
 
 def revisions_table(revisions: Sequence[Revision], now: datetime, width: int) -> Table:
     """Return the table of `revisions list`, newest first. The message takes what room is left."""
-    wide = width >= WIDE
+    wide, narrow = width >= WIDE, width < NARROW
     deleted = any(item.deleted_at for item in revisions)
     ids = {item.id: item.id for item in revisions} if wide else short_ids([item.id for item in revisions])
-    table = plain_table("ID", "NAME", "PHASE", "PODS", "AGE", "DELETED" if deleted else "SINCE")
+    table = plain_table("ID", "NAME", "PHASE", "PODS", "AGE", "DELETED" if deleted else "SINCE", cut="NAME")
     if wide:
         table.add_column("IMAGE", no_wrap=True, overflow="ellipsis")
-    table.add_column("MESSAGE")
+    if not narrow:
+        table.add_column("MESSAGE")
     for item in newest_first(revisions):
         last = item.deleted_at if deleted else item.phase_updated_at
         table.add_row(
@@ -60,7 +68,7 @@ def revisions_table(revisions: Sequence[Revision], now: datetime, width: int) ->
             since(item.created_at, now),
             since(last, now),
             *([one_line(", ".join(item.images or ()))] if wide else []),
-            one_line(item.phase_message),
+            *([] if narrow else [one_line(item.phase_message)]),
         )
     return table
 
