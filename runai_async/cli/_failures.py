@@ -106,7 +106,7 @@ def describe(error: BaseException) -> str:
     if isinstance(error, SignalledError | KeyboardInterrupt | click.Abort | ReaderGoneError):
         return ""
     if isinstance(error, RunaiError):
-        text = str(error)
+        text = str(error).replace("pass allow_http=True", "give --allow-http")  # as it is called here
         mend = next((mend for kind, mend in _MENDS if isinstance(error, kind)), "")
     elif isinstance(error, click.ClickException):
         text, mend = error.format_message(), _help_of(error)

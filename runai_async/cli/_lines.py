@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 
@@ -23,6 +24,7 @@ from runai_async.events import (
 )
 from runai_async.models import Phase
 
+_REQUEST = re.compile(r"^[A-Z]+ https?://\S+: ")
 _CHANGES = 3
 """Changed fields that a line names; of more it tells the number."""
 
@@ -105,4 +107,4 @@ def reason(error: RunaiError) -> str:
     """Write an error without the request that it was met with, which says little beside a workload's name."""
     if isinstance(error, ApiError):
         return clean(f"{error.status} {error.message} {error.details or ''}")
-    return clean(str(error))
+    return _REQUEST.sub("", clean(str(error)))
