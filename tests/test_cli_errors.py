@@ -123,6 +123,27 @@ async def test_no_secret_is_in_what_is_printed(name: str, monkeypatch: pytest.Mo
     assert "a-great-secret" not in result.err
 
 
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (
+            ["chat", "embed", "job"],
+            "no workload is named 'chta' or has an id that begins so: did you mean chat?",
+        ),
+        (["a", "b", "c", "d"], "begins so: there are a, b, c and 1 more"),
+        (["a"], "begins so: there are a"),
+        ([], "begins so: there are no inference workloads here, or none for this account"),
+    ],
+)
+async def test_a_name_that_fits_nothing_brings_near_ones(names: list[str], said: str) -> None:
+    async with FakeControlPlane() as plane:
+        for name in names:
+            plane.add_workload(name)
+        result = await ran(plane, "timeline", "chta")
+    assert (result.status, result.out) == (2, "")
+    assert result.err.endswith(f"{said}\n")
+
+
 # --- credentials --------------------------------------------------------------------------------------------
 
 

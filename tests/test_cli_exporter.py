@@ -9,8 +9,11 @@ from asyncio.subprocess import Process
 
 import pytest
 from test_cli_run import Ran, finished, ran, started
-from test_exporter import get, names, series, values
+from test_exporter import Series, get, names, series, values
 
+from runai_async import RunaiClient
+from runai_async.cli._exporter import _discovered
+from runai_async.exporter import Metrics
 from runai_async.testing import FakeControlPlane
 
 LISTEN = ["--listen", "127.0.0.1:0", "--interval", "30ms"]
@@ -25,10 +28,13 @@ async def port_of(process: Process, host: str = "127.0.0.1") -> int:
     return int(found[1])
 
 
+async def scraped(port: int) -> Series:
+    return series((await get(port, "/metrics"))[2])
+
+
 async def phases(port: int) -> set[tuple[str, str, str]]:
     """Return workload, revision and phase of all revisions that a scrape brings."""
-    _, _, text = await get(port, "/metrics")
-    found = [dict(labels) for name, labels in series(text) if name == "runai_revision_phase"]
+    found = [dict(labels) for name, labels in await scraped(port) if name == "runai_revision_phase"]
     return {(item.get("workload", ""), item["revision"], item["phase"]) for item in found}
 
 
@@ -46,9 +52,13 @@ async def test_named_workloads_are_exported_until_a_signal_also_in_an_outage() -
         async with started(plane, "exporter", "chat", ids[1], *LISTEN, *brief) as process:
             port = await port_of(process)
             await until_phases(port, ("chat", "chat-00001", "Pending"), ("embed", "embed-00001", "Pending"))
-            plane.set_phase(revisions[0], "Running")
+            plane.set_phase(revisions[0], "Running", running_pods=1)
             plane.delete_revision(revisions[1])
             await until_phases(port, ("chat", "chat-00001", "Running"))
+            plane.update_revision(revisions[0], running_pods=2)
+            async with asyncio.timeout(20):
+                while values(await scraped(port), "runai_revision_running_pods") != [2]:
+                    await asyncio.sleep(0.02)
             assert (await get(port, "/healthz"))[0] == 200
             plane.fail_next(None, 503)
             async with asyncio.timeout(20):
@@ -72,11 +82,28 @@ async def test_all_are_the_inference_workloads_and_none_is_healthy_too() -> None
         async with started(plane, "exporter", "--all", *LISTEN) as process:
             port = await port_of(process)
             assert (await get(port, "/healthz"))[0] == 200
-            _, _, text = await get(port, "/metrics")
-            assert values(series(text), "runai_async_workloads") == [0]
-            assert "runai_revision_phase" not in names(series(text))
+            found = await scraped(port)
+            assert values(found, "runai_async_workloads") == [0]
+            assert "runai_revision_phase" not in names(found)
             process.send_signal(signal.SIGINT)
             assert await finished(process) == Ran(130, "", "")
+
+
+async def test_a_discovery_that_finds_nothing_is_healthy_as_it_is() -> None:
+    class Told(Metrics):
+        empty = 0
+
+        def nothing_to_poll(self) -> None:
+            self.empty += 1
+
+    metrics = Told()
+    async with FakeControlPlane() as plane, RunaiClient(plane.url, plane.token) as runai:
+        plane.add_workload("job", type="Training")
+        assert [item async for item in _discovered(runai, metrics)] == []
+        assert metrics.empty == 1
+        workload_id = plane.add_workload("chat")
+        assert [item async for item in _discovered(runai, metrics)] == [workload_id]
+    assert (metrics.empty, metrics.names) == (1, {workload_id: "chat"})
 
 
 async def test_a_refused_token_ends_it_half_way_with_status_4() -> None:

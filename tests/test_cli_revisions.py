@@ -64,6 +64,15 @@ async def test_a_wide_table_has_whole_ids_and_images(llm: Llm) -> None:
     assert "models.example/llm-server:1.4" in newest
 
 
+async def test_a_narrow_table_keeps_phase_pods_and_ages(llm: Llm) -> None:
+    result = await ran(llm.plane, "revisions", "list", llm.id, "-o", "table", COLUMNS="48")
+    lines = [line.rstrip() for line in result.out.splitlines()]
+    assert lines[0].split() == ["ID", "NAME", "PHASE", "PODS", "AGE", "SINCE"]
+    assert lines[1].startswith("dddd0000  my-llm-")
+    assert lines[1].endswith("Failed   0/2   1d00h  1h30m")
+    assert max(map(len, lines)) <= 48
+
+
 async def test_ids_are_shortened_no_further_than_they_can_be_told_apart(llm: Llm) -> None:
     near = "bbbb0000-1111-4111-8111-222222222222"
     llm.plane.add_revision(llm.id, "Pending", id=near)

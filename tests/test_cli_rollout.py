@@ -117,6 +117,17 @@ async def test_a_timeout_has_a_status_of_its_own(plane: FakeControlPlane, worklo
     assert "Nothing was cancelled; wait again to go on" in result.err.splitlines()[-1]
 
 
+async def test_a_very_long_message_is_told_whole_once(plane: FakeControlPlane, workload_id: str) -> None:
+    message = "no such image " * 400
+    plane.add_revision(workload_id, "Pending", phase_message=message)
+    result = await status(plane, workload_id, "--timeout", "100ms")
+    assert result.status == 3
+    assert len(lines(result)[-1]) < 300
+    assert result.err.splitlines()[1] == message.strip()
+    assert len(result.err.splitlines()[-1]) < 700
+    assert result.err.endswith("wait again to go on\n")
+
+
 async def test_pods_that_come_one_by_one_are_told(plane: FakeControlPlane, workload_id: str) -> None:
     revision_id = plane.add_revision(workload_id, "Pending", requested_pods={"number": 2})
 

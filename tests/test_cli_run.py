@@ -142,6 +142,20 @@ def test_every_error_has_its_exit_status(error: BaseException, status: int) -> N
     assert exit_status(error) == status
 
 
+def test_an_error_that_is_long_keeps_its_beginning_and_its_end() -> None:
+    error = errors.WaitTimeoutError("the rollout is not done: " + "x" * 5000 + ". Wait again to go on.")
+    line = describe(error)
+    assert len(line) < 700
+    assert line.startswith("the rollout is not done: xxx")
+    assert " ... " in line
+    assert line.endswith("Wait again to go on.")
+
+
+def test_an_option_is_called_as_it_is_here() -> None:
+    error = errors.ConfigurationError("use https, or pass allow_http=True if that is what you want")
+    assert describe(error) == "use https, or give --allow-http if that is what you want"
+
+
 def test_an_error_is_one_line() -> None:
     error = errors.ApiError(400, "first\nsecond", **API_ERROR)  # type: ignore[arg-type]
     assert describe(error) == "GET https://acme.run.ai/api: 400 first second"

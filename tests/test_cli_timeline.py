@@ -121,6 +121,20 @@ def test_bars_keep_to_the_width(width: int) -> None:
     assert max(map(len, drawn([lane], width))) <= width
 
 
+@pytest.mark.parametrize(
+    ("width", "axis"),
+    [
+        (60, "2026-01-01 12:00:00Z      2026-01-01 12:10:00Z"),
+        (45, "01-01 12:00                01-01 12:10"),
+        (34, "01-01 12:00 01-01 12:10"),
+    ],
+)
+def test_the_axis_is_shorter_where_there_is_no_room(width: int, axis: str) -> None:
+    lane = lane_of(revision(), [record(0, "Running")], at(10))
+    assert drawn([lane], width)[-2].split() == axis.split()
+    assert len(drawn([lane], width)[-2]) <= width
+
+
 def test_a_timeline_of_no_length_can_be_drawn() -> None:
     lane = Lane(revision(), (Span(None, T0, T0),))
     assert drawn([lane], 80)[1].strip() == "not known 0s"

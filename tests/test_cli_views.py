@@ -6,6 +6,7 @@ import re
 from datetime import datetime, timedelta
 
 import pytest
+from attrs import evolve
 from rich.console import Console
 from rich.text import Text
 from test_cli_lines import NOW, PLANE, WORKLOAD, revision
@@ -109,6 +110,71 @@ def test_where_there_is_no_room_those_are_shown_where_something_happened() -> No
     lines = drawn(board)
     assert lines[2] == "w-7"
     assert any(re.fullmatch(r"\.\.\. \d+ more workloads", line) for line in lines)
+
+
+def ailing(index: int) -> Board:
+    """Return a board of 50 workloads that run, but for one."""
+    board = Board({f"{number}": f"w-{number}" for number in range(50)}, "")
+    for number in range(50):
+        phase = "Failed" if number == index else "Running"
+        updated = NOW - timedelta(days=3 if number == index else 0, minutes=number)
+        item = revision(1, phase, phase_updated_at=updated)
+        board.note(
+            RevisionAdded(revision=evolve(item, workload_id=str(number)), observed_at=NOW, initial=True)
+        )
+    return board
+
+
+def test_where_there_is_no_room_what_ails_comes_first_then_what_changed_last() -> None:
+    headings = [line for line in drawn(ailing(7), height=40)[2:] if line.startswith("w-")]
+    assert headings[:4] == ["w-7", "w-0", "w-1", "w-2"]
+    board = ailing(7)
+    board.hook(PollFinished("30", "TransportError", 0, 0, 0.1))
+    headings = [line.split()[0] for line in drawn(board, height=40)[2:] if line.startswith("w-")]
+    assert headings[:4] == ["w-30", "w-7", "w-0", "w-1"]
+
+
+def test_workloads_stand_in_the_order_of_their_names() -> None:
+    board = Board({"1": "b", "2": "a"}, "")
+    for key in ("1", "2"):
+        board.note(Synced(workload_id=key, observed_at=NOW))
+    assert drawn(board)[2:4] == ["a", "b"]
+
+
+def test_a_workload_without_revisions_says_so_once_that_is_known() -> None:
+    board = Board({WORKLOAD: "llm"}, "")
+    board.hook(PollFinished(WORKLOAD, "TransportError", 0, 0, 0.1))
+    assert "it has no revisions" not in "".join(drawn(board))
+    board.hook(PollFinished(WORKLOAD, None, 0, 0, 0.1))
+    assert [line for line in drawn(board) if line.startswith("llm ") and line.endswith("it has no revisions")]
+    board.note(RevisionAdded(revision=revision(1), observed_at=NOW))
+    assert "it has no revisions" not in "".join(drawn(board))
+
+
+def test_a_workload_that_is_polled_no_more_goes_with_its_last_revision() -> None:
+    board = Board({WORKLOAD: "llm"}, "")
+    gone = revision(1, deleted_at=NOW)
+    board.note(RevisionDeleted(revision=gone, observed_at=NOW))
+    assert "llm" in drawn(board, now=NOW + timedelta(minutes=9))
+    assert "llm" not in drawn(board, now=NOW + timedelta(minutes=11))
+
+
+def test_a_narrow_terminal_keeps_phase_age_and_pods() -> None:
+    board = Board({WORKLOAD: "llm"}, "")
+    board.note(
+        RevisionAdded(revision=revision(1, name="a-very-long-name-of-a-revision-00001"), observed_at=NOW)
+    )
+    lines = drawn(board, width=40, now=NOW + timedelta(days=3))
+    assert lines[1].split() == ["REVISION", "PHASE", "SINCE", "PODS"]
+    assert lines[3].endswith("Running  3d00h  2/2")
+    assert "…" in lines[3]
+
+
+def test_an_outage_is_told_without_the_request_that_met_it() -> None:
+    board = Board({WORKLOAD: "llm"}, "")
+    error = TransportError("GET https://acme.run.ai/api/v1/x/y: no route to host")
+    board.note(WatchDegraded(workload_id=WORKLOAD, observed_at=NOW, error=error))
+    assert [line for line in drawn(board) if line.endswith("outage for 0s: no route to host")]
 
 
 async def test_the_last_picture_is_the_last_state() -> None:

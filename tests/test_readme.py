@@ -11,16 +11,22 @@ from pathlib import Path
 from types import CodeType
 from typing import Any
 
+import click
 import pytest
+from test_cli_run import polled, ran
+from test_exporter import get
 
 import runai_async
 from runai_async import RunaiClient
+from runai_async.cli._app import app
+from runai_async.exporter import Metrics, serving
+from runai_async.telemetry import SpanHook
 from runai_async.testing import FakeControlPlane
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^(?:<!-- example: (\w+) -->\n)?```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 EXAMPLES = {name or "first": code for name, code in BLOCKS}
-TRIED = {"first", "calls", "patience", "rollout", "fleet", "daemon", "options", "testing"}
+TRIED = {"first", "calls", "patience", "rollout", "fleet", "daemon", "testing", "observed"}
 
 
 def test_every_example_has_a_test_here() -> None:
@@ -206,13 +212,78 @@ async def test_the_daemon(
     asyncio.get_running_loop().remove_signal_handler(signal.SIGTERM)
 
 
-async def test_the_options(plane: FakeControlPlane, runai: RunaiClient) -> None:
-    workload_id = plane.add_workload()
-    plane.add_revision(workload_id)
-    names = namespace(runai=runai, workload_id=workload_id)
-    await run(compiled("options"), names)
+async def test_a_copy_with_other_limits(runai: RunaiClient) -> None:
+    (code,) = re.findall(r"`(runai\.with_options\(.*?\))`", README)
+    assert isinstance(eval(code, namespace(runai=runai)), RunaiClient)
 
-    assert names["count"] == 1
+
+async def test_metrics_and_traces(plane: FakeControlPlane, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RUNAI_BASE_URL", plane.url)
+    monkeypatch.setenv("RUNAI_TOKEN", plane.token)
+    workload_id = plane.add_workload(name="chat")
+    plane.add_revision(workload_id, "Running")
+    names = namespace(Metrics=Metrics, SpanHook=SpanHook)
+    await run(compiled("observed"), names)
+    async with names["runai"] as runai, runai.watch_revisions(workload_id) as watch:
+        names["metrics"].tell(await anext(watch))
+        async with serving(names["metrics"], lambda: True, "127.0.0.1", 0) as port:
+            _, _, text = await get(port, "/metrics")
+    assert ('phase="Running"' in text, 'outcome="success"' in text) == (True, True)
+
+
+# --- the command line ---------------------------------------------------------------------------------------
+
+TIMES = re.compile(r"[\d:]{8}\.\d{3}|^ *\d+s|\d+\.\d s|(?<=for )\w+|\w+(?= -> )")
+
+
+def output(command: str) -> list[str]:
+    """Return the lines that README shows of a command, without what differs from time to time."""
+    (block,) = re.findall(r"^<!-- output -->\n```console\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    (shown,) = re.findall(rf"^\$ runai-async {command}\b.*\n((?:[^$].*\n)*)", block, re.MULTILINE)
+    return [TIMES.sub("~", line) for line in shown.splitlines()]
+
+
+def as_in_readme(lines: list[str]) -> list[str]:
+    return [TIMES.sub("~", line) for line in lines]
+
+
+async def test_what_watch_prints(plane: FakeControlPlane) -> None:
+    workload_id = plane.add_workload(name="chat")
+    plane.add_revision(workload_id, "Running")
+
+    async def change() -> None:
+        await polled(plane)
+        revision_id = plane.add_revision(workload_id, "Creating")
+        await polled(plane)
+        plane.set_phase(revision_id, "Running")
+
+    task = await in_background(change())
+    result = await ran(plane, "watch", "chat", "--output", "table", "--interval", "20ms", "-n", "3")
+    await task
+    assert (result.status, as_in_readme(result.out.splitlines())) == (0, output("watch chat"))
+
+
+async def test_what_rollout_status_prints(plane: FakeControlPlane) -> None:
+    workload_id = plane.add_workload(name="chat")
+    plane.add_revision(workload_id, "Running")
+    revision_id = plane.add_revision(workload_id, "Creating")
+
+    async def change() -> None:
+        await polled(plane)
+        await polled(plane)
+        plane.set_phase(revision_id, "Running")
+
+    task = await in_background(change())
+    args = ["rollout", "status", "chat", "--timeout", "10m", "--after", "chat-00001"]
+    result = await ran(plane, *args, "--interval", "20ms")
+    await task
+    assert (result.status, as_in_readme(result.out.splitlines())) == (0, output("rollout status"))
+
+
+def test_the_commands_are_those_of_the_table() -> None:
+    _, _, section = README.partition("## Command line\n")
+    table = re.findall(r"^\| `(\w+)[^`]*` \|", section, re.MULTILINE)
+    assert sorted(table) == sorted(app.list_commands(click.Context(app)))
 
 
 async def test_the_test() -> None:
