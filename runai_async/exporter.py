@@ -99,6 +99,9 @@ class Metrics:
             case CallFinished():
                 self._requests.labels(event.operation, event.error or "success").inc()
                 self._seconds.labels(event.operation).observe(event.seconds)
+                self._retries.labels(
+                    event.operation
+                )  # there from the first call on, so that a rate can be had
             case RetryScheduled():
                 self._retries.labels(event.operation).inc()
             case PollFinished(error=None):
@@ -169,8 +172,9 @@ class _Told:
 
     def known(self) -> list[_Known]:
         """Return what is known now."""
-        with self._lock:
-            return [_Known(item, self._changes[item.id]) for item in self._revisions.values()]
+        with self._lock:  # not for long: the loop may wait for it
+            revisions, changes = list(self._revisions.values()), dict(self._changes)
+        return [_Known(item, changes[item.id]) for item in revisions]
 
 
 class _Fleet:

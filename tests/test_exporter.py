@@ -170,6 +170,7 @@ def test_calls_are_counted_by_operation_and_outcome() -> None:
     metrics = Metrics()
     for error, seconds in ((None, 0.3), (None, 20.0), ("NotFoundError", 0.01)):
         metrics.hook(CallFinished("get_revision", 1, 200, error, seconds))
+    assert values(exported(metrics), "runai_async_retries_total") == [0]
     metrics.hook(RetryScheduled("get_revision", 1, "TransportError", None, 0.5))
     metrics.tell(WorkloadFailed(workload_id="w", observed_at=NOW, error=TransportError("gone")))
     found, of = exported(metrics), {"operation": "get_revision"}
