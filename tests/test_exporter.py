@@ -294,7 +294,12 @@ async def test_a_fleet_s_figures_move(plane: FakeControlPlane) -> None:
     revision_id = plane.add_revision(workload_id, "Pending")
     success = "runai_async_last_success_timestamp_seconds"
     async with Watched(plane, [workload_id]) as watched:
-        first = await watched.until(lambda found: watched.revisions(found) == {"chat-00001"})
+        # The client's series are read first: a scrape can bring the revision, and not yet the call.
+        first = await watched.until(
+            lambda found: (
+                watched.revisions(found) == {"chat-00001"} and "runai_async_requests_total" in names(found)
+            )
+        )
         plane.set_phase(revision_id, "Running", running_pods=1)
         await watched.until(lambda found: 1 in values(found, "runai_revision_running_pods"))
         plane.set_phase(revision_id, "Running", running_pods=2)
