@@ -30,6 +30,11 @@ ListCall = Call[Snapshot | None]
 class Poller:
     """Polls workloads: what a watch of one and a fleet of many share."""
 
+    __slots__ = (
+        "_clock", "_endpoints", "_explained", "_fill_gaps", "_hooks", "_once", "_pace", "_policy",
+        "_retrying",
+    )  # fmt: skip
+
     def __init__(
         self,
         endpoints: Endpoints,

@@ -87,6 +87,7 @@ class Retrying:
         self._clock = clock
         self._budget = budget
         self._hooks = hooks
+        self._once: Retrying | None = None
         import tenacity  # noqa: F401, PLC0415  # pyright: ignore[reportUnusedImport]  # not amid a call
 
     def with_options(self, policy: RetryPolicy | None, timeout: float | None) -> Retrying:
@@ -101,8 +102,10 @@ class Retrying:
         )
 
     def once(self) -> Retrying:
-        """Return the same without repeats: one attempt a call."""
-        return self.with_options(evolve(self.policy, attempts=1), None)
+        """Return the same without repeats: one attempt a call. Made once, as every watch asks for it."""
+        if self._once is None:
+            self._once = self.with_options(evolve(self.policy, attempts=1), None)
+        return self._once
 
     async def call(self, call: Call[T], *, deadline: float | None = None) -> T:
         """Run one call.

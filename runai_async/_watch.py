@@ -92,6 +92,11 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
         ...             print(now.name, before, "->", now.phase)
     """
 
+    __slots__ = (
+        "__weakref__", "_began", "_call", "_clock", "_closed", "_ending", "_idle", "_interrupted",
+        "_last_good", "_last_success_at", "_policy", "_poller", "_slots", "_tracker", "_trouble", "_waiter",
+    )  # fmt: skip
+
     def __init__(self, poller: Poller, tracker: Tracker, clock: Clock, policy: PollPolicy) -> None:
         self._poller = poller
         self._tracker = tracker
