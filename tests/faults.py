@@ -10,7 +10,7 @@ import struct
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, Self
 
 from attrs import frozen
 
@@ -27,7 +27,9 @@ _UNAUTHORIZED = b'{"code": 401, "message": "the token was revoked"}'
 class Wire:
     """One request that came in, and its connection to answer on."""
 
-    def __init__(self, server: "SickServer", reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(
+        self, server: "SickServer", reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         self.server = server
         self.good = b""
         self._reader = reader
@@ -116,7 +118,9 @@ def fault(name: str, **options: Any) -> Callable[[Play], Play]:
     return add
 
 
-def answered(name: str, status: int, body: bytes | None, headers: Mapping[str, str] = _JSON, **options: Any) -> None:
+def answered(
+    name: str, status: int, body: bytes | None, headers: Mapping[str, str] = _JSON, **options: Any
+) -> None:
     """Add a fault that is one whole answer; without a *body*, with the good one."""
 
     async def play(wire: Wire) -> None:
@@ -175,10 +179,7 @@ sent(
     "over-long body, chunked",
     lambda good: head(200, {"Transfer-Encoding": "chunked"}) + chunk(padded(good)) + chunk(b""),
 )
-sent(
-    "gzip bomb",
-    lambda _: head(200, {"Content-Encoding": "gzip"}) + gzip.compress(b" " * 2**20),
-)
+answered("gzip bomb", 200, gzip.compress(b" " * 2**20), {"Content-Encoding": "gzip"})
 
 
 @fault("body without end")
@@ -207,7 +208,8 @@ async def drip(wire: Wire, data: bytes) -> None:
         await wire.write(bytes([byte]))
         with suppress(TimeoutError):
             async with asyncio.timeout(1):
-                return await wire.hang()
+                await wire.hang()
+                return
 
 
 @fault("hang before the headers", slow=True)
@@ -241,6 +243,7 @@ async def _(wire: Wire) -> None:
 
 # --- encodings ----------------------------------------------------------------------------------------------
 
+sent("a good answer, then the end", lambda good: head(200, {"Content-Length": str(len(good))}) + good)
 answered("good JSON called text/html", 200, None, {"Content-Type": "text/html"})
 answered("good JSON of no type", 200, None, {})
 answered("a charset that there is not", 200, None, {"Content-Type": "application/json; charset=klingon"})
@@ -268,9 +271,15 @@ async def _(wire: Wire) -> None:
 
 
 sent("no HTTP at all", lambda _: b"SSH-2.0-OpenSSH_9.6\r\n")
-sent("two lengths that differ", lambda good: head() [:-2] + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\n" + good)
+sent(
+    "two lengths that differ",
+    lambda good: head()[:-2] + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\n" + good,
+)
 sent("a length that is no number", lambda good: head(200, {"Content-Length": "many"}) + good)
-sent("a chunk size that is no number", lambda good: head(200, {"Transfer-Encoding": "chunked"}) + b"many\r\n" + good)
+sent(
+    "a chunk size that is no number",
+    lambda good: head(200, {"Transfer-Encoding": "chunked"}) + b"many\r\n" + good,
+)
 
 
 @fault("an interim answer first")
@@ -307,12 +316,14 @@ for _status in STATUSES:
     for _kind, _body in zip(BODIES, (_error, b"<html>sick</html>", b"", b'{"oops": [1, 2]}'), strict=True):
         answered(f"{_status} with {_kind}", _status, _body)
 
+answered("503 that asks for an hour", 503, b"", {"Retry-After": "3600"})
 answered("200 with HTML", 200, b"<html>log in first</html>", {"Content-Type": "text/html"})
 answered("200 with nothing", 200, b"")
 answered("200 with half of the JSON", 200, b'{"revisions": [{"id": "')
 answered("200 with other JSON", 200, b'{"oops": [1, 2]}')
 answered("200 with null", 200, b"null")
 answered("200 with an array", 200, b"[]")
+answered("JSON nested too deep", 200, b"[" * 2000 + b"]" * 2000)
 answered("204", 204, b"", {})
 
 # --- tokens and clocks --------------------------------------------------------------------------------------
@@ -395,7 +406,7 @@ class SickServer:
         self._closed: socket.socket | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
 
-    async def __aenter__(self) -> "SickServer":
+    async def __aenter__(self) -> Self:
         self._other = await asyncio.start_server(self._land, "127.0.0.1", 0)
         self.elsewhere = self._other.sockets[0].getsockname()[1]
         await self._listen()
@@ -484,7 +495,9 @@ class SickServer:
     async def _play(self, wire: Wire, *, is_token: bool) -> None:
         fault = self._fault
         if fault is None or fault.play is None or self._left == 0 or is_token != self._at_token:
-            begin, self.after_answer = (self.after_answer, None) if not is_token else (None, self.after_answer)
+            begin, self.after_answer = (
+                (self.after_answer, None) if not is_token else (None, self.after_answer)
+            )
             await wire.answer()
             if begin is not None:
                 await begin()
@@ -512,6 +525,7 @@ class SickServer:
 
     def _token(self) -> bytes:
         """Return a JWT that alone tells when it ends, so that the wall clock matters."""
-        claims = base64.urlsafe_b64encode(json.dumps({"exp": time.time() + 3600}).encode()).decode().rstrip("=")
+        claims = (
+            base64.urlsafe_b64encode(json.dumps({"exp": time.time() + 3600}).encode()).decode().rstrip("=")
+        )
         return json.dumps({"accessToken": f"t{next(self._tokens)}.{claims}.s"}).encode()
-
