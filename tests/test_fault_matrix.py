@@ -274,6 +274,7 @@ def client(server: SickServer, fault: Fault, clock: HastyClock, operation: str) 
         else "t0.static.token",
         timeout=timeout,
         retry=RetryPolicy(attempts=2, wait_initial=0.1, wait_max=0.1, deadline=deadline),
+        max_concurrency=1,  # so that a slot that is not given back stops the next call
         max_body=MAX_BODY,
         trust_env=False,
         clock=clock,
@@ -298,9 +299,7 @@ async def check_nothing_left(server: SickServer, runai: RunaiClient, clock: Hast
     await clock.sleep(60)  # as long as the token endpoint may be left alone
     assert await runai.count_revisions(WORKLOAD_ID) == 1
     assert server.landed == 0
-    retrying: Any = runai._retrying
-    assert retrying._transport._transport._slots._value == 100
-    assert retrying._budget.tokens > 90
+    assert runai._retrying._budget.tokens > 90
 
 
 async def run_all(cells: list[tuple[str, str]]) -> dict[tuple[str, str], Outcome]:
