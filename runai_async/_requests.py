@@ -118,8 +118,9 @@ def check_base_url(value: str | URL, *, allow_http: bool = False) -> URL:
     try:
         url = URL(value) if isinstance(value, str) else value
         port = url.port
-    except (ValueError, TypeError) as error:
-        raise ConfigurationError(f"base_url is no URL: {error}") from None
+    except (ValueError, TypeError):
+        # What the library says may quote a password that was put into it.
+        raise ConfigurationError("base_url is no URL; it looks like https://acme.run.ai") from None
     problem = _url_problem(url, port, allow_http=allow_http)
     if problem:
         raise ConfigurationError(f"base_url {problem}")
@@ -312,11 +313,10 @@ def parse_token(answer: Response, request: Request) -> Token:
     if body is None:
         is_json = _codec.is_json(answer.body)
         raise DecodeError("the token endpoint's answer is no JSON object", is_json=is_json)
-    value = body.get("accessToken", body.get("access_token"))
+    key = _token_key(body, request)
+    value = body.get(key)
     if not isinstance(value, str) or not re.fullmatch(r"[\x21-\x7e]+", value):
-        raise DecodeError(
-            "$.accessToken: the token endpoint's answer holds no usable token", path="$.accessToken"
-        )
+        raise DecodeError(f"$.{key}: the token endpoint's answer holds no usable token", path=f"$.{key}")
     seconds = body.get("expiresIn", body.get("expires_in"))
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or seconds <= 0:
         return Token(value)
@@ -324,3 +324,11 @@ def parse_token(answer: Response, request: Request) -> Token:
         return Token(value, float(seconds))
     except OverflowError:
         return Token(value)
+
+
+def _token_key(body: dict[str, Any], request: Request) -> str:
+    """Return the key of the token: that of the version asked for, unless only the other one's is there."""
+    key, other = "accessToken", "access_token"
+    if request.url.parts[-2] == "v2":
+        key, other = other, key
+    return other if other in body and key not in body else key

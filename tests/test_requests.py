@@ -527,6 +527,25 @@ def test_what_cannot_be_a_bearer_token_is_refused_unquoted(value: str | None) ->
 
 
 @pytest.mark.parametrize(
+    ("api", "body", "path"),
+    [
+        ("v1", b"{}", "$.accessToken"),
+        ("v2", b"{}", "$.access_token"),
+        ("v2", b'{"access_token": null}', "$.access_token"),
+        ("v1", b'{"access_token": null}', "$.access_token"),
+        ("v2", b'{"accessToken": null}', "$.accessToken"),
+    ],
+)
+def test_the_place_of_a_missing_token_is_that_of_the_version_asked_for(
+    api: str, body: bytes, path: str
+) -> None:
+    request = requests.token_request(ROOT, "id", "secret", api)
+    with pytest.raises(DecodeError) as caught:
+        requests.parse_token(Response(200, {}, body), request)
+    assert caught.value.path == path
+
+
+@pytest.mark.parametrize(
     ("body", "is_json"), [(b"", False), (b"<html>", False), (b"[]", True), (b'"t"', True)]
 )
 def test_a_token_s_answer_that_is_no_object_is_refused(body: bytes, is_json: bool) -> None:
