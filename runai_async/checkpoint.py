@@ -115,10 +115,9 @@ def _plain_mark(mark: RevisionMark) -> dict[str, Any]:
 
 
 def _check_version(data: Mapping[str, Any]) -> None:
-    if type(data.get("version")) is not int or data["version"] != VERSION:
-        raise ValueError(
-            f"checkpoint: version {data.get('version')!r} is unknown here; this release reads {VERSION}"
-        )
+    version = data.get("version")
+    if type(version) is not int or version != VERSION:
+        raise ValueError(f"checkpoint: version {version!r:.40} is unknown here; this release reads {VERSION}")
 
 
 @frozen
