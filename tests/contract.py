@@ -51,7 +51,7 @@ HOSTILE = (
         '"\n"',
         "'x'",
         '"',
-        "tru",
+        "nul",
         "NaN",
         "Infinity",
         "",
