@@ -323,7 +323,6 @@ answered("200 with half of the JSON", 200, b'{"revisions": [{"id": "')
 answered("200 with other JSON", 200, b'{"oops": [1, 2]}')
 answered("200 with null", 200, b"null")
 answered("200 with an array", 200, b"[]")
-answered("JSON nested too deep", 200, b"[" * 2000 + b"]" * 2000)
 answered("204", 204, b"", {})
 
 # --- tokens and clocks --------------------------------------------------------------------------------------
