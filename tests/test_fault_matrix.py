@@ -12,6 +12,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from attrs import evolve
 from fault_table import CELLS, EXPECTED, OPERATIONS, SUMS, VALUE, Outage, Outcome, Told, harmless, markdown
 from faults import FAULTS, MAX_BODY, REVISION_ID, SECRET, WORKLOAD_ID, Fault, SickServer
 
@@ -29,14 +30,17 @@ from runai_async import (
 )
 
 TESTS = Path(__file__).parent
-DEADLINE = 1.0
+DEADLINE = 5.0
 """Seconds for a call, and for a poll."""
+SOON = 0.5
+"""The same where it is the deadline that ends what hangs."""
 TIMEOUT = 0.15
-"""Seconds for an attempt at what hangs; other faults get more, so that a busy machine changes no cell."""
-PATIENT = PollPolicy(interval=30, fast_interval=30, deadline=DEADLINE, max_outage=30, missing_grace=30)
+"""Seconds for an attempt at what hangs. Other faults get more, so that a busy machine changes no cell."""
+ATTEMPTS = 2
+PATIENT = PollPolicy(interval=30, fast_interval=30, max_outage=30, missing_grace=30)
 POLLS = 3
 """The most polls that this patience has room for."""
-PASSING = PollPolicy(interval=30, fast_interval=30, deadline=DEADLINE, max_outage=600, missing_grace=600)
+PASSING = PollPolicy(interval=30, fast_interval=30, max_outage=600, missing_grace=600)
 AIOHTTP = tuple(int(part) for part in aiohttp.__version__.split(".")[:2])
 AT_ONCE = {True: 40, False: 6}
 """Cells that run side by side: those that mostly wait, and the others."""
@@ -82,6 +86,8 @@ class Cell:
         self._fault = fault
         self._clock = clock
         self._at = at
+        self.poll = evolve(PATIENT, deadline=deadline_of(fault))
+        self.passing = evolve(PASSING, deadline=deadline_of(fault))
 
     async def fails(self, times: int | None = None) -> None:
         """Let the fault begin, and be over after so many answers, or sleeps where there is no answer."""
@@ -147,11 +153,15 @@ async def list_workloads(cell: Cell) -> Outcome:
 
 async def watch_first(cell: Cell) -> Outcome:
     await cell.fails()
-    async with cell.runai.watch_revisions(WORKLOAD_ID, poll=PATIENT) as watch:
+    async with cell.runai.watch_revisions(WORKLOAD_ID, poll=cell.poll) as watch:
         return await cell.told(watch)
 
 
-async def watch_later(cell: Cell, poll: PollPolicy = PATIENT, times: int | None = None) -> Outcome:
+async def watch_later(cell: Cell) -> Outcome:
+    return await watch_on(cell, cell.poll, None)
+
+
+async def watch_on(cell: Cell, poll: PollPolicy, times: int | None) -> Outcome:
     async with cell.runai.watch_revisions(WORKLOAD_ID, poll=poll) as watch:
         assert await cell.told(watch) is RevisionAdded
         await cell.fails(times)
@@ -160,16 +170,20 @@ async def watch_later(cell: Cell, poll: PollPolicy = PATIENT, times: int | None 
 
 
 async def watch_passing(cell: Cell) -> Outcome:
-    return await watch_later(cell, PASSING, 3)
+    return await watch_on(cell, cell.passing, 3)
 
 
 async def fleet_first(cell: Cell) -> Outcome:
     await cell.fails()
-    async with cell.runai.watch_fleet([WORKLOAD_ID], poll=PATIENT) as fleet:
+    async with cell.runai.watch_fleet([WORKLOAD_ID], poll=cell.poll) as fleet:
         return await cell.told(fleet)
 
 
-async def fleet_later(cell: Cell, poll: PollPolicy = PATIENT, times: int | None = None) -> Outcome:
+async def fleet_later(cell: Cell) -> Outcome:
+    return await fleet_on(cell, cell.poll, None)
+
+
+async def fleet_on(cell: Cell, poll: PollPolicy, times: int | None) -> Outcome:
     async with cell.runai.watch_fleet([WORKLOAD_ID], poll=poll) as fleet:
         assert await cell.told(fleet) is RevisionAdded
         await cell.fails(times)
@@ -178,28 +192,28 @@ async def fleet_later(cell: Cell, poll: PollPolicy = PATIENT, times: int | None 
 
 
 async def fleet_passing(cell: Cell) -> Outcome:
-    return await fleet_later(cell, PASSING, 3)
+    return await fleet_on(cell, cell.passing, 3)
 
 
 async def phase_first(cell: Cell) -> Outcome:
     await cell.fails()
     cell.server.phase = "Running"
-    return good((await cell.runai.wait_for_phase(REVISION_ID, "Running", poll=PATIENT)).id, REVISION_ID)
+    return good((await cell.runai.wait_for_phase(REVISION_ID, "Running", poll=cell.poll)).id, REVISION_ID)
 
 
 async def phase_later(cell: Cell) -> Outcome:
-    wait = cell.runai.wait_for_phase(REVISION_ID, "Running", poll=PATIENT)
+    wait = cell.runai.wait_for_phase(REVISION_ID, "Running", poll=cell.poll)
     return good(await seen_once(cell, wait), REVISION_ID)
 
 
 async def rollout_first(cell: Cell) -> Outcome:
     await cell.fails()
     cell.server.phase = "Running"
-    return good((await cell.runai.wait_for_rollout(WORKLOAD_ID, poll=PATIENT)).id, REVISION_ID)
+    return good((await cell.runai.wait_for_rollout(WORKLOAD_ID, poll=cell.poll)).id, REVISION_ID)
 
 
 async def rollout_later(cell: Cell) -> Outcome:
-    return good(await seen_once(cell, cell.runai.wait_for_rollout(WORKLOAD_ID, poll=PATIENT)), REVISION_ID)
+    return good(await seen_once(cell, cell.runai.wait_for_rollout(WORKLOAD_ID, poll=cell.poll)), REVISION_ID)
 
 
 async def seen_once(cell: Cell, wait: Awaitable[Any]) -> str:
@@ -249,7 +263,8 @@ async def run(name: str, operation: str) -> Outcome:
         cell = Cell(fault, server, runai, clock, at)
         began = time.monotonic()
         outcome = await outcome_of(WORK[operation](cell))
-        if (seconds := time.monotonic() - began) > polls(operation) * DEADLINE + 1:
+        patience = min(deadline_of(fault), ATTEMPTS * timeout_of(fault, operation))
+        if (seconds := time.monotonic() - began) > polls(operation) * patience + 1:
             outcome = f"{outcome} after {seconds:.1f} s"
         await check_nothing_left(server, runai, clock)
     assert not server.connections
@@ -263,20 +278,29 @@ def polls(operation: str) -> int:
     return POLLS if "poll" in operation or "look" in operation else 1
 
 
+def deadline_of(fault: Fault) -> float:
+    return SOON if fault.deadline_first else DEADLINE
+
+
+def timeout_of(fault: Fault, operation: str) -> float:
+    if fault.deadline_first or not fault.slow:
+        return 2 * DEADLINE
+    # Longer where a good answer has to come within it, too.
+    return 4 * TIMEOUT if "passes" in operation or exchanges(fault, operation) else TIMEOUT
+
+
+def exchanges(fault: Fault, operation: str) -> bool:
+    """Tell whether a cell needs a token that can be renewed."""
+    return fault.at is not None or operation.startswith("token")
+
+
 def client(server: SickServer, fault: Fault, clock: HastyClock, operation: str) -> RunaiClient:
-    exchanged = fault.at is not None or operation.startswith("token")
-    timeout = 10 * DEADLINE
-    if fault.slow and not fault.deadline_first:
-        # Longer where a good answer has to come within it, too.
-        timeout = 2 * TIMEOUT if exchanged or "passes" in operation else TIMEOUT
-    deadline = DEADLINE if fault.slow else 10 * DEADLINE
+    credentials = ClientCredentials("id", "secret", api="v2" if operation == "token v2" else "v1")
     return RunaiClient(
         server.url,
-        ClientCredentials("id", "secret", api="v2" if operation == "token v2" else "v1")
-        if exchanged
-        else "t0.static.token",
-        timeout=timeout,
-        retry=RetryPolicy(attempts=2, wait_initial=0.1, wait_max=0.1, deadline=deadline),
+        credentials if exchanges(fault, operation) else "t0.static.token",
+        timeout=timeout_of(fault, operation),
+        retry=RetryPolicy(attempts=ATTEMPTS, wait_initial=0.1, wait_max=0.1, deadline=deadline_of(fault)),
         max_concurrency=1,  # so that a slot that is not given back stops the next call
         max_body=MAX_BODY,
         trust_env=False,
@@ -300,7 +324,8 @@ async def check_nothing_left(server: SickServer, runai: RunaiClient, clock: Hast
         await asyncio.sleep(0.001)
     await asyncio.sleep(0.01)  # what hung may belong to a task of the client's, which learns of it now
     await clock.sleep(60)  # as long as the token endpoint may be left alone
-    assert await runai.count_revisions(WORKLOAD_ID) == 1
+    patient = runai.with_options(timeout=DEADLINE, retry=RetryPolicy(attempts=ATTEMPTS))
+    assert await patient.count_revisions(WORKLOAD_ID) == 1
     assert server.landed == 0
     assert runai._retrying._budget.tokens > 90
 
