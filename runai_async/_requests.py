@@ -5,6 +5,7 @@ One endpoint in, one `Request` out; one `Response` in, one model or error out.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -21,7 +22,6 @@ from runai_async.errors import ApiError, ConfigurationError, DecodeError
 from runai_async.models import HistoryRecord, Revision, Workload
 
 T = TypeVar("T")
-_LOOPBACK = re.compile(r"localhost|127(\.\d{1,3}){3}|::1")
 _HEX = "[0-9a-fA-F]"
 _NORMAL_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _UUID = re.compile(rf"{_HEX}{{8}}-?{_HEX}{{4}}-?{_HEX}{{4}}-?{_HEX}{{4}}-?{_HEX}{{12}}")
@@ -127,6 +127,14 @@ def check_base_url(value: str | URL, *, allow_http: bool = False) -> URL:
     return url.with_path(url.raw_path.rstrip("/") + "/", encoded=True)
 
 
+def is_loopback(url: URL) -> bool:
+    """Tell whether a URL's host is this machine: `localhost`, or an address that is never looked up."""
+    try:
+        return url.host == "localhost" or ipaddress.ip_address(url.raw_host or "").is_loopback
+    except ValueError:
+        return False
+
+
 def _url_problem(url: URL, port: int | None, *, allow_http: bool) -> str | None:
     if url.scheme not in {"http", "https"} or not url.host:
         return "must start with https:// and name a host, like https://acme.run.ai"
@@ -136,7 +144,7 @@ def _url_problem(url: URL, port: int | None, *, allow_http: bool) -> str | None:
         return "must not have a query or fragment"
     if port is None or not 0 < port < 65536:  # noqa: PLR2004  (TCP's range)
         return "has a port that is out of range"
-    if url.scheme == "http" and not allow_http and not _LOOPBACK.fullmatch(url.host):
+    if url.scheme == "http" and not allow_http and not is_loopback(url):
         return (
             f"is plain http to {url.host}, which would show the token to the network; "
             "use https, or pass allow_http=True if that is what you want"
@@ -206,8 +214,8 @@ def raise_for_status(answer: Response, request: Request) -> None:
 
 def error_for(answer: Response, request: Request) -> ApiError:
     """Make the error that an answer with an error status, or a redirect, stands for."""
-    headers = CIMultiDict(answer.headers)
-    code, message, details = _explained(answer, headers, request)
+    headers = _presentable(CIMultiDict(answer.headers), request.url)
+    code, message, details = _explained(answer, headers)
     return ApiError.for_status(answer.status)(
         answer.status,
         message,
@@ -221,12 +229,10 @@ def error_for(answer: Response, request: Request) -> ApiError:
     )
 
 
-def _explained(
-    answer: Response, headers: Mapping[str, str], request: Request
-) -> tuple[int | None, str, str | None]:
+def _explained(answer: Response, headers: Mapping[str, str]) -> tuple[int | None, str, str | None]:
     """Return an error's code, message and details; of a body that is not the API's, the start of its text."""
     if 300 <= answer.status < 400:  # noqa: PLR2004
-        return None, _redirect(headers.get("Location"), request.url), None
+        return None, _redirect(headers.get("Location")), None
     body = _codec.decode_object(answer.body) or {}
     code, message, details = body.get("code"), body.get("message"), body.get("details")
     if type(code) is int and isinstance(message, str):
@@ -238,15 +244,26 @@ def _explained(
     return None, _text(answer.body), None
 
 
-def _redirect(location: str | None, asked: URL) -> str:
-    target = "nowhere"
-    if location:
-        try:
-            target = str(asked.join(URL(location)).with_query(None).with_fragment(None).with_user(None))
-        except ValueError:
-            target = "an address that is no URL"
+def _presentable(headers: CIMultiDict[str], asked: URL) -> CIMultiDict[str]:
+    """Return headers without what lets someone in: cookies, and all but the path of a redirect's address."""
+    if "Set-Cookie" in headers:
+        headers["Set-Cookie"] = "***"
+    if headers.get("Location"):
+        headers["Location"] = _target(headers["Location"], asked)
+    return headers
+
+
+def _target(location: str, asked: URL) -> str:
+    try:
+        return str(asked.join(URL(location)).with_query(None).with_fragment(None).with_user(None))
+    except ValueError:
+        return "an address that is no URL"
+
+
+def _redirect(target: str | None) -> str:
     return (
-        f"redirects to {target}; redirects are not followed, set base_url to the control plane's own address"
+        f"redirects to {target or 'nowhere'}; redirects are not followed, "
+        "set base_url to the control plane's own address"
     )
 
 

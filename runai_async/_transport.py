@@ -11,6 +11,7 @@ import asyncio
 import base64
 import functools
 import platform
+import re
 import ssl
 import warnings
 from pathlib import Path
@@ -23,7 +24,7 @@ from yarl import URL
 
 from runai_async._clock import Clock
 from runai_async._limiter import Limiter
-from runai_async._requests import Request, Response
+from runai_async._requests import Request, Response, is_loopback
 from runai_async._version import __version__
 from runai_async.errors import AttemptTimeoutError, ConfigurationError, DeadlineExceededError, TransportError
 
@@ -33,6 +34,15 @@ _FAILURES = (TimeoutError, aiohttp.ClientError, OSError, ValueError, RuntimeErro
 """What a request of aiohttp's raises, one way or another."""
 _KEEPALIVE = 15.0
 """Seconds. Shorter than what gateways keep (nginx 75, AWS 60), so that a poll rarely meets a closing one."""
+_TLS_REFUSAL = re.compile(r"CERTIFICATE|UNKNOWN_CA|ACCESS_DENIED")
+"""In OpenSSL's name for what a server says that does not like a client's certificate, or the lack of one."""
+_FIXED_WORDS = re.compile(
+    r"Bad status line|Data after `Connection: close`|Invalid (HTTP header|header token)"
+    r"|Invalid character in (chunk size|Content-Length)|Expected LF after chunk data|Got more than \d+ bytes"
+    r"|Not enough data to satisfy [a-z ]+ header( \(received \d+ of \d+ bytes\))?"
+    r"|Can not decode content-encoding: \w+"
+)
+"""What may be told of errors that else quote the answer: its bytes and headers may hold secrets."""
 
 
 class Transport(Protocol):
@@ -69,7 +79,10 @@ def environment_proxy(base_url: URL) -> URL | None:
         f"{base_url.host}:{base_url.port}", proxies
     ):
         return None
-    return check_proxy(address)
+    proxy = check_proxy(address)
+    # Plain http may go to loopback because it does not leave the machine; so by no proxy elsewhere, either.
+    leaves = base_url.scheme == "http" and is_loopback(base_url) and not is_loopback(proxy)
+    return None if leaves else proxy
 
 
 def check_proxy(value: str | URL) -> URL:
@@ -186,7 +199,7 @@ class AiohttpTransport:
             meaning = self._meaning(error, request, limit, cut=limit < timeout)
             if meaning is error:
                 raise
-            raise meaning from error
+            raise meaning from _presentable(error)
 
     def _headers(self, request: Request, authorization: str | None) -> CIMultiDict[str]:
         """Return the headers of a request: mostly those of the one before, as making them takes its time."""
@@ -221,9 +234,10 @@ class AiohttpTransport:
             if cut:
                 return DeadlineExceededError(f"{where}: the deadline passed with the attempt in flight")
             return AttemptTimeoutError(f"{where}: no complete answer within {limit:g} s")
-        if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientSSLError):
+        if _is_tls(error):
             return TransportError(
-                f"{where}: TLS failed: {_said(error)} — for a private CA pass ca_file or ssl_context",
+                f"{where}: TLS failed: {_said(error)} — for a private CA pass ca_file or ssl_context, "
+                "for a client certificate an ssl_context",
                 transient=False,
             )
         if isinstance(error, RuntimeError | AttributeError):
@@ -295,8 +309,34 @@ def _proxy_headers(proxy: URL | None) -> dict[str, str] | None:
     return {"Authorization": f"Basic {base64.b64encode(pair).decode()}"}
 
 
+def _is_tls(error: Exception) -> bool:
+    """Tell whether TLS refuses: the server's certificate here, or ours there, which shows only at a read."""
+    if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientSSLError):
+        return True
+    cause = error.__cause__
+    return isinstance(cause, ssl.SSLError) and _TLS_REFUSAL.search(cause.reason or "") is not None
+
+
+def _quotes(error: Exception) -> bool:
+    """Tell whether an error of aiohttp's quotes what was sent or answered."""
+    if isinstance(error, aiohttp.ServerDisconnectedError):
+        return not isinstance(error.message, str)
+    return isinstance(error, aiohttp.ClientResponseError) or (
+        isinstance(error, aiohttp.ClientPayloadError) and bool(error.args)
+    )
+
+
+def _presentable(error: Exception) -> Exception:
+    """Return an error of aiohttp's, or one in its place that quotes nothing."""
+    return aiohttp.ClientError(_said(error)) if _quotes(error) else error
+
+
 def _said(error: Exception) -> str:
-    """Describe an error of aiohttp's; some have no text."""
-    if isinstance(error, aiohttp.ClientResponseError):
-        return f"{type(error).__name__}: {error.status} {error.message}"
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    """Describe an error of aiohttp's; some have no text, and some have one that is not to be told."""
+    kind = type(error).__name__
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return f"{kind}: the proxy answered {error.status}"
+    if _quotes(error):
+        known = _FIXED_WORDS.search(str(error))
+        return f"{kind}: {known[0] if known else 'the answer is no whole and proper HTTP'}"
+    return f"{kind}: {error}" if str(error) else kind

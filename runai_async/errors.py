@@ -113,7 +113,7 @@ class ApiError(RunaiError):
         code: the code of the API's error body, or None where the body was not the API's.
         message: the API's message, or the start of the body's text.
         details: the API's details, if any.
-        headers: the answer's headers; names in any case.
+        headers: the answer's headers, names in any case; without cookies and the query of a redirect.
         method: the request's method.
         url: the request's URL, without query.
         request_id: the answer's request id header, if any, for a support case.

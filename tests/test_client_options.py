@@ -234,6 +234,10 @@ async def test_the_environment_may_name_a_proxy_and_what_goes_past_it(
         ("HTTPS_PROXY", "acme.run.ai:444", "https://acme.run.ai", "http://proxy:3128"),
         ("HTTPS_PROXY", "un.ai", "https://acme.run.ai", "http://proxy:3128"),
         ("HTTPS_PROXY", "::1", "https://[::1]:8443", None),
+        ("HTTPS_PROXY", "", "https://localhost", "http://proxy:3128"),
+        ("HTTP_PROXY", "", "http://acme.local", "http://proxy:3128"),
+        ("HTTP_PROXY", "", "http://localhost:8080", None),  # it would carry the token off this machine
+        ("HTTP_PROXY", "", "http://127.0.0.1", None),
     ],
 )
 def test_the_environments_proxy_is_read_as_other_programs_do(

@@ -114,6 +114,9 @@ def test_a_base_url_is_taken_in_its_normal_form(given: str | URL, url: str) -> N
         ("http://127.0.0.1.acme.run.ai", "is plain http"),
         ("http://localhost.acme.run.ai", "is plain http"),
         ("http://128.0.0.1", "is plain http"),
+        ("http://127.999.0.1", "is plain http"),  # no address, so a name that somebody may answer for
+        ("http://127.0.0.\u0661", "is plain http"),  # likewise: a digit, but not one of an address
+        ("http://0.0.0.0", "is plain http"),
         (None, "must be a str or yarl.URL, not NoneType"),
         (b"https://acme.run.ai", "must be a str or yarl.URL, not bytes"),
     ],
@@ -384,7 +387,13 @@ def test_a_redirect_is_an_error_that_says_whereto(location: str | None, target: 
     error = requests.error_for(Response(302, headers, body), REQUEST)
     assert (type(error), error.status, error.code) == (ApiError, 302, None)
     assert error.message.startswith(f"redirects to {target}; redirects are not followed, set base_url")
-    assert "a-secret" not in f"{error!s}{error!r}"
+    assert "a-secret" not in f"{error!s}{error!r}{vars(error)!r}"
+
+
+def test_an_error_keeps_no_cookie() -> None:
+    headers = CIMultiDict([("Set-Cookie", "session=a-secret"), ("set-cookie", "b=a-secret"), ("Via", "x")])
+    error = requests.error_for(Response(503, headers), REQUEST)
+    assert dict(error.headers) == {"Set-Cookie": "***", "Via": "x"}
 
 
 @pytest.mark.parametrize("name", ["X-Request-Id", "x-correlation-id", "REQUEST-ID"])

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import gzip
 import socket
+import traceback
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -185,6 +186,34 @@ async def test_a_connection_that_breaks_is_tried_again(kind: str) -> None:
         plane.fault(kind, times=2)  # type: ignore[arg-type]
         async with RunaiClient(plane.url, plane.token, retry=RetryPolicy(wait_initial=0)) as runai:
             assert await runai.count_revisions(plane.add_workload()) == 0
+
+
+QUOTED = b'{"revisions": [{"environmentVariables": {"K": "s3cret"}}]}'
+
+
+@pytest.mark.parametrize(
+    ("sent", "text"),
+    [
+        (QUOTED, "Bad status line"),
+        (whole(QUOTED, "Connection: close") + QUOTED, "Data after `Connection: close`"),
+        (answer(QUOTED, "Transfer-Encoding: chunked"), "Invalid character in chunk size"),
+        (answer(b"5\r\n" + QUOTED, "Transfer-Encoding: chunked"), "Expected LF after chunk data"),
+        (answer(b"", "X-Echo: s3cret\0"), "Invalid HTTP header"),
+        (answer(b"", "X Echo s3cret"), "Invalid header token"),
+        (answer(b"", "Content-Length: s3cret"), "Invalid character in Content-Length"),
+        (answer(b"", "X-Echo: " + 2000 * "s3cret"), "Got more than 8190 bytes"),
+        (answer(b"", "X-Echo: s3cret")[:-2], "no whole and proper HTTP"),
+        (answer(QUOTED, "Content-Length: 99"), "(received 58 of 99 bytes)"),
+        (whole(QUOTED, "Content-Encoding: gzip"), "Can not decode content-encoding: gzip"),
+    ],
+)
+async def test_what_an_answer_that_is_no_proper_http_holds_is_not_quoted(sent: bytes, text: str) -> None:
+    async with serving(sent) as url, RunaiClient(url, "t0ken", retry=ONCE) as runai:
+        with pytest.raises(TransportError) as caught:
+            await runai.list_revisions(WORKLOAD)
+    error = caught.value
+    told = "".join(traceback.format_exception(error)) + repr(error) + repr(error.__cause__)
+    assert (text in str(error), "s3cret" in told, "t0ken" in told) == (True, False, False)
 
 
 async def test_a_refused_connection_is_a_transport_error() -> None:
