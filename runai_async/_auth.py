@@ -348,7 +348,10 @@ class _ExchangedTokens:
                 answer if answer.status == _OK else without(answer, self._secret), self._request
             )
         except ApiError as error:
-            raise _refused(error) from error
+            meaning = _refused(error)
+            if meaning is error:
+                raise  # an error must not be its own cause: what follows causes would never end
+            raise meaning from error
 
     def _failed(self, error: RunaiError) -> None:
         self._failures += 1

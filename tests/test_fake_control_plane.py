@@ -100,7 +100,11 @@ async def test_a_deleted_workload_is_not_found_but_counts_nothing(
 async def test_fields_and_times_are_as_given(plane: FakeControlPlane, runai: RunaiClient) -> None:
     then = datetime(2026, 5, 1, 12, tzinfo=UTC)
     revision_id = plane.add_revision(
-        plane.add_workload(), created_at=then, requested_pods={"min": 0, "max": 3}, project_id=7
+        plane.add_workload(),
+        created_at=then,
+        requested_pods={"min": 0, "max": 3},
+        project_id=7,
+        environment_variables={"LOG_LEVEL": "info"},
     )
     plane.set_phase(revision_id, "Running", "all well", running_pods=3, at=then + timedelta(minutes=1))
     plane.update_revision(revision_id, images=["other:1"])
@@ -111,6 +115,7 @@ async def test_fields_and_times_are_as_given(plane: FakeControlPlane, runai: Run
     assert revision.phase_updated_at == then + timedelta(minutes=1)
     assert (revision.phase, revision.phase_message, revision.running_pods) == (Phase.RUNNING, "all well", 3)
     assert (revision.project_id, revision.images) == ("7", ("other:1",))
+    assert revision.environment_variables == {"LOG_LEVEL": "info"}
     assert revision.requested_pods is not None
     assert (revision.requested_pods.min, revision.requested_pods.max) == (0, 3)
 

@@ -427,6 +427,7 @@ async def test_what_the_token_endpoint_says_is_what_the_call_raises(
     with pytest.raises(RunaiError) as caught:
         await plane.client().count_revisions(WORKLOAD)
     assert type(caught.value) is kind
+    assert caught.value.__cause__ is not caught.value  # who follows causes would never come to an end
 
 
 async def test_an_exchange_that_fails_is_tried_again_within_the_call() -> None:

@@ -40,10 +40,15 @@ def camel(name: str) -> str:
     return head + "".join(part[:1].upper() + part[1:] for part in tail)
 
 
+_MAPPINGS = frozenset({"environmentVariables", "additionalFields"})
+"""Fields whose keys are somebody's own names."""
+
+
 def wire(value: Any) -> Any:
     """Turn a caller's values into the API's JSON: keys of nested objects and times included."""
     if isinstance(value, dict):
-        return {camel(key): wire(item) for key, item in value.items()}  # pyright: ignore[reportUnknownVariableType,reportUnknownArgumentType]
+        fields = {camel(key): item for key, item in value.items()}  # pyright: ignore[reportUnknownVariableType,reportUnknownArgumentType]
+        return {key: item if key in _MAPPINGS else wire(item) for key, item in fields.items()}  # pyright: ignore[reportUnknownVariableType]
     if isinstance(value, list | tuple):
         return [wire(item) for item in value]  # pyright: ignore[reportUnknownVariableType]
     return stamp(value) if isinstance(value, datetime) else value
