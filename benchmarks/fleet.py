@@ -20,7 +20,15 @@ from datetime import UTC, datetime
 from typing import Any
 
 from benchmarks.processes import ROOT, ended
-from runai_async import FleetWatch, PhaseChanged, PollPolicy, RevisionAdded, RevisionEvent, RunaiClient
+from runai_async import (
+    ClientCredentials,
+    FleetWatch,
+    PhaseChanged,
+    PollPolicy,
+    RevisionAdded,
+    RevisionEvent,
+    RunaiClient,
+)
 
 WORKLOADS, INTERVAL, CHANGES = 5000, 10.0, 50.0
 STEADY, OUTAGE, AFTER = 180.0, 60.0, 90.0
@@ -33,6 +41,7 @@ class Plane:
         self._process = process
         place = self._answer()
         self.url, self.token, self.ids = place["url"], place["token"], place["ids"]
+        self.credentials = ClientCredentials(place["client_id"], place["client_secret"])
 
     def say(self, word: str) -> None:
         """Tell it to do something."""
@@ -76,12 +85,13 @@ class Told:
         for revision_id, phase, at in changes:
             happened[revision_id].append((phase, datetime.fromisoformat(at)))
         return sum(
-            not _is_subsequence(self.phases[key], all_of_it) or self.phases[key][-1:] != all_of_it[-1:]
+            not is_subsequence(self.phases[key], all_of_it) or self.phases[key][-1:] != all_of_it[-1:]
             for key, all_of_it in happened.items()
         )
 
 
-def _is_subsequence(part: Iterable[object], whole: Iterable[object]) -> bool:
+def is_subsequence(part: Iterable[object], whole: Iterable[object]) -> bool:
+    """Tell whether all of *part* is in *whole*, in this order."""
     rest = iter(whole)
     return all(item in rest for item in part)
 

@@ -1,7 +1,9 @@
-"""The fake control plane in a process of its own: `python -m benchmarks.plane WORKLOADS CHANGES_PER_SECOND`.
+"""The fake control plane in a process of its own.
 
-It says where it is over stdout, as a line of JSON, and then obeys the words that come over stdin: `go` and
-`rest` (begin and cease to change phases), `down` and `up`, `report`. It ends with its stdin.
+`python -m benchmarks.plane WORKLOADS CHANGES_PER_SECOND [TURNOVER]`; the last is the share of the changes
+that replace a revision by a new one. It says where it is over stdout, as a line of JSON, and then obeys the
+words that come over stdin: `go` and `rest` (begin and cease to change), `down` and `up`, `slow`, `err` and
+`well`, `revoke` (all tokens), `report`. It ends with its stdin.
 """
 
 from __future__ import annotations
@@ -13,15 +15,18 @@ import sys
 
 from runai_async.testing import FakeControlPlane
 
+SLOW = 0.3
+"""Seconds that each answer takes when it is slow."""
 PHASES = ("Running", "Degraded", "Stopped", "Pending", "Unknown")
 
 
 class Changing:
     """A control plane whose revisions change their phase at a rate."""
 
-    def __init__(self, plane: FakeControlPlane, workloads: int, rate: float) -> None:
+    def __init__(self, plane: FakeControlPlane, workloads: int, rate: float, turnover: float = 0.0) -> None:
         self.plane = plane
         self.rate = rate
+        self.turnover = turnover
         self.ids = [plane.add_workload() for _ in range(workloads)]
         self.revisions = [plane.add_revision(key, "Running") for key in self.ids]
         self.random = random.Random(7)
@@ -33,20 +38,47 @@ class Changing:
         while True:
             due += 1 / self.rate
             await asyncio.sleep(max(0.0, due - now()))
-            self.plane.set_phase(self.random.choice(self.revisions), self.random.choice(PHASES))
+            if self.random.random() < self.turnover:
+                self._replace(self.random.randrange(len(self.ids)))
+            else:
+                self.plane.set_phase(self.random.choice(self.revisions), self.random.choice(PHASES))
+
+    def _replace(self, index: int) -> None:
+        old, self.revisions[index] = (
+            self.revisions[index],
+            self.plane.add_revision(self.ids[index], "Running"),
+        )
+        self.plane.delete_revision(old)
+
+    def be(self, word: str) -> None:
+        """Be slow, err in many ways, or be well again."""
+        self.plane.clear_faults()
+        self.plane.latency = SLOW if word == "slow" else 0.0
+        if word == "err":
+            for kind in ("reset", "truncate", "bad_json"):
+                self.plane.fault(kind, times=None, rate=0.05)
+            for status in (429, 500, 502, 503):
+                self.plane.fail_next(None, status, body="<html>no</html>", rate=0.05)
 
     def report(self) -> str:
-        """Tell every change and when lists were asked for."""
-        changes = [[item.revision_id, item.phase, item.phase_updated_at] for item in self.plane.transitions]
+        """Tell every change, which revisions were deleted, and when lists were asked for."""
+        gone = [item.revision_id for item in self.plane.transitions if item.kind == "deleted"]
+        changes = [
+            [item.revision_id, item.phase, item.phase_updated_at]
+            for item in self.plane.transitions
+            if item.kind != "deleted"
+        ]
         asked = [request.at for request in self.plane.requests if request.path.endswith("/revisions")]
-        return json.dumps({"changes": changes, "asked": asked})
+        return json.dumps({"changes": changes, "gone": gone, "asked": asked})
 
 
-async def serve(workloads: int, rate: float) -> None:
+async def serve(workloads: int, rate: float, turnover: float = 0.0) -> None:
     """Serve until stdin ends."""
     async with FakeControlPlane(record_limit=2_000_000, token_lifetime=86_400) as plane:
-        changing = Changing(plane, workloads, rate)
-        print(json.dumps({"url": plane.url, "token": plane.token, "ids": changing.ids}), flush=True)
+        changing = Changing(plane, workloads, rate, turnover)
+        place = {"url": plane.url, "token": plane.token, "ids": changing.ids}
+        credentials = {"client_id": plane.client_id, "client_secret": plane.client_secret}
+        print(json.dumps(place | credentials), flush=True)
         changes: asyncio.Task[None] | None = None
         while word := (await asyncio.to_thread(sys.stdin.readline)).strip():
             if word == "go":
@@ -57,9 +89,13 @@ async def serve(workloads: int, rate: float) -> None:
                 await plane.stop()
             elif word == "up":
                 await plane.start()
+            elif word in {"slow", "err", "well"}:
+                changing.be(word)
+            elif word == "revoke":
+                plane.revoke_tokens()
             elif word == "report":
                 await asyncio.to_thread(print, changing.report(), flush=True)
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(int(sys.argv[1]), float(sys.argv[2])))
+    asyncio.run(serve(int(sys.argv[1]), *map(float, sys.argv[2:])))

@@ -1,0 +1,247 @@
+"""A fleet for a long time, against a control plane that fails by schedule: `python -m benchmarks.soak`.
+
+1,000 workloads at 10 s for ten minutes, ten changes a second, a fifth of which replace a revision. Each
+minute the control plane is well, slow, errs, is gone and comes back with all tokens revoked. Memory, file
+descriptors and tasks of the last third are set beside those of the first, and what the consumer was told
+beside the server's own record. What was told is kept on disk, so that the memory is the client's alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import logging
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import IO, Any
+
+from benchmarks.fleet import Plane, is_subsequence
+from benchmarks.processes import ROOT, ended
+from runai_async import FleetWatch, PollPolicy, RevisionEvent, RunaiClient
+
+WORKLOADS, INTERVAL, MINUTES = 1000, 10.0, 10.0
+TURNOVER = 0.2
+SCHEDULE = (
+    ("well", 2.0),
+    ("slow", 1.0),
+    ("err", 1.0),
+    ("well", 0.5),
+    ("down", 0.5),
+    ("revoke", 0.0),
+    ("up", 1.0),
+)
+"""What the control plane does, and for how many intervals."""
+CYCLE = sum(intervals for _, intervals in SCHEDULE)
+PATIENCE = 20
+"""Intervals in which, at the end, the stream has to come to what is."""
+GROWTH = 0.05
+"""Of the first third: how much more the last third may have and still be called flat."""
+SLACK = {"memory, MB": 1.0, "file descriptors": 3, "tasks": 3}
+"""How much more besides: what comes and goes by the second."""
+PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+def _megabytes() -> float:
+    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * PAGE / 2**20
+
+
+GAUGES: dict[str, Callable[[], float]] = {
+    "memory, MB": _megabytes,
+    "file descriptors": lambda: len(list(Path("/proc/self/fd").iterdir())),
+    "tasks": lambda: len(asyncio.all_tasks()),
+}
+
+
+class Samples:
+    """What the gauges showed, from one cycle on."""
+
+    def __init__(self) -> None:
+        self._shown: dict[str, list[float]] = {name: [] for name in GAUGES}
+
+    async def take(self, every: float) -> None:
+        """Read the gauges until cancelled."""
+        while True:
+            await asyncio.sleep(every)
+            for name, gauge in GAUGES.items():
+                self._shown[name].append(gauge())
+
+    def thirds(self) -> dict[str, tuple[float, float]]:
+        """Return the medians of the first and of the last third."""
+        return {
+            name: (
+                statistics.median(shown[: len(shown) // 3]),
+                statistics.median(shown[-(len(shown) // 3) :]),
+            )
+            for name, shown in self._shown.items()
+        }
+
+
+class Log(logging.Handler):
+    """Counts what the package warns of."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.lines = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Count a line."""
+        del record
+        self.lines += 1
+
+
+async def write(fleet: FleetWatch, file: IO[str]) -> None:
+    """Write each event as a line, until the fleet is closed."""
+    async for event in fleet:
+        if isinstance(event, RevisionEvent):
+            at = event.revision.phase_updated_at
+            line = [event.id, event.kind, event.revision_id, event.revision.phase, at and at.isoformat()]
+        else:
+            line = ["", event.kind, event.workload_id, "", None]
+        file.write(json.dumps(line) + "\n")
+
+
+def judged(lines: Iterable[str], record: dict[str, Any]) -> dict[str, int]:
+    """Compare what was told with the server's record."""
+    told: dict[str, list[Sequence[Any]]] = defaultdict(list)
+    ids: Counter[str] = Counter()
+    deleted: Counter[str] = Counter()
+    failed = 0
+    for line in lines:
+        key, kind, revision_id, phase, at = json.loads(line)
+        failed += not key
+        ids[key] += bool(key)
+        if kind == "deleted":
+            deleted[revision_id] += 1
+        elif key:
+            told[revision_id].append((phase, datetime.fromisoformat(at)))
+    happened: dict[str, list[Sequence[Any]]] = defaultdict(list)
+    for revision_id, phase, at in record["changes"]:
+        happened[revision_id].append((phase, datetime.fromisoformat(at)))
+    gone = set(record["gone"])
+    return {
+        "events": ids.total(),
+        "events told twice": sum(number > 1 for number in ids.values()),
+        "revisions told untruly": sum(not is_subsequence(told[key], happened[key]) for key in happened),
+        "revisions not told to the last": sum(
+            told[key][-1:] != happened[key][-1:] for key in happened if key not in gone
+        ),
+        "deletions": len(gone),
+        "deletions not told once": sum(deleted[key] != 1 for key in gone if told[key])
+        + len(deleted.keys() - gone),
+        "workloads told to be in trouble": failed,
+    }
+
+
+async def story(plane: Plane, minutes: float, interval: float) -> dict[str, Any]:
+    """Run it and return the figures."""
+    policy = PollPolicy(
+        interval=interval,
+        fast_interval=interval,
+        deadline=interval / 2,
+        missing_grace=2 * interval,
+        max_outage=None,
+    )
+    log, samples, before = Log(), Samples(), {name: gauge() for name, gauge in GAUGES.items()}
+    logging.getLogger("runai_async").addHandler(log)
+    cycles = max(4, round(minutes * 60 / (CYCLE * interval)))
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as file:
+        async with (
+            RunaiClient(plane.url, plane.credentials) as runai,
+            runai.watch_fleet(plane.ids, poll=policy) as fleet,
+        ):
+            writer = asyncio.create_task(write(fleet, file))
+            plane.say("go")
+            sampler: asyncio.Task[None] | None = None
+            for cycle in range(cycles):
+                if cycle == 1:  # the first one is there to warm up
+                    sampler = asyncio.create_task(samples.take(interval / 10))
+                for word, intervals in SCHEDULE:
+                    plane.say(word)
+                    await asyncio.sleep(intervals * interval)
+            plane.say("rest")
+            if sampler is not None:
+                sampler.cancel()
+            figures = await _settled(plane, file, interval)
+            await fleet.aclose()
+            await writer
+    await asyncio.sleep(0.1)  # for what is being closed
+    after = {name: gauge() for name, gauge in GAUGES.items()}
+    return {
+        "workloads": len(plane.ids),
+        "outages": cycles,
+        "warnings": log.lines,
+        **figures,
+        "thirds": samples.thirds(),
+        "left over": {name: after[name] - before[name] for name in ("file descriptors", "tasks")},
+    }
+
+
+async def _settled(plane: Plane, file: IO[str], interval: float) -> dict[str, int]:
+    """Wait until all that happened is told, or patience ends; return what was seen."""
+    figures: dict[str, int] = {}
+    for _ in range(PATIENCE):
+        await asyncio.sleep(interval)
+        file.seek(0)
+        figures = judged(file, plane.report())
+        file.seek(0, os.SEEK_END)
+        if not wrong(figures):
+            break
+    return figures
+
+
+def wrong(figures: dict[str, Any]) -> list[str]:
+    """Name what should not be."""
+    found = [
+        name
+        for name in ("events told twice", "revisions told untruly", "revisions not told to the last")
+        if figures[name]
+    ]
+    if figures["deletions not told once"]:
+        found.append("deletions not told once")
+    for name, (first, last) in figures.get("thirds", {}).items():
+        if last > first * (1 + GROWTH) + SLACK[name]:
+            found.append(f"{name} grow")
+    found += [f"{name} left over" for name, number in figures.get("left over", {}).items() if number > 0]
+    return found
+
+
+def shown(figures: dict[str, Any]) -> str:
+    """Write the figures as a table."""
+    lines = {name: f"{value:,}" for name, value in figures.items() if isinstance(value, int)}
+    for name, (first, last) in figures["thirds"].items():
+        lines[f"{name}: first third, last third"] = f"{first:,.1f}, {last:,.1f}"
+    for name, number in figures["left over"].items():
+        lines[f"{name} left over at the end"] = f"{number:g}"
+    return "\n".join(f"| {name:<45} | {value:>15} |" for name, value in lines.items())
+
+
+def main() -> None:
+    """Read the command line and run it; the exit status is 1 where something grew or was told wrongly."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=MINUTES, help="how long; rounded to whole cycles")
+    parser.add_argument("--workloads", type=int, default=WORKLOADS, help="how many are watched")
+    parser.add_argument(
+        "--interval", type=float, default=INTERVAL, help="seconds between polls; a cycle is six"
+    )
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+    options = parser.parse_args()
+    changes = options.workloads / options.interval / 10
+    command = [sys.executable, "-m", "benchmarks.plane", *map(str, (options.workloads, changes, TURNOVER))]
+    process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    with ended(process):
+        figures = asyncio.run(story(Plane(process), options.minutes, options.interval))
+    print(json.dumps(figures) if options.json else shown(figures))
+    if found := wrong(figures):
+        sys.exit(f"not as it should be: {', '.join(found)}")
+
+
+if __name__ == "__main__":
+    main()
