@@ -145,7 +145,7 @@ async def story(plane: Plane, minutes: float, interval: float) -> dict[str, Any]
     policy = PollPolicy(
         interval=interval,
         fast_interval=interval,
-        deadline=interval / 2,
+        deadline=interval,
         missing_grace=2 * interval,
         max_outage=None,
     )
