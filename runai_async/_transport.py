@@ -34,12 +34,14 @@ _FAILURES = (TimeoutError, aiohttp.ClientError, OSError, ValueError, RuntimeErro
 """What a request of aiohttp's raises, one way or another."""
 _KEEPALIVE = 15.0
 """Seconds. Shorter than what gateways keep (nginx 75, AWS 60), so that a poll rarely meets a closing one."""
+_TOO_LONG = re.compile(r"Decompressed data exceeds the configured limit of (\d+) bytes")
+"""What aiohttp 3.13 says by itself of a body that unpacks to very much."""
 _TLS_REFUSAL = re.compile(r"CERTIFICATE|UNKNOWN_CA|ACCESS_DENIED")
 """In OpenSSL's name for what a server says that does not like a client's certificate, or the lack of one."""
 _FIXED_WORDS = re.compile(
-    r"Bad status line|Data after `Connection: close`|Invalid (HTTP header|header token)"
+    r"Bad status line|Expected HTTP/|Data after `Connection: close`|Invalid (HTTP header|header (token|value))"
     r"|Invalid character in (chunk size|Content-Length)|Expected LF after chunk data|Got more than \d+ bytes"
-    r"|Not enough data to satisfy [a-z ]+ header( \(received \d+ of \d+ bytes\))?"
+    r"|Not enough data (to|for) satisfy [a-z ]+ header( \(received \d+ of \d+ bytes\))?"
     r"|Can not decode content-encoding: \w+"
 )
 """What may be told of errors that else quote the answer: its bytes and headers may hold secrets."""
@@ -234,6 +236,8 @@ class AiohttpTransport:
             if cut:
                 return DeadlineExceededError(f"{where}: the deadline passed with the attempt in flight")
             return AttemptTimeoutError(f"{where}: no complete answer within {limit:g} s")
+        if longest := _TOO_LONG.search(str(error)):
+            return TransportError(f"{where}: the body is longer than {longest[1]} bytes", transient=False)
         if _is_tls(error):
             return TransportError(
                 f"{where}: TLS failed: {_said(error)} — for a private CA pass ca_file or ssl_context, "

@@ -37,7 +37,7 @@ from runai_async import (
     to_json,
 )
 from runai_async.exporter import Metrics
-from runai_async.hooks import HookEvent
+from runai_async.hooks import Hook, HookEvent
 from runai_async.telemetry import SpanHook
 from runai_async.testing import FakeControlPlane
 
@@ -103,7 +103,7 @@ class Ear:
         self.spans = InMemorySpanExporter()
         provider = TracerProvider()
         provider.add_span_processor(SimpleSpanProcessor(self.spans))
-        self.hooks = [self.hooked.append, self.metrics.hook, SpanHook(provider)]
+        self.hooks: list[Hook] = [self.hooked.append, self.metrics.hook, SpanHook(provider)]
 
     def hear(self, what: str, *values: object) -> None:
         self.told += [(what, f"{value!s}\n{value!r}") for value in values]
@@ -291,14 +291,18 @@ async def test_no_event_status_or_warning_of_a_watch_tells_a_secret(
         assert {"PhaseFailedError", "RolloutFailedError", "PermissionDeniedError"} <= ear.errors
 
 
+def broken(event: HookEvent) -> None:
+    raise ValueError(f"a hook that does not like {event}")
+
+
 async def test_no_value_that_is_shown_tells_a_secret(
     plane: FakeControlPlane, caplog: pytest.LogCaptureFixture
 ) -> None:
     workload_id, revision_id = planted(plane)
     async with (
         listening(plane, caplog) as ear,
-        RunaiClient(plane.url, plane.token, hooks=[*ear.hooks, int]) as runai,
-    ):  # int: a hook that raises
+        RunaiClient(plane.url, plane.token, hooks=[*ear.hooks, broken]) as runai,
+    ):
         before = await runai.get_revision(revision_id)
         plane.update_revision(
             revision_id, environment_variables={"K": "c4nary-env-3"}, command="c4nary-command-2"

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import gzip
+import re
 import socket
 import traceback
 import warnings
@@ -194,16 +195,16 @@ QUOTED = b'{"revisions": [{"environmentVariables": {"K": "s3cret"}}]}'
 @pytest.mark.parametrize(
     ("sent", "text"),
     [
-        (QUOTED, "Bad status line"),
+        (QUOTED, "Bad status line|Expected HTTP/"),
         (whole(QUOTED, "Connection: close") + QUOTED, "Data after `Connection: close`"),
         (answer(QUOTED, "Transfer-Encoding: chunked"), "Invalid character in chunk size"),
         (answer(b"5\r\n" + QUOTED, "Transfer-Encoding: chunked"), "Expected LF after chunk data"),
-        (answer(b"", "X-Echo: s3cret\0"), "Invalid HTTP header"),
+        (answer(b"", "X-Echo: s3cret\0"), "Invalid HTTP header|Invalid header value"),
         (answer(b"", "X Echo s3cret"), "Invalid header token"),
         (answer(b"", "Content-Length: s3cret"), "Invalid character in Content-Length"),
         (answer(b"", "X-Echo: " + 2000 * "s3cret"), "Got more than 8190 bytes"),
         (answer(b"", "X-Echo: s3cret")[:-2], "no whole and proper HTTP"),
-        (answer(QUOTED, "Content-Length: 99"), "(received 58 of 99 bytes)"),
+        (answer(QUOTED, "Content-Length: 99"), "Not enough data (to|for) satisfy content length header"),
         (whole(QUOTED, "Content-Encoding: gzip"), "Can not decode content-encoding: gzip"),
     ],
 )
@@ -213,7 +214,11 @@ async def test_what_an_answer_that_is_no_proper_http_holds_is_not_quoted(sent: b
             await runai.list_revisions(WORKLOAD)
     error = caught.value
     told = "".join(traceback.format_exception(error)) + repr(error) + repr(error.__cause__)
-    assert (text in str(error), "s3cret" in told, "t0ken" in told) == (True, False, False)
+    assert (re.search(text, str(error)) is not None, "s3cret" in told, "t0ken" in told) == (
+        True,
+        False,
+        False,
+    )
 
 
 async def test_a_refused_connection_is_a_transport_error() -> None:
@@ -289,8 +294,9 @@ async def test_a_body_without_an_end_is_given_up_at_the_greatest_length() -> Non
 async def test_a_gzip_bomb_is_not_unpacked() -> None:
     bomb = gzip.compress(b" " * 2**26)  # 64 MiB in 64 KiB
     async with serving(whole(bomb, "Content-Encoding: gzip")) as url, RunaiClient(url, "abc") as runai:
-        with pytest.raises(TransportError, match="longer than 33554432 bytes"):
+        with pytest.raises(TransportError, match="longer than 33554432 bytes") as caught:
             await runai.count_revisions(WORKLOAD)
+    assert not caught.value.transient
 
 
 # --- time -------------------------------------------------------------------------------------------------
