@@ -39,7 +39,7 @@ _TOO_LONG = re.compile(r"Decompressed data exceeds the configured limit of (\d+)
 _TLS_REFUSAL = re.compile(r"CERTIFICATE|UNKNOWN_CA|ACCESS_DENIED")
 """In OpenSSL's name for what a server says that does not like a client's certificate, or the lack of one."""
 _FIXED_WORDS = re.compile(
-    r"Bad status line|Expected HTTP/|Data after `Connection: close`|Invalid (HTTP header|header (token|value))"
+    r"Bad status line|Expected HTTP/|Data after `Connection: close`|Invalid (HTTP header|header token)"
     r"|Invalid character in (chunk size|Content-Length)|Expected LF after chunk data|Got more than \d+ bytes"
     r"|Not enough data (to|for) satisfy [a-z ]+ header( \(received \d+ of \d+ bytes\))?"
     r"|Can not decode content-encoding: \w+"

@@ -199,7 +199,6 @@ QUOTED = b'{"revisions": [{"environmentVariables": {"K": "s3cret"}}]}'
         (whole(QUOTED, "Connection: close") + QUOTED, "Data after `Connection: close`"),
         (answer(QUOTED, "Transfer-Encoding: chunked"), "Invalid character in chunk size"),
         (answer(b"5\r\n" + QUOTED, "Transfer-Encoding: chunked"), "Expected LF after chunk data"),
-        (answer(b"", "X-Echo: s3cret\0"), "Invalid HTTP header|Invalid header value"),
         (answer(b"", "X Echo s3cret"), "Invalid header token"),
         (answer(b"", "Content-Length: s3cret"), "Invalid character in Content-Length"),
         (answer(b"", "X-Echo: " + 2000 * "s3cret"), "Got more than 8190 bytes"),
