@@ -172,7 +172,7 @@ class Watched:
         assert max(ids.values()) == 1
 
 
-POLICY = PollPolicy(interval=0.2, fast_interval=0.2, deadline=2.0, max_outage=None)
+POLICY = PollPolicy(interval=0.2, fast_interval=0.2, deadline=10.0, max_outage=None)
 
 
 @asynccontextmanager
@@ -191,7 +191,7 @@ async def watching(runai: RunaiClient, watched: Watched, *, one: bool) -> AsyncI
     task = asyncio.create_task(listen())
     try:
         yield
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             while not watched.is_told:
                 await asyncio.sleep(0.1)
                 assert not task.done(), task.exception()

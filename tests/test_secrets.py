@@ -430,7 +430,7 @@ async def test_no_command_tells_a_secret_with_debug_either(
             told.append(("the output", good.err + ("" if complete else good.out)))
             quoting(plane, secret, path)
         for _ in range(1 if patient or not secret else ANSWERS):
-            bad = await ran(plane, *words, "--deadline", "100ms", **env)
+            bad = await ran(plane, *words, "--deadline", "50ms", **env)
             told.append(("the output", bad.err + ("" if complete else bad.out)))
         plane.clear_faults()
     assert sum("Traceback" in text for _, text in told) >= 3
