@@ -182,7 +182,7 @@ EXPECTED: dict[str, Row] = {
     "a charset that there is not": harmless(),
     "an encoding that there is not": harmless(),
     "called gzip, but is not": outage(TransportError),
-    "gzip cut off": outage(DecodeError),
+    "gzip cut off": outage(TransportError),
     "bytes that are no UTF-8": outage(DecodeError),
     "UTF-16": outage(DecodeError),
     "good JSON with 203": harmless(),
