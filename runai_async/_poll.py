@@ -54,10 +54,13 @@ class Poller:
         self._policy = policy
         self._fill_gaps = fill_gaps
         self._explained = False
-        self._pace: Callable[[], Awaitable[None]] | None = None
+        self._pace: Callable[[float], Awaitable[None]] | None = None
 
-    def within(self, pace: Callable[[], Awaitable[None]]) -> Poller:
-        """Return one for a fleet: one attempt for a list, and *pace* is awaited before further requests."""
+    def within(self, pace: Callable[[float], Awaitable[None]]) -> Poller:
+        """Return one for a fleet: one attempt for a list, and *pace* is awaited before further requests.
+
+        It gets the poll's deadline, and raises `DeadlineExceededError` where a turn would come too late.
+        """
         other = copy(self)
         other._retrying = self._once  # noqa: SLF001  (our own copy)
         other._pace = pace  # noqa: SLF001
@@ -66,47 +69,52 @@ class Poller:
     async def _ask(self, call: Call[T], deadline: float) -> T:
         """Make one of the further requests of a poll."""
         if self._pace is not None:
-            await self._pace()
+            await self._pace(deadline)
         return await self._once.call(call, deadline=deadline)
 
     def list_call(self, tracker: Tracker) -> ListCall:
         """Return the list request of a tracker's workload, to be kept: making its URL takes its time."""
         return with_parse(self._endpoints.list_revisions(tracker.workload_id), tracker.read)
 
-    def poll(self, tracker: Tracker, call: ListCall, until: float = math.inf) -> Awaitable[None]:
-        """Poll once. Everything in it ends within `PollPolicy.deadline`, and by the monotonic time *until*.
+    def poll(self, tracker: Tracker, call: ListCall, until: float = math.inf) -> Awaitable[int]:
+        """Poll once and return how many events that brought.
+
+        Everything in it ends within `PollPolicy.deadline`, and by the monotonic time *until*.
 
         Raises:
             RunaiError: the list could not be had; nothing has changed then.
         """
         return (self._observed if self._hooks else self._poll)(tracker, call, until)
 
-    async def _observed(self, tracker: Tracker, call: ListCall, until: float) -> None:
+    async def _observed(self, tracker: Tracker, call: ListCall, until: float) -> int:
         """Poll between the two hooks, which are told in the caller's own task."""
         began = self._clock.monotonic()
         error: str | None = "CancelledError"
+        events = 0
         self._hooks.tell(PollStarted(tracker.workload_id))
         try:
-            await self._poll(tracker, call, until)
+            events = await self._poll(tracker, call, until)
             error = None
         except RunaiError as failure:
             error = type(failure).__name__
             raise
+        else:
+            return events
         finally:
             seconds = self._clock.monotonic() - began
-            events = 0 if error else tracker.pending
             self._hooks.tell(PollFinished(tracker.workload_id, error, events, tracker.undecodable, seconds))
 
-    async def _poll(self, tracker: Tracker, call: ListCall, until: float) -> None:
+    async def _poll(self, tracker: Tracker, call: ListCall, until: float) -> int:
         deadline = min(self._clock.monotonic() + self._policy.deadline, until)
         snapshot = await self._retrying.call(call, deadline=deadline)
         if snapshot is None:
-            return
+            return 0
         for problem in snapshot.problems:
             logger.warning("workload %s: a revision cannot be decoded: %s", tracker.workload_id, problem)
         missing = tracker.missing(snapshot)
         found = await self._look_for(tracker.workload_id, missing, deadline) if missing else {}
         between = await self._between(tracker, snapshot, deadline) if self._fill_gaps else {}
+        before = tracker.pending  # a fleet's consumer may not have taken those yet
         tracker.apply(
             snapshot,
             at=self._clock.monotonic(),
@@ -115,6 +123,7 @@ class Poller:
             missing_grace=self._policy.missing_grace,
             between=between,
         )
+        return tracker.pending - before
 
     async def _look_for(self, workload_id: str, missing: list[str], deadline: float) -> dict[str, Found]:
         """Look for missing revisions with two requests at most. One that fails decides nothing."""
