@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime, timedelta
@@ -30,11 +31,12 @@ from runai_async.checkpoint import Checkpoint, FleetCheckpoint
 from runai_async.errors import (
     AuthenticationError,
     ConfigurationError,
+    DeadlineExceededError,
     NotFoundError,
     RunaiError,
     WatchOutageError,
 )
-from runai_async.events import FleetEvent, Synced, WorkloadFailed
+from runai_async.events import FleetEvent, Synced, WatchDegraded, WatchRecovered, WorkloadFailed
 from runai_async.policy import PollPolicy
 
 logger = logging.getLogger("runai_async")
@@ -126,14 +128,15 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         self._resume: dict[str, Checkpoint] = dict(resume_from.workloads) if resume_from else {}
         self._members: dict[str, _Member] = {}
         self._schedule: Schedule[_Member] = Schedule()
-        self._buffer: deque[_Member | WorkloadFailed] = deque()
+        self._buffer: deque[_Member | tuple[_Member, WorkloadFailed]] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self._sleeping: asyncio.Task[None] | None = None
         self._idle: list[asyncio.Future[_Member]] = []
         self._in_flight = 0
         self._failures = 0
         self._outage_since: float | None = None
-        self._last_answer = clock.monotonic()
+        self._last_answer = -math.inf
+        self._silent_since: float | None = None
         self._error: RunaiError | None = None
         self._entered = False
         self._open = False
@@ -146,7 +149,6 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         if self._entered:
             raise RuntimeError("a fleet watch is entered once; make another one")
         self._entered = self._open = True
-        self._last_answer = self._clock.monotonic()
         if self._roster.fixed is not None:
             for workload_id in self._roster.fixed:
                 self.add(workload_id)
@@ -210,11 +212,11 @@ class FleetWatch(AsyncIterator[FleetEvent]):
             item = self._buffer.popleft()
             if len(self._buffer) < self._buffer_size:
                 _wake(self._waiting)
-            if isinstance(item, WorkloadFailed):
-                return item
-            item.buffered -= 1
-            if not item.removed:
-                return item.tracker.take()
+            member, failure = item if isinstance(item, tuple) else (item, None)
+            if failure is None:
+                member.buffered -= 1
+            if not member.removed:
+                return failure or member.tracker.take()
         return None
 
     # --- members ------------------------------------------------------------------------------------------
@@ -235,6 +237,8 @@ class FleetWatch(AsyncIterator[FleetEvent]):
             self._join(key, include_existing=self._include_existing)
 
     def _join(self, workload_id: str, *, include_existing: bool) -> None:
+        if not self._members:
+            self._silent_since = None  # while there was nobody to ask about, nobody was silent
         tracker = Tracker(
             workload_id,
             include_existing=include_existing,
@@ -256,9 +260,11 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         Raises:
             ValueError: no UUID.
         """
-        member = self._members.pop(check_id(workload_id, "workload_id"), None)
+        key = check_id(workload_id, "workload_id")
+        member = self._members.pop(key, None)
         if member is not None:
             member.removed = True
+            self._roster.forget(key)
 
     async def _discover(self) -> None:
         """Ask again and again which workloads there are."""
@@ -299,6 +305,10 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         """Let no error of a task be lost: it ends the fleet, in the consumer's hands."""
         try:
             await work(*args)
+        except asyncio.CancelledError as error:
+            if self._goes_on:  # not closing: it comes from within, from a caller's token provider maybe
+                self._end(_defect(error))
+            raise
         except RunaiError as error:
             self._end(error)
         except Exception as error:
@@ -340,9 +350,12 @@ class FleetWatch(AsyncIterator[FleetEvent]):
     def _goes_on(self) -> bool:
         return self._open and self._error is None
 
-    async def _pace(self) -> None:
-        """Wait for a request's turn, where there is a rate to keep."""
-        if (pause := self._limit.reserve(self._clock.monotonic())) > 0:
+    async def _pace(self, deadline: float = math.inf) -> None:
+        """Wait for a request's turn, where there is a rate to keep; none is taken beyond *deadline*."""
+        now = self._clock.monotonic()
+        if now + self._limit.wait(now) > deadline:
+            raise DeadlineExceededError("the fleet's rate_limit leaves no place before the deadline")
+        if (pause := self._limit.reserve(now)) > 0:
             await self._clock.sleep(pause)
 
     async def _room(self) -> None:
@@ -401,13 +414,13 @@ class FleetWatch(AsyncIterator[FleetEvent]):
 
     def _good(self, member: _Member) -> float:
         """Note a good poll and return when the next one is due."""
-        now = member.last_good = self._last_answer = self._clock.monotonic()
-        self._answered()
+        now = member.last_good = self._answered()
         if self._roster.is_leaving(member.tracker.workload_id):
             self._leave(member)
         interval = self._interval(member, now)
         if member.trouble is None:
             return next_slot(member.place, interval, now)
+        self._recovered(member, member.trouble, now)
         member.trouble, member.failed = None, 0
         # Back to its place, but not sooner than an interval from now, or recovering would bring a spike.
         return next_slot(member.place, interval, now + interval)
@@ -423,17 +436,19 @@ class FleetWatch(AsyncIterator[FleetEvent]):
     def _failed(self, member: _Member, error: RunaiError, began: float) -> float:
         """Decide what a failed poll means and return when the next one is due."""
         trouble = member.trouble = member.trouble or Trouble()
+        in_outage = trouble.outage_since is not None
         trouble.failed(error, began)
+        if not in_outage and trouble.outage_since is not None:
+            self._degraded(member, error)
         now = self._clock.monotonic()
-        if isinstance(error, AuthenticationError | ConfigurationError):
+        if self._ends(error):
             self._end(error)
         elif trouble.is_refused:
-            self._last_answer = now
             self._answered()
             if trouble.believes(error, began, self._policy.missing_grace):
                 self._refused(member, error)
         else:
-            self._unanswered(error, now)
+            self._unanswered(error, began, now)
             if ends_at_once(error, ever_good=member.last_good is not None):
                 self._tell(member, error)
             elif trouble.lasts_too_long(now, self._policy.max_outage):
@@ -445,6 +460,26 @@ class FleetWatch(AsyncIterator[FleetEvent]):
             return now + longest * (0.5 + member.place / 2)  # spread, as what failed together comes back so
         due = trouble.next_due(now, interval, self._policy)
         return next_slot(member.place, interval, now) if due is None else due
+
+    def _ends(self, error: RunaiError) -> bool:
+        """Tell whether an error is everybody's: a refused token, or a configuration that never worked."""
+        if isinstance(error, ConfigurationError):
+            return self._last_answer == -math.inf
+        return isinstance(error, AuthenticationError)
+
+    def _degraded(self, member: _Member, error: RunaiError) -> None:
+        if "degraded" in self._policy.emit:
+            workload_id, now = member.tracker.workload_id, self._clock.now()
+            member.tracker.put(WatchDegraded(workload_id=workload_id, observed_at=now, error=error))
+
+    def _recovered(self, member: _Member, trouble: Trouble, now: float) -> None:
+        if trouble.outage_since is not None and "recovered" in self._policy.emit:
+            event = WatchRecovered(
+                workload_id=member.tracker.workload_id,
+                observed_at=self._clock.now(),
+                seconds=now - trouble.outage_since,
+            )
+            member.tracker.put(event)
 
     def _outage(self, member: _Member, trouble: Trouble, error: RunaiError, now: float) -> WatchOutageError:
         seconds = now - (trouble.outage_since or now)
@@ -466,9 +501,10 @@ class FleetWatch(AsyncIterator[FleetEvent]):
     def _leave(self, member: _Member) -> None:
         """Forget a workload that discovery does not name any more, once its last events are told."""
         workload_id = member.tracker.workload_id
-        self._roster.forget(workload_id)
-        self._members.pop(workload_id, None)
-        member.left = True
+        if self._members.get(workload_id) is member:  # it may have been removed, and added again, meanwhile
+            self._roster.forget(workload_id)
+            del self._members[workload_id]
+            member.left = True
 
     def _tell(self, member: _Member, error: RunaiError) -> None:
         """Tell a workload's trouble, once per spell."""
@@ -478,12 +514,14 @@ class FleetWatch(AsyncIterator[FleetEvent]):
                 workload_id=member.tracker.workload_id, observed_at=self._clock.now(), error=error
             )
             self._collect(member)
-            self._buffer.append(event)
+            self._buffer.append((member, event))
             _wake(self._consumer)
 
-    def _unanswered(self, error: RunaiError, now: float) -> None:
+    def _unanswered(self, error: RunaiError, began: float, now: float) -> None:
         """Note a poll without any answer; many in a row are an outage of the control plane itself."""
         self._failures += 1
+        if self._silent_since is None:
+            self._silent_since = max(began, self._last_answer)
         if self._outage_since is None and self._failures >= min(_OUTAGE_AFTER, len(self._members)):
             self._outage_since = now
             logger.warning(
@@ -492,22 +530,23 @@ class FleetWatch(AsyncIterator[FleetEvent]):
                 type(error).__name__,
                 error,
             )
-        limit = self._policy.max_outage
-        if limit is not None and now - self._last_answer >= limit:
-            seconds = now - self._last_answer
+        limit, seconds = self._policy.max_outage, now - self._silent_since
+        if limit is not None and seconds >= limit:
             self._end(
                 WatchOutageError(
                     f"no answer from the control plane for {seconds:.0f} s: {error}", last_error=error
                 )
             )
 
-    def _answered(self) -> None:
-        """Note an answer: if there was an outage, it is over."""
-        self._failures = 0
+    def _answered(self) -> float:
+        """Note an answer, and return its time: if there was an outage, it is over."""
+        self._last_answer = self._clock.monotonic()
+        self._failures, self._silent_since = 0, None
         if self._outage_since is not None:
             seconds = self._clock.monotonic() - self._outage_since
             self._outage_since = None
             logger.info("the control plane answers again after %.0f s", seconds)
+        return self._last_answer
 
     def _end(self, error: RunaiError) -> None:
         """End the fleet: the consumer gets the error behind what is buffered."""
@@ -564,7 +603,7 @@ def _wake(future: asyncio.Future[None] | None) -> None:
         future.set_result(None)
 
 
-def _defect(error: Exception) -> RunaiError:
+def _defect(error: BaseException) -> RunaiError:
     """Wrap an error that is a defect, here or in a caller's code, so that the consumer sees it."""
     wrapped = RunaiError(f"the fleet watch failed: {type(error).__name__}: {error}")
     wrapped.__cause__ = error

@@ -65,6 +65,10 @@ class RateLimit:
         self._spacing = 0.0 if per_second is None else 1 / per_second
         self._next = -math.inf
 
+    def wait(self, now: float) -> float:
+        """Return the seconds until the next free place."""
+        return max(0.0, self._next - now)
+
     def reserve(self, now: float) -> float:
         """Take the next place and return the seconds to wait for it."""
         if not self._spacing:

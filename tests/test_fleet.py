@@ -5,6 +5,7 @@ import logging
 from collections import Counter
 from collections.abc import AsyncIterator
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from stage import HTML_502, REFUSED_401, REFUSED_403, REFUSED_404, WORKLOAD_GONE, Stage
@@ -12,14 +13,20 @@ from stage import HTML_502, REFUSED_401, REFUSED_403, REFUSED_404, WORKLOAD_GONE
 from runai_async import (
     AuthenticationError,
     Checkpoint,
+    ConfigurationError,
     FleetCheckpoint,
     FleetEvent,
     PhaseChanged,
+    PollFinished,
     PollPolicy,
     RevisionAdded,
     RevisionDeleted,
     RevisionEvent,
+    RunaiError,
+    ServerError,
+    WatchDegraded,
     WatchOutageError,
+    WatchRecovered,
     WorkloadFailed,
 )
 from runai_async.testing import Response
@@ -46,7 +53,7 @@ def per_second(times: list[float], start: float, end: float) -> list[int]:
     return [counts[second] for second in range(int(start), int(end))]
 
 
-# --- 23: the schedule -------------------------------------------------------------------------------------
+# --- the schedule ---------------------------------------------------------------------------------------
 
 
 async def test_each_workload_is_polled_once_per_interval_at_its_own_place() -> None:
@@ -117,6 +124,40 @@ async def test_rate_limit_bounds_the_requests_confirmations_included() -> None:
     assert all(later - earlier >= 0.2 - 1e-6 for earlier, later in pairwise(every))
 
 
+async def test_a_confirmation_waits_for_its_turn_no_longer_than_its_poll_may_take() -> None:
+    class Holding(Stage):
+        async def send(self, *args: Any, **options: Any) -> Response:
+            now = self.clock.monotonic()
+            self.latency = 30 - now if 20 <= now < 30 else 0  # at 30, all of them answer at once
+            return await super().send(*args, **options)
+
+    stage, polls = Holding(), list[PollFinished]()
+    ids = [stage.state.add_workload(None, "Inference", {}) for _ in range(20)]
+    revisions = [stage.add(workload_id=key) for key in ids]
+    policy = PollPolicy(interval=10, fast_interval=10, deadline=12)
+    hooks = [lambda event: polls.append(event) if isinstance(event, PollFinished) else None]
+    async with stage.client(hooks=hooks) as runai, runai.watch_fleet(ids, poll=policy, rate_limit=2) as fleet:
+        await stage.told(fleet, 20)
+        for revision_id in revisions:
+            stage.state.hide(revision_id, hidden=True)
+        await stage.told(fleet, 60)
+
+    assert stage.times("get")
+    assert max(poll.seconds for poll in polls) <= 12
+
+
+async def test_a_finished_poll_tells_how_many_events_it_brought_whatever_waits_already() -> None:
+    stage, ids, revisions = of_size(3)
+    polls: list[PollFinished] = []
+    hooks = [lambda event: polls.append(event) if isinstance(event, PollFinished) else None]
+    async with stage.client(hooks=hooks) as runai, runai.watch_fleet(ids, poll=POLICY) as fleet:
+        await stage.clock.advance(30)
+        stage.phase(revisions[ids[0]], "Failed")
+        await stage.clock.advance(30)
+
+        assert sum(poll.events for poll in polls) == fleet.status.buffered == 4
+
+
 async def test_a_fleet_s_poll_is_one_attempt() -> None:
     stage, ids, _ = of_size(1)
     stage.next_lists.append(HTML_502)
@@ -126,7 +167,7 @@ async def test_a_fleet_s_poll_is_one_attempt() -> None:
     assert len(stage.times()) == 2
 
 
-# --- 24: trouble ------------------------------------------------------------------------------------------
+# --- trouble --------------------------------------------------------------------------------------------
 
 
 async def test_one_workloads_trouble_is_told_once_per_spell_and_disturbs_nobody() -> None:
@@ -166,7 +207,8 @@ async def test_one_workloads_trouble_is_told_once_per_spell_and_disturbs_nobody(
 async def test_a_workload_that_failed_is_polled_with_back_off_up_to_300_seconds() -> None:
     stage, ids, _ = of_size(2)
     stage.by_id[ids[0]] = REFUSED_403
-    async with stage.client() as runai, runai.watch_fleet(ids, poll=POLICY) as fleet:
+    policy = PollPolicy(interval=10, fast_interval=10, missing_grace=55)
+    async with stage.client() as runai, runai.watch_fleet(ids, poll=policy) as fleet:
         await stage.told(fleet, 5000)
 
     own = [at for at, _, asked in stage.asked if asked == ids[0]]
@@ -175,6 +217,27 @@ async def test_a_workload_that_failed_is_polled_with_back_off_up_to_300_seconds(
     backed_off = gaps[6:]
     assert all(1.3 * earlier < later or later >= 150 for earlier, later in pairwise(backed_off))
     assert 150 <= max(backed_off) <= 300
+
+
+async def test_degraded_and_recovered_are_told_of_each_workload_if_asked_for() -> None:
+    stage, ids, _ = of_size(2)
+    policy = PollPolicy(interval=10, fast_interval=10, emit=frozenset({"degraded", "recovered"}))
+    async with stage.client() as runai, runai.watch_fleet(ids, poll=policy) as fleet:
+        await stage.told(fleet, 20)
+        stage.by_id[ids[0]] = HTML_502
+        await stage.clock.advance(100)
+        stage.by_id.clear()
+        events = await stage.told(fleet, 100)
+
+    assert [(type(event), event.workload_id) for event in events] == [
+        (WatchDegraded, ids[0]),
+        (WatchRecovered, ids[0]),
+    ]
+    degraded, recovered = events
+    assert isinstance(degraded, WatchDegraded)
+    assert isinstance(degraded.error, ServerError)
+    assert isinstance(recovered, WatchRecovered)
+    assert 80 <= recovered.seconds <= 180
 
 
 async def test_a_401_ends_the_fleet_once_with_its_checkpoint() -> None:
@@ -201,6 +264,65 @@ async def test_no_answer_at_all_for_max_outage_ends_the_fleet_once() -> None:
     assert stage.clock.monotonic() - 20 >= 60
 
 
+async def test_time_without_workloads_is_no_outage() -> None:
+    stage, ids, _ = of_size(2)
+    named: list[str] = []
+    async with (
+        stage.client() as runai,
+        runai.watch_fleet(lambda: named, poll=POLICY, discovery_interval=20) as fleet,
+    ):
+        await stage.clock.advance(200)
+        named += ids
+        stage.next_lists.extend([HTML_502, HTML_502])
+        assert len(await stage.told(fleet, 60)) == 2
+        named.clear()
+        stage.lists = HTML_502
+        await stage.told(fleet, 20)
+        for key in ids:
+            fleet.remove(key)
+        await stage.clock.advance(200)
+        fleet.add(ids[1])
+        assert await stage.told(fleet, 20) == []
+
+
+async def test_one_failed_poll_is_no_long_outage_however_long_the_interval_is() -> None:
+    stage, ids, _ = of_size(1)
+    policy = PollPolicy(interval=100, max_outage=60)
+    stage.next_lists.append(HTML_502)
+    async with stage.client() as runai, runai.watch_fleet(ids, poll=policy) as fleet:
+        assert len(await stage.told(fleet, 300)) == 1
+        stage.next_lists.append(HTML_502)
+        assert await stage.told(fleet, 300) == []
+        assert fleet.status.oldest_success_at is not None
+
+
+async def test_a_configuration_that_does_not_work_ends_the_fleet_unless_it_worked_before() -> None:
+    stage, ids, _ = of_size(3)
+    broken = ConfigurationError("log in again")
+    async with stage.client() as runai:
+        async with runai.watch_fleet(ids, poll=POLICY) as fleet:
+            assert len(await stage.told(fleet, 20)) == 3
+            stage.lists = broken
+            assert await stage.told(fleet, 30) == []
+            stage.lists = True
+            assert await stage.told(fleet, 60) == []
+        stage.lists = broken
+        async with runai.watch_fleet(ids, poll=POLICY) as fleet:
+            with pytest.raises(ConfigurationError, match="log in again"):
+                await stage.told(fleet, 20)
+
+
+async def test_a_poll_that_is_cancelled_from_within_ends_the_fleet_and_is_not_lost() -> None:
+    class Cancelling(Stage):
+        async def send(self, *args: Any, **options: Any) -> Response:
+            raise asyncio.CancelledError
+
+    stage = Cancelling()
+    async with stage.client() as runai, runai.watch_fleet([stage.workload_id], poll=POLICY) as fleet:
+        with pytest.raises(RunaiError, match="the fleet watch failed: CancelledError"):
+            await stage.told(fleet, 20)
+
+
 async def test_a_refusal_is_an_answer_of_the_control_plane() -> None:
     stage, ids, _ = of_size(5)
     stage.by_id[ids[0]] = REFUSED_403
@@ -223,7 +345,7 @@ async def test_while_some_polls_hang_the_others_are_on_time() -> None:
         assert len([at for at, _, asked in stage.asked if asked == key]) == 5
 
 
-# --- 25: an outage of the control plane -------------------------------------------------------------------
+# --- an outage of the control plane ---------------------------------------------------------------------
 
 
 async def test_an_outage_lowers_the_rate_and_recovering_brings_no_spike(
@@ -246,7 +368,7 @@ async def test_an_outage_lowers_the_rate_and_recovering_brings_no_spike(
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
 
 
-# --- 26: the consumer -------------------------------------------------------------------------------------
+# --- the consumer ---------------------------------------------------------------------------------------
 
 
 async def test_a_full_buffer_makes_polling_wait_and_drops_nothing() -> None:
@@ -327,7 +449,7 @@ async def test_a_fleet_resumes_from_its_checkpoint() -> None:
     assert told == {("phase_changed", revisions[ids[3]]), ("added", added)}
 
 
-# --- 27: joining and leaving ------------------------------------------------------------------------------
+# --- joining and leaving --------------------------------------------------------------------------------
 
 
 async def test_adding_and_removing_take_effect_by_the_next_due_time() -> None:
@@ -356,6 +478,57 @@ async def test_removing_forgets_what_was_not_delivered() -> None:
         events = await stage.told(fleet, 1)
 
     assert {event.workload_id for event in events} == {ids[1]}
+
+
+async def test_removing_forgets_a_failure_that_was_not_delivered() -> None:
+    stage, ids, _ = of_size(2)
+    stage.by_id[ids[0]] = REFUSED_403
+    async with stage.client() as runai, runai.watch_fleet(ids, poll=POLICY) as fleet:
+        await stage.clock.advance(100)
+        fleet.remove(ids[0])
+        events = await stage.told(fleet, 1)
+
+    assert {event.workload_id for event in events} == {ids[1]}
+
+
+@pytest.mark.parametrize("again", [False, True])
+@pytest.mark.parametrize("answer", [True, Response(body=b'{"items": []}')])
+async def test_a_poll_that_is_in_flight_when_its_workload_is_removed_tells_nothing(
+    answer: Response | bool, again: bool
+) -> None:
+    stage, ids, revisions = of_size(1)
+    stage.lists, stage.latency = answer, 3
+    async with stage.client() as runai, runai.watch_fleet(ids, poll=POLICY) as fleet:
+        while not fleet.status.in_flight:
+            await stage.clock.advance(1)
+        fleet.remove(ids[0])
+        if again:
+            fleet.add(ids[0])
+        assert await stage.told(fleet, 5) == []
+        stage.lists = True
+        events = await stage.told(fleet, 20)
+
+    assert [event.revision_id for event in events if isinstance(event, RevisionEvent)] == (
+        list(revisions.values()) if again else []
+    )
+
+
+async def test_a_workload_that_leaves_and_is_added_again_starts_anew() -> None:
+    stage, ids, _ = of_size(2)
+    named = list(ids)
+    async with stage.client() as runai, runai.watch_fleet(lambda: named, poll=POLICY) as fleet:
+        await stage.told(fleet, 70)
+        named.pop(0)
+        await stage.told(fleet, 109)
+        stage.latency = 15
+        await stage.told(fleet, 11)  # the second discovery that lacks it, and a poll of it in flight
+        fleet.remove(ids[0])
+        fleet.add(ids[0])
+        stage.latency = 0
+        events = await stage.told(fleet, 40)
+        assert fleet.workload_ids == frozenset(ids)
+
+    assert [(event.kind, event.workload_id) for event in events] == [("added", ids[0])]
 
 
 async def test_discovery_lets_workloads_join_and_leave() -> None:
