@@ -1,4 +1,4 @@
-"""What a watch delivers: SEMANTICS of the first answer, differences, deletions, and nothing twice."""
+"""What a watch delivers: the first answer, differences, deletions, and nothing twice."""
 
 from datetime import timedelta
 
@@ -32,7 +32,7 @@ def brief(event: WatchEvent) -> tuple[str, ...]:
             return (event.kind,)
 
 
-# --- 1: the first answer ----------------------------------------------------------------------------------
+# --- the first answer -----------------------------------------------------------------------------------
 
 
 async def test_every_live_revision_of_the_first_answer_is_told_as_initial() -> None:
@@ -72,7 +72,7 @@ async def test_one_first_seen_running_is_one_added_and_no_change() -> None:
     assert not any(isinstance(event, RevisionAdded) and event.initial for event in events)
 
 
-# --- 2: differences only ----------------------------------------------------------------------------------
+# --- differences only -----------------------------------------------------------------------------------
 
 
 async def test_an_unchanged_answer_tells_nothing() -> None:
@@ -138,7 +138,7 @@ async def test_within_one_revision_added_comes_first_and_deleted_last_whatever_t
     ]
 
 
-# --- 3 and 4: a subsequence, and what was missed is said ---------------------------------------------------
+# --- a subsequence, and what was missed is said ---------------------------------------------------------
 
 
 async def test_a_revision_that_came_and_went_between_two_polls_is_not_told() -> None:
@@ -233,7 +233,7 @@ async def test_a_gap_that_the_history_cannot_fill_is_a_plain_change_and_the_reas
     assert "cannot be filled in" in warnings[0].getMessage()
 
 
-# --- 5: a deletion is confirmed ----------------------------------------------------------------------------
+# --- a deletion is confirmed ----------------------------------------------------------------------------
 
 
 async def test_a_deletion_is_told_when_the_deleted_list_confirms_it() -> None:
@@ -368,7 +368,7 @@ async def test_a_deleted_revision_is_forgotten_when_a_good_poll_lacks_it() -> No
     assert len(stage.times("deleted")) == 1
 
 
-# --- 6 and 7: nothing twice, nothing lost, at the consumer's pace ------------------------------------------
+# --- nothing twice, nothing lost, at the consumer's pace ------------------------------------------------
 
 
 async def test_an_event_is_delivered_when_anext_returned_it_and_no_sooner() -> None:

@@ -13,7 +13,7 @@ from runai_async import PollPolicy, RevisionAdded, RevisionWatch
 STEADY = PollPolicy(interval=10, jitter=0, deadline=60)
 
 
-# --- 15: nothing is left behind ---------------------------------------------------------------------------
+# --- nothing is left behind -----------------------------------------------------------------------------
 
 
 async def test_break_leaves_a_watch_that_can_go_on() -> None:
@@ -131,7 +131,7 @@ async def test_athrow_takes_what_a_generator_takes(thrown: tuple[object, ...]) -
             await watch.athrow(*thrown)  # type: ignore[arg-type]
 
 
-# --- 16: one consumer --------------------------------------------------------------------------------------
+# --- one consumer ---------------------------------------------------------------------------------------
 
 
 async def test_a_second_concurrent_consumer_is_a_clear_runtime_error() -> None:
@@ -148,7 +148,7 @@ async def test_a_second_concurrent_consumer_is_a_clear_runtime_error() -> None:
         assert isinstance(await first, RevisionAdded)
 
 
-# --- 17: status --------------------------------------------------------------------------------------------
+# --- status ---------------------------------------------------------------------------------------------
 
 
 async def test_status_tells_how_the_watch_fares() -> None:

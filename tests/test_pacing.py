@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 from stage import HTML_502, Stage
 
-from runai_async import PollPolicy
+from runai_async import PollFinished, PollPolicy
 
 STEADY = PollPolicy(interval=10, jitter=0)
 
@@ -15,7 +15,7 @@ def gaps(times: list[float]) -> list[float]:
     return [round(later - earlier, 6) for earlier, later in pairwise(times)]
 
 
-# --- 8: absolute times --------------------------------------------------------------------------------------
+# --- absolute times -------------------------------------------------------------------------------------
 
 
 async def test_polls_are_due_at_absolute_times_whatever_they_take() -> None:
@@ -85,7 +85,7 @@ async def test_a_slot_missed_by_a_hair_does_not_bring_two_polls_together() -> No
     assert min(gaps(stage.times())) >= 0.01
 
 
-# --- 9: fast while something is under way -------------------------------------------------------------------
+# --- fast while something is under way ------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ async def test_the_fast_interval_is_the_smaller_of_the_two() -> None:
     assert set(gaps(stage.times())) == {1}
 
 
-# --- 10: one hard deadline ----------------------------------------------------------------------------------
+# --- one hard deadline ----------------------------------------------------------------------------------
 
 
 async def test_a_hung_server_costs_one_deadline_and_no_more() -> None:
@@ -171,7 +171,9 @@ async def test_the_deadline_covers_the_confirmations_of_a_poll_too() -> None:
     stage = Stage()
     stage.add()
     policy = PollPolicy(interval=10, jitter=0, deadline=4)
-    async with stage.client(timeout=300) as runai:
+    polls: list[PollFinished] = []
+    hooks = [lambda event: polls.append(event) if isinstance(event, PollFinished) else None]
+    async with stage.client(timeout=300, hooks=hooks) as runai:
         watch = runai.watch_revisions(stage.workload_id, poll=policy)
         await stage.told(watch, 1)
         stage.state.hide(next(iter(stage.state.revisions)), hidden=True)
@@ -179,6 +181,35 @@ async def test_the_deadline_covers_the_confirmations_of_a_poll_too() -> None:
         await stage.told(watch, 30)
 
     assert stage.times() == [0, 10, 20, 30]
+    assert [poll.seconds for poll in polls[:3]] == [0, 4, 4]
+
+
+async def test_the_deadline_covers_reading_the_history_too() -> None:
+    stage = Stage()
+    revision_id = stage.add("Pending")
+    policy = PollPolicy(interval=10, jitter=0, fast_for=0, deadline=4)
+    async with stage.client(timeout=300) as runai:
+        watch = runai.watch_revisions(stage.workload_id, poll=policy, fill_gaps=True)
+        await stage.told(watch, 1)
+        stage.clock.shift_now(1)
+        stage.phase(revision_id, "Running")
+        stage.others = None
+        events = await stage.told(watch, 13.5)
+
+    assert [event.kind for event in events] == ["phase_changed"]
+
+
+async def test_a_wall_clock_that_jumps_moves_no_poll() -> None:
+    stage = Stage()
+    stage.add()
+    for time, seconds in ((5, 86_400), (15, -172_800), (25, 0.5)):
+        stage.at(time, lambda seconds=seconds: stage.clock.shift_now(seconds))  # type: ignore[misc]
+    async with stage.client() as runai:
+        watch = runai.watch_revisions(stage.workload_id, poll=STEADY)
+        await stage.told(watch, 45)
+        assert not watch.status.stale
+
+    assert stage.times() == [0, 10, 20, 30, 40]
 
 
 async def test_the_consumers_own_timeout_is_kept_beside_the_deadline() -> None:

@@ -22,7 +22,7 @@ def saved(checkpoint: Checkpoint) -> Checkpoint:
     return Checkpoint.from_json(checkpoint.to_json())
 
 
-# --- 18: what was delivered ---------------------------------------------------------------------------------
+# --- what was delivered ---------------------------------------------------------------------------------
 
 
 async def test_an_event_that_was_returned_is_in_the_checkpoint_and_one_still_buffered_is_not() -> None:
@@ -153,7 +153,7 @@ async def test_a_deleted_revision_after_a_resume_is_told_with_what_the_checkpoin
     assert event.revision.images is None
 
 
-# --- 19: checkpoints that do not fit ------------------------------------------------------------------------
+# --- checkpoints that do not fit ------------------------------------------------------------------------
 
 
 async def test_a_checkpoint_of_another_workload_is_a_value_error_that_says_which() -> None:

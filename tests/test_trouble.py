@@ -29,7 +29,7 @@ STEADY = PollPolicy(interval=10, jitter=0)
 WRONG_SHAPE = Response(body=b'{"items": []}')
 
 
-# --- 11: refusals and sick gateways -----------------------------------------------------------------------
+# --- refusals and sick gateways -------------------------------------------------------------------------
 
 
 async def test_a_401_ends_the_watch_at_once_with_the_checkpoint() -> None:
@@ -85,7 +85,7 @@ async def test_a_sick_gateway_is_no_refusal(answer: Response) -> None:
     assert [event.revision_id for event in events if isinstance(event, RevisionAdded)] == [revision_id]
 
 
-# --- 12: refusals that last -------------------------------------------------------------------------------
+# --- refusals that last ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ async def test_a_404_of_a_workload_that_was_seen_tells_each_deletion_and_ends() 
     assert len(events) == 2
 
 
-# --- 13: outages ------------------------------------------------------------------------------------------
+# --- outages --------------------------------------------------------------------------------------------
 
 
 async def test_a_poll_is_retried_by_the_clients_policy() -> None:
@@ -245,7 +245,7 @@ async def test_degraded_recovered_and_synced_are_told_if_asked_for() -> None:
     assert 180 <= recovered.seconds <= 240
 
 
-# --- 14: a revision that cannot be decoded ----------------------------------------------------------------
+# --- a revision that cannot be decoded ------------------------------------------------------------------
 
 
 async def test_a_broken_revision_hides_no_other_and_is_warned_of_once_per_change(

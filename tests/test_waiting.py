@@ -34,7 +34,7 @@ async def within(stage: Stage, seconds: float, wait: Awaitable[T]) -> T:
         await asyncio.wait({task})
 
 
-# --- 20: wait_for_phase -----------------------------------------------------------------------------------
+# --- wait_for_phase -------------------------------------------------------------------------------------
 
 
 async def test_a_phase_already_reached_returns_at_once() -> None:
@@ -143,7 +143,7 @@ async def test_a_timeout_must_be_positive(timeout: float) -> None:
             await runai.wait_for_phase(UNKNOWN_ID, "Running", timeout=timeout)
 
 
-# --- 21: wait_for_rollout ---------------------------------------------------------------------------------
+# --- wait_for_rollout -----------------------------------------------------------------------------------
 
 
 async def test_a_rollout_succeeds_when_the_newest_runs_with_its_pods() -> None:
@@ -292,7 +292,7 @@ async def test_newest_revision_is_the_one_created_last_then_by_id() -> None:
     assert newest.id == max(ids)
 
 
-# --- 22: timeouts -----------------------------------------------------------------------------------------
+# --- timeouts -------------------------------------------------------------------------------------------
 
 
 async def test_a_timeout_raises_with_the_last_revision_seen() -> None:
