@@ -443,16 +443,8 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         now = self._clock.monotonic()
         if self._ends(error):
             self._end(error)
-        elif trouble.is_refused:
-            self._answered()
-            if trouble.believes(error, began, self._policy.missing_grace):
-                self._refused(member, error)
         else:
-            self._unanswered(error, began, now)
-            if ends_at_once(error, ever_good=member.last_good is not None):
-                self._tell(member, error)
-            elif trouble.lasts_too_long(now, self._policy.max_outage):
-                self._tell(member, self._outage(member, trouble, error, now))
+            self._judge(member, trouble, error, began, now)
         interval = self._interval(member, now)
         if member.failed:
             longest = min(max(_FAILED_CAP, interval), interval * 2.0 ** min(member.failed, 32))
@@ -460,6 +452,19 @@ class FleetWatch(AsyncIterator[FleetEvent]):
             return now + longest * (0.5 + member.place / 2)  # spread, as what failed together comes back so
         due = trouble.next_due(now, interval, self._policy)
         return next_slot(member.place, interval, now) if due is None else due
+
+    def _judge(self, member: _Member, trouble: Trouble, error: RunaiError, began: float, now: float) -> None:
+        """Decide what one workload's failed polls amount to."""
+        if trouble.is_refused:
+            self._answered()
+        else:
+            self._unanswered(error, began, now)
+        if trouble.believes(error, began, self._policy.missing_grace):
+            self._refused(member, error)
+        elif ends_at_once(error, first=member.last_good is None and trouble.failures == 1):
+            self._tell(member, error)
+        elif trouble.lasts_too_long(now, self._policy.max_outage):
+            self._tell(member, self._outage(member, trouble, error, now))
 
     def _ends(self, error: RunaiError) -> bool:
         """Tell whether an error is everybody's: a refused token, or a configuration that never worked."""

@@ -143,7 +143,7 @@ class PhaseWait:
     def _failed(self, error: RunaiError, began: float) -> float | None:
         """Decide what a failed look means; return when to look again, None for the usual time."""
         self._trouble.failed(error, began)
-        if ends_at_once(error, ever_good=self._last is not None):
+        if ends_at_once(error, first=self._last is None and self._trouble.failures == 1):
             raise error
         now = self._clock.monotonic()
         if self._trouble.believes(error, began, self._policy.missing_grace):

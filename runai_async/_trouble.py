@@ -2,7 +2,7 @@
 
 Only the API's own word is a refusal: a 403 or 404 with its JSON error body. It is believed when it was the
 answer of every poll for a while, since a workload that was just created can be unknown for a moment. All
-else that fails is an outage, which passes or lasts too long.
+else that fails is an outage, which passes or lasts too long; so is a 403 and a 404 by turns.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ _BACKOFF_CAP = 60.0
 """Seconds between polls of an outage, unless the interval is longer."""
 
 
-def ends_at_once(error: RunaiError, *, ever_good: bool) -> bool:
+def ends_at_once(error: RunaiError, *, first: bool) -> bool:
     """Tell whether an error ends a watch without a second try.
 
-    That is 401 after a fresh token; and as long as no poll was good, what waiting does not mend: an answer
+    That is 401 after a fresh token; and of the very *first* poll, what waiting does not mend: an answer
     whose envelope is not the API's, or a configuration that does not work.
     """
     if isinstance(error, AuthenticationError):
         return True
     broken = isinstance(error, ConfigurationError) or (isinstance(error, DecodeError) and error.is_json)
-    return broken and not ever_good
+    return broken and first
 
 
 def _is_refused(error: RunaiError) -> bool:
@@ -60,11 +60,16 @@ class Trouble:
         """Note a poll that began at *at* and failed."""
         self.failures += 1
         if not _is_refused(error):
+            self._begin_outage(at)
             self._refused_as = None
-            if self.outage_since is None:
-                self.outage_since = at
         elif self._refused_as is not type(error):
+            if self._refused_as is not None:
+                self._begin_outage(at)  # who says now this, now that, is not to be believed
             self._refused_as, self._refused_since = type(error), at
+
+    def _begin_outage(self, at: float) -> None:
+        if self.outage_since is None:
+            self.outage_since = at
 
     def believes(self, error: RunaiError, at: float, grace: float) -> bool:
         """Tell whether *error* is a refusal that was given for *grace* seconds by now."""

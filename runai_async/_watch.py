@@ -280,7 +280,7 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
         trouble, policy = self._trouble, self._policy
         in_outage = trouble.outage_since is not None
         trouble.failed(error, began)
-        if ends_at_once(error, ever_good=self._last_good is not None):
+        if ends_at_once(error, first=self._last_good is None and trouble.failures == 1):
             raise error
         now = self._clock.monotonic()
         if trouble.believes(error, began, policy.missing_grace):

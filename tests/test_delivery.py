@@ -149,6 +149,26 @@ async def test_a_revision_that_came_and_went_between_two_polls_is_not_told() -> 
         assert len(await stage.told(runai.watch_revisions(stage.workload_id), 60)) == 1
 
 
+async def test_answers_are_taken_as_current_so_a_stale_replica_shows_as_flaps() -> None:
+    stage = Stage()
+    revision_id = stage.add("Pending")
+    stale = stage.state.list_body(stage.workload_id, deleted=False)
+    stage.clock.shift_now(1)
+    stage.phase(revision_id, "Running")
+    async with stage.client() as runai:
+        watch = runai.watch_revisions(stage.workload_id, interval=10)
+        events = await stage.told(watch, 1)
+        stage.next_lists.append(Response(body=stale))
+        events += await stage.told(watch, 60)
+
+    assert [brief(event) for event in events] == [
+        ("added", revision_id, "Running"),
+        ("changed", revision_id, "Running", "Pending"),
+        ("changed", revision_id, "Pending", "Running"),
+    ]
+    assert len({event.id for event in events if isinstance(event, RevisionEvent)}) == 3
+
+
 async def test_phases_are_a_subsequence_and_the_last_one_told_is_the_last_one_answered() -> None:
     stage = Stage()
     revision_id = stage.add("Creating")
@@ -264,6 +284,34 @@ async def test_deleted_at_in_the_live_list_is_a_deletion() -> None:
         events = await stage.told(watch, 15)
 
     assert [brief(event) for event in events] == [("deleted", revision_id, "Running")]
+
+
+async def test_deleted_at_in_a_get_by_id_is_a_deletion() -> None:
+    class Forgetful(Stage):
+        def _answer(self, kind: str, key: str) -> Response:
+            return EMPTY if kind == "deleted" else super()._answer(kind, key)
+
+    stage = Forgetful()
+    revision_id = stage.add()
+    async with stage.client() as runai:
+        watch = runai.watch_revisions(stage.workload_id)
+        await stage.told(watch, 1)
+        stage.state.delete_revision(revision_id)
+        (event,) = await stage.told(watch, 15)
+
+    assert isinstance(event, RevisionDeleted)
+    assert event.server_time is not None
+
+
+async def test_one_that_is_deleted_when_it_is_first_seen_is_not_told() -> None:
+    stage = Stage()
+    revision_id = stage.add()
+    body = stage.state.list_body(stage.workload_id, deleted=False)
+    body = body.replace(b'"deletedAt":null', b'"deletedAt":"2026-01-01T00:00:09Z"')
+    stage.state.purge_revision(revision_id)
+    stage.next_lists.extend([Response(body=body)] * 3)
+    async with stage.client() as runai:
+        assert await stage.told(runai.watch_revisions(stage.workload_id), 60) == []
 
 
 async def test_an_empty_list_alone_is_never_a_deletion() -> None:
@@ -386,6 +434,22 @@ async def test_an_event_is_delivered_when_anext_returned_it_and_no_sooner() -> N
     assert len(checkpoint.revisions) == 1
     assert rest == same
     assert len({event.id for event in [*told, *rest] if isinstance(event, RevisionAdded)}) == 3
+
+
+async def test_closing_delivers_nothing_and_loses_nothing() -> None:
+    stage = Stage()
+    for _ in range(3):
+        stage.add()
+    async with stage.client() as runai:
+        watch = runai.watch_revisions(stage.workload_id)
+        first = await anext(watch)
+        await watch.aclose()
+        with pytest.raises(StopAsyncIteration):
+            await anext(watch)
+        resumed = runai.watch_revisions(stage.workload_id, resume_from=watch.checkpoint())
+        rest = await stage.told(resumed, 1)
+
+    assert len({event.revision_id for event in (first, *rest) if isinstance(event, RevisionAdded)}) == 3
 
 
 async def test_a_cancelled_anext_loses_nothing_and_the_next_one_polls_again() -> None:

@@ -219,6 +219,16 @@ async def test_a_workload_that_failed_is_polled_with_back_off_up_to_300_seconds(
     assert 150 <= max(backed_off) <= 300
 
 
+async def test_a_workload_whose_refusals_contradict_each_other_is_told_failed() -> None:
+    stage, ids, _ = of_size(1)
+    stage.next_lists.extend([REFUSED_403, REFUSED_404] * 100)
+    async with stage.client() as runai, runai.watch_fleet(ids, poll=POLICY) as fleet:
+        (event,) = await stage.told(fleet, 500)
+
+    assert isinstance(event, WorkloadFailed)
+    assert isinstance(event.error, WatchOutageError)
+
+
 async def test_degraded_and_recovered_are_told_of_each_workload_if_asked_for() -> None:
     stage, ids, _ = of_size(2)
     policy = PollPolicy(interval=10, fast_interval=10, emit=frozenset({"degraded", "recovered"}))

@@ -209,6 +209,16 @@ def test_a_404_counts_when_the_revision_has_been_missing_for_the_grace() -> None
     )
 
 
+def test_one_that_is_found_counts_as_listed_and_the_grace_begins_again() -> None:
+    watch = watching(revision("a"))
+    lost: dict[str, Any] = {"found": {"a": Found()}, "missing_grace": 60.0}
+    assert poll(watch, at=0, **lost) == []
+    assert poll(watch, at=50, found={"a": found(revision("a"))}, missing_grace=60.0) == []
+    assert poll(watch, at=70, **lost) == []
+    assert poll(watch, at=129, **lost) == []
+    assert [event.kind for event in poll(watch, at=130, **lost)] == ["deleted"]
+
+
 def test_an_empty_list_alone_is_never_a_deletion() -> None:
     watch = watching(revision("a"))
     assert [poll(watch, at=at, missing_grace=0) for at in (1, 1e6)] == [[], []]

@@ -60,6 +60,16 @@ async def test_an_envelope_that_is_not_the_api_s_ends_a_watch_on_its_very_first_
     assert stage.times() == [0]
 
 
+async def test_such_an_envelope_in_the_middle_of_an_outage_is_part_of_it() -> None:
+    stage = Stage()
+    stage.add()
+    stage.next_lists.extend([HTML_502, WRONG_SHAPE, HTML_502])
+    async with stage.client() as runai:
+        events = await stage.told(runai.watch_revisions(stage.workload_id, poll=STEADY), 200)
+
+    assert [type(event) for event in events] == [RevisionAdded]
+
+
 async def test_later_such_an_envelope_is_an_outage() -> None:
     stage = Stage()
     stage.add()
@@ -126,6 +136,35 @@ async def test_another_answer_in_between_starts_the_grace_again(other: Response)
 
     assert stage.times()[5] == 50
     assert 59.9 < stage.times()[-1] - stage.times()[6] < 75
+
+
+async def test_refusals_that_contradict_each_other_are_an_outage(caplog: pytest.LogCaptureFixture) -> None:
+    stage = Stage()
+    stage.next_lists.extend([REFUSED_403, REFUSED_404] * 100)
+    policy = PollPolicy(interval=10, jitter=0, max_outage=300)
+    async with stage.client() as runai:
+        with pytest.raises(WatchOutageError) as caught:
+            await stage.told(runai.watch_revisions(stage.workload_id, poll=policy), 1000)
+
+    assert isinstance(caught.value.last_error, PermissionDeniedError | NotFoundError)
+    assert stage.times()[-1] == 310
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+async def test_a_404_of_a_workload_that_the_checkpoint_knows_tells_each_deletion(resumed: bool) -> None:
+    stage = Stage()
+    revision_id = stage.add()
+    async with stage.client() as runai:
+        watch = runai.watch_revisions(stage.workload_id, poll=STEADY)
+        await stage.told(watch, 1)
+        stage.lists = REFUSED_404
+        if resumed:
+            saved = watch.checkpoint()
+            watch = runai.watch_revisions(stage.workload_id, poll=STEADY, resume_from=saved)
+        events = await stage.told(watch, 100)
+
+    assert [(event.kind, getattr(event, "revision_id", "")) for event in events] == [("deleted", revision_id)]
 
 
 async def test_a_403_of_a_workload_that_was_seen_raises_and_deletes_nothing() -> None:
