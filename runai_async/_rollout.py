@@ -163,7 +163,19 @@ class PhaseWait:
 
     def _late(self, until: AbstractSet[Phase], timeout: float) -> WaitTimeoutError:
         state = _described(self._last) if self._last else f"revision {self._id} was not seen"
-        return WaitTimeoutError(f"{state}, not {_listed(until)} within {timeout:g} s", revision=self._last)
+        wanted = f", not {_listed(until)}" if until else ""
+        return WaitTimeoutError(f"{state}{wanted} within {timeout:g} s", revision=self._last)
+
+
+class FirstLook(PhaseWait):
+    """Waits until a revision is seen, in whatever phase it is."""
+
+    async def age(self, timeout: float) -> _Age:
+        """Return what the revision's age is compared by."""
+        return age(await self.run(frozenset(), frozenset(), timeout))
+
+    def _is_reached(self, *_: object) -> bool:
+        return True
 
 
 def _listed(items: AbstractSet[Phase]) -> str:
@@ -180,9 +192,9 @@ class RolloutWait:
         self._live: dict[str, Revision] = {}
         self._newest: Revision | None = None
 
-    async def run(self, timeout: float) -> Revision:
-        """Wait; see `RunaiClient.wait_for_rollout`."""
-        end = self._clock.monotonic() + timeout
+    async def run(self, timeout: float, *, spent: float = 0.0) -> Revision:
+        """Wait; see `RunaiClient.wait_for_rollout`. Of the seconds, some may be *spent* already."""
+        end = self._clock.monotonic() + timeout - spent
         while self._clock.monotonic() < end:
             events = await self._watch.next_round(end)
             for event in events:

@@ -244,6 +244,20 @@ async def test_with_after_only_a_newer_revision_counts() -> None:
     assert revision.id == added[0]
 
 
+async def test_an_outage_while_the_one_given_as_after_is_looked_up_is_lived_through() -> None:
+    stage = Stage()
+    before = stage.add("Running")
+    stage.clock.shift_now(1)
+    new = stage.add("Running")
+    stage.lists = stage.others = HTML_502
+    stage.at(300, lambda: setattr(stage, "lists", True))
+    stage.at(300, lambda: setattr(stage, "others", True))
+    async with stage.client() as runai:
+        revision = await within(stage, 500, runai.wait_for_rollout(stage.workload_id, after=before))
+
+    assert revision.id == new
+
+
 async def test_with_after_and_nothing_newer_the_timeout_asks_whether_the_change_took_effect() -> None:
     stage = Stage()
     before = stage.add("Running")
@@ -327,4 +341,8 @@ async def test_a_timeout_cuts_a_poll_that_hangs() -> None:
         with pytest.raises(WaitTimeoutError, match="was not seen"):
             await within(stage, 5, runai.wait_for_phase(UNKNOWN_ID, "Running", timeout=5))
 
+        with pytest.raises(WaitTimeoutError, match=f"{UNKNOWN_ID} was not seen within 5 s") as other:
+            await within(stage, 5, runai.wait_for_rollout(stage.workload_id, after=UNKNOWN_ID, timeout=5))
+
     assert caught.value.revision is None
+    assert other.value.revision is None
