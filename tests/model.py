@@ -48,8 +48,9 @@ class Plane:
         "purge", "reorder", "rewind", "blank", "touch",
     )  # fmt: skip
 
-    def __init__(self, random: Random) -> None:
+    def __init__(self, random: Random, workload_id: str = WORKLOAD_ID) -> None:
         self.random = random
+        self.workload_id = workload_id
         self.revisions: dict[str, Answer] = {}
         self.order: list[str] = []
         self.hidden: set[str] = set()
@@ -100,8 +101,10 @@ class Plane:
         self.revisions[revision_id] = {key: value for key, value in item.items() if value is not None}
 
     def _add(self) -> None:
-        revision_id = f"{self.random.randrange(100):02}-{len(self.order)}-{self._serial}"
-        self.revisions[revision_id] = revision(revision_id, createdAt=self._now())
+        revision_id = f"{self.random.randrange(100):02}-{len(self.order)}-{self._serial}-{self.workload_id}"
+        self.revisions[revision_id] = revision(
+            revision_id, workloadId=self.workload_id, createdAt=self._now()
+        )
         since = self.random.choice((self._now(), self._now(), None))
         self._put(revision_id, phase=self.random.choice(PHASES), phaseUpdatedAt=since)
         self.order.insert(self.random.randrange(len(self.order) + 1), revision_id)

@@ -29,10 +29,13 @@ from runai_async import (
     WatchRecovered,
     WorkloadFailed,
 )
+from runai_async._schedule import place_of
 from runai_async.testing import Response
 
 POLICY = PollPolicy(interval=10, fast_interval=10, max_outage=60)
 UNKNOWN_ID = "00000000-0000-4000-8000-000000000000"
+PLACE = 0.6435747445286842
+"""Of `UNKNOWN_ID` on the circle of an interval: a restart, or another machine, finds it again."""
 
 
 @pytest.fixture(autouse=True)
@@ -83,6 +86,10 @@ async def test_the_spread_is_the_same_after_a_restart_first_polls_too() -> None:
     ]
     assert places[0] == places[1]
     assert len(set(places[0].values())) == 20
+
+
+def test_a_place_is_the_same_on_every_machine() -> None:
+    assert place_of(UNKNOWN_ID) == pytest.approx(PLACE)
 
 
 async def test_a_workload_under_way_is_polled_at_the_fast_interval() -> None:
@@ -217,6 +224,22 @@ async def test_a_workload_that_failed_is_polled_with_back_off_up_to_300_seconds(
     backed_off = gaps[6:]
     assert all(1.3 * earlier < later or later >= 150 for earlier, later in pairwise(backed_off))
     assert 150 <= max(backed_off) <= 300
+
+
+async def test_an_envelope_that_is_not_the_api_s_is_told_at_once_if_it_is_the_very_first_answer() -> None:
+    stage, ids, _ = of_size(2)
+    wrong = Response(body=b'{"items": []}')
+    stage.by_id[ids[0]] = wrong
+    async with stage.client() as runai, runai.watch_fleet(ids, poll=POLICY) as fleet:
+        first = await stage.told(fleet, 20)
+        stage.by_id = {ids[1]: wrong}
+        then = await stage.told(fleet, 50)
+
+    assert {(event.kind, event.workload_id) for event in first} == {
+        ("workload_failed", ids[0]),
+        ("added", ids[1]),
+    }
+    assert [(event.kind, event.workload_id) for event in then] == [("added", ids[0])]
 
 
 async def test_a_workload_whose_refusals_contradict_each_other_is_told_failed() -> None:
@@ -452,11 +475,15 @@ async def test_a_fleet_resumes_from_its_checkpoint() -> None:
         async with runai.watch_fleet([*ids[1:], new], poll=POLICY, resume_from=saved) as fleet:
             events = await stage.told(fleet, 20)
             assert ids[0] not in fleet.checkpoint().workloads
+            fleet.add(ids[0])
+            later = await stage.told(fleet, 20)
 
     assert one == saved.workloads[ids[0]]
     assert isinstance(one, Checkpoint)
     told = {(event.kind, event.revision_id) for event in events if isinstance(event, RevisionEvent)}
     assert told == {("phase_changed", revisions[ids[3]]), ("added", added)}
+    assert [event.initial for event in events if isinstance(event, RevisionAdded)] == [True]
+    assert [(event.kind, event.workload_id) for event in later] == [("added", ids[0])]
 
 
 # --- joining and leaving --------------------------------------------------------------------------------
@@ -560,6 +587,18 @@ async def test_discovery_lets_workloads_join_and_leave() -> None:
     assert [(event.kind, event.workload_id) for event in joined] == [("added", ids[2])]
     assert left == []
     assert revisions
+
+
+async def test_a_workload_that_discovery_lacks_now_and_then_stays() -> None:
+    stage, ids, _ = of_size(2)
+    rounds = iter([ids, ids[:1], ids, ids[:1], ids, ids[:1], ids, ids])
+    async with (
+        stage.client() as runai,
+        runai.watch_fleet(lambda: next(rounds, ids), poll=POLICY, discovery_interval=20) as fleet,
+    ):
+        await stage.told(fleet, 200)
+        assert fleet.workload_ids == frozenset(ids)
+        assert len([at for at, _, key in stage.asked if key == ids[1]]) >= 19
 
 
 @pytest.mark.parametrize("trouble", ["fails", "names nothing"])

@@ -1,7 +1,6 @@
 """The tracker against a model of the control plane: whatever happens there, a consumer is told the truth."""
 
 import json
-import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
@@ -12,30 +11,18 @@ from attrs import frozen
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from model import WORKLOAD_ID, Answer, Consumer, Plane, Told, body_of
+from promises import check, check_order, told
 
 from runai_async._codec import decode_revision
 from runai_async._tracker import Found, Tracker
 from runai_async.checkpoint import Checkpoint
-from runai_async.events import PhaseChanged, RevisionAdded, RevisionEvent
+from runai_async.events import RevisionEvent
 
 RUNS = 300
 EXPLORED = settings(report_multiple_bugs=False, phases=set(Phase) - {Phase.explain})
 """One failure, shrunk: its story, on the error as a note, is the explanation."""
 GRACE = 30.0
 TAKE, RESUME = "take", "resume"
-
-
-def told(event: RevisionEvent) -> Told:
-    changed = event if isinstance(event, PhaseChanged) else None
-    return Told(
-        event.kind,
-        event.revision_id,
-        event.revision.phase.value,
-        event.server_time.isoformat() if event.server_time else None,
-        previous=changed.previous_phase.value if changed else None,
-        coalesced=changed is not None and changed.coalesced,
-        initial=isinstance(event, RevisionAdded) and event.initial,
-    )
 
 
 def found_of(answer: Answer | None) -> Found:
@@ -195,6 +182,9 @@ class Run:
         self.tracker = resumed(self.tracker.checkpoint(), emit_updates=self.emit_updates)
         self.consumer.resume()
 
+    def checkpoint(self) -> Checkpoint:
+        return self.tracker.checkpoint()
+
     def by_revision(self) -> dict[str, list[RevisionEvent]]:
         grouped: dict[str, list[RevisionEvent]] = defaultdict(list)
         for event in self.events:
@@ -202,66 +192,7 @@ class Run:
         return grouped
 
 
-# --- what is promised -------------------------------------------------------------------------------------
-
-
-def check_order(batch: list[tuple[int, Told]]) -> None:
-    """Poll after poll, and within one by the server's time, then id.
-
-    A revision whose own times go back is set apart: its events keep their order, whatever the times say.
-    """
-    times: dict[tuple[int, str], list[tuple[bool, str]]] = defaultdict(list)
-    for poll, item in batch:
-        times[poll, item.revision_id].append((item.time is None, item.time or ""))
-    straight = [
-        (poll, item.time is None, item.time or "", item.revision_id)
-        for poll, item in batch
-        if (own := times[poll, item.revision_id]) == sorted(own)
-    ]
-    assert straight == sorted(straight)
-    assert [poll for poll, _ in batch] == sorted(poll for poll, _ in batch)
-
-
-def check_each_revision(run: Run) -> None:
-    """Added, changed…, deleted. What was told was answered, in that order, and goes on from what was told."""
-    for revision_id, events in run.by_revision().items():
-        kinds = "".join(event.kind[0] for event in events)
-        assert re.fullmatch("a[pu]*d?", kinds), kinds
-        answered = run.answered[revision_id]
-        serials = [event.revision.phase_message for event in events]
-        places = [list(answered).index(serial) for serial in serials if serial is not None]
-        assert places == sorted(places)
-        for event, before in zip(events[1:], events, strict=False):
-            assert event.revision.phase == answered.get(
-                event.revision.phase_message or "", before.revision.phase
-            )
-            assert not isinstance(event, PhaseChanged) or event.previous_phase == before.revision.phase
-
-
-def check_rest(run: Run) -> None:
-    """At rest all is told: every live revision with its last phase, every deleted one as deleted."""
-    last = {revision_id: events[-1] for revision_id, events in run.by_revision().items()}
-    gone = {revision_id for revision_id, event in last.items() if event.kind == "deleted"}
-    live = set(run.plane.live())
-    assert last.keys() - gone == live - (run.plane.hidden - last.keys())
-    for revision_id in last.keys() - gone:
-        assert last[revision_id].revision.phase == run.plane.revisions[revision_id]["phase"]
-    assert gone == run.answered.keys() - live - never_told(run)
-    remembered = {mark.id for mark in run.tracker.checkpoint().revisions}
-    still_listed = gone & {answer["id"] for answer in run.plane.listed()}
-    assert last.keys() - gone <= remembered <= (last.keys() - gone) | still_listed
-
-
-def never_told(run: Run) -> set[str]:
-    """Return those that were answered only after they were deleted."""
-    return run.answered.keys() - {event.revision_id for event in run.events}
-
-
-def check(run: Run) -> None:
-    ids = [event.id for event in run.events]
-    assert len(set(ids)) == len(ids)
-    check_each_revision(run)
-    check_rest(run)
+# --- tests with a tape ------------------------------------------------------------------------------------
 
 
 def play_again(run: Run, *, order: Callable[[list[Answer]], Iterable[Answer]]) -> list[RevisionEvent]:

@@ -245,7 +245,7 @@ async def test_an_outage_that_lasts_ends_the_watch_with_a_checkpoint_that_resume
             await stage.told(runai.watch_revisions(stage.workload_id, poll=policy), 3000)
 
         assert stage.clock.monotonic() >= 1300
-        assert 1290 <= stage.times()[-1] <= 1305
+        assert stage.times()[-1] == 1300  # one poll falls on the end of patience
         assert isinstance(caught.value.last_error, ServerError)
         assert isinstance(caught.value.checkpoint, Checkpoint)
         stage.lists = True
@@ -256,6 +256,30 @@ async def test_an_outage_that_lasts_ends_the_watch_with_a_checkpoint_that_resume
     assert [(event.kind, getattr(event, "revision_id", "")) for event in events] == [
         ("phase_changed", revision_id)
     ]
+
+
+async def test_the_second_poll_of_an_outage_comes_at_its_time_and_the_next_ones_are_spread() -> None:
+    stage = Stage()
+    stage.lists, stage.latency = HTML_502, 3
+    policy = PollPolicy(interval=10, jitter=0, max_outage=None)
+    async with stage.client() as runai:
+        await stage.told(runai.watch_revisions(stage.workload_id, poll=policy), 10_000)
+
+    waits = [later - earlier - 3 for earlier, later in pairwise(stage.times())]
+    assert waits[0] == 7
+    assert all(10 - 1e-5 <= wait <= 60 + 1e-5 for wait in waits[1:])
+    assert min(waits[4:]) < 20
+    assert max(waits[4:]) > 50
+
+
+async def test_an_interval_longer_than_the_cap_is_kept_in_an_outage() -> None:
+    stage = Stage()
+    stage.lists = HTML_502
+    policy = PollPolicy(interval=100, jitter=0, max_outage=None)
+    async with stage.client() as runai:
+        await stage.told(runai.watch_revisions(stage.workload_id, poll=policy), 1_050)
+
+    assert stage.times() == [100 * n for n in range(11)]
 
 
 async def test_max_outage_none_waits_for_ever() -> None:

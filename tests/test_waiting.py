@@ -174,12 +174,36 @@ async def test_enough_pods_are_min_else_number_else_none_where_the_answer_tells(
         assert await within(stage, 0, runai.wait_for_rollout(stage.workload_id))
 
 
+@pytest.mark.parametrize("phase", ["Pending", "Degraded", "Terminating", "Unknown", "Suspending"])
+async def test_enough_pods_in_another_phase_than_running_are_not_done(phase: str) -> None:
+    stage = Stage()
+    stage.add(phase, requested_pods={"number": 1}, running_pods=1)
+    async with stage.client() as runai:
+        with pytest.raises(WaitTimeoutError, match=f"is {phase}, 1 pods running"):
+            await within(stage, 60, runai.wait_for_rollout(stage.workload_id, timeout=60))
+
+
 async def test_too_few_pods_are_not_done() -> None:
     stage = Stage()
     stage.add("Running", requested_pods={"number": 2}, running_pods=1)
     async with stage.client() as runai:
         with pytest.raises(WaitTimeoutError, match="is Running, 1 pods running"):
             await within(stage, 60, runai.wait_for_rollout(stage.workload_id, timeout=60))
+
+
+@pytest.mark.parametrize("phase", ["Failed", "Completed"])
+async def test_a_rollout_that_failed_or_completed_is_failed_and_an_older_one_that_does_not_run_is_not_named(
+    phase: str,
+) -> None:
+    stage = Stage()
+    stage.add("Stopped")
+    stage.clock.shift_now(1)
+    stage.add(phase)
+    async with stage.client() as runai:
+        with pytest.raises(RolloutFailedError, match=f"is {phase}.*; no other revision serves") as caught:
+            await within(stage, 60, runai.wait_for_rollout(stage.workload_id))
+
+    assert caught.value.serving is None
 
 
 async def test_a_failed_rollout_names_what_failed_and_which_older_one_serves() -> None:
@@ -272,7 +296,9 @@ async def test_long_pending_is_no_failure() -> None:
     stage.at(40_000, lambda: stage.phase(new, "Running"))
     policy = PollPolicy(interval=600, fast_interval=600)
     async with stage.client() as runai:
-        assert await within(stage, 43_000, runai.wait_for_rollout(stage.workload_id, poll=policy))
+        revision = await within(stage, 43_000, runai.wait_for_rollout(stage.workload_id, poll=policy))
+
+    assert revision.phase == "Running"
 
 
 async def test_a_revision_scaled_to_zero_is_done() -> None:
@@ -329,6 +355,15 @@ async def test_a_timeout_raises_with_the_last_revision_seen() -> None:
     assert "Nothing was cancelled; wait again to go on" in str(caught.value)
     assert other.value.revision is not None
     assert other.value.revision.id == new
+
+
+async def test_the_timeout_counts_from_before_the_one_given_as_after_is_looked_up() -> None:
+    stage = Stage()
+    before = stage.add("Running")
+    stage.latency = 3
+    async with stage.client() as runai:
+        with pytest.raises(WaitTimeoutError, match="is not done after 5 s"):
+            await within(stage, 6, runai.wait_for_rollout(stage.workload_id, after=before, timeout=5))
 
 
 async def test_a_timeout_cuts_a_poll_that_hangs() -> None:
