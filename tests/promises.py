@@ -1,4 +1,4 @@
-"""What a watch promises of each revision, asserted of a story: what the model's control plane did and what was told."""
+"""What a watch promises of each revision: asserted of what the model did and of what was told."""
 
 import re
 from collections import defaultdict

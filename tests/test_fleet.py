@@ -2,10 +2,14 @@
 
 import asyncio
 import logging
+import random
 from collections import Counter
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from itertools import pairwise
+from random import Random
 from typing import Any
+from uuid import UUID
 
 import pytest
 from stage import HTML_502, REFUSED_401, REFUSED_403, REFUSED_404, WORKLOAD_GONE, Stage
@@ -69,7 +73,31 @@ async def test_each_workload_is_polled_once_per_interval_at_its_own_place() -> N
     assert all(len(times) == 6 for times in own.values())
     for times in own.values():
         assert all(later - earlier == pytest.approx(10) for earlier, later in pairwise(times))
-    assert max(per_second(stage.times(), 0, 60)) <= 1.5 * 10 + 5
+
+
+async def test_changes_are_told_within_an_interval_and_no_second_has_many_more_polls() -> None:
+    stage = Stage()
+    stage.state.random.seed(5)
+    ids = [stage.state.add_workload(None, "Inference", {}) for _ in range(1000)]
+    revisions = [stage.add("Running", workload_id=key) for key in ids]
+    phases = ("Running", "Degraded", "Stopped", "Pending", "Unknown")
+    for n in range(500):
+        revision_id, phase = stage.state.random.choice(revisions), stage.state.random.choice(phases)
+        stage.at(10 + n / 50, lambda revision_id=revision_id, phase=phase: stage.phase(revision_id, phase))  # type: ignore[misc]
+    async with stage.client() as runai, runai.watch_fleet(ids, poll=POLICY) as fleet:
+        events = await stage.told(fleet, 30)
+
+    counts = per_second(stage.times(), 0, 30)
+    assert max(counts) <= 1.5 * sum(counts) / 30
+    changes = [event for event in events if isinstance(event, PhaseChanged)]
+    assert len({event.id for event in changes}) == len(changes) > 300
+    assert all(
+        event.observed_at - event.server_time <= timedelta(seconds=10)
+        for event in changes
+        if event.server_time
+    )
+    last = {event.revision_id: event.revision.phase for event in events if isinstance(event, RevisionEvent)}
+    assert last == {key: stage.state.revision(key)["phase"] for key in revisions}
 
 
 async def test_the_spread_is_the_same_after_a_restart_first_polls_too() -> None:
@@ -379,6 +407,37 @@ async def test_while_some_polls_hang_the_others_are_on_time() -> None:
 
 
 # --- an outage of the control plane ---------------------------------------------------------------------
+
+
+def evenly_placed(count: int) -> list[str]:
+    """Return ids of which each has its own part of the interval: what is uneven then is the fleet's doing."""
+    random, ids = Random(3), dict[int, str]()
+    while len(ids) < count:
+        key = str(UUID(int=random.getrandbits(128), version=4))
+        ids.setdefault(int(place_of(key) * count), key)
+    return list(ids.values())
+
+
+async def test_a_minute_without_a_control_plane_makes_no_second_and_no_ten_seconds_busier() -> None:
+    random.seed(7)
+    stage, ids = Stage(), evenly_placed(500)
+    for key in ids:
+        stage.add(workload_id=stage.state.add_workload(None, "Inference", {"id": key}), id=key)
+    stage.at(20, lambda: setattr(stage, "lists", HTML_502))
+    for n, key in enumerate(ids[:50]):
+        stage.at(30 + n, lambda key=key: stage.phase(key, "Failed"))  # type: ignore[misc]
+    stage.at(80, lambda: setattr(stage, "lists", True))
+    policy = PollPolicy(interval=10, fast_interval=10)
+    async with stage.client() as runai, runai.watch_fleet(ids, poll=policy) as fleet:
+        events = await stage.told(fleet, 120)
+
+    counts = per_second(stage.times(), 0, 120)
+    assert counts[0] == counts[-1] == 50
+    assert max(counts) <= 1.25 * 50
+    assert max(sum(counts[at : at + 10]) for at in range(110)) <= 1.05 * 500
+    assert max(sum(counts[at : at + 10]) for at in range(30, 70)) < 0.9 * 500
+    changes = [event.revision_id for event in events if isinstance(event, PhaseChanged)]
+    assert sorted(changes) == sorted(ids[:50])
 
 
 async def test_an_outage_lowers_the_rate_and_recovering_brings_no_spike(
