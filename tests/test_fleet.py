@@ -78,7 +78,7 @@ async def test_each_workload_is_polled_once_per_interval_at_its_own_place() -> N
 async def test_changes_are_told_within_an_interval_and_no_second_has_many_more_polls() -> None:
     stage = Stage()
     stage.state.random.seed(5)
-    ids = [stage.state.add_workload(None, "Inference", {}) for _ in range(1000)]
+    ids = [stage.state.add_workload(None, "Inference", {}) for _ in range(600)]
     revisions = [stage.add("Running", workload_id=key) for key in ids]
     phases = ("Running", "Degraded", "Stopped", "Pending", "Unknown")
     for n in range(500):
@@ -429,13 +429,13 @@ async def test_a_minute_without_a_control_plane_makes_no_second_and_no_ten_secon
     stage.at(80, lambda: setattr(stage, "lists", True))
     policy = PollPolicy(interval=10, fast_interval=10)
     async with stage.client() as runai, runai.watch_fleet(ids, poll=policy) as fleet:
-        events = await stage.told(fleet, 120)
+        events = await stage.told(fleet, 150)
 
-    counts = per_second(stage.times(), 0, 120)
-    assert counts[0] == counts[-1] == 50
+    counts = per_second(stage.times(), 0, 150)
+    assert counts[:20] == [50] * 20
     assert max(counts) <= 1.25 * 50
-    assert max(sum(counts[at : at + 10]) for at in range(110)) <= 1.05 * 500
-    assert max(sum(counts[at : at + 10]) for at in range(30, 70)) < 0.9 * 500
+    assert max(sum(counts[at : at + 10]) for at in range(140)) <= 1.05 * 500
+    assert max(sum(counts[at : at + 10]) for at in range(40, 70)) < 0.9 * 500
     changes = [event.revision_id for event in events if isinstance(event, PhaseChanged)]
     assert sorted(changes) == sorted(ids[:50])
 

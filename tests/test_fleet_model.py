@@ -23,7 +23,7 @@ from runai_async import (
 )
 from runai_async.testing import FakeClock, Request, Response
 
-RUNS = 30
+RUNS = 15
 GRACE = 30.0
 LATENCY = 2.0
 SICK = Response(502, body=b"<html>Bad Gateway</html>")
@@ -215,7 +215,7 @@ async def one(seed: int) -> Run:
         raise
 
 
-@pytest.mark.parametrize("runs", [RUNS, pytest.param(1000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("runs", [RUNS, pytest.param(500, marks=pytest.mark.slow)])
 async def test_a_fleet_delivers_of_each_workload_what_the_model_expects(runs: int) -> None:
     asyncio.get_running_loop().set_debug(False)  # its tracebacks would take most of the time
     met: Counter[str] = Counter()
