@@ -170,7 +170,7 @@ class Retrying:
             error.attempts = attempts.made
         if self._may_pass(error):
             self._budget.take()
-        else:
+        elif isinstance(error, ApiError | DecodeError):  # what else there is, is no answer
             self._budget.give()
 
     def _may_pass(self, error: BaseException) -> bool:

@@ -276,6 +276,15 @@ async def test_each_other_answer_gives_one_back(clock: FakeClock, good: Response
     assert (len(transport.requests), await outcome(runai)) == (54, 2)
 
 
+async def test_what_is_no_answer_gives_nothing_back(clock: FakeClock) -> None:
+    refused = TransportError("TLS failed", transient=False)
+    runai, transport = client_of(clock, [DOWN] * 50 + [refused] * 2 + [DOWN])
+    once = runai.with_options(retry=RetryPolicy(attempts=1))
+    for _ in range(52):
+        await outcome(once)
+    assert (await outcome(runai), len(transport.requests)) == ("ServiceUnavailableError", 53)
+
+
 async def test_the_repeat_after_a_refused_token_is_not_counted(clock: FakeClock) -> None:
     class Tokens:
         number = 0
