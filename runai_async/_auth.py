@@ -188,15 +188,24 @@ class TokenSource(Protocol):
         ...
 
 
+def _provider_failed(error: Exception) -> TransportError:
+    return TransportError(f"the token provider failed: {type(error).__name__}")
+
+
 class _ProvidedTokens:
     """The source over a user's `TokenProvider`: what it raises becomes an error of ours."""
 
     def __init__(self, provider: TokenProvider) -> None:
         self._provider = provider
-        self.invalidate = provider.invalidate
 
     def current(self) -> str | None:
         return None
+
+    def invalidate(self, token: str) -> None:
+        try:
+            self._provider.invalidate(token)
+        except Exception as error:
+            raise _provider_failed(error) from error
 
     async def get_token(self) -> str:
         try:
@@ -204,7 +213,7 @@ class _ProvidedTokens:
         except RunaiError:
             raise
         except Exception as error:
-            raise TransportError(f"the token provider failed: {type(error).__name__}") from error
+            raise _provider_failed(error) from error
         return _check_token(token, "the provider's token")
 
     async def aclose(self) -> None:

@@ -240,6 +240,15 @@ async def test_a_provider_that_fails_is_a_transport_error_without_its_words(caus
     assert (caught.value.__cause__, transport.requests) == (cause, [])
 
 
+async def test_a_provider_that_fails_to_take_a_refusal_is_a_transport_error_too() -> None:
+    class Forgetful(Provider):
+        def invalidate(self, token: str) -> None:
+            raise KeyError(token)
+
+    with pytest.raises(TransportError, match="^the token provider failed: KeyError$"):
+        await client_of(Forgetful(["one"]), FakeTransport([REFUSED])).count_revisions(WORKLOAD)
+
+
 @pytest.mark.parametrize("error", [ConfigurationError("log in"), AttemptTimeoutError("the vault is slow")])
 async def test_an_error_of_ours_passes_from_a_provider_as_it_is(error: RunaiError) -> None:
     with pytest.raises(type(error)) as caught:
