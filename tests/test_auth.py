@@ -245,7 +245,7 @@ async def test_a_provider_that_fails_to_take_a_refusal_is_a_transport_error_too(
         def invalidate(self, token: str) -> None:
             raise KeyError(token)
 
-    with pytest.raises(TransportError, match="^the token provider failed: KeyError$"):
+    with pytest.raises(TransportError, match=r"^the token provider failed: KeyError$"):
         await client_of(Forgetful(["one"]), FakeTransport([REFUSED])).count_revisions(WORKLOAD)
 
 
