@@ -1,6 +1,9 @@
 """The fake control plane, as a user's tests would work with it."""
 
 import asyncio
+import contextlib
+import gc
+import socket
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -271,3 +274,27 @@ async def test_a_scripted_transport_gives_its_answers_in_order() -> None:
     assert [(item.method, item.path) for item in transport.requests] == [("GET", path)] * 4
     assert "secret" not in repr(transport.requests)
     assert transport.closed
+
+
+@pytest.mark.parametrize("turns", range(8))
+async def test_a_connection_that_comes_while_it_stops_is_closed(turns: int) -> None:
+    plane = FakeControlPlane()
+    await plane.start()
+    loop = asyncio.get_running_loop()
+    with socket.socket() as caller:
+
+        def call(left: int) -> None:
+            if left:
+                loop.call_soon(call, left - 1)
+            else:
+                with contextlib.suppress(ConnectionRefusedError):  # it has stopped
+                    caller.connect(("127.0.0.1", plane.port))
+
+        call(turns)
+        await plane.stop()
+        caller.settimeout(1)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        with contextlib.suppress(OSError):  # reset, or never connected
+            assert caller.recv(1) == b""
+    gc.collect()  # a socket that nobody closed complains here

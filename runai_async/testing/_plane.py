@@ -127,6 +127,7 @@ class FakeControlPlane:
         self._faults = Faults(rng)
         self._token: str | None = None
         self._runner: web.AppRunner | None = None
+        self._listener: asyncio.Server | None = None
         self._stopping = asyncio.Event()
         self._gate = asyncio.Event()
         self._gate.set()
@@ -142,19 +143,26 @@ class FakeControlPlane:
             app, access_log=None, shutdown_timeout=0.05, keepalive_timeout=60, handler_cancellation=True
         )
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", self.port, ssl_context=self._ssl, reuse_address=True)
-        await site.start()
-        self.port = self._runner.addresses[0][1]
+        assert self._runner.server is not None  # noqa: S101  (for the type checkers: it is set up)
+        self._listener = await asyncio.get_running_loop().create_server(
+            self._runner.server, "127.0.0.1", self.port, ssl=self._ssl, reuse_address=True
+        )
+        self.port = self._listener.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
         """Stop serving; requests that hang or are held end."""
         self._stopping.set()
         self._gate.set()
         runner, self._runner = self._runner, None
-        if runner is not None:
-            # A connection that is just being accepted when asyncio's server closes would never be closed.
+        listener, self._listener = self._listener, None
+        if runner is not None and listener is not None:
+            # A connection that is just being accepted when asyncio's server closes would never be closed: so
+            # no more are accepted, then those that were get the turns that they need.
+            for wire in listener.sockets:
+                asyncio.get_running_loop().remove_reader(wire.fileno())
             for _ in range(_ACCEPT_TURNS):
                 await asyncio.sleep(0)
+            listener.close()
             await runner.cleanup()
 
     async def __aenter__(self) -> Self:
