@@ -73,7 +73,7 @@ class Run:
     def __init__(self, seed: int) -> None:
         self.random = Random(seed)
         self.clock = FakeClock()
-        emit_updates = self.chance(0.3)
+        emit_updates = seed % 3 == 0
         ids = [str(UUID(int=self.random.getrandbits(128), version=4)) for _ in range(3)]
         self.workloads = {key: Workload(key, self.random, emit_updates=emit_updates) for key in ids}
         self.policy = PollPolicy(
@@ -173,6 +173,9 @@ class Run:
                     workload.plane.step()
             await self.clock.advance(self.random.choice((0.2, 2.0, 5.0, 12.0)))
             await self.deliver(fleet, hurried=self.chance(0.5))
+        for workload in self.workloads.values():
+            workload.plane.step()
+        await self.clock.advance(self.random.choice((0.2, 12.0)))  # what that brings, a kill comes before
 
     async def rest(self, fleet: FleetWatch) -> None:
         """Let nothing change or fail until all that there is to find out must be known."""
