@@ -97,8 +97,10 @@ class PhaseWait:
         self._changed_at = clock.monotonic()
         self._trouble = Trouble()
 
-    async def run(self, until: AbstractSet[Phase], fail_on: AbstractSet[Phase], timeout: float) -> Revision:
-        """Look first, then wait; see `RunaiClient.wait_for_phase`."""
+    async def run(
+        self, until: AbstractSet[Phase] | None, fail_on: AbstractSet[Phase], timeout: float
+    ) -> Revision:
+        """Look first, then wait; see `RunaiClient.wait_for_phase`. Where *until* is None any phase will do."""
         slots = Slots(self._clock.monotonic())
         end = self._clock.monotonic() + timeout
         while True:
@@ -109,7 +111,7 @@ class PhaseWait:
                 due = self._failed(error, began)
             else:
                 due = None
-                if self._is_reached(revision, until, fail_on):
+                if until is None or self._is_reached(revision, until, fail_on):
                     return revision
             now = self._clock.monotonic()
             if due is None:
@@ -161,21 +163,10 @@ class PhaseWait:
         fast = moving and now < self._changed_at + self._policy.fast_for
         return min(self._policy.interval, self._policy.fast_interval) if fast else self._policy.interval
 
-    def _late(self, until: AbstractSet[Phase], timeout: float) -> WaitTimeoutError:
+    def _late(self, until: AbstractSet[Phase] | None, timeout: float) -> WaitTimeoutError:
         state = _described(self._last) if self._last else f"revision {self._id} was not seen"
         wanted = f", not {_listed(until)}" if until else ""
         return WaitTimeoutError(f"{state}{wanted} within {timeout:g} s", revision=self._last)
-
-
-class FirstLook(PhaseWait):
-    """Waits until a revision is seen, in whatever phase it is."""
-
-    async def age(self, timeout: float) -> _Age:
-        """Return what the revision's age is compared by."""
-        return age(await self.run(frozenset(), frozenset(), timeout))
-
-    def _is_reached(self, *_: object) -> bool:
-        return True
 
 
 def _listed(items: AbstractSet[Phase]) -> str:

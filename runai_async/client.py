@@ -29,7 +29,7 @@ from runai_async._fleet import FleetWatch
 from runai_async._poll import Poller
 from runai_async._requests import Endpoints, check_base_url, check_id
 from runai_async._retry import RetryBudget, Retrying
-from runai_async._rollout import FAILURES, FirstLook, PhaseWait, RolloutWait, age, check_timeout, phases
+from runai_async._rollout import FAILURES, PhaseWait, RolloutWait, age, check_timeout, phases
 from runai_async._roster import Ids
 from runai_async._tracker import Tracker
 from runai_async._transport import AiohttpTransport, Transport, check_proxy, environment_proxy
@@ -421,8 +421,8 @@ class RunaiClient:
         began = self._clock.monotonic()
         since = None
         if after is not None:
-            look = FirstLook(self._endpoints, self._retrying, self._clock, policy, check_id(after, "after"))
-            since = await look.age(seconds)
+            look = PhaseWait(self._endpoints, self._retrying, self._clock, policy, check_id(after, "after"))
+            since = age(await look.run(None, frozenset(), seconds))
         async with self.watch_revisions(workload, poll=policy) as watch:
             return await RolloutWait(watch, self._clock, since).run(
                 seconds, spent=self._clock.monotonic() - began

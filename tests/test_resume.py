@@ -102,6 +102,24 @@ async def test_a_resume_within_the_first_answer_goes_on_telling_it_as_initial() 
     } == set(ids)
 
 
+@pytest.mark.parametrize("existing", [0, 1])
+async def test_a_resume_of_a_watch_that_told_nothing_yet_tells_only_what_is_new(existing: int) -> None:
+    stage = Stage()
+    for _ in range(existing):
+        stage.add()
+    async with stage.client() as runai:
+        watch = runai.watch_revisions(stage.workload_id, include_existing=False)
+        assert await stage.told(watch, 1) == []
+        new = stage.add()
+        resumed = runai.watch_revisions(
+            stage.workload_id, include_existing=False, resume_from=saved(watch.checkpoint())
+        )
+        (event,) = await stage.told(resumed, 1)
+
+    assert isinstance(event, RevisionAdded)
+    assert (event.revision_id, event.initial) == (new, False)
+
+
 async def test_events_since_the_last_saved_checkpoint_come_again_with_the_same_ids() -> None:
     stage = Stage()
     revision_id = stage.add("Pending")
