@@ -100,7 +100,7 @@ class PhaseWait:
     async def run(
         self, until: AbstractSet[Phase] | None, fail_on: AbstractSet[Phase], timeout: float
     ) -> Revision:
-        """Look first, then wait; see `RunaiClient.wait_for_phase`. Where *until* is None any phase will do."""
+        """Look first, then wait; see `RunaiClient.wait_for_phase`. Without *until* any phase will do."""
         slots = Slots(self._clock.monotonic())
         end = self._clock.monotonic() + timeout
         while True:
