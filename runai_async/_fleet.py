@@ -496,9 +496,10 @@ class FleetWatch(AsyncIterator[FleetEvent]):
 
     def _refused(self, member: _Member, error: RunaiError) -> None:
         """Believe a refusal: the revisions of a workload that was seen and is not found are deleted."""
-        if isinstance(error, NotFoundError) and member.tracker.synced:
+        is_gone = isinstance(error, NotFoundError)
+        if is_gone and member.tracker.synced:
             member.tracker.delete_all(self._clock.now())
-        if self._roster.is_leaving(member.tracker.workload_id):
+        if is_gone and self._roster.is_leaving(member.tracker.workload_id):
             self._leave(member)
         else:
             self._tell(member, error)

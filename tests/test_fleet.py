@@ -704,6 +704,22 @@ async def test_a_workload_not_named_and_404_tells_its_deletions_and_is_forgotten
     assert events[0].revision_id == revisions[ids[0]]
 
 
+async def test_a_workload_not_named_and_403_is_told_failed_and_stays() -> None:
+    stage, ids, _ = of_size(2)
+    named = list(ids)
+    async with (
+        stage.client() as runai,
+        runai.watch_fleet(lambda: named, poll=POLICY, discovery_interval=30) as fleet,
+    ):
+        await stage.told(fleet, 25)
+        named.pop(0)
+        stage.by_id[ids[0]] = REFUSED_403
+        events = await stage.told(fleet, 200)
+        assert fleet.workload_ids == frozenset(ids)
+
+    assert [(event.kind, event.workload_id) for event in events] == [("workload_failed", ids[0])]
+
+
 async def test_a_single_id_is_not_taken_for_many() -> None:
     stage, ids, _ = of_size(1)
     async with stage.client() as runai:
