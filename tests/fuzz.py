@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from random import Random
 
 from runai_async import PhaseChanged, RevisionAdded, RevisionDeleted, RevisionEvent, WatchEvent
@@ -92,24 +93,26 @@ class Trouble:
             case _:
                 self.plane.fault(self.random.choice(FAULTS), seconds=0.05)
 
-    def is_told(self, events: Iterable[WatchEvent]) -> bool:
-        """Tell whether *events* end with the state that the control plane has."""
+    def is_told(self, events: Iterable[WatchEvent], *, but: AbstractSet[str] = frozenset()) -> bool:
+        """Tell whether *events* end with the state that the control plane has, *but* for some revisions."""
         last: dict[str, str] = {}
         for event in events:
             if isinstance(event, RevisionDeleted):
                 last.pop(event.revision_id, None)
             elif isinstance(event, RevisionEvent):
                 last[event.revision_id] = event.revision.phase
-        return last == {key: self.plane.revision(key)["phase"] for key in self.live}
+        state = {key: self.plane.revision(key)["phase"] for key in self.live}
+        return all(last.get(key) == state.get(key) for key in (last.keys() | state.keys()) - but)
 
 
 def check_stream(events: Sequence[WatchEvent], trouble: Trouble) -> None:
     """Assert that a stream is true: nothing twice, each revision added, changed, deleted, and as answered."""
-    ids = [event.id for event in events if isinstance(event, RevisionEvent)]
+    told = by_revision(events)
+    for revision_id in trouble.hidden_too_long:
+        told.pop(revision_id, None)
+    ids = [event.id for own in told.values() for event in own]
     assert len(ids) == len(set(ids)), "an event came twice"
-    for revision_id, own in by_revision(events).items():
-        if revision_id in trouble.hidden_too_long:
-            continue
+    for revision_id, own in told.items():
         assert isinstance(own[0], RevisionAdded)
         assert all(not isinstance(event, RevisionAdded) for event in own[1:])
         assert all(not isinstance(event, RevisionDeleted) for event in own[:-1])
