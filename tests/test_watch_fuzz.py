@@ -108,7 +108,7 @@ async def run(seed: int) -> Consumer:
         check_phases(everything, plane)
         # What was told after the last checkpoint and had gone before the resume stays without its deletion.
         known = by_revision(consumer.kept)
-        # Nor was it told anew that one lives which was rightly told deleted, if that came after the checkpoint.
+        # Nor was it told that one lives which was rightly told deleted, if that came after the checkpoint.
         rest = [event for event in everything if event.revision_id in known]
         assert trouble.is_told(rest, but=trouble.hidden_too_long)
     return consumer
