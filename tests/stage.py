@@ -37,6 +37,7 @@ class Stage:
     """
 
     def __init__(self) -> None:
+        asyncio.get_running_loop().set_debug(False)  # hours of the clock are many turns: most of the time
         self.clock = FakeClock()
         self.state = State(None, self.clock.now, 10_000)
         self.workload_id = self.state.add_workload("llm", "Inference", {})

@@ -52,6 +52,7 @@ def environment(plane: FakeControlPlane | None, **more: str) -> dict[str, str]:
         mine |= {"RUNAI_BASE_URL": plane.url, "RUNAI_TOKEN": plane.token}
     for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
         mine.pop(name, None)
+    mine.pop("PYTHONDONTWRITEBYTECODE", None)  # a command starts as it does for users, from byte code
     return mine | more
 
 

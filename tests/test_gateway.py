@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -18,12 +18,9 @@ from attrs import frozen
 
 from runai_async import (
     FleetEvent,
-    Hook,
-    HookEvent,
     PhaseChanged,
     PollPolicy,
     RetryPolicy,
-    RetryScheduled,
     RevisionAdded,
     RevisionEvent,
     RunaiClient,
@@ -201,11 +198,9 @@ async def watching(runai: RunaiClient, watched: Watched, *, one: bool) -> AsyncI
     watched.check()
 
 
-def client(
-    gateway: Gateway, plane: FakeControlPlane, attempts: int, hooks: Iterable[Hook] = ()
-) -> RunaiClient:
+def client(gateway: Gateway, plane: FakeControlPlane, attempts: int) -> RunaiClient:
     retry = RetryPolicy(attempts=attempts, wait_initial=0.05, wait_max=0.5)
-    return RunaiClient(gateway.url, plane.token, ca_file=gateway.ca_file, retry=retry, hooks=hooks)
+    return RunaiClient(gateway.url, plane.token, ca_file=gateway.ca_file, retry=retry)
 
 
 def descriptors() -> int:
@@ -219,7 +214,6 @@ async def test_reloads_and_killed_workers_are_not_seen_under_load(
     right = {key: [revision] for key, revision in many.revisions.items()}
     answers: Counter[bool] = Counter()
     ended = asyncio.Event()
-    told: list[HookEvent] = []
 
     async def call(runai: RunaiClient, number: int) -> None:
         key = many.ids[number % len(many.ids)]
@@ -230,7 +224,7 @@ async def test_reloads_and_killed_workers_are_not_seen_under_load(
 
     before = descriptors()
     async with (
-        client(gateway, plane, 4, [told.append]) as runai,
+        client(gateway, plane, 4) as runai,
         watching(runai, single, one=True),
         watching(runai, many, one=False),
     ):
@@ -248,7 +242,6 @@ async def test_reloads_and_killed_workers_are_not_seen_under_load(
     assert answers[True] > 500
     assert workers.isdisjoint(gateway.workers())
     assert descriptors() <= before
-    assert [event for event in told if isinstance(event, RetryScheduled)]
 
 
 async def test_an_upstream_that_is_gone_is_an_outage_of_one_warning_and_loses_nothing(

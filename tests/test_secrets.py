@@ -386,18 +386,24 @@ async def test_no_error_of_a_proxy_or_an_address_tells_a_password(
 # --- the command line -------------------------------------------------------------------------------------
 
 COMMANDS = [
+    ["watch", "{workload}", "--timeout", "100ms", "--interval", "20ms"],
+    ["revisions", "get", "{revision}"],
+]
+MORE_COMMANDS = [
     ["revisions", "list", "{workload}"],
     ["revisions", "count", "{workload}"],
-    ["revisions", "get", "{revision}"],
     ["revisions", "diff", "{workload}", "{revision}", "{other}"],
     ["timeline", "{workload}"],
     ["rollout", "status", "{workload}", "--timeout", "200ms"],
-    ["watch", "{workload}", "--timeout", "100ms", "--interval", "20ms"],
     ["watch", "{workload}", "--timeout", "100ms", "--interval", "20ms", "--output", "cloudevents"],
 ]
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+@pytest.mark.parametrize(
+    "command",
+    [*COMMANDS, *(pytest.param(command, marks=pytest.mark.slow) for command in MORE_COMMANDS)],
+    ids=lambda command: " ".join(command),
+)
 async def test_no_command_tells_a_secret_with_debug_either(
     plane: FakeControlPlane, command: list[str], tmp_path: Path
 ) -> None:

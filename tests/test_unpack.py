@@ -22,12 +22,12 @@ PACKED = {
 }
 
 
-@pytest.mark.parametrize(("encoding", "body"), PACKED.items())
+@pytest.mark.parametrize(("encoding", "body"), PACKED.items(), ids=PACKED)
 def test_a_packed_body_comes_out_whole(encoding: str, body: bytes) -> None:
     assert unpacked(body, encoding, len(TEXT)) == TEXT
 
 
-@pytest.mark.parametrize(("encoding", "body"), PACKED.items())
+@pytest.mark.parametrize(("encoding", "body"), PACKED.items(), ids=PACKED)
 def test_more_than_the_bound_is_refused_for_good(encoding: str, body: bytes) -> None:
     with pytest.raises(TransportError, match=rf"longer than {len(TEXT) - 1} bytes") as caught:
         unpacked(body, encoding, len(TEXT) - 1)
@@ -39,7 +39,7 @@ def test_what_was_not_asked_for_is_left_as_it_is(encoding: str) -> None:
     assert unpacked(TEXT, encoding, 5) == TEXT
 
 
-@pytest.mark.parametrize(("encoding", "body"), PACKED.items())
+@pytest.mark.parametrize(("encoding", "body"), PACKED.items(), ids=PACKED)
 def test_a_body_that_is_cut_off_may_be_whole_the_next_time(encoding: str, body: bytes) -> None:
     with pytest.raises(TransportError, match="cut off") as caught:
         unpacked(body[:-5], encoding, 2 * len(TEXT))
