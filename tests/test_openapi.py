@@ -19,7 +19,8 @@ async def test_schemathesis_finds_nothing(tmp_path: Path, loop_errors: list[str]
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "schemathesis.cli", "run", f"{plane.url}/openapi.json"),
             *("--header", f"Authorization: Bearer {plane.token}", "--max-examples", "150"),
-            *("--phases", "coverage,fuzzing,stateful", "--seed", "1", "--no-color", "--suppress-health-check", "all"),
+            *("--phases", "coverage,fuzzing,stateful", "--seed", "1", "--no-color"),
+            *("--suppress-health-check", "all"),
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             cwd=tmp_path,

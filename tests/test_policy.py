@@ -144,7 +144,7 @@ def test_a_status_that_is_no_error_is_refused(status: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "given", [["updated", "synced"], ("updated", "synced"), {"updated", "synced"}], ids=["list", "tuple", "set"]
+    "given", [["updated", "synced"], ("updated", "synced"), {"updated", "synced"}], ids=["[]", "()", "{}"]
 )
 def test_events_to_emit_may_come_in_any_collection(given: Any) -> None:
     assert PollPolicy(emit=given).emit == frozenset({"updated", "synced"})

@@ -402,7 +402,7 @@ MORE_COMMANDS = [
 @pytest.mark.parametrize(
     "command",
     [*COMMANDS, *(pytest.param(command, marks=pytest.mark.slow) for command in MORE_COMMANDS)],
-    ids=lambda command: " ".join(command),
+    ids=" ".join,
 )
 async def test_no_command_tells_a_secret_with_debug_either(
     plane: FakeControlPlane, command: list[str], tmp_path: Path
