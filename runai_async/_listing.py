@@ -160,9 +160,7 @@ class Listing:
         if revision_id is None:
             return None
         start, end = self._places[revision_id]
-        whole = body[at : at + end - start]
-        is_there = len(whole) == end - start and self.body.startswith(whole, start)
-        return revision_id if is_there else None
+        return revision_id if body[at : at + end - start] == self.body[start:end] else None
 
     def _next_known(self, body: bytes, at: int, last: int, heads: Mapping[int, str]) -> int:
         """Return where the next known revision's comma is, or the end of the list."""

@@ -298,7 +298,7 @@ class RunaiClient:
                 such as `runai.inference_workloads`.
             interval: seconds between polls of one workload; overrides that of *poll*.
             poll: how often to poll, and how patient to be.
-            max_concurrency: the most polls in flight.
+            max_concurrency: the most polls in flight; no more than the client lets through at once.
             rate_limit: the most requests a second; None for no limit.
             buffer: events that may wait for the consumer before polling waits, too.
             discovery_interval: seconds between two calls of a function given as *workloads*.
