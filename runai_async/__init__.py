@@ -4,8 +4,8 @@ Start with `RunaiClient`. What a watch promises is in the README under "Guarante
 `runai_async.errors`; what to test with is in `runai_async.testing`.
 """
 
-from runai_async._auth import CliCredentials, ClientCredentials, StaticToken, TokenProvider
 from runai_async._codec import from_json, to_cloudevent, to_json
+from runai_async._credentials import CliCredentials, ClientCredentials, StaticToken, TokenProvider
 from runai_async._fleet import FleetStatus, FleetWatch
 from runai_async._version import __version__
 from runai_async._watch import RevisionWatch, WatchStatus

@@ -25,7 +25,7 @@ from runai_async import (
     TokenProvider,
     TransportError,
 )
-from runai_async._auth import TokenSource, token_source
+from runai_async._tokens import TokenSource, token_source
 from runai_async.hooks import Hooks
 from runai_async.testing import FakeClock, FakeTransport, Response
 

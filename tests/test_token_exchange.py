@@ -24,7 +24,7 @@ from runai_async import (
     TokenRefreshed,
     TransportError,
 )
-from runai_async._auth import token_source
+from runai_async._tokens import token_source
 from runai_async.hooks import HookEvent, Hooks
 from runai_async.testing import FakeClock, FakeControlPlane, FakeTransport, Response, SentRequest
 

@@ -10,7 +10,7 @@ import click
 from attrs import Factory, define
 from rich.text import Text
 
-from runai_async._auth import ClientCredentials
+from runai_async._credentials import ClientCredentials
 from runai_async.cli._demo_views import Audience, Lines, Picture
 from runai_async.cli._failures import FAILED
 from runai_async.cli._format import pods

@@ -1,0 +1,33 @@
+"""Answers without our secrets: some servers quote what they refuse."""
+
+from __future__ import annotations
+
+import json
+from urllib.parse import quote, quote_plus
+
+from attrs import evolve
+
+from runai_async._requests import Response
+
+
+def without(answer: Response, *secrets: str) -> Response:
+    """Return an answer that does not repeat our secrets; some servers quote what they refuse."""
+    text = _plainly(answer.body)
+    headers = dict(answer.headers)
+    for form in {form for secret in secrets for form in _spellings(secret)}:
+        text = text.replace(form.encode(), b"***")
+        headers = {name: value.replace(form, "***") for name, value in headers.items()}
+    return evolve(answer, body=text, headers=headers)
+
+
+def _plainly(body: bytes) -> bytes:
+    """Return JSON with each character written as itself, so that a secret in it can be found."""
+    try:
+        return json.dumps(json.loads(body), ensure_ascii=False).encode()
+    except (ValueError, RecursionError):
+        return body
+
+
+def _spellings(secret: str) -> tuple[str, ...]:
+    """Return a secret as it is, and as it stands in JSON, in a URL and in a form."""
+    return secret, json.dumps(secret)[1:-1], quote(secret, safe=""), quote_plus(secret)
