@@ -8,15 +8,12 @@ and body. Waiting for a free slot is outside of it, since a queue is no sign of 
 from __future__ import annotations
 
 import asyncio
-import base64
 import functools
 import platform
-import re
 import ssl
 import warnings
 from pathlib import Path
 from typing import Protocol
-from urllib import request as urllib_request
 
 import aiohttp
 from multidict import CIMultiDict
@@ -24,25 +21,17 @@ from yarl import URL
 
 from runai_async._clock import Clock
 from runai_async._limiter import Limiter
-from runai_async._requests import Request, Response, is_loopback
+from runai_async._proxy import proxy_headers
+from runai_async._requests import Request, Response
 from runai_async._unpack import ACCEPTED, unpacked
 from runai_async._version import __version__
-from runai_async.errors import AttemptTimeoutError, ConfigurationError, DeadlineExceededError, TransportError
+from runai_async._wire_errors import FAILURES, meaning, presentable
+from runai_async.errors import ConfigurationError, DeadlineExceededError, TransportError
 
 USER_AGENT = f"runai-async/{__version__} aiohttp/{aiohttp.__version__} Python/{platform.python_version()}"
 _HEADERS = {"User-Agent": USER_AGENT, "Accept": "application/json", "Accept-Encoding": ACCEPTED}
-_FAILURES = (TimeoutError, aiohttp.ClientError, OSError, ValueError, RuntimeError, AttributeError)
-"""What a request of aiohttp's raises, one way or another."""
 _KEEPALIVE = 15.0
 """Seconds. Shorter than what gateways keep (nginx 75, AWS 60), so that a poll rarely meets a closing one."""
-_TLS_REFUSAL = re.compile(r"CERTIFICATE|UNKNOWN_CA|ACCESS_DENIED")
-"""In OpenSSL's name for what a server says that does not like a client's certificate, or the lack of one."""
-_FIXED_WORDS = re.compile(
-    r"Bad status line|Expected HTTP/|Data after `Connection: close`|Invalid (HTTP header|header token)"
-    r"|Invalid character in (chunk size|Content-Length)|Expected LF after chunk data|Got more than \d+ bytes"
-    r"|Not enough data (to|for) satisfy [a-z ]+ header( \(received \d+ of \d+ bytes\))?"
-)
-"""What may be told of errors that else quote the answer: its bytes and headers may hold secrets."""
 
 
 class Transport(Protocol):
@@ -68,34 +57,6 @@ class Transport(Protocol):
     async def aclose(self) -> None:
         """Release what the transport holds."""
         ...
-
-
-def environment_proxy(base_url: URL) -> URL | None:
-    """Return the proxy that the environment names for *base_url* (`HTTPS_PROXY`, `NO_PROXY`, …)."""
-    # Read once: with aiohttp's own trust_env, each request would read the whole environment, in a thread.
-    proxies = urllib_request.getproxies_environment()
-    address = proxies.get(base_url.scheme)
-    if not address or urllib_request.proxy_bypass_environment(  # type: ignore[attr-defined]  # since 2.6, in no stub
-        f"{base_url.host}:{base_url.port}", proxies
-    ):
-        return None
-    proxy = check_proxy(address)
-    # Plain http may go to loopback because it does not leave the machine; so by no proxy elsewhere, either.
-    leaves = base_url.scheme == "http" and is_loopback(base_url) and not is_loopback(proxy)
-    return None if leaves else proxy
-
-
-def check_proxy(value: str | URL) -> URL:
-    """Return a proxy's URL. Raises `ConfigurationError` for one that aiohttp cannot use."""
-    try:
-        url = URL(value)
-    except (ValueError, TypeError):
-        raise ConfigurationError("proxy is no URL; it looks like http://proxy.example:3128") from None
-    if url.scheme not in {"http", "https"} or not url.host:
-        raise ConfigurationError(
-            "proxy must be an http:// or https:// URL with a host; other kinds are not supported"
-        )
-    return url
 
 
 class AiohttpTransport:
@@ -129,7 +90,7 @@ class AiohttpTransport:
         self._ca_file = ca_file
         # Its credentials apart: aiohttp's errors tell the URL.
         self._proxy = None if proxy is None else proxy.with_user(None)
-        self._proxy_headers = _proxy_headers(proxy)
+        self._proxy_headers = proxy_headers(proxy)
 
     def __del__(self) -> None:
         # No async work here: the loop may be gone. aiohttp's own complaint would not name what to close.
@@ -196,11 +157,11 @@ class AiohttpTransport:
                 ssl=self._ssl,
             ) as answer:
                 return Response(answer.status, answer.headers, await self._read(answer))
-        except _FAILURES as error:
-            meaning = self._meaning(error, request, limit, cut=limit < timeout)
-            if meaning is error:
+        except FAILURES as error:
+            ours = meaning(error, request, limit, cut=limit < timeout, session=self._session)
+            if ours is error:
                 raise
-            raise meaning from _presentable(error)
+            raise ours from presentable(error)
 
     def _headers(self, request: Request, authorization: str | None) -> CIMultiDict[str]:
         """Return the headers of a request: mostly those of the one before, as making them takes its time."""
@@ -233,32 +194,6 @@ class AiohttpTransport:
                     f"the answer's body is longer than {self._max_body} bytes (max_body)", transient=False
                 )
         return bytes(body)
-
-    def _meaning(self, error: Exception, request: Request, limit: float, *, cut: bool) -> Exception:
-        """Turn what aiohttp raised into an error of ours."""
-        where = f"{request.method} {request.url.with_query(None)}"
-        if isinstance(error, TimeoutError):
-            if cut:
-                return DeadlineExceededError(f"{where}: the deadline passed with the attempt in flight")
-            return AttemptTimeoutError(f"{where}: no complete answer within {limit:g} s")
-        if _is_tls(error):
-            return TransportError(
-                f"{where}: TLS failed: {_said(error)} — for a private CA pass ca_file or ssl_context, "
-                "for a client certificate an ssl_context",
-                transient=False,
-            )
-        if isinstance(error, RuntimeError | AttributeError):
-            return self._unexpected(error, where)
-        return TransportError(f"{where}: {_said(error)}")
-
-    def _unexpected(self, error: Exception, where: str) -> Exception:
-        """Tell what aiohttp raises of a closed session from a defect, which is raised as it is."""
-        if self._session is not None and not self._session.closed:
-            return error
-        if isinstance(error, AttributeError):
-            # Before 3.12, aiohttp repeats a request that closing cut, over a connector that is gone.
-            return TransportError(f"{where}: the client was closed")
-        return RuntimeError("the client's session is closed; make a new client")
 
     async def _open(self) -> aiohttp.ClientSession:
         """Bind to the running loop and make the session."""
@@ -306,44 +241,3 @@ def _trusting(ca_file: Path) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=ca_file)
     except (OSError, ssl.SSLError) as error:
         raise ConfigurationError(f"ca_file {str(ca_file)!r} cannot be used: {error}") from error
-
-
-def _proxy_headers(proxy: URL | None) -> dict[str, str] | None:
-    """Return what lets us through a proxy; aiohttp hands an Authorization on as Proxy-Authorization."""
-    if proxy is None or proxy.user is None:
-        return None
-    pair = f"{proxy.user}:{proxy.password or ''}".encode()
-    return {"Authorization": f"Basic {base64.b64encode(pair).decode()}"}
-
-
-def _is_tls(error: Exception) -> bool:
-    """Tell whether TLS refuses: the server's certificate here, or ours there, which shows only at a read."""
-    if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientSSLError):
-        return True
-    cause = error.__cause__
-    return isinstance(cause, ssl.SSLError) and _TLS_REFUSAL.search(cause.reason or "") is not None
-
-
-def _quotes(error: Exception) -> bool:
-    """Tell whether an error of aiohttp's quotes what was sent or answered."""
-    if isinstance(error, aiohttp.ServerDisconnectedError):
-        return not isinstance(error.message, str)
-    return isinstance(error, aiohttp.ClientResponseError) or (
-        isinstance(error, aiohttp.ClientPayloadError) and bool(error.args)
-    )
-
-
-def _presentable(error: Exception) -> Exception:
-    """Return an error of aiohttp's, or one in its place that quotes nothing."""
-    return aiohttp.ClientError(_said(error)) if _quotes(error) else error
-
-
-def _said(error: Exception) -> str:
-    """Describe an error of aiohttp's; some have no text, and some have one that is not to be told."""
-    kind = type(error).__name__
-    if isinstance(error, aiohttp.ClientHttpProxyError):
-        return f"{kind}: the proxy answered {error.status}"
-    if _quotes(error):
-        known = _FIXED_WORDS.search(str(error))
-        return f"{kind}: {known[0] if known else 'the answer is no whole and proper HTTP'}"
-    return f"{kind}: {error}" if str(error) else kind

@@ -21,13 +21,14 @@ from runai_async._clock import Clock, SystemClock
 from runai_async._credentials import Auth, CliCredentials, ClientCredentials, StaticToken
 from runai_async._fleet import FleetWatch
 from runai_async._poll import Poller
+from runai_async._proxy import check_proxy, environment_proxy
 from runai_async._requests import Endpoints, check_base_url, check_id
 from runai_async._retry import RetryBudget, Retrying
 from runai_async._rollout import FAILURES, PhaseWait, RolloutWait, age, check_timeout, phases
 from runai_async._roster import Ids
 from runai_async._tokens import token_source
 from runai_async._tracker import Tracker
-from runai_async._transport import AiohttpTransport, Transport, check_proxy, environment_proxy
+from runai_async._transport import AiohttpTransport, Transport
 from runai_async._watch import RevisionWatch
 from runai_async.checkpoint import Checkpoint, FleetCheckpoint
 from runai_async.errors import ConfigurationError

@@ -23,7 +23,7 @@ from runai_async import (
     TransportError,
     to_json,
 )
-from runai_async._transport import environment_proxy
+from runai_async._proxy import environment_proxy
 from runai_async.testing import FakeControlPlane, FakeTransport, Response
 
 WORKLOAD = "3f0f1e0c-7d61-4c0e-9d4a-0d2f6f8f1b11"
