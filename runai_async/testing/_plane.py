@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import re
 import ssl
 import time
 from collections import deque
@@ -12,23 +11,17 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
-from uuid import UUID
 
-import msgspec
 from aiohttp import web
 from attrs import field, frozen
 
 from runai_async.testing._faults import FAULT_KINDS, FaultKind, Faults, answer_of, distort, pause
-from runai_async.testing._openapi import DOCUMENT, FILTER_PATTERN
-from runai_async.testing._state import NotThereError, State, Transition
+from runai_async.testing._routes import Handler, Routes
+from runai_async.testing._state import State, Transition
 from runai_async.testing._tokens import Tokens
 
-_INFERENCES = "/api/v1/workloads/inferences"
 _ACCEPT_TURNS = 3
 """Turns of the event loop from a connection's arrival to its being in the server's hands."""
-_PAGE = 50
-_PAGE_MAX = 500
-_OPERATORS = ("==", "!=", "<=", ">=", "=@", "!@", "=^", "=$")
 
 
 @frozen
@@ -53,22 +46,6 @@ class Answered:
     at: float
     workload_id: str
     phases: Mapping[str, tuple[str, str | None]]
-
-
-class _ApiError(Exception):
-    """Ends a request with the API's error body."""
-
-    def __init__(self, status: int, message: str, details: str | None = None, **headers: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.body = {"code": status, "message": message} | ({"details": details} if details else {})
-        self.headers = headers
-
-
-def _json(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
-    return web.Response(
-        body=msgspec.json.encode(value), status=status, headers=headers, content_type="application/json"
-    )
 
 
 class FakeControlPlane:
@@ -124,6 +101,7 @@ class FakeControlPlane:
         self._record_answers = record_answers
         self._state = State(seed, clock or (lambda: datetime.now(UTC)), record_limit)
         self._tokens = Tokens(rng, token_lifetime)
+        self._routes = Routes(self._state, self._tokens, self._note_answer)
         self._faults = Faults(rng)
         self._token: str | None = None
         self._runner: web.AppRunner | None = None
@@ -138,7 +116,7 @@ class FakeControlPlane:
         """Begin to serve; after a `stop`, on the same port and with what was there."""
         self._stopping = asyncio.Event()
         app = web.Application(middlewares=[self._serve])
-        app.add_routes(self._routes())
+        app.add_routes(self._routes.table())
         self._runner = web.AppRunner(
             app, access_log=None, shutdown_timeout=0.05, keepalive_timeout=60, handler_cancellation=True
         )
@@ -362,38 +340,19 @@ class FakeControlPlane:
 
     # --- HTTP ---------------------------------------------------------------------------------------------
 
-    def _routes(self) -> list[web.RouteDef]:
-        workload, revision = (
-            f"{_INFERENCES}/{{workload_id}}/revisions",
-            f"{_INFERENCES}/revisions/{{revision_id}}",
-        )
-        return [
-            web.get("/openapi.json", self._openapi, allow_head=False),
-            web.post("/api/v1/token", self._token_v1),
-            web.post("/api/v2/token", self._token_v2),
-            web.get("/api/v1/workloads", self._list_workloads, allow_head=False),
-            web.get("/api/v1/workloads/count", self._count_workloads, allow_head=False),
-            web.get(revision, self._get, allow_head=False),
-            web.get(f"{revision}/history", self._history, allow_head=False),
-            web.get(workload, self._list, allow_head=False),
-            web.get(f"{workload}/count", self._count, allow_head=False),
-        ]
-
     @property
     def _serve(self) -> Callable[..., Awaitable[web.StreamResponse]]:
         """The middleware around every request: record, authenticate, answer, and go wrong where asked to."""
 
         @web.middleware
-        async def serve(
-            request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-        ) -> web.StreamResponse:
+        async def serve(request: web.Request, handler: Handler) -> web.StreamResponse:
             self._record(request)
             try:
                 await self._gate.wait()
                 if self.latency:
                     await pause(self.latency, self._stopping)
                 fault = self._faults.draw(request.path)
-                answer = await self._answer(request, handler)
+                answer = await self._routes.answer(request, handler)
                 if fault is None:
                     return answer
                 assert isinstance(answer, web.Response)  # noqa: S101  (no handler streams)
@@ -413,154 +372,7 @@ class FakeControlPlane:
             )
         )
 
-    async def _answer(
-        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-    ) -> web.StreamResponse:
-        try:
-            self._let_in(request)
-            return await handler(request)
-        except _ApiError as error:
-            return _json(error.body, error.status, error.headers)
-        except NotThereError as error:
-            return _json({"code": 404, "message": str(error)}, 404)
-        except web.HTTPException as error:
-            headers = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
-            return _json({"code": error.status, "message": error.reason}, error.status, headers)
-
-    def _let_in(self, request: web.Request) -> None:
-        open_to_all = request.path.endswith("/token") or request.path == "/openapi.json"
-        if not open_to_all and not self._tokens.is_good(request.headers.get("Authorization")):
-            raise _ApiError(401, "the token is missing, expired or revoked", **{"WWW-Authenticate": "Bearer"})
-
-    async def _openapi(self, _: web.Request) -> web.Response:
-        return _json(DOCUMENT)
-
-    # --- revisions ----------------------------------------------------------------------------------------
-
-    async def _list(self, request: web.Request) -> web.Response:
-        workload_id, deleted = _uuid(request, "workload_id"), _flag(request, "deleted")
-        body = self._state.list_body(workload_id, deleted=deleted)
-        self._note_answer(workload_id, self._state.listed(workload_id, deleted=deleted))
-        return web.Response(body=body, content_type="application/json")
-
     def _note_answer(self, workload_id: str, revisions: Iterable[Mapping[str, Any]]) -> None:
         if self._record_answers:
             phases = {item["id"]: (item["phase"], item.get("phaseUpdatedAt")) for item in revisions}
             self.answers.append(Answered(time.monotonic(), workload_id, phases))
-
-    async def _count(self, request: web.Request) -> web.Response:
-        workload_id, deleted = _uuid(request, "workload_id"), _flag(request, "deleted")
-        try:
-            return _json({"count": sum(1 for _ in self._state.listed(workload_id, deleted=deleted))})
-        except NotThereError:
-            return _json({"count": 0})  # this endpoint has no 404
-
-    async def _get(self, request: web.Request) -> web.Response:
-        revision = self._state.visible(_uuid(request, "revision_id"))
-        self._note_answer(revision["workloadId"], [revision])
-        return _json(revision)
-
-    async def _history(self, request: web.Request) -> web.Response:
-        return _page(request, "records", self._state.history(_uuid(request, "revision_id")))
-
-    # --- workloads ----------------------------------------------------------------------------------------
-
-    async def _list_workloads(self, request: web.Request) -> web.Response:
-        return _page(request, "workloads", self._workloads(request))
-
-    async def _count_workloads(self, request: web.Request) -> web.Response:
-        return _json({"count": len(self._workloads(request))})
-
-    def _workloads(self, request: web.Request) -> list[dict[str, Any]]:
-        items = self._state.live_workloads(deleted=_flag(request, "deleted"))
-        filters = request.query.getall("filterBy", [])
-        if any(re.fullmatch(FILTER_PATTERN, text) is None for text in filters):
-            raise _ApiError(400, f"filterBy is field, operator ({' '.join(_OPERATORS)}), value; comma-joined")
-        conditions = [condition for text in filters for condition in text.split(",")]
-        return [item for item in items if all(_matches(item, condition) for condition in conditions)]
-
-    # --- tokens -------------------------------------------------------------------------------------------
-
-    async def _token_v1(self, request: web.Request) -> web.Response:
-        """Exchange credentials as the older API does: JSON, its keys in any case."""
-        try:
-            body: Any = msgspec.json.decode(await request.read())
-        except (msgspec.DecodeError, ValueError):
-            body = None
-        if not isinstance(body, dict):
-            raise _ApiError(400, "the body must be a JSON object")
-        fields: dict[str, Any] = {str(key).lower(): item for key, item in body.items()}  # pyright: ignore[reportUnknownVariableType,reportUnknownArgumentType]
-        prefix = {"client_credentials": "client", "app_token": "app"}.get(str(fields.get("granttype")))
-        if prefix is None:
-            raise _ApiError(400, "grantType must be client_credentials or app_token")
-        if not self._tokens.knows(fields.get(f"{prefix}id"), fields.get(f"{prefix}secret")):
-            raise _ApiError(401, "the id or secret is wrong")
-        return _json({"accessToken": self._tokens.issue(), "expiresIn": int(self._tokens.lifetime)})
-
-    async def _token_v2(self, request: web.Request) -> web.Response:
-        """Exchange credentials by RFC 6749: a form."""
-        try:
-            form: Mapping[str, Any] = await request.post()
-        except ValueError:
-            form = {}
-        if "grant_type" not in form:
-            return _json({"error": "invalid_request", "error_description": "grant_type is missing"}, 400)
-        if form["grant_type"] != "client_credentials":
-            return _json({"error": "unsupported_grant_type"}, 400)
-        if not self._tokens.knows(form.get("client_id"), form.get("client_secret")):
-            return _json({"error": "invalid_client", "error_description": "the id or secret is wrong"}, 401)
-        lifetime = int(self._tokens.lifetime)
-        return _json({"access_token": self._tokens.issue(), "expires_in": lifetime, "token_type": "Bearer"})
-
-
-def _uuid(request: web.Request, name: str) -> str:
-    value = request.match_info[name]
-    try:
-        parsed = str(UUID(value))
-    except ValueError:
-        parsed = ""
-    if parsed != value.lower():
-        raise _ApiError(400, f"{name} must be a UUID")
-    return parsed
-
-
-def _flag(request: web.Request, name: str) -> bool:
-    value = request.query.get(name, "false")
-    if value not in {"true", "false"} or len(request.query.getall(name, [])) > 1:
-        raise _ApiError(400, f"{name} must be true or false")
-    return value == "true"
-
-
-def _number(request: web.Request, name: str, default: int, least: int, most: int) -> int:
-    text = request.query.get(name, str(default))
-    if not (text.isascii() and text.isdigit()) or not least <= int(text[:12]) <= most:
-        raise _ApiError(400, f"{name} must be a whole number from {least} to {most}")
-    return int(text)
-
-
-def _page(request: web.Request, key: str, items: list[dict[str, Any]]) -> web.Response:
-    """Answer one page of items, and where the next one begins."""
-    offset = _number(request, "offset", 0, 0, 2**31 - 1)
-    end = offset + _number(request, "limit", _PAGE, 1, _PAGE_MAX)
-    return _json({key: items[offset:end]} | ({"next": end} if end < len(items) else {}))
-
-
-def _matches(item: Mapping[str, Any], condition: str) -> bool:
-    """Tell whether a workload fulfils one filterBy condition."""
-    operator = next(operator for operator in _OPERATORS if operator in condition)
-    name, _, wanted = condition.partition(operator)
-    return _compared(operator, str(item.get(name, "")), wanted)
-
-
-def _compared(operator: str, value: str, wanted: str) -> bool:
-    tests: dict[str, bool] = {
-        "==": value == wanted,
-        "!=": value != wanted,
-        "<=": value <= wanted,
-        ">=": value >= wanted,
-        "=@": wanted in value,
-        "!@": wanted not in value,
-        "=^": value.startswith(wanted),
-        "=$": value.endswith(wanted),
-    }
-    return tests[operator]
