@@ -21,10 +21,12 @@ from uuid import UUID
 from attrs import frozen
 
 from runai_async._clock import Clock
-from runai_async._poll import ListCall, Poller
+from runai_async._member import Member
+from runai_async._outage import FleetOutage
+from runai_async._poll import Poller
 from runai_async._requests import check_id
 from runai_async._roster import Ids, Roster, named_ids
-from runai_async._schedule import RateLimit, Schedule, next_slot, place_of
+from runai_async._schedule import RateLimit, Schedule, next_slot
 from runai_async._tracker import Tracker
 from runai_async._trouble import Trouble, ends_at_once
 from runai_async.checkpoint import Checkpoint, FleetCheckpoint
@@ -43,12 +45,8 @@ logger = logging.getLogger("runai_async")
 
 _NAP = 0.05
 """Seconds that the scheduler may sleep without an ear for what is added meanwhile."""
-_FAILED_CAP = 300.0
-"""Seconds between polls of a workload that was told failed."""
 _RESUME_ROUNDS = 2
 """Discoveries that may still claim their part of the checkpoint: the first may have been incomplete."""
-_OUTAGE_AFTER = 10
-"""Failed polls in a row, over the whole fleet, that make an outage; fewer in a smaller fleet."""
 
 
 @frozen
@@ -71,23 +69,6 @@ class FleetStatus:
     buffered: int
     lag: float
     oldest_success_at: datetime | None
-
-
-class _Member:
-    """One workload of a fleet."""
-
-    __slots__ = ("buffered", "call", "failed", "last_good", "left", "place", "removed", "tracker", "trouble")
-
-    def __init__(self, tracker: Tracker, call: ListCall) -> None:
-        self.tracker = tracker
-        self.call = call
-        self.place = place_of(tracker.workload_id)
-        self.buffered = 0
-        self.trouble: Trouble | None = None
-        self.failed = 0  # polls since its trouble was told
-        self.last_good: float | None = None
-        self.removed = False  # forgotten, with what is buffered
-        self.left = False  # polled no more, but what is buffered is told
 
 
 class FleetWatch(AsyncIterator[FleetEvent]):
@@ -126,17 +107,14 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         self._discovery_interval = discovery_interval
         self._include_existing = include_existing
         self._resume: dict[str, Checkpoint] = dict(resume_from.workloads) if resume_from else {}
-        self._members: dict[str, _Member] = {}
-        self._schedule: Schedule[_Member] = Schedule()
-        self._buffer: deque[_Member | tuple[_Member, WorkloadFailed]] = deque()
+        self._members: dict[str, Member] = {}
+        self._schedule: Schedule[Member] = Schedule()
+        self._buffer: deque[Member | tuple[Member, WorkloadFailed]] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self._sleeping: asyncio.Task[None] | None = None
-        self._idle: list[asyncio.Future[_Member]] = []
+        self._idle: list[asyncio.Future[Member]] = []
         self._in_flight = 0
-        self._failures = 0
-        self._outage_since: float | None = None
-        self._last_answer = -math.inf
-        self._silent_since: float | None = None
+        self._outage = FleetOutage()
         self._error: RunaiError | None = None
         self._entered = False
         self._open = False
@@ -238,17 +216,17 @@ class FleetWatch(AsyncIterator[FleetEvent]):
 
     def _join(self, workload_id: str, *, include_existing: bool) -> None:
         if not self._members:
-            self._silent_since = None  # while there was nobody to ask about, nobody was silent
+            self._outage.forget_silence()  # while there was nobody to ask about, nobody was silent
         tracker = Tracker(
             workload_id,
             include_existing=include_existing,
             emit_updates="updated" in self._policy.emit,
             resume_from=self._resume.pop(workload_id, None),
         )
-        member = self._members[workload_id] = _Member(tracker, self._poller.list_call(tracker))
+        member = self._members[workload_id] = Member(tracker, self._poller.list_call(tracker))
         self._plan(member, next_slot(member.place, self._policy.interval, self._clock.monotonic()))
 
-    def _plan(self, member: _Member, due: float) -> None:
+    def _plan(self, member: Member, due: float) -> None:
         """Make a workload due."""
         if self._sleeping is not None and due < self._schedule.first:
             self._sleeping.cancel()
@@ -365,7 +343,7 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         finally:
             self._waiting = None
 
-    def _hand_out(self, member: _Member) -> None:
+    def _hand_out(self, member: Member) -> None:
         """Give a poll to a worker that has none, or to a new one."""
         self._in_flight += 1
         while self._idle:
@@ -375,7 +353,7 @@ class FleetWatch(AsyncIterator[FleetEvent]):
                 return
         self._start(self._work, member)
 
-    async def _work(self, member: _Member) -> None:
+    async def _work(self, member: Member) -> None:
         """Poll, then wait for the next one to poll."""
         while True:
             try:
@@ -383,11 +361,11 @@ class FleetWatch(AsyncIterator[FleetEvent]):
             finally:
                 self._in_flight -= 1
                 _wake(self._waiting)
-            turn: asyncio.Future[_Member] = asyncio.get_running_loop().create_future()
+            turn: asyncio.Future[Member] = asyncio.get_running_loop().create_future()
             self._idle.append(turn)
             member = await turn
 
-    async def _poll(self, member: _Member) -> None:
+    async def _poll(self, member: Member) -> None:
         began = self._clock.monotonic()
         first = not member.tracker.synced
         try:
@@ -404,7 +382,7 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         if not (member.removed or member.left):
             self._plan(member, due)
 
-    def _collect(self, member: _Member) -> None:
+    def _collect(self, member: Member) -> None:
         """Put what a tracker found into the buffer: only its place, the event stays with the tracker."""
         found = member.tracker.pending - member.buffered
         if found:
@@ -412,28 +390,19 @@ class FleetWatch(AsyncIterator[FleetEvent]):
             self._buffer.extend([member] * found)
             _wake(self._consumer)
 
-    def _good(self, member: _Member) -> float:
+    def _good(self, member: Member) -> float:
         """Note a good poll and return when the next one is due."""
-        now = member.last_good = self._answered()
+        now = member.last_good = self._clock.monotonic()
+        self._outage.answered(now)
         if self._roster.is_leaving(member.tracker.workload_id):
             self._leave(member)
-        interval = self._interval(member, now)
-        if member.trouble is None:
-            return next_slot(member.place, interval, now)
-        self._recovered(member, member.trouble, now)
-        member.trouble, member.failed = None, 0
-        # Back to its place, but not sooner than an interval from now, or recovering would bring a spike.
-        return next_slot(member.place, interval, now + interval)
-
-    def _interval(self, member: _Member, now: float) -> float:
-        policy = self._policy
-        if now < member.tracker.fast_until(policy.fast_for):
-            return min(policy.interval, policy.fast_interval)
-        return policy.interval
+        if member.trouble is not None:
+            self._recovered(member, member.trouble, now)
+        return member.due_after_success(self._policy, now)
 
     # --- trouble ------------------------------------------------------------------------------------------
 
-    def _failed(self, member: _Member, error: RunaiError, began: float) -> float:
+    def _failed(self, member: Member, error: RunaiError, began: float) -> float:
         """Decide what a failed poll means and return when the next one is due."""
         trouble = member.trouble = member.trouble or Trouble()
         in_outage = trouble.outage_since is not None
@@ -445,18 +414,12 @@ class FleetWatch(AsyncIterator[FleetEvent]):
             self._end(error)
         else:
             self._judge(member, trouble, error, began, now)
-        interval = self._interval(member, now)
-        if member.failed:
-            longest = min(max(_FAILED_CAP, interval), interval * 2.0 ** min(member.failed, 32))
-            member.failed += 1
-            return now + longest * (0.5 + member.place / 2)  # spread, as what failed together comes back so
-        due = trouble.next_due(now, interval, self._policy)
-        return next_slot(member.place, interval, now) if due is None else due
+        return member.due_after_failure(trouble, self._policy, now)
 
-    def _judge(self, member: _Member, trouble: Trouble, error: RunaiError, began: float, now: float) -> None:
+    def _judge(self, member: Member, trouble: Trouble, error: RunaiError, began: float, now: float) -> None:
         """Decide what one workload's failed polls amount to."""
         if trouble.is_refused:
-            self._answered()
+            self._outage.answered(now)
         else:
             self._unanswered(error, began, now)
         if trouble.believes(error, began, self._policy.missing_grace):
@@ -464,20 +427,20 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         elif ends_at_once(error, first=member.last_good is None and trouble.failures == 1):
             self._tell(member, error)
         elif trouble.lasts_too_long(now, self._policy.max_outage):
-            self._tell(member, self._outage(member, trouble, error, now))
+            self._tell(member, member.outage_error(trouble, error, now))
 
     def _ends(self, error: RunaiError) -> bool:
         """Tell whether an error is everybody's: a refused token, or a configuration that never worked."""
         if isinstance(error, ConfigurationError):
-            return self._last_answer == -math.inf
+            return not self._outage.ever_answered
         return isinstance(error, AuthenticationError)
 
-    def _degraded(self, member: _Member, error: RunaiError) -> None:
+    def _degraded(self, member: Member, error: RunaiError) -> None:
         if "degraded" in self._policy.emit:
             workload_id, now = member.tracker.workload_id, self._clock.now()
             member.tracker.put(WatchDegraded(workload_id=workload_id, observed_at=now, error=error))
 
-    def _recovered(self, member: _Member, trouble: Trouble, now: float) -> None:
+    def _recovered(self, member: Member, trouble: Trouble, now: float) -> None:
         if trouble.outage_since is not None and "recovered" in self._policy.emit:
             event = WatchRecovered(
                 workload_id=member.tracker.workload_id,
@@ -486,15 +449,7 @@ class FleetWatch(AsyncIterator[FleetEvent]):
             )
             member.tracker.put(event)
 
-    def _outage(self, member: _Member, trouble: Trouble, error: RunaiError, now: float) -> WatchOutageError:
-        seconds = now - (trouble.outage_since or now)
-        return WatchOutageError(
-            f"no good poll of workload {member.tracker.workload_id} for {seconds:.0f} s; the last one failed "
-            f"with {type(error).__name__}: {error}",
-            last_error=error,
-        )
-
-    def _refused(self, member: _Member, error: RunaiError) -> None:
+    def _refused(self, member: Member, error: RunaiError) -> None:
         """Believe a refusal: the revisions of a workload that was seen and is not found are deleted."""
         is_gone = isinstance(error, NotFoundError)
         if is_gone and member.tracker.synced:
@@ -504,7 +459,7 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         else:
             self._tell(member, error)
 
-    def _leave(self, member: _Member) -> None:
+    def _leave(self, member: Member) -> None:
         """Forget a workload that discovery does not name any more, once its last events are told."""
         workload_id = member.tracker.workload_id
         if self._members.get(workload_id) is member:  # it may have been removed, and added again, meanwhile
@@ -512,7 +467,7 @@ class FleetWatch(AsyncIterator[FleetEvent]):
             del self._members[workload_id]
             member.left = True
 
-    def _tell(self, member: _Member, error: RunaiError) -> None:
+    def _tell(self, member: Member, error: RunaiError) -> None:
         """Tell a workload's trouble, once per spell."""
         if not member.failed:
             member.failed = 1
@@ -524,35 +479,15 @@ class FleetWatch(AsyncIterator[FleetEvent]):
             _wake(self._consumer)
 
     def _unanswered(self, error: RunaiError, began: float, now: float) -> None:
-        """Note a poll without any answer; many in a row are an outage of the control plane itself."""
-        self._failures += 1
-        if self._silent_since is None:
-            self._silent_since = max(began, self._last_answer)
-        if self._outage_since is None and self._failures >= min(_OUTAGE_AFTER, len(self._members)):
-            self._outage_since = now
-            logger.warning(
-                "the control plane does not answer (%d workloads are watched), %s: %s",
-                len(self._members),
-                type(error).__name__,
-                error,
-            )
-        limit, seconds = self._policy.max_outage, now - self._silent_since
+        """Note a poll without any answer, and end the fleet where there was none for too long."""
+        self._outage.unanswered(error, began, now, watched=len(self._members))
+        limit, seconds = self._policy.max_outage, self._outage.silence(now)
         if limit is not None and seconds >= limit:
             self._end(
                 WatchOutageError(
                     f"no answer from the control plane for {seconds:.0f} s: {error}", last_error=error
                 )
             )
-
-    def _answered(self) -> float:
-        """Note an answer, and return its time: if there was an outage, it is over."""
-        self._last_answer = self._clock.monotonic()
-        self._failures, self._silent_since = 0, None
-        if self._outage_since is not None:
-            seconds = self._clock.monotonic() - self._outage_since
-            self._outage_since = None
-            logger.info("the control plane answers again after %.0f s", seconds)
-        return self._last_answer
 
     def _end(self, error: RunaiError) -> None:
         """End the fleet: the consumer gets the error behind what is buffered."""

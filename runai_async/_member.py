@@ -1,0 +1,75 @@
+"""One workload of a fleet, and when it is due. No I/O, no clock."""
+
+from __future__ import annotations
+
+from runai_async._poll import ListCall
+from runai_async._schedule import next_slot, place_of
+from runai_async._tracker import Tracker
+from runai_async._trouble import Trouble
+from runai_async.errors import RunaiError, WatchOutageError
+from runai_async.policy import PollPolicy
+
+_FAILED_CAP = 300.0
+"""Seconds between polls of a workload that was told failed."""
+
+
+class Member:
+    """One workload of a fleet.
+
+    Attributes:
+        tracker: what is known of its revisions, and the events that wait for the consumer.
+        call: what lists them.
+        place: its place on the circle of an interval, 0 to 1.
+        buffered: how many of its events have their place in the fleet's buffer.
+        trouble: the present row of failed polls, if its last poll failed.
+        failed: polls since its trouble was told; 0 if none was.
+        last_good: monotonic time of its last good poll.
+        removed: it is forgotten, with what is buffered.
+        left: it is polled no more, but what is buffered is told.
+    """
+
+    __slots__ = ("buffered", "call", "failed", "last_good", "left", "place", "removed", "tracker", "trouble")
+
+    def __init__(self, tracker: Tracker, call: ListCall) -> None:
+        self.tracker = tracker
+        self.call = call
+        self.place = place_of(tracker.workload_id)
+        self.buffered = 0
+        self.trouble: Trouble | None = None
+        self.failed = 0
+        self.last_good: float | None = None
+        self.removed = False
+        self.left = False
+
+    def due_after_success(self, policy: PollPolicy, now: float) -> float:
+        """Let a good poll end all trouble, and return when the next one is due."""
+        interval = self._interval(policy, now)
+        if self.trouble is None:
+            return next_slot(self.place, interval, now)
+        self.trouble, self.failed = None, 0
+        # Back to its place, but not sooner than an interval from now, or recovering would bring a spike.
+        return next_slot(self.place, interval, now + interval)
+
+    def due_after_failure(self, trouble: Trouble, policy: PollPolicy, now: float) -> float:
+        """Return when the next poll is due after one that failed."""
+        interval = self._interval(policy, now)
+        if self.failed:
+            longest = min(max(_FAILED_CAP, interval), interval * 2.0 ** min(self.failed, 32))
+            self.failed += 1
+            return now + longest * (0.5 + self.place / 2)  # spread, as what failed together comes back so
+        due = trouble.next_due(now, interval, policy)
+        return next_slot(self.place, interval, now) if due is None else due
+
+    def _interval(self, policy: PollPolicy, now: float) -> float:
+        if now < self.tracker.fast_until(policy.fast_for):
+            return min(policy.interval, policy.fast_interval)
+        return policy.interval
+
+    def outage_error(self, trouble: Trouble, error: RunaiError, now: float) -> WatchOutageError:
+        """Say of an outage that it lasts too long."""
+        seconds = now - (trouble.outage_since or now)
+        return WatchOutageError(
+            f"no good poll of workload {self.tracker.workload_id} for {seconds:.0f} s; the last one failed "
+            f"with {type(error).__name__}: {error}",
+            last_error=error,
+        )

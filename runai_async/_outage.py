@@ -1,0 +1,64 @@
+"""Whether the control plane answers a fleet at all. No I/O, no clock.
+
+The polls of one workload may fail for reasons of its own. Where those of all fail, one after the other, it
+is the control plane that is gone: that is told once for all, and how long it lasts is reckoned from the last
+answer, whosever it was.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+
+from runai_async.errors import RunaiError
+
+logger = logging.getLogger("runai_async")
+
+_OUTAGE_AFTER = 10
+"""Failed polls in a row, over the whole fleet, that make an outage; fewer in a smaller fleet."""
+
+
+class FleetOutage:
+    """The present row of a fleet's polls without any answer."""
+
+    def __init__(self) -> None:
+        self._failures = 0
+        self._since: float | None = None
+        self._silent_since: float | None = None
+        self._last_answer = -math.inf
+
+    @property
+    def ever_answered(self) -> bool:
+        """Whether there was any answer yet."""
+        return self._last_answer != -math.inf
+
+    def silence(self, now: float) -> float:
+        """Return for how many seconds there has been no answer to what was asked."""
+        return 0.0 if self._silent_since is None else now - self._silent_since
+
+    def unanswered(self, error: RunaiError, began: float, now: float, *, watched: int) -> None:
+        """Note a poll without any answer; many in a row are an outage of the control plane itself."""
+        self._failures += 1
+        if self._silent_since is None:
+            self._silent_since = max(began, self._last_answer)
+        if self._since is None and self._failures >= min(_OUTAGE_AFTER, watched):
+            self._since = now
+            logger.warning(
+                "the control plane does not answer (%d workloads are watched), %s: %s",
+                watched,
+                type(error).__name__,
+                error,
+            )
+
+    def answered(self, now: float) -> None:
+        """Note an answer: if there was an outage, it is over."""
+        self._last_answer = now
+        self._failures, self._silent_since = 0, None
+        if self._since is not None:
+            seconds = now - self._since
+            self._since = None
+            logger.info("the control plane answers again after %.0f s", seconds)
+
+    def forget_silence(self) -> None:
+        """Reckon silence from the next poll on."""
+        self._silent_since = None
