@@ -187,8 +187,6 @@ class Retrying:
 
     async def _again(self, attempts: _Attempts[T], first: RunaiError) -> T:
         """Go on after a failed first attempt, which tenacity is told of as its own first."""
-        import tenacity  # noqa: PLC0415  (see the constructor)
-
         if self.policy.attempts == 1 or not self._may_pass(first):
             raise first
         pending: RunaiError | None = first
@@ -199,6 +197,12 @@ class Retrying:
                 error, pending = pending, None
                 raise error
             return await self._attempt(attempts)
+
+        return await self._repeats(attempts)(attempt)
+
+    def _repeats(self, attempts: _Attempts[T]) -> tenacity.AsyncRetrying:
+        """Say to tenacity what is repeated, when, and for how long."""
+        import tenacity  # noqa: PLC0415  (see the constructor)
 
         def out_of_reach(state: tenacity.RetryCallState) -> bool:
             spent = state.attempt_number >= self.policy.attempts or not self._budget
@@ -212,25 +216,21 @@ class Retrying:
             asked = getattr(state.outcome and state.outcome.exception(), "retry_after", None)
             return jitter(state) if asked is None else float(asked)
 
-        def scheduled(state: tenacity.RetryCallState) -> None:
-            error = attempts.last_error
-            if self._hooks and error is not None:
-                status, delay = getattr(error, "status", None), state.upcoming_sleep
-                self._hooks.tell(
-                    RetryScheduled(
-                        attempts.call.operation, attempts.made, type(error).__name__, status, delay
-                    )
-                )
-
-        retrying = tenacity.AsyncRetrying(
+        return tenacity.AsyncRetrying(
             sleep=self._clock.sleep,
             stop=out_of_reach,
             wait=wait,
             retry=tenacity.retry_if_exception(self._may_pass),
-            before_sleep=scheduled,
+            before_sleep=lambda state: self._scheduled(attempts, state.upcoming_sleep),
             reraise=True,
         )
-        return await retrying(attempt)
+
+    def _scheduled(self, attempts: _Attempts[T], delay: float) -> None:
+        """Tell the hooks that another attempt comes after *delay* seconds."""
+        error = attempts.last_error
+        if self._hooks and error is not None:
+            kind, status = type(error).__name__, getattr(error, "status", None)
+            self._hooks.tell(RetryScheduled(attempts.call.operation, attempts.made, kind, status, delay))
 
     async def aclose(self) -> None:
         """Close the transport."""
