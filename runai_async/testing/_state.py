@@ -12,6 +12,8 @@ from uuid import UUID
 import msgspec
 from attrs import frozen
 
+from runai_async.testing._samples import sample_revision, sample_workload
+
 
 @frozen
 class Transition:
@@ -89,29 +91,7 @@ class State:
         workload_id = str(fields.pop("id", None) or self._new_id())
         now = stamp(self.clock())
         self.workloads[workload_id] = {
-            "type": kind,
-            "name": name or f"llm-{len(self.workloads) + 1}",
-            "id": workload_id,
-            "source": "Control-plane",
-            "priority": 75,
-            "priorityClassName": "inference",
-            "clusterId": self._tenant,
-            "projectName": "team-a",
-            "projectId": "1",
-            "departmentName": "research",
-            "departmentId": "2",
-            "namespace": "runai-team-a",
-            "createdAt": now,
-            "phase": "Running",
-            "conditions": [],
-            "k8sPhase": "Running",
-            "tenantId": 1,
-            "runningPods": 1,
-            "phaseUpdatedAt": now,
-            "k8sPhaseUpdatedAt": now,
-            "updatedAt": now,
-            "deletedAt": None,
-            "category": "Deploy",
+            **sample_workload(workload_id, kind, name or f"llm-{len(self.workloads) + 1}", self._tenant, now),
             **wire(fields),
         }
         self._of_workload[workload_id] = []
@@ -142,7 +122,7 @@ class State:
         number = len(self._of_workload[workload_id]) + 1
         now = stamp(self.clock())
         self.revisions[revision_id] = {
-            **_template(workload, number, self.random),
+            **sample_revision(workload, number, self.random),
             "id": revision_id,
             "createdAt": now,
             "phase": str(phase),
@@ -258,58 +238,3 @@ class State:
         """Return a revision's history, the oldest record first. Raises `NotThereError`."""
         self.visible(revision_id)
         return self._history[revision_id]
-
-
-def _template(workload: dict[str, Any], number: int, rng: random.Random) -> dict[str, Any]:
-    """Return a revision as a control plane with a real workload would have it."""
-    resources: dict[str, Any] = {
-        "gpuRequestType": "portion",
-        "gpu": {"limit": 1.0, "request": 1.0},
-        "gpuMemory": None,
-        "cpu": {"limit": 8.0, "request": 4.0},
-        "cpuMemory": {"limit": "64G", "request": "32G"},
-        "extendedResources": [{"resource": "nvidia.com/rdma", "quantity": "1", "exclude": False}],
-    }
-    return {
-        "type": workload["type"],
-        "name": f"{workload['name']}-{number:05d}",
-        "workloadId": workload["id"],
-        "tenantId": workload["tenantId"],
-        "clusterId": workload["clusterId"],
-        "departmentId": workload["departmentId"],
-        "projectId": workload["projectId"],
-        "deletedAt": None,
-        "revisionRequestedResources": {**resources, "gpu": {"limit": 2.0, "request": 2.0}},
-        "podsRequestedResources": resources,
-        "requestedPods": {"number": 2, "min": 1, "max": 4},
-        "requestedNodePools": ["default", "a100"],
-        "allocatedResources": {"gpu": 2.0, "gpuMemory": "160G", "cpu": 7.5, "cpuMemory": "60G"},
-        "currentNodePools": ["a100"],
-        "runningPods": 0,
-        "images": [f"models.example/llm-server:1.{number}"],
-        "environmentVariables": {
-            "MODEL": "llama-70b",
-            "MAX_BATCH": "32",
-            "API_KEY": f"{rng.getrandbits(64):x}",
-        },
-        "command": "python -m server",
-        "arguments": "--port 8000 --tensor-parallel 2",
-        "conditions": [
-            {
-                "type": "Ready",
-                "status": "Unknown",
-                "message": "the revision is being rolled out",
-                "reason": "Deploying",
-                "lastTransitionTime": workload["createdAt"],
-            },
-            {
-                "type": "ContainerHealthy",
-                "status": "True",
-                "message": "",
-                "reason": "",
-                "lastTransitionTime": workload["createdAt"],
-            },
-        ],
-        "phaseMessage": "",
-        "additionalFields": {"servingPort": 8000, "autoscaling": {"metric": "concurrency", "target": 8}},
-    }

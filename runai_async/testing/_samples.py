@@ -1,0 +1,98 @@
+"""Workloads and revisions as a control plane would have them, for a test to change."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+
+def sample_workload(workload_id: str, kind: str, name: str, tenant: str, now: str) -> dict[str, Any]:
+    """Return a workload as a control plane would have it."""
+    return {
+        "type": kind,
+        "name": name,
+        "id": workload_id,
+        "source": "Control-plane",
+        "priority": 75,
+        "priorityClassName": "inference",
+        "clusterId": tenant,
+        "projectName": "team-a",
+        "projectId": "1",
+        "departmentName": "research",
+        "departmentId": "2",
+        "namespace": "runai-team-a",
+        "createdAt": now,
+        "phase": "Running",
+        "conditions": [],
+        "k8sPhase": "Running",
+        "tenantId": 1,
+        "runningPods": 1,
+        "phaseUpdatedAt": now,
+        "k8sPhaseUpdatedAt": now,
+        "updatedAt": now,
+        "deletedAt": None,
+        "category": "Deploy",
+    }
+
+
+def sample_revision(workload: dict[str, Any], number: int, rng: random.Random) -> dict[str, Any]:
+    """Return a revision as a control plane with a real workload would have it."""
+    resources = _resources()
+    return {
+        "type": workload["type"],
+        "name": f"{workload['name']}-{number:05d}",
+        "workloadId": workload["id"],
+        "tenantId": workload["tenantId"],
+        "clusterId": workload["clusterId"],
+        "departmentId": workload["departmentId"],
+        "projectId": workload["projectId"],
+        "deletedAt": None,
+        "revisionRequestedResources": {**resources, "gpu": {"limit": 2.0, "request": 2.0}},
+        "podsRequestedResources": resources,
+        "requestedPods": {"number": 2, "min": 1, "max": 4},
+        "requestedNodePools": ["default", "a100"],
+        "allocatedResources": {"gpu": 2.0, "gpuMemory": "160G", "cpu": 7.5, "cpuMemory": "60G"},
+        "currentNodePools": ["a100"],
+        "runningPods": 0,
+        "images": [f"models.example/llm-server:1.{number}"],
+        "environmentVariables": {
+            "MODEL": "llama-70b",
+            "MAX_BATCH": "32",
+            "API_KEY": f"{rng.getrandbits(64):x}",
+        },
+        "command": "python -m server",
+        "arguments": "--port 8000 --tensor-parallel 2",
+        "conditions": _conditions(workload["createdAt"]),
+        "phaseMessage": "",
+        "additionalFields": {"servingPort": 8000, "autoscaling": {"metric": "concurrency", "target": 8}},
+    }
+
+
+def _resources() -> dict[str, Any]:
+    return {
+        "gpuRequestType": "portion",
+        "gpu": {"limit": 1.0, "request": 1.0},
+        "gpuMemory": None,
+        "cpu": {"limit": 8.0, "request": 4.0},
+        "cpuMemory": {"limit": "64G", "request": "32G"},
+        "extendedResources": [{"resource": "nvidia.com/rdma", "quantity": "1", "exclude": False}],
+    }
+
+
+def _conditions(at: str) -> list[dict[str, str]]:
+    return [
+        {
+            "type": "Ready",
+            "status": "Unknown",
+            "message": "the revision is being rolled out",
+            "reason": "Deploying",
+            "lastTransitionTime": at,
+        },
+        {
+            "type": "ContainerHealthy",
+            "status": "True",
+            "message": "",
+            "reason": "",
+            "lastTransitionTime": at,
+        },
+    ]
