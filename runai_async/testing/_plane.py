@@ -17,11 +17,9 @@ from attrs import field, frozen
 
 from runai_async.testing._faults import FAULT_KINDS, FaultKind, Faults, answer_of, distort, pause
 from runai_async.testing._routes import Handler, Routes
+from runai_async.testing._server import Server
 from runai_async.testing._state import State, Transition
 from runai_async.testing._tokens import Tokens
-
-_ACCEPT_TURNS = 3
-"""Turns of the event loop from a connection's arrival to its being in the server's hands."""
 
 
 @frozen
@@ -104,8 +102,7 @@ class FakeControlPlane:
         self._routes = Routes(self._state, self._tokens, self._note_answer)
         self._faults = Faults(rng)
         self._token: str | None = None
-        self._runner: web.AppRunner | None = None
-        self._listener: asyncio.Server | None = None
+        self._server = Server(ssl_context)
         self._stopping = asyncio.Event()
         self._gate = asyncio.Event()
         self._gate.set()
@@ -117,31 +114,13 @@ class FakeControlPlane:
         self._stopping = asyncio.Event()
         app = web.Application(middlewares=[self._serve])
         app.add_routes(self._routes.table())
-        self._runner = web.AppRunner(
-            app, access_log=None, shutdown_timeout=0.05, keepalive_timeout=60, handler_cancellation=True
-        )
-        await self._runner.setup()
-        assert self._runner.server is not None  # noqa: S101  (for the type checkers: it is set up)
-        self._listener = await asyncio.get_running_loop().create_server(
-            self._runner.server, "127.0.0.1", self.port, ssl=self._ssl, reuse_address=True
-        )
-        self.port = self._listener.sockets[0].getsockname()[1]
+        self.port = await self._server.start(app, self.port)
 
     async def stop(self) -> None:
         """Stop serving; requests that hang or are held end."""
         self._stopping.set()
         self._gate.set()
-        runner, self._runner = self._runner, None
-        listener, self._listener = self._listener, None
-        if runner is not None and listener is not None:
-            # A connection that is just being accepted when asyncio's server closes would never be closed: so
-            # no more are accepted, then those that were get the turns that they need.
-            for wire in listener.sockets:
-                asyncio.get_running_loop().remove_reader(wire.fileno())
-            for _ in range(_ACCEPT_TURNS):
-                await asyncio.sleep(0)
-            listener.close()
-            await runner.cleanup()
+        await self._server.stop()
 
     async def __aenter__(self) -> Self:
         await self.start()

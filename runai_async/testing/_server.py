@@ -1,0 +1,47 @@
+"""A server on loopback that starts again on its port, and leaves no connection behind when it stops."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+
+from aiohttp import web
+
+_ACCEPT_TURNS = 3
+"""Turns of the event loop from a connection's arrival to its being in the server's hands."""
+
+
+class Server:
+    """Serves an aiohttp application on 127.0.0.1, with *ssl_context* by https."""
+
+    def __init__(self, ssl_context: ssl.SSLContext | None) -> None:
+        self._ssl = ssl_context
+        self._runner: web.AppRunner | None = None
+        self._listener: asyncio.Server | None = None
+
+    async def start(self, app: web.Application, port: int) -> int:
+        """Begin to serve, at *port* or, for 0, at a free one. Return it."""
+        self._runner = web.AppRunner(
+            app, access_log=None, shutdown_timeout=0.05, keepalive_timeout=60, handler_cancellation=True
+        )
+        await self._runner.setup()
+        assert self._runner.server is not None  # noqa: S101  (for the type checkers: it is set up)
+        self._listener = await asyncio.get_running_loop().create_server(
+            self._runner.server, "127.0.0.1", port, ssl=self._ssl, reuse_address=True
+        )
+        bound: int = self._listener.sockets[0].getsockname()[1]
+        return bound
+
+    async def stop(self) -> None:
+        """Stop serving. Stopping twice is fine."""
+        runner, self._runner = self._runner, None
+        listener, self._listener = self._listener, None
+        if runner is not None and listener is not None:
+            # A connection that is just being accepted when asyncio's server closes would never be closed: so
+            # no more are accepted, then those that were get the turns that they need.
+            for wire in listener.sockets:
+                asyncio.get_running_loop().remove_reader(wire.fileno())
+            for _ in range(_ACCEPT_TURNS):
+                await asyncio.sleep(0)
+            listener.close()
+            await runner.cleanup()
