@@ -26,7 +26,7 @@ from runai_async.testing import FakeControlPlane
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^(?:<!-- example: (\w+) -->\n)?```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 EXAMPLES = {name or "first": code for name, code in BLOCKS}
-TRIED = {"first", "calls", "patience", "rollout", "fleet", "daemon", "testing", "observed"}
+TRIED = {"first", "calls", "rollout", "fleet", "daemon", "testing", "observed"}
 
 
 def test_every_example_has_a_test_here() -> None:
@@ -123,26 +123,6 @@ async def test_the_calls(plane: FakeControlPlane, capsys: pytest.CaptureFixture[
 
     assert capsys.readouterr().out == "chat-00002 Running 2\nimages[0] llm:1 -> llm:2\n"
     assert names["count"] == 1
-
-
-async def test_patience(
-    plane: FakeControlPlane, runai: RunaiClient, capsys: pytest.CaptureFixture[str]
-) -> None:
-    workload_id = plane.add_workload(name="chat")
-    plane.add_revision(workload_id, "Running")
-    code = compiled("patience", **{"timeout(5)": "timeout(0.02)", "interval=10": "interval=0.01"})
-    task = await in_background(run(code, namespace(runai=runai, workload_id=workload_id)))
-    printed = ""
-
-    def shows(text: str) -> bool:
-        nonlocal printed
-        printed += capsys.readouterr().out
-        return text in printed
-
-    await until(lambda: shows("added chat-00001\nnothing new; healthy\nnothing new; healthy\n"))
-    plane.add_revision(workload_id, "Creating")
-    await until(lambda: shows("added chat-00002\n"))
-    await ended(task)
 
 
 @pytest.mark.parametrize(
