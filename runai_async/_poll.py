@@ -8,6 +8,8 @@ from collections.abc import Awaitable, Callable
 from copy import copy
 from typing import TypeVar
 
+from attrs import evolve
+
 from runai_async import _codec
 from runai_async._clock import Clock
 from runai_async._listing import Snapshot
@@ -15,7 +17,7 @@ from runai_async._marks import missed_phases
 from runai_async._requests import Call, Endpoints, with_parse
 from runai_async._retry import Retrying
 from runai_async._tracker import Found, Tracker
-from runai_async.errors import NotFoundError, RunaiError
+from runai_async.errors import DecodeError, NotFoundError, RunaiError
 from runai_async.hooks import Hooks, PollFinished, PollStarted
 from runai_async.models import HistoryRecord, Revision
 from runai_async.policy import PollPolicy
@@ -112,7 +114,7 @@ class Poller:
         for problem in snapshot.problems:
             logger.warning("workload %s: a revision cannot be decoded: %s", tracker.workload_id, problem)
         missing = tracker.missing(snapshot)
-        found = await self._look_for(tracker.workload_id, missing, deadline) if missing else {}
+        found = await self._look_for(tracker, missing, deadline) if missing else {}
         between = await self._between(tracker, snapshot, deadline) if self._fill_gaps else {}
         before = tracker.pending  # a fleet's consumer may not have taken those yet
         tracker.apply(
@@ -125,34 +127,39 @@ class Poller:
         )
         return tracker.pending - before
 
-    async def _look_for(self, workload_id: str, missing: list[str], deadline: float) -> dict[str, Found]:
+    async def _look_for(self, tracker: Tracker, missing: list[str], deadline: float) -> dict[str, Found]:
         """Look for missing revisions with two requests at most. One that fails decides nothing."""
         deadline = min(deadline, self._clock.monotonic() + max(1.0, self._policy.interval))
         found: dict[str, Found] = {}
         try:
-            found = await self._among_deleted(workload_id, set(missing), deadline)
+            found = await self._among_deleted(tracker, set(missing), deadline)
         except RunaiError as error:
-            logger.debug("workload %s: a confirmation failed: %s", workload_id, error)
+            logger.debug("workload %s: a confirmation failed: %s", tracker.workload_id, error)
         rest = [revision_id for revision_id in missing if revision_id not in found]
         if rest:
             try:
                 found[rest[0]] = await self._by_id(rest[0], deadline)
             except RunaiError as error:
                 found[rest[0]] = Found(failed=True)
-                logger.debug("workload %s: a confirmation failed: %s", workload_id, error)
+                logger.debug("workload %s: a confirmation failed: %s", tracker.workload_id, error)
         return found
 
-    async def _among_deleted(self, workload_id: str, missing: set[str], deadline: float) -> dict[str, Found]:
+    async def _among_deleted(self, tracker: Tracker, missing: set[str], deadline: float) -> dict[str, Found]:
+        """Look for missing ones in the deleted list; of a broken one its id and `deletedAt` are enough."""
         call = with_parse(
-            self._endpoints.list_revisions(workload_id, deleted=True),
-            _codec.split_revisions,
+            self._endpoints.list_revisions(tracker.workload_id, deleted=True), _codec.split_revisions
         )
         found: dict[str, Found] = {}
         for raw in await self._ask(call, deadline):
-            if _codec.identity(raw) in missing:
-                revision = _codec.decode_revision(raw)
-                if revision.deleted_at is not None:
-                    found[revision.id] = Found(raw, revision)
+            key, at = _codec.identity(raw), _codec.deletion_time(raw)
+            if key in missing and at is not None:
+                try:
+                    found[key] = Found(raw, _codec.decode_revision(raw))
+                except DecodeError as error:
+                    logger.warning(
+                        "workload %s: a revision cannot be decoded: %s", tracker.workload_id, error
+                    )
+                    found[key] = Found(None, evolve(tracker.last_state(key), deleted_at=at))
         return found
 
     async def _by_id(self, revision_id: str, deadline: float) -> Found:

@@ -222,9 +222,7 @@ class RolloutWait:
     @property
     def serving(self) -> Revision | None:
         """The revision that serves though it is not the newest, if there is one."""
-        older = [
-            item for item in self._live.values() if item is not self._newest and item.phase == Phase.RUNNING
-        ]
+        older = [item for item in self._live.values() if item is not self._newest and is_serving(item)]
         return max(older, key=age, default=None)
 
     def _meanwhile(self) -> str:

@@ -98,6 +98,7 @@ class RunaiClient:
     ) -> None:
         url = check_base_url(base_url, allow_http=allow_http)
         _check_numbers(timeout=timeout, max_concurrency=max_concurrency, max_body=max_body)
+        _check_retry(retry)
         if ssl_context is not None and ca_file is not None:
             raise ConfigurationError("pass ssl_context or ca_file, not both: load the file into the context")
         _codec.prepare()
@@ -155,6 +156,7 @@ class RunaiClient:
         Example:
             >>> count = await runai.with_options(retry=RetryPolicy(attempts=1)).count_revisions(workload_id)
         """
+        _check_retry(retry)
         if timeout is not None:
             _check_numbers(timeout=timeout)
         other = copy(self)
@@ -469,12 +471,22 @@ class RunaiClient:
 
 
 def _check_numbers(*, timeout: float, max_concurrency: int = 1, max_body: int = 1) -> None:
+    for name, number in (("timeout", timeout), ("max_concurrency", max_concurrency), ("max_body", max_body)):
+        if isinstance(number, bool) or not isinstance(number, int | float):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ConfigurationError(f"{name} must be a number, not {type(number).__name__}")
     if not 0 < timeout < float("inf"):
         raise ConfigurationError(f"timeout must be a positive number of seconds, not {timeout!r}")
     if max_concurrency < 1:
         raise ConfigurationError(f"max_concurrency must be at least 1, not {max_concurrency!r}")
     if max_body < 1:
         raise ConfigurationError(f"max_body must be at least 1 byte, not {max_body!r}")
+
+
+def _check_retry(retry: RetryPolicy | None) -> None:
+    if retry is not None and not isinstance(retry, RetryPolicy):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ConfigurationError(
+            f"retry must be a RetryPolicy, like RetryPolicy(attempts=3), not {type(retry).__name__}"
+        )
 
 
 def _check_positive(**numbers: float | None) -> None:

@@ -72,9 +72,8 @@ def compare_revisions(
     changes: list[FieldChange] = []
     for name in fields:
         found = _changes(name, getattr(old, name), getattr(new, name))
-        changes.extend(
-            _masked(change) for change in found
-        ) if not show_secrets and name in SECRET_FIELDS else (changes.extend(found))
+        is_masked = name in SECRET_FIELDS and not show_secrets
+        changes += map(_masked, found) if is_masked else found
     return tuple(changes)
 
 

@@ -250,7 +250,7 @@ def _of_revisions(known: Collection[_Known], names: Mapping[str, str]) -> Iterat
         changes.add_metric(labels, item.changes)
         if revision.running_pods is not None:
             running.add_metric(labels, revision.running_pods)
-        wanted = None if asked is None else asked.min if asked.number is None else asked.number
+        wanted = None if asked is None else asked.number if asked.min is None else asked.min
         if wanted is not None:
             requested.add_metric(labels, wanted)
     yield from (phase, running, requested, created, changes)

@@ -82,6 +82,9 @@ PROXIED = b'HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n{"count": 7}'
     ("options", "text"),
     [
         ({"timeout": 0}, "timeout must be a positive number of seconds, not 0"),
+        ({"timeout": "5"}, "timeout must be a number, not str"),
+        ({"max_body": True}, "max_body must be a number, not bool"),
+        ({"retry": 3}, "retry must be a RetryPolicy, like RetryPolicy(attempts=3), not int"),
         ({"timeout": float("inf")}, "timeout must be a positive number of seconds, not inf"),
         ({"timeout": float("nan")}, "timeout must be a positive number of seconds, not nan"),
         ({"max_concurrency": 0}, "max_concurrency must be at least 1, not 0"),

@@ -404,6 +404,21 @@ async def test_a_failed_confirmation_decides_nothing_and_holds_back_no_other_eve
     assert [brief(event) for event in second] == [("deleted", gone, "Running")]
 
 
+async def test_a_broken_revision_in_the_deleted_list_hides_no_deletion_and_its_own_is_told() -> None:
+    stage = Stage()
+    ids = [stage.add() for _ in range(3)]
+    async with stage.client() as runai:
+        watch = runai.watch_revisions(stage.workload_id, interval=10)
+        await stage.told(watch, 1)
+        for revision_id in ids:
+            stage.state.delete_revision(revision_id)
+        stage.state.update_revision(ids[1], {"createdAt": "no time"})
+        events = await stage.told(watch, 12)
+
+    assert {brief(event) for event in events} == {("deleted", key, "Running") for key in ids}
+    assert all(event.server_time is not None for event in events if isinstance(event, RevisionDeleted))
+
+
 async def test_a_deleted_revision_is_forgotten_when_a_good_poll_lacks_it() -> None:
     stage = Stage()
     revision_id = stage.add()

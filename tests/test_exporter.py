@@ -78,7 +78,7 @@ def test_a_revision_is_series_in_base_units() -> None:
     assert exported(metrics, "runai_revision_") == {
         ("runai_revision_phase", labelled(item, "llm", phase="Pending")): 1,
         ("runai_revision_running_pods", labelled(item, "llm")): 0,
-        ("runai_revision_requested_pods", labelled(item, "llm")): 2,
+        ("runai_revision_requested_pods", labelled(item, "llm")): 1,
         ("runai_revision_created_timestamp_seconds", labelled(item, "llm")): item.created_at.timestamp(),
         ("runai_revision_phase_changes_total", labelled(item, "llm")): 0,
     }
@@ -110,6 +110,7 @@ def test_pods_move_without_a_change_of_phase() -> None:
     ("asked", "wanted"),
     [
         (RequestedPods(number=3), 3),
+        (RequestedPods(number=5, min=1, max=9), 1),
         (RequestedPods(min=0, max=4), 0),
         (RequestedPods(max=4), None),
         (None, None),

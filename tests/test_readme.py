@@ -2,6 +2,7 @@
 
 import ast
 import asyncio
+import contextlib
 import os
 import re
 import signal
@@ -48,7 +49,7 @@ async def runai(plane: FakeControlPlane) -> AsyncIterator[RunaiClient]:
 
 def namespace(**names: Any) -> dict[str, Any]:
     """Return the names that an example may use."""
-    modules = {"asyncio": asyncio, "signal": signal, "pytest": pytest, "Path": Path}
+    modules = {"asyncio": asyncio, "contextlib": contextlib, "signal": signal, "pytest": pytest, "Path": Path}
     public = {name: getattr(runai_async, name) for name in runai_async.__all__}
     return {**public, **modules, "FakeControlPlane": FakeControlPlane, **names}
 
@@ -184,7 +185,9 @@ async def test_the_daemon(
         os.kill(os.getpid(), signal.SIGTERM)
         async with asyncio.timeout(5):
             await asyncio.wait({task})
-        assert task.cancelled()
+        assert task.done()
+        assert not task.cancelled()
+        task.result()
 
     await one_life("added chat-00001")
     plane.set_phase(revision_id, "Running")

@@ -206,6 +206,18 @@ async def test_a_rollout_that_failed_or_completed_is_failed_and_an_older_one_tha
     assert caught.value.serving is None
 
 
+async def test_an_older_revision_that_runs_without_its_pods_does_not_serve() -> None:
+    stage = Stage()
+    stage.add("Running", running_pods=0, requested_pods={"number": 2})
+    stage.clock.shift_now(1)
+    stage.add("Failed")
+    async with stage.client() as runai:
+        with pytest.raises(RolloutFailedError, match="no other revision serves") as caught:
+            await within(stage, 60, runai.wait_for_rollout(stage.workload_id))
+
+    assert caught.value.serving is None
+
+
 async def test_a_failed_rollout_names_what_failed_and_which_older_one_serves() -> None:
     stage = Stage()
     old = stage.add("Running")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any, TypeVar, cast
 
 import msgspec
 
-from runai_async._codec._careful import Mismatch, converter, structure
+from runai_async._codec._careful import AwareTime, Mismatch, converter, structure, utc
 from runai_async._codec._fast import REFUSALS, learn, list_road, road
 from runai_async._codec._fields import is_model
 from runai_async.errors import DecodeError
@@ -77,8 +78,13 @@ class _Identity(msgspec.Struct):
     id: str | int
 
 
+class _Deletion(msgspec.Struct, rename="camel"):
+    deleted_at: AwareTime | None = None
+
+
 _decode_envelope = msgspec.json.Decoder(_Envelope).decode
 _decode_count = msgspec.json.Decoder(_Count).decode
+_decode_deletion = msgspec.json.Decoder(_Deletion).decode
 _decode_identity = msgspec.json.Decoder(_Identity).decode
 
 
@@ -152,6 +158,15 @@ def identity(raw: bytes) -> str | None:
     try:
         return str(_decode_identity(raw).id)
     except (msgspec.DecodeError, ValueError, RecursionError):
+        return None
+
+
+def deletion_time(raw: bytes) -> datetime | None:
+    """Return when a revision was deleted, be it a broken one; None where that cannot be read."""
+    try:
+        at = _decode_deletion(raw).deleted_at
+        return None if at is None else utc(at)
+    except REFUSALS:
         return None
 
 
