@@ -14,7 +14,7 @@ from runai_async import _codec
 from runai_async._clock import Clock
 from runai_async._listing import Snapshot
 from runai_async._marks import missed_phases
-from runai_async._requests import Call, Endpoints, with_parse
+from runai_async._requests import Call, Endpoints, is_refusal, with_parse
 from runai_async._retry import Retrying
 from runai_async._tracker import Found, Tracker
 from runai_async.errors import DecodeError, NotFoundError, RunaiError
@@ -170,7 +170,7 @@ class Poller:
         try:
             return await self._ask(call, deadline)
         except NotFoundError as error:
-            if error.code is None:
+            if not is_refusal(error):
                 raise  # a gateway's 404 tells nothing of the revision
             return Found()
 
