@@ -1,39 +1,37 @@
 """`FleetWatch`: a schedule around many polls.
 
-There is no task, queue or generator for each workload: thousands of them would cost more than the polls.
-One scheduler takes what is due from a heap and hands it to a few workers, of which there are only as many
-as polls are in flight. What the polls find goes into one buffer. When that is full the scheduler waits, so
-a slow consumer slows the polling and nothing is dropped.
+A dispatcher polls each workload when it is due, and what the polls find goes into one buffer. When that is
+full the dispatcher waits, so a slow consumer slows the polling and nothing is dropped. What is here is who
+belongs to the fleet, and what a good or failed poll means for one workload and for all.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import math
-from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import Any, Self, overload
+from typing import Self, overload
 from uuid import UUID
 
 from attrs import frozen
 
+from runai_async._buffer import Buffer
 from runai_async._clock import Clock
+from runai_async._dispatch import Dispatcher, Tasks
 from runai_async._member import Member
 from runai_async._outage import FleetOutage
 from runai_async._poll import Poller
 from runai_async._requests import check_id
 from runai_async._roster import Ids, Roster, named_ids
-from runai_async._schedule import RateLimit, Schedule, next_slot
+from runai_async._schedule import next_slot
 from runai_async._tracker import Tracker
 from runai_async._trouble import Trouble, ends_at_once
 from runai_async.checkpoint import Checkpoint, FleetCheckpoint
 from runai_async.errors import (
     AuthenticationError,
     ConfigurationError,
-    DeadlineExceededError,
     NotFoundError,
     RunaiError,
     WatchOutageError,
@@ -43,8 +41,6 @@ from runai_async.policy import PollPolicy
 
 logger = logging.getLogger("runai_async")
 
-_NAP = 0.05
-"""Seconds that the scheduler may sleep without an ear for what is added meanwhile."""
 _RESUME_ROUNDS = 2
 """Discoveries that may still claim their part of the checkpoint: the first may have been incomplete."""
 
@@ -97,29 +93,28 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         include_existing: bool = True,
         resume_from: FleetCheckpoint | None = None,
     ) -> None:
-        self._limit = RateLimit(rate_limit)
-        self._poller = poller.within(self._pace)
         self._clock = clock
         self._policy = policy
         self._roster = Roster(workloads)
-        self._max_concurrency = max_concurrency
-        self._buffer_size = buffer
         self._discovery_interval = discovery_interval
         self._include_existing = include_existing
         self._resume: dict[str, Checkpoint] = dict(resume_from.workloads) if resume_from else {}
         self._members: dict[str, Member] = {}
-        self._schedule: Schedule[Member] = Schedule()
-        self._buffer: deque[Member | tuple[Member, WorkloadFailed]] = deque()
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._sleeping: asyncio.Task[None] | None = None
-        self._idle: list[asyncio.Future[Member]] = []
-        self._in_flight = 0
         self._outage = FleetOutage()
         self._error: RunaiError | None = None
         self._entered = False
         self._open = False
-        self._consumer: asyncio.Future[None] | None = None
-        self._waiting: asyncio.Future[None] | None = None
+        self._tasks = Tasks(self._fail)
+        self._buffer = Buffer(buffer)
+        self._dispatcher = Dispatcher(
+            self._poll,
+            self._buffer.is_full,
+            self._tasks,
+            clock,
+            max_concurrency=max_concurrency,
+            rate_limit=rate_limit,
+        )
+        self._poller = poller.within(self._dispatcher.pace)
 
     # --- an async context manager and iterator ------------------------------------------------------------
 
@@ -132,8 +127,8 @@ class FleetWatch(AsyncIterator[FleetEvent]):
                 self.add(workload_id)
             self._resume.clear()
         else:
-            self._start(self._discover)
-        self._start(self._run)
+            self._tasks.start(self._discover)
+        self._dispatcher.start()
         return self
 
     async def __aexit__(
@@ -144,12 +139,8 @@ class FleetWatch(AsyncIterator[FleetEvent]):
     async def aclose(self) -> None:
         """Stop polling and end the iteration. Closing twice is fine."""
         self._open = False
-        tasks = {task for task in self._tasks if task is not asyncio.current_task()}
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
-        _wake(self._consumer)
+        await self._tasks.aclose()
+        self._buffer.wake()
 
     def __aiter__(self) -> Self:
         return self
@@ -163,10 +154,11 @@ class FleetWatch(AsyncIterator[FleetEvent]):
                 long; see its `.checkpoint`.
             RuntimeError: another task is waiting for an event, or the fleet was not entered.
         """
-        if self._consumer is not None:
+        if self._buffer.is_awaited:
             raise RuntimeError("another task is iterating this fleet; use one consumer")
         while True:
-            event = self._take()
+            event = self._buffer.take()
+            self._dispatcher.look_again()
             if event is not None:
                 return event
             if self._error is not None:
@@ -178,24 +170,7 @@ class FleetWatch(AsyncIterator[FleetEvent]):
                 if self._entered:
                     raise StopAsyncIteration
                 raise RuntimeError("enter the fleet first: async with runai.watch_fleet(...) as fleet")
-            self._consumer = asyncio.get_running_loop().create_future()
-            try:
-                await self._consumer
-            finally:
-                self._consumer = None
-
-    def _take(self) -> FleetEvent | None:
-        """Take the next event out of the buffer; those of workloads that were removed are forgotten."""
-        while self._buffer:
-            item = self._buffer.popleft()
-            if len(self._buffer) < self._buffer_size:
-                _wake(self._waiting)
-            member, failure = item if isinstance(item, tuple) else (item, None)
-            if failure is None:
-                member.buffered -= 1
-            if not member.removed:
-                return failure or member.tracker.take()
-        return None
+            await self._buffer.wait()
 
     # --- members ------------------------------------------------------------------------------------------
 
@@ -224,13 +199,7 @@ class FleetWatch(AsyncIterator[FleetEvent]):
             resume_from=self._resume.pop(workload_id, None),
         )
         member = self._members[workload_id] = Member(tracker, self._poller.list_call(tracker))
-        self._plan(member, next_slot(member.place, self._policy.interval, self._clock.monotonic()))
-
-    def _plan(self, member: Member, due: float) -> None:
-        """Make a workload due."""
-        if self._sleeping is not None and due < self._schedule.first:
-            self._sleeping.cancel()
-        self._schedule.push(due, member)
+        self._dispatcher.plan(member, next_slot(member.place, self._policy.interval, self._clock.monotonic()))
 
     def remove(self, workload_id: str | UUID) -> None:
         """Stop watching a workload and forget it, with the events of it that were not delivered yet.
@@ -272,98 +241,7 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         for workload_id in sorted(ids - self._members.keys()):
             self._join(workload_id, include_existing=self._include_existing or not first)
 
-    # --- the schedule -------------------------------------------------------------------------------------
-
-    def _start(self, work: Callable[..., Awaitable[None]], *args: Any) -> None:
-        task = asyncio.get_running_loop().create_task(self._guarded(work, *args), name="runai-async fleet")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _guarded(self, work: Callable[..., Awaitable[None]], *args: Any) -> None:
-        """Let no error of a task be lost: it ends the fleet, in the consumer's hands."""
-        try:
-            await work(*args)
-        except asyncio.CancelledError as error:
-            if self._goes_on:  # not closing: it comes from within, from a caller's token provider maybe
-                self._end(_defect(error))
-            raise
-        except RunaiError as error:
-            self._end(error)
-        except Exception as error:
-            logger.exception("the fleet watch failed")
-            self._end(_defect(error))
-
-    async def _run(self) -> None:
-        """Hand out what is due, as long as there is room for it."""
-        clock, schedule = self._clock, self._schedule
-        while self._goes_on:
-            if self._in_flight >= self._max_concurrency or len(self._buffer) >= self._buffer_size:
-                await self._room()
-                continue
-            wait = schedule.first - clock.monotonic()
-            if wait > 0:
-                await self._sleep(wait)
-                continue
-            member = schedule.pop()
-            if member.removed or member.left:
-                continue
-            await self._pace()
-            self._hand_out(member)
-
-    async def _sleep(self, seconds: float) -> None:
-        """Wait for what is due next; a longer wait is cut short where something is added."""
-        if seconds <= _NAP:
-            await self._clock.sleep(seconds)
-            return
-        task = self._sleeping = asyncio.get_running_loop().create_task(_slept(self._clock, seconds))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        try:
-            await asyncio.wait({task})
-        finally:
-            task.cancel()
-            self._sleeping = None
-
-    @property
-    def _goes_on(self) -> bool:
-        return self._open and self._error is None
-
-    async def _pace(self, deadline: float = math.inf) -> None:
-        """Wait for a request's turn, where there is a rate to keep; none is taken beyond *deadline*."""
-        now = self._clock.monotonic()
-        if now + self._limit.wait(now) > deadline:
-            raise DeadlineExceededError("the fleet's rate_limit leaves no place before the deadline")
-        if (pause := self._limit.reserve(now)) > 0:
-            await self._clock.sleep(pause)
-
-    async def _room(self) -> None:
-        self._waiting = asyncio.get_running_loop().create_future()
-        try:
-            await self._waiting
-        finally:
-            self._waiting = None
-
-    def _hand_out(self, member: Member) -> None:
-        """Give a poll to a worker that has none, or to a new one."""
-        self._in_flight += 1
-        while self._idle:
-            worker = self._idle.pop()
-            if not worker.done():
-                worker.set_result(member)
-                return
-        self._start(self._work, member)
-
-    async def _work(self, member: Member) -> None:
-        """Poll, then wait for the next one to poll."""
-        while True:
-            try:
-                await self._poll(member)
-            finally:
-                self._in_flight -= 1
-                _wake(self._waiting)
-            turn: asyncio.Future[Member] = asyncio.get_running_loop().create_future()
-            self._idle.append(turn)
-            member = await turn
+    # --- polls ---------------------------------------------------------------------------------------------
 
     async def _poll(self, member: Member) -> None:
         began = self._clock.monotonic()
@@ -378,17 +256,9 @@ class FleetWatch(AsyncIterator[FleetEvent]):
                     Synced(workload_id=member.tracker.workload_id, observed_at=self._clock.now())
                 )
             due = self._good(member)
-        self._collect(member)
+        self._buffer.collect(member)
         if not (member.removed or member.left):
-            self._plan(member, due)
-
-    def _collect(self, member: Member) -> None:
-        """Put what a tracker found into the buffer: only its place, the event stays with the tracker."""
-        found = member.tracker.pending - member.buffered
-        if found:
-            member.buffered += found
-            self._buffer.extend([member] * found)
-            _wake(self._consumer)
+            self._dispatcher.plan(member, due)
 
     def _good(self, member: Member) -> float:
         """Note a good poll and return when the next one is due."""
@@ -474,9 +344,7 @@ class FleetWatch(AsyncIterator[FleetEvent]):
             event = WorkloadFailed(
                 workload_id=member.tracker.workload_id, observed_at=self._clock.now(), error=error
             )
-            self._collect(member)
-            self._buffer.append((member, event))
-            _wake(self._consumer)
+            self._buffer.put(member, event)
 
     def _unanswered(self, error: RunaiError, began: float, now: float) -> None:
         """Note a poll without any answer, and end the fleet where there was none for too long."""
@@ -489,11 +357,25 @@ class FleetWatch(AsyncIterator[FleetEvent]):
                 )
             )
 
+    def _fail(self, error: BaseException) -> None:
+        """Let no error of a task be lost: it ends the fleet, in the consumer's hands."""
+        if isinstance(error, RunaiError):
+            self._end(error)
+            return
+        if self._goes_on and not isinstance(error, asyncio.CancelledError):
+            logger.error("the fleet watch failed", exc_info=error)
+        self._end(_defect(error))
+
     def _end(self, error: RunaiError) -> None:
         """End the fleet: the consumer gets the error behind what is buffered."""
-        if self._error is None and self._open:
+        if self._goes_on:
             self._error = error
-            _wake(self._consumer)
+            self._dispatcher.stop()
+            self._buffer.wake()
+
+    @property
+    def _goes_on(self) -> bool:
+        return self._open and self._error is None
 
     # --- in the open --------------------------------------------------------------------------------------
 
@@ -506,10 +388,10 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         complete = oldest is not None and None not in goods
         return FleetStatus(
             watched=len(self._members),
-            due=self._schedule.due(now),
-            in_flight=self._in_flight,
+            due=self._dispatcher.due(now),
+            in_flight=self._dispatcher.in_flight,
             buffered=len(self._buffer),
-            lag=max(0.0, now - self._schedule.first),
+            lag=self._dispatcher.lag(now),
             oldest_success_at=self._clock.now() - timedelta(seconds=now - (oldest or now))
             if complete
             else None,
@@ -533,15 +415,6 @@ class FleetWatch(AsyncIterator[FleetEvent]):
     def __repr__(self) -> str:
         state = "open" if self._open else "closed" if self._entered else "not entered"
         return f"<{type(self).__name__} of {len(self._members)} workloads, {state}>"
-
-
-async def _slept(clock: Clock, seconds: float) -> None:
-    await clock.sleep(seconds)
-
-
-def _wake(future: asyncio.Future[None] | None) -> None:
-    if future is not None and not future.done():
-        future.set_result(None)
 
 
 def _defect(error: BaseException) -> RunaiError:

@@ -7,7 +7,7 @@ from runai_async._schedule import next_slot, place_of
 from runai_async._tracker import Tracker
 from runai_async._trouble import Trouble
 from runai_async.errors import RunaiError, WatchOutageError
-from runai_async.policy import PollPolicy
+from runai_async.policy import PollPolicy, interval_at
 
 _FAILED_CAP = 300.0
 """Seconds between polls of a workload that was told failed."""
@@ -61,9 +61,7 @@ class Member:
         return next_slot(self.place, interval, now) if due is None else due
 
     def _interval(self, policy: PollPolicy, now: float) -> float:
-        if now < self.tracker.fast_until(policy.fast_for):
-            return min(policy.interval, policy.fast_interval)
-        return policy.interval
+        return interval_at(policy, now, self.tracker.fast_until(policy.fast_for))
 
     def outage_error(self, trouble: Trouble, error: RunaiError, now: float) -> WatchOutageError:
         """Say of an outage that it lasts too long."""

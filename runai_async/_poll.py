@@ -14,6 +14,7 @@ from runai_async import _codec
 from runai_async._clock import Clock
 from runai_async._listing import Snapshot
 from runai_async._marks import missed_phases
+from runai_async._paging import paged
 from runai_async._requests import Call, Endpoints, is_refusal, with_parse
 from runai_async._retry import Retrying
 from runai_async._tracker import Found, Tracker
@@ -192,13 +193,10 @@ class Poller:
         return between
 
     async def _history(self, revision_id: str, deadline: float) -> list[HistoryRecord]:
-        records: list[HistoryRecord] = []
-        offset: int | None = 0
-        while offset is not None:
-            page, after = await self._ask(self._endpoints.revision_history(revision_id, offset), deadline)
-            records.extend(page)
-            offset = after if page and after is not None and after > offset else None
-        return records
+        async def ask(offset: int) -> tuple[list[HistoryRecord], int | None]:
+            return await self._ask(self._endpoints.revision_history(revision_id, offset), deadline)
+
+        return [record async for record in paged(ask)]
 
     def _explain(self, workload_id: str, reason: str) -> None:
         """Say once why gaps stay open."""

@@ -18,6 +18,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from runai_async import _codec
+from runai_async._paging import LONGEST_PAGE
 from runai_async.errors import ApiError, ConfigurationError, DecodeError
 from runai_async.models import HistoryRecord, Revision, Workload
 
@@ -27,9 +28,6 @@ _NORMAL_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _UUID = re.compile(rf"{_HEX}{{8}}-?{_HEX}{{4}}-?{_HEX}{{4}}-?{_HEX}{{4}}-?{_HEX}{{12}}")
 _TEXT_LIMIT = 300
 """Characters of a body that is not the API's which an error quotes."""
-_PAGE_LIMIT = 500
-"""The most items of one page, by the contract."""
-
 
 _NO_HEADERS: Mapping[str, str] = {}
 
@@ -178,7 +176,7 @@ class Endpoints:
     def revision_history(self, revision_id: str, offset: int) -> Call[tuple[list[HistoryRecord], int | None]]:
         """Return the call for one page of a revision's history, and the offset of the next one."""
         url = self._inferences.joinpath("revisions", revision_id, "history")
-        url = url.with_query(offset=str(offset), limit=str(_PAGE_LIMIT))
+        url = url.with_query(offset=str(offset), limit=str(LONGEST_PAGE))
         return self._get(
             "revision_history", url, lambda body: _codec.decode_page(body, "records", HistoryRecord)
         )

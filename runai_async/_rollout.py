@@ -29,7 +29,7 @@ from runai_async.errors import (
 )
 from runai_async.events import RevisionDeleted, RevisionEvent, WatchEvent
 from runai_async.models import Phase, Revision
-from runai_async.policy import PollPolicy
+from runai_async.policy import PollPolicy, interval_at
 
 FAILURES = frozenset({Phase.FAILED, Phase.COMPLETED})
 """The phases that end a wait badly: an inference workload is not meant to complete."""
@@ -66,8 +66,8 @@ def is_serving(revision: Revision) -> bool:
     if revision.phase != Phase.RUNNING or revision.deleted_at is not None:
         return False
     asked = revision.requested_pods
-    wanted = 0 if asked is None else asked.number if asked.min is None else asked.min
-    return revision.running_pods is None or revision.running_pods >= (wanted or 0)
+    wanted = (asked and asked.wanted) or 0
+    return revision.running_pods is None or revision.running_pods >= wanted
 
 
 def _described(revision: Revision) -> str:
@@ -159,9 +159,10 @@ class PhaseWait:
         return self._trouble.next_due(now, self._interval(now), self._policy)
 
     def _interval(self, now: float) -> float:
-        moving = self._last is None or not self._last.phase.is_settled
-        fast = moving and now < self._changed_at + self._policy.fast_for
-        return min(self._policy.interval, self._policy.fast_interval) if fast else self._policy.interval
+        moves = self._last is None or not self._last.phase.is_settled
+        return interval_at(
+            self._policy, now, self._changed_at + self._policy.fast_for if moves else -math.inf
+        )
 
     def _late(self, until: AbstractSet[Phase] | None, timeout: float) -> WaitTimeoutError:
         state = _described(self._last) if self._last else f"revision {self._id} was not seen"

@@ -26,11 +26,9 @@ from runai_async._trouble import Trouble, ends_at_once
 from runai_async.checkpoint import Checkpoint
 from runai_async.errors import NotFoundError, RunaiError, WatchOutageError
 from runai_async.events import Synced, WatchDegraded, WatchEvent, WatchRecovered
-from runai_async.policy import LEAST_INTERVAL, PollPolicy
+from runai_async.policy import LEAST_INTERVAL, STALE_INTERVALS, PollPolicy, interval_at
 
 logger = logging.getLogger("runai_async")
-
-_STALE_INTERVALS = 3
 
 
 @frozen
@@ -214,7 +212,7 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
     def status(self) -> WatchStatus:
         """How the watch fares now."""
         now = self._clock.monotonic()
-        patience = _STALE_INTERVALS * self._interval(now) + self._policy.deadline
+        patience = STALE_INTERVALS * self._interval(now) + self._policy.deadline
         last = self._began if self._last_good is None else self._last_good
         wait = 0.0 if self._slots is None else max(0.0, self._slots.wait(now))
         return WatchStatus(
@@ -270,10 +268,7 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
         slots.advance(now, self._interval(now), self._policy.jitter)
 
     def _interval(self, now: float) -> float:
-        policy = self._policy
-        if now < self._tracker.fast_until(policy.fast_for):
-            return min(policy.interval, policy.fast_interval)
-        return policy.interval
+        return interval_at(self._policy, now, self._tracker.fast_until(self._policy.fast_for))
 
     def _failed(self, error: RunaiError, began: float, slots: Slots) -> None:
         """Decide what a failed poll means: raise, end, or poll again later."""

@@ -18,8 +18,9 @@ from yarl import URL
 from runai_async import _codec
 from runai_async._auth import Authenticated
 from runai_async._clock import Clock, SystemClock
-from runai_async._credentials import Auth, CliCredentials, ClientCredentials, StaticToken
+from runai_async._credentials import Auth, auth_from, base_url_from
 from runai_async._fleet import FleetWatch
+from runai_async._paging import LONGEST_PAGE, paged
 from runai_async._poll import Poller
 from runai_async._proxy import check_proxy, environment_proxy
 from runai_async._requests import Endpoints, check_base_url, check_id
@@ -35,8 +36,6 @@ from runai_async.errors import ConfigurationError
 from runai_async.hooks import Hook, Hooks
 from runai_async.models import HistoryRecord, Phase, Revision, Workload
 from runai_async.policy import PollPolicy, RetryPolicy, poll_policy
-
-_PAGE_SIZE_MAX = 500
 
 
 def is_inference_type(workload: Workload) -> bool:
@@ -131,8 +130,9 @@ class RunaiClient:
         """Make a client from the environment.
 
         `RUNAI_BASE_URL` names the control plane; `RUNAI_TOKEN`, or `RUNAI_CLIENT_ID` with
-        `RUNAI_CLIENT_SECRET`, let it in. What is missing of these is taken from the login of the vendor's
-        command line (`~/.runai`). `RUNAI_CA_FILE` names a PEM file of authorities to trust.
+        `RUNAI_CLIENT_SECRET` (and `RUNAI_TOKEN_API=v2` for tokens by RFC 6749), let it in. What is missing
+        of these is taken from the login of the vendor's command line (`~/.runai`). `RUNAI_CA_FILE` names a
+        PEM file of authorities to trust.
 
         Args:
             environ: another environment than the process's.
@@ -142,8 +142,7 @@ class RunaiClient:
             ConfigurationError: the message names what is missing.
         """
         env = os.environ if environ is None else environ
-        auth = _auth_from(env)
-        base_url = env.get("RUNAI_BASE_URL") or _cli_base_url()
+        auth, base_url = auth_from(env), base_url_from(env)
         if ca_file := env.get("RUNAI_CA_FILE"):
             options.setdefault("ca_file", ca_file)
         return cls(base_url, auth, **options)  # type: ignore[arg-type]  # checked by the constructor
@@ -426,8 +425,8 @@ class RunaiClient:
                 seconds, spent=self._clock.monotonic() - began
             )
 
-    async def list_workloads(
-        self, *, filter_by: Sequence[str] = (), deleted: bool | None = None, page_size: int = 500
+    def list_workloads(
+        self, *, filter_by: Sequence[str] = (), deleted: bool | None = None, page_size: int = LONGEST_PAGE
     ) -> AsyncIterator[Workload]:
         """List the workloads of all kinds, page by page.
 
@@ -441,19 +440,16 @@ class RunaiClient:
             ValueError: a *page_size* out of range; nothing was sent.
             RunaiError: see the tree in `runai_async.errors`.
         """
-        if not 1 <= page_size <= _PAGE_SIZE_MAX:
-            raise ValueError(f"page_size must be 1 to {_PAGE_SIZE_MAX}, not {page_size}")
+        if not 1 <= page_size <= LONGEST_PAGE:
+            raise ValueError(f"page_size must be 1 to {LONGEST_PAGE}, not {page_size}")
         filters = (filter_by,) if isinstance(filter_by, str) else filter_by
-        offset: int | None = 0
-        while offset is not None:
-            page, after = await self._retrying.call(
+        return paged(
+            lambda offset: self._retrying.call(
                 self._endpoints.list_workloads(filters, offset, page_size, deleted=deleted)
             )
-            for workload in page:
-                yield workload
-            offset = after if page and after is not None and after > offset else None
+        )
 
-    async def revision_history(self, revision_id: str | UUID) -> AsyncIterator[HistoryRecord]:
+    def revision_history(self, revision_id: str | UUID) -> AsyncIterator[HistoryRecord]:
         """Read a revision's history (phases and events), page by page, in the order of the answers.
 
         Raises:
@@ -462,12 +458,7 @@ class RunaiClient:
             RunaiError: see the tree in `runai_async.errors`.
         """
         revision = check_id(revision_id, "revision_id")
-        offset: int | None = 0
-        while offset is not None:
-            page, after = await self._retrying.call(self._endpoints.revision_history(revision, offset))
-            for record in page:
-                yield record
-            offset = after if page and after is not None and after > offset else None
+        return paged(lambda offset: self._retrying.call(self._endpoints.revision_history(revision, offset)))
 
 
 def _check_numbers(*, timeout: float, max_concurrency: int = 1, max_body: int = 1) -> None:
@@ -493,33 +484,3 @@ def _check_positive(**numbers: float | None) -> None:
     for name, number in numbers.items():
         if number is not None and not 0 < number < float("inf"):
             raise ValueError(f"{name} must be a positive number, not {number!r}")
-
-
-def _auth_from(env: Mapping[str, str]) -> Auth:
-    token, client_id, client_secret = (
-        env.get(name) for name in ("RUNAI_TOKEN", "RUNAI_CLIENT_ID", "RUNAI_CLIENT_SECRET")
-    )
-    if token:
-        return StaticToken(token)
-    if client_id and client_secret:
-        return ClientCredentials(client_id, client_secret)
-    if client_id or client_secret:
-        missing = "RUNAI_CLIENT_SECRET" if client_id else "RUNAI_CLIENT_ID"
-        raise ConfigurationError(f"{missing} is not set, though its other half is")
-    credentials = CliCredentials()
-    try:
-        credentials.read_token()
-    except ConfigurationError as error:
-        raise ConfigurationError(
-            f"no credentials: set RUNAI_TOKEN, or RUNAI_CLIENT_ID and RUNAI_CLIENT_SECRET ({error})"
-        ) from error
-    return credentials
-
-
-def _cli_base_url() -> str:
-    try:
-        return CliCredentials().read_base_url()
-    except ConfigurationError as error:
-        raise ConfigurationError(
-            f"no control plane: set RUNAI_BASE_URL, like https://acme.run.ai ({error})"
-        ) from error

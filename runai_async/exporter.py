@@ -99,9 +99,8 @@ class Metrics:
             case CallFinished():
                 self._requests.labels(event.operation, event.error or "success").inc()
                 self._seconds.labels(event.operation).observe(event.seconds)
-                self._retries.labels(
-                    event.operation
-                )  # there from the first call on, so that a rate can be had
+                # There from the first call on, so that a rate can be had.
+                self._retries.labels(event.operation)
             case RetryScheduled():
                 self._retries.labels(event.operation).inc()
             case PollFinished(error=None):
@@ -250,9 +249,8 @@ def _of_revisions(known: Collection[_Known], names: Mapping[str, str]) -> Iterat
         changes.add_metric(labels, item.changes)
         if revision.running_pods is not None:
             running.add_metric(labels, revision.running_pods)
-        wanted = None if asked is None else asked.number if asked.min is None else asked.min
-        if wanted is not None:
-            requested.add_metric(labels, wanted)
+        if asked is not None and asked.wanted is not None:
+            requested.add_metric(labels, asked.wanted)
     yield from (phase, running, requested, created, changes)
 
 

@@ -159,6 +159,11 @@ class RequestedPods:
     completions: int | None = None
     extra: Mapping[str, Any] = _extra()
 
+    @property
+    def wanted(self) -> int | None:
+        """The pods with which a revision serves: `min`, else `number`; None where neither is told."""
+        return self.number if self.min is None else self.min
+
 
 @frozen
 class Condition:

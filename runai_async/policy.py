@@ -11,13 +11,14 @@ from attrs import Attribute, evolve, field, frozen
 LEAST_INTERVAL = 0.01
 """Seconds. Two polls of one workload are never closer than this."""
 
+STALE_INTERVALS = 3
+"""A watch is stale when its last good poll is longer ago than so many intervals and a deadline."""
+
 RETRYABLE_STATUSES = frozenset({429, 500, 502, 503, 504})
 """500 and 503 are the API's own; the others are what gateways and rate limiters in front of it say."""
 
 Emit = Literal["updated", "synced", "degraded", "recovered"]
 EMIT_NAMES: frozenset[Emit] = frozenset({"updated", "synced", "degraded", "recovered"})
-
-
 _NOTHING_MORE: frozenset[Emit] = frozenset()
 
 
@@ -130,3 +131,8 @@ def poll_policy(policy: PollPolicy | None, interval: float | None) -> PollPolicy
     """Return the policy that a caller's two arguments mean: *interval* overrides the policy's own."""
     policy = policy or PollPolicy()
     return policy if interval is None else evolve(policy, interval=interval)
+
+
+def interval_at(policy: PollPolicy, now: float, fast_until: float) -> float:
+    """Return the seconds between polls: the fast ones until the monotonic time *fast_until*."""
+    return min(policy.interval, policy.fast_interval) if now < fast_until else policy.interval

@@ -300,14 +300,16 @@ async def test_a_value_that_is_wrong_is_a_value_error_before_anything_is_sent() 
         runai.count_revisions("x"),
         runai.get_revision("../x"),
         runai.newest_revision("x"),
-        anext(runai.revision_history("x")),
-        anext(runai.list_workloads(page_size=0)),
-        anext(runai.list_workloads(page_size=501)),
         runai.wait_for_phase("x", Phase.RUNNING),
         runai.wait_for_rollout("x"),
     ):
         with pytest.raises(ValueError, match="must be"):
             await call
+    with pytest.raises(ValueError, match="revision_id must be a UUID"):
+        runai.revision_history("x")
+    for page_size in (0, 501):
+        with pytest.raises(ValueError, match="page_size must be 1 to 500"):
+            runai.list_workloads(page_size=page_size)
     assert transport.requests == []
 
 

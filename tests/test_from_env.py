@@ -12,7 +12,8 @@ from runai_async.testing import FakeTransport, Response
 
 WORKLOAD = "3f0f1e0c-7d61-4c0e-9d4a-0d2f6f8f1b11"
 COUNT = Response(body=b'{"count": 2}')
-NAMES = ("RUNAI_BASE_URL", "RUNAI_TOKEN", "RUNAI_CLIENT_ID", "RUNAI_CLIENT_SECRET", "RUNAI_CA_FILE")
+CREDENTIALS = ("RUNAI_TOKEN", "RUNAI_CLIENT_ID", "RUNAI_CLIENT_SECRET", "RUNAI_TOKEN_API")
+NAMES = ("RUNAI_BASE_URL", "RUNAI_CA_FILE", *CREDENTIALS)
 URL = {"RUNAI_BASE_URL": "https://acme.run.ai"}
 
 
@@ -80,6 +81,14 @@ async def test_a_login_can_be_taken_within_a_running_loop(home: Path) -> None:
         assert await bearer(runai, transport) == "Bearer cli.token"
 
 
+async def test_the_environment_may_ask_for_the_newer_token_endpoint() -> None:
+    transport = FakeTransport([Response(body=b'{"access_token": "fresh"}'), COUNT])
+    environ = URL | {"RUNAI_CLIENT_ID": "app", "RUNAI_CLIENT_SECRET": "s3cret", "RUNAI_TOKEN_API": "v2"}
+    runai = RunaiClient.from_env(environ=environ, transport=transport)
+    assert await bearer(runai, transport) == "Bearer fresh"
+    assert transport.requests[0].url.path == "/api/v2/token"
+
+
 @pytest.mark.parametrize(
     ("environ", "named"),
     [
@@ -88,6 +97,10 @@ async def test_a_login_can_be_taken_within_a_running_loop(home: Path) -> None:
         (URL | {"RUNAI_TOKEN": ""}, ["RUNAI_TOKEN", "RUNAI_CLIENT_ID and RUNAI_CLIENT_SECRET"]),
         (URL | {"RUNAI_CLIENT_ID": "s3cret"}, ["RUNAI_CLIENT_SECRET is not set"]),
         (URL | {"RUNAI_CLIENT_SECRET": "s3cret"}, ["RUNAI_CLIENT_ID is not set"]),
+        (
+            URL | {"RUNAI_CLIENT_ID": "app", "RUNAI_CLIENT_SECRET": "s3cret", "RUNAI_TOKEN_API": "2"},
+            ["RUNAI_TOKEN_API must be v1 or v2, not '2'"],
+        ),
         ({"RUNAI_TOKEN": "s3cret"}, ["RUNAI_BASE_URL, like https://acme.run.ai", "config.json is not there"]),
         ({"RUNAI_TOKEN": "s3cret", "RUNAI_BASE_URL": ""}, ["RUNAI_BASE_URL"]),
         ({"RUNAI_TOKEN": "s3cret word"} | URL, ["token must be printable ASCII"]),

@@ -14,12 +14,11 @@ from runai_async.cli._ids import find_workloads, reach
 from runai_async.cli._options import DURATION, Connection, connecting, examples
 from runai_async.client import RunaiClient, is_inference_type
 from runai_async.errors import ConfigurationError
-from runai_async.policy import LEAST_INTERVAL, PollPolicy
+from runai_async.policy import LEAST_INTERVAL, STALE_INTERVALS, PollPolicy
 
 if TYPE_CHECKING:
     from runai_async.exporter import Metrics
 
-_STALE_INTERVALS = 3
 _DISCOVERY_INTERVAL = 60.0
 
 
@@ -76,7 +75,7 @@ async def _export(
     poll: PollPolicy,
     address: tuple[str, int],
 ) -> None:
-    patience = _STALE_INTERVALS * poll.interval
+    patience = STALE_INTERVALS * poll.interval
     if workloads:
         found = await find_workloads(runai, workloads)
         metrics.names.update({item.id: item.name for item in found if item.name})
@@ -85,9 +84,8 @@ async def _export(
     else:
         async for _ in _discovered(runai, metrics):
             pass  # fail now where it does not work at all; a fleet would ask on and on
-        patience = max(
-            patience, _DISCOVERY_INTERVAL
-        )  # where there is nothing to poll, only discovery answers
+        # Where there is nothing to poll, only discovery answers.
+        patience = max(patience, _DISCOVERY_INTERVAL)
         fleet = runai.watch_fleet(
             lambda: _discovered(runai, metrics), poll=poll, discovery_interval=_DISCOVERY_INTERVAL
         )
