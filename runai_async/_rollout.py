@@ -175,14 +175,18 @@ def _listed(items: AbstractSet[Phase]) -> str:
 
 
 class RolloutWait:
-    """Follows the newest revision of a workload, on top of a watch."""
+    """Follows the newest revision of a workload, on top of a watch.
+
+    Attributes:
+        newest: the revision that decides, as it was seen last; None before it was seen.
+    """
 
     def __init__(self, watch: RevisionWatch, clock: Clock, after: _Age | None) -> None:
         self._watch = watch
         self._clock = clock
         self._after = after
         self._live: dict[str, Revision] = {}
-        self._newest: Revision | None = None
+        self.newest: Revision | None = None
 
     async def run(self, timeout: float, *, spent: float = 0.0) -> Revision:
         """Wait; see `RunaiClient.wait_for_rollout`. Of the seconds, some may be *spent* already."""
@@ -190,14 +194,15 @@ class RolloutWait:
         while self._clock.monotonic() < end:
             events = await self._watch.next_round(end)
             for event in events:
-                self._note(event)
-            if (revision := self._verdict()) is not None:
+                self.note(event)
+            if (revision := self.verdict()) is not None:
                 return revision
             if not events and self._clock.monotonic() < end:
                 raise self._gone()
         raise self._late(timeout)
 
-    def _note(self, event: WatchEvent) -> None:
+    def note(self, event: WatchEvent) -> None:
+        """Take in what the watch tells."""
         if not isinstance(event, RevisionEvent):
             return
         revision = event.revision
@@ -206,12 +211,12 @@ class RolloutWait:
         else:
             self._live[revision.id] = revision
         counts = self._after is None or age(revision) > self._after
-        if counts and (self._newest is None or age(revision) >= age(self._newest)):
-            self._newest = revision
+        if counts and (self.newest is None or age(revision) >= age(self.newest)):
+            self.newest = revision
 
-    def _verdict(self) -> Revision | None:
+    def verdict(self) -> Revision | None:
         """Return the newest revision if it serves, None while that is open; raise if it never will."""
-        newest = self._newest
+        newest = self.newest
         if newest is None:
             return None
         if newest.id not in self._live:
@@ -223,7 +228,7 @@ class RolloutWait:
     @property
     def serving(self) -> Revision | None:
         """The revision that serves though it is not the newest, if there is one."""
-        older = [item for item in self._live.values() if item is not self._newest and is_serving(item)]
+        older = [item for item in self._live.values() if item is not self.newest and is_serving(item)]
         return max(older, key=age, default=None)
 
     def _meanwhile(self) -> str:
@@ -234,24 +239,22 @@ class RolloutWait:
         return RolloutFailedError(
             f"the rollout failed: {what}; {self._meanwhile()}. Look at the revision's conditions and pods, "
             "mend the workload's image, arguments or resources, and update it again",
-            revision=self._newest,
+            revision=self.newest,
             serving=self.serving,
         )
 
     def _gone(self) -> RolloutFailedError:
-        return RolloutFailedError(f"workload {self._watch.workload_id} was deleted", revision=self._newest)
+        return RolloutFailedError(f"workload {self._watch.workload_id} was deleted", revision=self.newest)
 
     def _late(self, timeout: float) -> WaitTimeoutError:
-        if self._newest is None:
+        if self.newest is None:
             newer = " that is newer than the one given as after" if self._after else ""
             what = f"workload {self._watch.workload_id} has no revision{newer}: did the change take effect?"
         else:
-            what = (
-                f"{_described(self._newest)}: it may wait for quota or nodes, or still be pulling its image"
-            )
+            what = f"{_described(self.newest)}: it may wait for quota or nodes, or still be pulling its image"
         return WaitTimeoutError(
             f"the rollout is not done after {timeout:g} s: {what}; {self._meanwhile()}. "
             "Nothing was cancelled; wait again to go on",
-            revision=self._newest,
+            revision=self.newest,
             serving=self.serving,
         )

@@ -163,7 +163,10 @@ def _plain(checkpoint: Checkpoint) -> dict[str, Any]:
 def _parts(value: dict[str, Any]) -> tuple[str, tuple[RevisionMark, ...], bool]:
     revisions = value.get("revisions")
     if not isinstance(revisions, list):
-        raise ValueError("checkpoint: revisions must be an array")
+        raise ValueError(
+            "checkpoint: revisions must be an array (is this a fleet's? The .workloads of "
+            "FleetCheckpoint.from_json(data) has that of each workload)"
+        )
     if not isinstance(value.get("synced"), bool):
         raise ValueError("checkpoint: synced must be true or false")
     items: list[Any] = revisions  # pyright: ignore[reportUnknownVariableType]

@@ -23,15 +23,14 @@ class _RevisionEvent:
     Attributes:
         revision: the revision as the answer had it; of a deleted one the last state known.
         observed_at: when the poll that told it ended, by the client's clock; not part of equality.
-        ordinal: the count of events told for the revision, where the server's times do not tell this event
-            from an earlier one; otherwise None.
     """
 
     kind: ClassVar[str]
 
     revision: Revision
     observed_at: datetime = field(eq=False)
-    ordinal: int | None = field(default=None, eq=False, repr=False)
+    # How many events of the revision were told, where its times do not tell this event from an earlier one.
+    _ordinal: int | None = field(default=None, eq=False, repr=False, alias="ordinal")
 
     @property
     def workload_id(self) -> str:
@@ -53,8 +52,8 @@ class _RevisionEvent:
         """A UUIDv5 of the change: the same change has the same id after a resume and on other machines."""
         at = self.revision.phase_updated_at
         parts = [self.kind, self.revision.id, self.revision.phase.value, at.isoformat() if at else ""]
-        if self.ordinal is not None:
-            parts.append(str(self.ordinal))
+        if self._ordinal is not None:
+            parts.append(str(self._ordinal))
         return str(uuid5(_NAMESPACE, "\n".join(parts)))
 
 

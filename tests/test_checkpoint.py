@@ -195,7 +195,7 @@ def test_a_wrong_field_of_a_revision_is_named(fields: dict[str, Any], problem: s
 def test_a_checkpoint_of_the_other_sort_is_said_to_be_one() -> None:
     with pytest.raises(ValueError, match="is this the checkpoint of a single watch"):
         FleetCheckpoint.from_json(CHECKPOINT.to_json())
-    with pytest.raises(ValueError, match="revisions must be an array"):
+    with pytest.raises(ValueError, match=r"revisions must be an array \(is this a fleet's"):
         Checkpoint.from_json(FLEET.to_json())
     with pytest.raises(ValueError, match="a workload must be an object, not int"):
         FleetCheckpoint.from_json('{"version": 1, "workloads": [5]}')

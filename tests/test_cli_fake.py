@@ -1,6 +1,7 @@
 """`runai-async fake`: a control plane on a port, and what it prints to reach it."""
 
 import asyncio
+import json
 import re
 import signal
 import socket
@@ -11,13 +12,17 @@ from runai_async import RunaiClient
 from runai_async.cli._fake import serve
 
 
+def exported(text: str) -> dict[str, str]:
+    return dict(re.findall(r"([A-Z_]+)=(\S+)", text))
+
+
 async def introduction(lines: asyncio.StreamReader) -> dict[str, str]:
     """Read what is to be pasted into a shell."""
     found: dict[str, str] = {}
     while "REVISION" not in found:
         line = (await asyncio.wait_for(lines.readline(), 10)).decode()
-        assert line.startswith(("#", "export "))
-        found |= dict(re.findall(r"export (\w+)=(\S+)", line))
+        assert line.startswith(("#", "export ", "unset "))
+        found |= exported(line)
     return found
 
 
@@ -37,12 +42,12 @@ async def test_what_it_prints_lets_another_command_in() -> None:
 
 async def test_every_fourth_rollout_fails_and_old_revisions_go() -> None:
     said: list[str] = []
-    serving = asyncio.create_task(serve(0, 0.012, 30, said.append))
+    serving = asyncio.create_task(serve(0, 0.012, 30, 1, said.append))
     try:
         while len(said) < 6:
             await asyncio.sleep(0.01)
-        env = dict(re.findall(r"export (\w+)=(\S+)", "\n".join(said)))
-        async with RunaiClient(env["RUNAI_BASE_URL"], env["RUNAI_TOKEN"]) as runai:
+        env = exported("\n".join(said))
+        async with RunaiClient.from_env(environ=env) as runai:
             phases: dict[str, str] = {}
             known, live = 0, set[str]()
             while phases.get("sample-llm-00031") != "Running":
@@ -60,6 +65,19 @@ async def test_every_fourth_rollout_fails_and_old_revisions_go() -> None:
     assert {name for name, phase in phases.items() if phase == "Failed"} == {
         f"sample-llm-{number:05d}" for number in (5, 9, 13, 17, 21, 25, 29)
     }
+
+
+async def test_a_watch_goes_on_when_it_is_started_again_on_its_port() -> None:
+    async with started(None, "fake", "--rollouts", "0") as process:
+        assert process.stdout is not None
+        env = await introduction(process.stdout)
+    port = env["RUNAI_BASE_URL"].rpartition(":")[2]
+    async with started(None, "fake", "--rollouts", "0", "--port", port) as process:
+        assert process.stdout is not None
+        assert await introduction(process.stdout) == env
+        result = await ran(None, "revisions", "get", env["REVISION"], "-o", "json", **env)
+    assert (result.status, result.err) == (0, "")
+    assert json.loads(result.out)["workloadId"] == env["WORKLOAD"]
 
 
 async def test_a_port_in_use_is_said() -> None:

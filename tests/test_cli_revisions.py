@@ -171,6 +171,7 @@ async def test_diff_shows_secrets_only_on_demand(llm: Llm) -> None:
     args = ["revisions", "diff", llm.id, IDS[0], IDS[3], "-o", "table"]
     hidden, shown = [await ran(llm.plane, *args, *more, COLUMNS="160") for more in ([], ["--show-secrets"])]
     assert (key in hidden.out, key in shown.out) == (False, True)
+    assert (hidden.err, shown.err) == ("*** may hold a secret: --show-secrets shows what differs\n", "")
     assert "my-llm-00001" in hidden.out.splitlines()[1]
 
 

@@ -40,8 +40,8 @@ Exit status:
   2    wrong usage or configuration
   3    timeout
   4    no access: authentication, permission, connection, outage
-  5    any other error of the API
-  130  ended by SIGINT        143  ended by SIGTERM"""
+  5    any other error of the API, or a defect
+  130  ended by SIGINT        143  by SIGTERM        141  nobody reads the output"""
 
 _MENDS: tuple[tuple[type[RunaiError], str], ...] = (
     (WatchOutageError, "see whether the control plane answers; --max-outage sets how long to wait"),

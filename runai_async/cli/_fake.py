@@ -32,28 +32,31 @@ _NO_IMAGE = "ImagePullBackOff: the image was not found in the registry"
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="The port; any free one by default.")
 @click.option("--every", type=DURATION, default="20s", show_default=True, help="Between two rollouts.")
 @click.option("--rollouts", type=click.IntRange(min=0), help="End the rollouts after so many.")
-def fake(port: int, every: float, rollouts: int | None) -> None:
+@click.option("--seed", type=int, default=1, show_default=True, help="Another one gives other ids.")
+def fake(port: int, every: float, rollouts: int | None, seed: int) -> None:
     """Serve a fake control plane to try things on.
 
     It is on loopback, and has a workload that keeps rolling out; every fourth rollout fails. What it prints
-    can be pasted into a shell, or read by one. Ctrl-C ends it.
+    can be pasted into a shell, or read by one. Ctrl-C ends it; started again on the same port, it has the
+    same ids and credentials, so that a client goes on as after an outage.
     """
-    run(serve(port, every, rollouts, click.echo))
+    run(serve(port, every, rollouts, seed, click.echo))
 
 
-async def serve(port: int, every: float, rollouts: int | None, say: Callable[[str], None]) -> None:
+async def serve(port: int, every: float, rollouts: int | None, seed: int, say: Callable[[str], None]) -> None:
     """Serve until cancelled.
 
     Args:
         port: 0 for any free one.
         every: seconds between two rollouts.
         rollouts: how many; None for no end.
+        seed: gives the ids and credentials.
         say: is called with the lines to print.
 
     Raises:
         InputError: the port cannot be used.
     """
-    plane = FakeControlPlane(port, token_lifetime=_LIFETIME)
+    plane = FakeControlPlane(port, seed=seed, token_lifetime=_LIFETIME)
     try:
         await plane.start()
     except OSError as error:
@@ -72,9 +75,9 @@ def _introduce(
 ) -> None:
     for line in (
         f"# A fake control plane at {plane.url}; Ctrl-C ends it.",
-        f"# client id {plane.client_id}, client secret {plane.client_secret}",
         f"export RUNAI_BASE_URL={plane.url}",
-        f"export RUNAI_TOKEN={plane.token}",
+        f"export RUNAI_CLIENT_ID={plane.client_id} RUNAI_CLIENT_SECRET={plane.client_secret}",
+        f"unset RUNAI_TOKEN    # or {plane.token}, until the next start",
         f"export WORKLOAD={workload_id}    # {_NAME}",
         f"export REVISION={revision_id}    # its first one",
     ):

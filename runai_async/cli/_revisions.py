@@ -14,7 +14,7 @@ from runai_async.cli._ids import as_uuid, find_revisions, find_workload
 from runai_async.cli._options import Connection, Output, chosen, connecting, console, examples, output_option
 from runai_async.cli._tables import changes_table, newest_first, revision_sheet, revisions_table
 from runai_async.client import RunaiClient
-from runai_async.diff import FieldChange, compare_revisions
+from runai_async.diff import MASK, FieldChange, compare_revisions
 from runai_async.models import Revision
 
 _COMPLETE = (
@@ -150,6 +150,8 @@ def diff(
             click.echo(f"{before.name} and {after.name} have the same {scope}", err=True)
         case "table":
             console().print(changes_table(changes, before, after))
+            if any(MASK in (item.old, item.new) for item in changes):
+                click.echo(f"{MASK} may hold a secret: --show-secrets shows what differs", err=True)
         case "json":
             _print_json([_change(item) for item in changes])
         case _:

@@ -84,16 +84,18 @@ class _ReportedWait(RolloutWait):
         super().__init__(watch, SystemClock(), after)
         self._progress = progress
 
-    def _note(self, event: WatchEvent) -> None:
+    def note(self, event: WatchEvent) -> None:
+        """Tell of outages."""
         if isinstance(event, WatchDegraded):
             self._progress.say(Text(f"outage begins: {reason(event.error)}", style="yellow"))
         elif isinstance(event, WatchRecovered):
             self._progress.say(Text(f"outage is over after {event.seconds:.1f} s", style="green"))
-        super()._note(event)
+        super().note(event)
 
-    def _verdict(self) -> Revision | None:
-        self._progress.follow(self._newest)
-        return super()._verdict()
+    def verdict(self) -> Revision | None:
+        """Tell where the newest revision stands."""
+        self._progress.follow(self.newest)
+        return super().verdict()
 
 
 @click.group(epilog=examples("runai-async rollout status $WORKLOAD --timeout 10m"))

@@ -111,8 +111,8 @@ def watch(
     """Watch revisions come, change their phase, and go.
 
     Each WORKLOAD is a UUID, a name, or the beginning of an id that fits only one. On a terminal it is a
-    live view, in a pipe one JSON object a line. It ends when the only workload is deleted, with --timeout,
-    or with Ctrl-C; --state is then up to date.
+    live view, in a pipe one JSON object a line. Times of changes are the server's. It ends when the only
+    workload is deleted, with --timeout, or with Ctrl-C; --state is then up to date.
     """
     if bool(workloads) == everything:
         raise click.UsageError("name the workloads to watch, or give --all")
