@@ -7,19 +7,13 @@ leaves the output. Those about the client have few labels: operations and outcom
 from __future__ import annotations
 
 import asyncio
-import logging
-import socket
 import threading
 import time
 from collections import Counter as Tally
 from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
-from functools import partial
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from socketserver import TCPServer
-from typing import Any
 
 from attrs import frozen
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -28,17 +22,14 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from runai_async._fleet import FleetStatus, FleetWatch
+from runai_async._status_server import PLAIN, Page, serving_pages
 from runai_async.events import FleetEvent, PhaseChanged, RevisionDeleted, RevisionEvent, WorkloadFailed
 from runai_async.hooks import CallFinished, HookEvent, PollFinished, RetryScheduled
 from runai_async.models import Revision
 
-_logger = logging.getLogger("runai_async")
-
 _LABELS = ("workload_id", "workload", "revision_id", "revision")
 _LOOP_PATIENCE = 5.0
 """Seconds that a scrape waits for the loop; Prometheus itself waits 10."""
-_REQUEST_PATIENCE = 10.0
-"""Seconds that a connection may be silent."""
 _BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
 
@@ -270,61 +261,6 @@ def _of_fleet(status: FleetStatus) -> Iterator[Metric]:
 
 # --- over HTTP ----------------------------------------------------------------------------------------------
 
-_PLAIN = "text/plain; charset=utf-8"
-_Page = tuple[HTTPStatus, str, bytes]
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False  # a scrape that waits for the loop must not be waited for in the loop
-
-    def __init__(self, host: str, port: int, page: Callable[[str, str], _Page]) -> None:
-        if ":" in host:
-            self.address_family = socket.AF_INET6
-        super().__init__((host, port), partial(_Handler, page))
-
-    def server_bind(self) -> None:
-        """Bind, and do not ask DNS for the host's own name, which can take long and serves nothing here."""
-        TCPServer.server_bind(self)
-        self.server_name, self.server_port = "", self.server_address[1]
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Print no traceback: what fails here is that the other side has gone."""
-        del request
-        _logger.debug("a connection from %s to the exporter ended early", client_address)
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server_version = "runai-async"
-    sys_version = ""
-    timeout = _REQUEST_PATIENCE
-
-    def __init__(self, page: Callable[[str, str], _Page], *args: Any) -> None:
-        self._page = page
-        super().__init__(*args)
-
-    def do_GET(self) -> None:
-        """Answer."""
-        status, kind, body = self._made()
-        self.send_response(status)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
-
-    def _made(self) -> _Page:
-        try:
-            return self._page(self.path.partition("?")[0], self.headers.get("Accept", ""))
-        except Exception:
-            _logger.exception("a request to the exporter failed")
-            return HTTPStatus.INTERNAL_SERVER_ERROR, _PLAIN, b"the exporter failed; its log says why\n"
-
-    do_HEAD = do_GET  # noqa: N815
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  (the base class's word)
-        """Say nothing: a scrape every few seconds is no news."""
-
 
 @asynccontextmanager
 async def serving(
@@ -345,24 +281,17 @@ async def serving(
         OSError: the address cannot be had.
     """
 
-    def page(path: str, accept: str) -> _Page:
+    def pages(path: str, accept: str) -> Page:
         match path:
             case "/metrics":
                 encode, kind = choose_encoder(accept)
                 return HTTPStatus.OK, kind, encode(metrics.registry)
             case "/healthz" if is_healthy():
-                return HTTPStatus.OK, _PLAIN, b"ok\n"
+                return HTTPStatus.OK, PLAIN, b"ok\n"
             case "/healthz":
-                return HTTPStatus.SERVICE_UNAVAILABLE, _PLAIN, b"no good poll for too long\n"
+                return HTTPStatus.SERVICE_UNAVAILABLE, PLAIN, b"no good poll for too long\n"
             case _:
-                return HTTPStatus.NOT_FOUND, _PLAIN, b"there are /metrics and /healthz\n"
+                return HTTPStatus.NOT_FOUND, PLAIN, b"there are /metrics and /healthz\n"
 
-    server = await asyncio.to_thread(_Server, host, port, page)  # it may look the host's name up
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-    try:
-        yield server.server_port
-    finally:
-        try:
-            await asyncio.to_thread(server.shutdown)
-        finally:
-            server.server_close()
+    async with serving_pages(pages, host, port) as real:
+        yield real

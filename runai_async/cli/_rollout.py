@@ -25,7 +25,7 @@ from runai_async.client import RunaiClient
 from runai_async.errors import RolloutFailedError, WaitError, WaitTimeoutError
 from runai_async.events import WatchDegraded, WatchEvent, WatchRecovered
 from runai_async.models import Revision
-from runai_async.policy import PollPolicy
+from runai_async.policy import LEAST_INTERVAL, PollPolicy
 
 
 class Progress:
@@ -146,7 +146,7 @@ def status(
     """
     ctx.obj.quiet = True
     poll = PollPolicy(
-        interval=max(interval, 0.01),
+        interval=max(interval, LEAST_INTERVAL),
         max_outage=max_outage,
         missing_grace=min(60.0, max_outage),
         deadline=connection.deadline,

@@ -29,7 +29,7 @@ from runai_async.cli._state import StateFile
 from runai_async.cli._watch_views import View, view_for
 from runai_async.client import RunaiClient, is_inference_type
 from runai_async.models import Workload
-from runai_async.policy import PollPolicy
+from runai_async.policy import LEAST_INTERVAL, PollPolicy
 
 _EMIT = ("updated", "synced", "degraded", "recovered")
 Stream = RevisionWatch | FleetWatch
@@ -120,7 +120,7 @@ def watch(
     view = view_for(chosen(output), headline=headline, show_secrets=show_secrets)
     ctx.obj.quiet = view.tells_trouble
     poll = PollPolicy(
-        interval=max(interval, 0.01),
+        interval=max(interval, LEAST_INTERVAL),
         max_outage=max_outage,
         emit={*emit, *view.emit},
         deadline=connection.deadline,
