@@ -1,4 +1,4 @@
-"""A little HTTP server in threads: it answers while the event loop is busy, too, which is when it is asked."""
+"""A little HTTP server in threads: it answers while the event loop is busy, too, just when it is asked."""
 
 from __future__ import annotations
 
