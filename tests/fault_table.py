@@ -232,7 +232,7 @@ EXPECTED: dict[str, Row] = {
     "the wall clock jumps a day back": harmless(),
 }
 CELLS = {(name, operation): out for name, outcomes in EXPECTED.items() for operation, out in outcomes.items()}
-SUMS = f"{len(EXPECTED)} faults, {len(OPERATIONS)} operations, {len(CELLS)} cells"
+SUMS = f"{len(EXPECTED)} faults, {len(OPERATIONS)} situations, {len(CELLS)} cells"
 
 
 # --- as Markdown --------------------------------------------------------------------------------------------

@@ -2,10 +2,7 @@
 
 import ast
 import asyncio
-import contextlib
-import os
 import re
-import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from inspect import isawaitable
 from pathlib import Path
@@ -15,19 +12,18 @@ from typing import Any
 import click
 import pytest
 from test_cli_run import polled, ran
-from test_exporter import get
 
 import runai_async
 from runai_async import RunaiClient
 from runai_async.cli._app import app
-from runai_async.exporter import Metrics, serving
+from runai_async.exporter import Metrics
 from runai_async.telemetry import SpanHook
 from runai_async.testing import FakeControlPlane
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^(?:<!-- example: (\w+) -->\n)?```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 EXAMPLES = {name or "first": code for name, code in BLOCKS}
-TRIED = {"first", "calls", "rollout", "fleet", "daemon", "testing", "observed"}
+TRIED = {"first", "calls", "rollout", "fleet", "daemon", "testing"}
 
 
 def test_every_example_has_a_test_here() -> None:
@@ -49,7 +45,7 @@ async def runai(plane: FakeControlPlane) -> AsyncIterator[RunaiClient]:
 
 def namespace(**names: Any) -> dict[str, Any]:
     """Return the names that an example may use."""
-    modules = {"asyncio": asyncio, "contextlib": contextlib, "signal": signal, "pytest": pytest, "Path": Path}
+    modules = {"asyncio": asyncio, "pytest": pytest, "Path": Path}
     public = {name: getattr(runai_async, name) for name in runai_async.__all__}
     return {**public, **modules, "FakeControlPlane": FakeControlPlane, **names}
 
@@ -98,7 +94,8 @@ async def test_the_first_example(
     workload_id = plane.add_workload(name="chat")
     revision_id = plane.add_revision(workload_id, "Pending")
     names = namespace(__name__="readme")
-    await run(compiled("first", **{"interval=10": "interval=0.01"}), names)
+    begin = 'asyncio.run(main("5b7ad5a4-4f2c-4c0a-b63b-0d4c1e9f7c11"))'
+    await run(compiled("first", **{"interval=10": "interval=0.01", begin: ""}), names)
     task = await in_background(names["main"](workload_id))
     printed = ""
 
@@ -182,17 +179,11 @@ async def test_the_daemon(
 
         await until(shows)
         assert printed.count("\n") == 1
-        os.kill(os.getpid(), signal.SIGTERM)
-        async with asyncio.timeout(5):
-            await asyncio.wait({task})
-        assert task.done()
-        assert not task.cancelled()
-        task.result()
+        await ended(task)
 
     await one_life("added chat-00001")
     plane.set_phase(revision_id, "Running")
     await one_life("phase_changed chat-00001")
-    asyncio.get_running_loop().remove_signal_handler(signal.SIGTERM)
 
 
 async def test_a_copy_with_other_limits(runai: RunaiClient) -> None:
@@ -200,18 +191,11 @@ async def test_a_copy_with_other_limits(runai: RunaiClient) -> None:
     assert isinstance(eval(code, namespace(runai=runai)), RunaiClient)
 
 
-async def test_metrics_and_traces(plane: FakeControlPlane, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RUNAI_BASE_URL", plane.url)
-    monkeypatch.setenv("RUNAI_TOKEN", plane.token)
-    workload_id = plane.add_workload(name="chat")
-    plane.add_revision(workload_id, "Running")
-    names = namespace(Metrics=Metrics, SpanHook=SpanHook)
-    await run(compiled("observed"), names)
-    async with names["runai"] as runai, runai.watch_revisions(workload_id) as watch:
-        names["metrics"].tell(await anext(watch))
-        async with serving(names["metrics"], lambda: True, "127.0.0.1", 0) as port:
-            _, _, text = await get(port, "/metrics")
-    assert ('phase="Running"' in text, 'outcome="success"' in text) == (True, True)
+def test_hooks_for_metrics_and_traces() -> None:
+    (code,) = re.findall(r"`RunaiClient\.from_env\((hooks=.*?)\)`", README)
+    metrics, options = Metrics(), namespace(SpanHook=SpanHook)
+    hooks = eval(f"dict({code})", options | {"metrics": metrics})["hooks"]
+    assert (hooks[0], type(hooks[1])) == (metrics.hook, SpanHook)
 
 
 # --- the command line ---------------------------------------------------------------------------------------
@@ -244,23 +228,6 @@ async def test_what_watch_prints(plane: FakeControlPlane) -> None:
     result = await ran(plane, "watch", "chat", "--output", "table", "--interval", "20ms", "-n", "3")
     await task
     assert (result.status, as_in_readme(result.out.splitlines())) == (0, output("watch chat"))
-
-
-async def test_what_rollout_status_prints(plane: FakeControlPlane) -> None:
-    workload_id = plane.add_workload(name="chat")
-    plane.add_revision(workload_id, "Running")
-    revision_id = plane.add_revision(workload_id, "Creating")
-
-    async def change() -> None:
-        await polled(plane)
-        await polled(plane)
-        plane.set_phase(revision_id, "Running")
-
-    task = await in_background(change())
-    args = ["rollout", "status", "chat", "--timeout", "10m", "--after", "chat-00001"]
-    result = await ran(plane, *args, "--interval", "20ms")
-    await task
-    assert (result.status, as_in_readme(result.out.splitlines())) == (0, output("rollout status"))
 
 
 def test_the_commands_are_those_of_the_table() -> None:
