@@ -36,7 +36,7 @@ from runai_async.errors import (
     RunaiError,
     WatchOutageError,
 )
-from runai_async.events import FleetEvent, Synced, WatchDegraded, WatchRecovered, WorkloadFailed
+from runai_async.events import FleetEvent, WatchDegraded, WatchRecovered, WorkloadFailed
 from runai_async.policy import PollPolicy
 
 logger = logging.getLogger("runai_async")
@@ -245,16 +245,11 @@ class FleetWatch(AsyncIterator[FleetEvent]):
 
     async def _poll(self, member: Member) -> None:
         began = self._clock.monotonic()
-        first = not member.tracker.synced
         try:
             await self._poller.poll(member.tracker, member.call)
         except RunaiError as error:
             due = self._failed(member, error, began)
         else:
-            if first and "synced" in self._policy.emit:
-                member.tracker.put(
-                    Synced(workload_id=member.tracker.workload_id, observed_at=self._clock.now())
-                )
             due = self._good(member)
         self._buffer.collect(member)
         if not (member.removed or member.left):
@@ -297,7 +292,7 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         elif ends_at_once(error, first=member.last_good is None and trouble.failures == 1):
             self._tell(member, error)
         elif trouble.lasts_too_long(now, self._policy.max_outage):
-            self._tell(member, member.outage_error(trouble, error, now))
+            self._tell(member, trouble.outage_error(f"workload {member.tracker.workload_id}", error, now))
 
     def _ends(self, error: RunaiError) -> bool:
         """Tell whether an error is everybody's: a refused token, or a configuration that never worked."""

@@ -6,7 +6,6 @@ from runai_async._poll import ListCall
 from runai_async._schedule import next_slot, place_of
 from runai_async._tracker import Tracker
 from runai_async._trouble import Trouble
-from runai_async.errors import RunaiError, WatchOutageError
 from runai_async.policy import PollPolicy, interval_at
 
 _FAILED_CAP = 300.0
@@ -62,12 +61,3 @@ class Member:
 
     def _interval(self, policy: PollPolicy, now: float) -> float:
         return interval_at(policy, now, self.tracker.fast_until(policy.fast_for))
-
-    def outage_error(self, trouble: Trouble, error: RunaiError, now: float) -> WatchOutageError:
-        """Say of an outage that it lasts too long."""
-        seconds = now - (trouble.outage_since or now)
-        return WatchOutageError(
-            f"no good poll of workload {self.tracker.workload_id} for {seconds:.0f} s; the last one failed "
-            f"with {type(error).__name__}: {error}",
-            last_error=error,
-        )

@@ -19,6 +19,7 @@ from runai_async._requests import Call, Endpoints, is_refusal, with_parse
 from runai_async._retry import Retrying
 from runai_async._tracker import Found, Tracker
 from runai_async.errors import DecodeError, NotFoundError, RunaiError
+from runai_async.events import Synced
 from runai_async.hooks import Hooks, PollFinished, PollStarted
 from runai_async.models import HistoryRecord, Revision
 from runai_async.policy import PollPolicy
@@ -117,7 +118,7 @@ class Poller:
         missing = tracker.missing(snapshot)
         found = await self._look_for(tracker, missing, deadline) if missing else {}
         between = await self._between(tracker, snapshot, deadline) if self._fill_gaps else {}
-        before = tracker.pending  # a fleet's consumer may not have taken those yet
+        first, before = not tracker.synced, tracker.pending  # a fleet's consumer may not have taken those yet
         tracker.apply(
             snapshot,
             at=self._clock.monotonic(),
@@ -126,7 +127,10 @@ class Poller:
             missing_grace=self._policy.missing_grace,
             between=between,
         )
-        return tracker.pending - before
+        events = tracker.pending - before
+        if first and "synced" in self._policy.emit:
+            tracker.put(Synced(workload_id=tracker.workload_id, observed_at=self._clock.now()))
+        return events
 
     async def _look_for(self, tracker: Tracker, missing: list[str], deadline: float) -> dict[str, Found]:
         """Look for missing revisions with two requests at most. One that fails decides nothing."""

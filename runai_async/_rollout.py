@@ -17,15 +17,15 @@ from datetime import datetime
 from runai_async._clock import Clock
 from runai_async._requests import Endpoints
 from runai_async._retry import Retrying
+from runai_async._schedule import Slots
 from runai_async._trouble import Trouble, ends_at_once
-from runai_async._watch import RevisionWatch, Slots
+from runai_async._watch import RevisionWatch
 from runai_async.errors import (
     NotFoundError,
     PhaseFailedError,
     RolloutFailedError,
     RunaiError,
     WaitTimeoutError,
-    WatchOutageError,
 )
 from runai_async.events import RevisionDeleted, RevisionEvent, WatchEvent
 from runai_async.models import Phase, Revision
@@ -153,9 +153,7 @@ class PhaseWait:
                 raise PhaseFailedError(f"revision {self._id} is gone", revision=self._last) from error
             raise error
         if self._trouble.lasts_too_long(now, self._policy.max_outage):
-            raise WatchOutageError(
-                f"no answer about revision {self._id}: {error}", last_error=error
-            ) from error
+            raise self._trouble.outage_error(f"revision {self._id}", error, now) from error
         return self._trouble.next_due(now, self._interval(now), self._policy)
 
     def _interval(self, now: float) -> float:
@@ -192,7 +190,7 @@ class RolloutWait:
         """Wait; see `RunaiClient.wait_for_rollout`. Of the seconds, some may be *spent* already."""
         end = self._clock.monotonic() + timeout - spent
         while self._clock.monotonic() < end:
-            events = await self._watch.next_round(end)
+            events = await self._watch._next_round(end)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
             for event in events:
                 self.note(event)
             if (revision := self.verdict()) is not None:

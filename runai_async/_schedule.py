@@ -1,6 +1,6 @@
-"""When each workload of a fleet is polled. No I/O, no clock.
+"""When polls are due. No I/O, no clock.
 
-Every workload has its place on a circle of one interval, given by a hash of its id. So the polls of a fleet
+In a fleet every workload has its place on a circle of one interval, given by a hash of its id. So the polls
 are spread evenly without anyone arranging it, joining and leaving disturb nobody, and a restart finds the
 same spread. A missed slot is skipped, never caught up, or a pause would be followed by a storm.
 """
@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import heapq
 import math
+import random
 from hashlib import blake2b
 from typing import Generic, TypeVar
+
+from runai_async.policy import LEAST_INTERVAL
 
 T = TypeVar("T")
 _ROUNDING = 1e-6
@@ -27,6 +30,31 @@ def next_slot(place: float, interval: float, after: float) -> float:
     slot = (math.floor(after / interval - place) + 1 + place) * interval
     # Rounding may give `after` itself, or what is later by one bit: the slot that has just been used.
     return slot if slot - after > interval * _ROUNDING else slot + interval
+
+
+class Slots:
+    """When the polls of one watch are due: on a grid, so that neither waiting nor jitter adds up."""
+
+    __slots__ = ("due", "last_start", "slot")
+
+    def __init__(self, start: float) -> None:
+        self.slot = start
+        self.due = start
+        self.last_start = -math.inf
+
+    def wait(self, now: float) -> float:
+        """Return the seconds until a poll may begin."""
+        return max(self.due, self.last_start + LEAST_INTERVAL) - now
+
+    def advance(self, now: float, interval: float, jitter: float) -> None:
+        """Make the next slot due; those that have passed are skipped."""
+        missed = max(0, math.ceil((now - self.slot) / interval) - 1)
+        self.slot += interval * (missed + 1)
+        self.due = self.slot + random.uniform(0, jitter * interval)  # noqa: S311
+
+    def postpone(self, due: float) -> None:
+        """Leave the grid: the next poll is due then, and a new grid begins there."""
+        self.slot = self.due = due
 
 
 class Schedule(Generic[T]):

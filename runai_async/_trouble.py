@@ -17,6 +17,7 @@ from runai_async.errors import (
     NotFoundError,
     PermissionDeniedError,
     RunaiError,
+    WatchOutageError,
 )
 from runai_async.policy import PollPolicy
 
@@ -84,6 +85,15 @@ class Trouble:
         """Tell whether the outage has lasted for *max_outage* seconds."""
         return (
             self.outage_since is not None and max_outage is not None and now - self.outage_since >= max_outage
+        )
+
+    def outage_error(self, what: str, error: RunaiError, now: float) -> WatchOutageError:
+        """Say of an outage that it lasts too long."""
+        seconds = now - (self.outage_since or now)
+        return WatchOutageError(
+            f"no good poll of {what} for {seconds:.0f} s; "
+            f"the last one failed with {type(error).__name__}: {error}",
+            last_error=error,
         )
 
     def next_due(

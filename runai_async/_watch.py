@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import random
 from collections.abc import AsyncGenerator
 from datetime import datetime, timedelta
 from types import TracebackType
@@ -21,12 +20,13 @@ from attrs import frozen
 
 from runai_async._clock import Clock
 from runai_async._poll import Poller
+from runai_async._schedule import Slots
 from runai_async._tracker import Tracker
 from runai_async._trouble import Trouble, ends_at_once
 from runai_async.checkpoint import Checkpoint
-from runai_async.errors import NotFoundError, RunaiError, WatchOutageError
-from runai_async.events import Synced, WatchDegraded, WatchEvent, WatchRecovered
-from runai_async.policy import LEAST_INTERVAL, STALE_INTERVALS, PollPolicy, interval_at
+from runai_async.errors import NotFoundError, RunaiError
+from runai_async.events import WatchDegraded, WatchEvent, WatchRecovered
+from runai_async.policy import STALE_INTERVALS, PollPolicy, interval_at
 
 logger = logging.getLogger("runai_async")
 
@@ -50,31 +50,6 @@ class WatchStatus:
     next_poll_at: datetime
     stale: bool
     undecodable: int
-
-
-class Slots:
-    """The times at which polls are due: on a grid, so that neither waiting nor jitter adds up."""
-
-    __slots__ = ("due", "last_start", "slot")
-
-    def __init__(self, start: float) -> None:
-        self.slot = start
-        self.due = start
-        self.last_start = -math.inf
-
-    def wait(self, now: float) -> float:
-        """Return the seconds until a poll may begin."""
-        return max(self.due, self.last_start + LEAST_INTERVAL) - now
-
-    def advance(self, now: float, interval: float, jitter: float) -> None:
-        """Make the next slot due; those that have passed are skipped."""
-        missed = max(0, math.ceil((now - self.slot) / interval) - 1)
-        self.slot += interval * (missed + 1)
-        self.due = self.slot + random.uniform(0, jitter * interval)  # noqa: S311
-
-    def postpone(self, due: float) -> None:
-        """Leave the grid: the next poll is due then, and a new grid begins there."""
-        self.slot = self.due = due
 
 
 class RevisionWatch(AsyncGenerator[WatchEvent, None]):
@@ -190,10 +165,11 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
     ) -> None:
         await self.aclose()
 
-    async def next_round(self, until: float) -> list[WatchEvent]:
+    async def _next_round(self, until: float) -> list[WatchEvent]:
         """Return the events of the next poll that has any, or none at the monotonic time *until*.
 
-        For waits, which must not judge by half of what a poll found. Ends and raises as `anext` does.
+        For the waits of this package, which must not judge by half of what a poll found, and are the only
+        consumer of their watch. Ends and raises as `anext` does.
         """
         event = await self._next(until)
         events = [] if event is None else [event]
@@ -253,7 +229,6 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
 
     async def _poll(self, slots: Slots, until: float) -> None:
         began = slots.last_start = self._clock.monotonic()
-        first = not self._tracker.synced
         try:
             await self._poller.poll(self._tracker, self._call, until)
         except RunaiError as error:
@@ -261,8 +236,6 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
             return
         if self._trouble.failures:
             self._recovered()
-        if first and "synced" in self._policy.emit:
-            self._tracker.put(Synced(workload_id=self.workload_id, observed_at=self._clock.now()))
         now = self._last_good = self._clock.monotonic()
         self._last_success_at = self._clock.now()
         slots.advance(now, self._interval(now), self._policy.jitter)
@@ -281,12 +254,7 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
         if trouble.believes(error, began, policy.missing_grace):
             self._refused(error)
         elif trouble.lasts_too_long(now, policy.max_outage):
-            seconds = now - (trouble.outage_since or now)
-            raise WatchOutageError(
-                f"no good poll of workload {self.workload_id} for {seconds:.0f} s; "
-                f"the last one failed with {type(error).__name__}: {error}",
-                last_error=error,
-            ) from error
+            raise trouble.outage_error(f"workload {self.workload_id}", error, now) from error
         if not in_outage and trouble.outage_since is not None:
             self._degraded(error)
         due = trouble.next_due(now, self._interval(now), policy)

@@ -251,8 +251,8 @@ async def test_a_confirmation_that_always_fails_holds_back_no_other_deletion(sic
     transport = FakeTransport([answer] * 100)
     runai = RunaiClient("https://acme.run.ai", "token", transport=transport, clock=FakeClock(auto=True))
     async with runai, runai.watch_revisions(WORKLOAD_ID, poll=poll_often) as watch:
-        assert len(await watch.next_round(until=1)) == 2
-        assert brief(await watch.next_round(until=20)) == [("deleted", "b", "Running")]
+        assert len(await watch._next_round(until=1)) == 2
+        assert brief(await watch._next_round(until=20)) == [("deleted", "b", "Running")]
 
 
 def test_the_end_of_a_workload_is_the_deletion_of_each_live_revision() -> None:
