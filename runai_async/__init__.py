@@ -5,8 +5,9 @@ Start with `RunaiClient`. What a watch promises is in the README under "Guarante
 """
 
 from runai_async._codec import from_json, to_cloudevent, to_json
-from runai_async._credentials import CliCredentials, ClientCredentials, StaticToken, TokenProvider
+from runai_async._credentials import Auth, CliCredentials, ClientCredentials, StaticToken, TokenProvider
 from runai_async._fleet import FleetStatus, FleetWatch
+from runai_async._roster import WorkloadIds
 from runai_async._version import __version__
 from runai_async._watch import RevisionWatch, WatchStatus
 from runai_async.checkpoint import Checkpoint, FleetCheckpoint, RevisionMark
@@ -79,6 +80,7 @@ __all__ = [
     "AllocatedResources",
     "ApiError",
     "AttemptTimeoutError",
+    "Auth",
     "AuthenticationError",
     "CallFinished",
     "CallStarted",
@@ -144,6 +146,7 @@ __all__ = [
     "WatchStatus",
     "Workload",
     "WorkloadFailed",
+    "WorkloadIds",
     "__version__",
     "compare_revisions",
     "from_json",

@@ -24,7 +24,7 @@ from runai_async._member import Member
 from runai_async._outage import FleetOutage
 from runai_async._poll import Poller
 from runai_async._requests import check_id
-from runai_async._roster import Ids, Roster, named_ids
+from runai_async._roster import Roster, WorkloadIds, named_ids
 from runai_async._schedule import next_slot
 from runai_async._tracker import Tracker
 from runai_async._trouble import Trouble, ends_at_once
@@ -84,7 +84,7 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         poller: Poller,
         clock: Clock,
         policy: PollPolicy,
-        workloads: Ids,
+        workloads: WorkloadIds,
         *,
         max_concurrency: int = 100,
         rate_limit: float | None = None,

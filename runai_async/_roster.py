@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import AsyncIterable, Awaitable, Callable, Collection, Iterable
-from typing import Any
 from uuid import UUID
 
 from runai_async._requests import check_id
 
-Ids = Iterable[str | UUID] | Callable[[], Any]
+_Ids = Iterable[str | UUID] | AsyncIterable[str | UUID]
+_Ask = Callable[[], _Ids | Awaitable[_Ids]]
+WorkloadIds = Iterable[str | UUID] | _Ask
 """Workload ids, or a function that returns an (async) iterable of them, or an awaitable of one."""
 
 _UNNAMED_ROUNDS = 2
@@ -28,12 +28,12 @@ class Roster:
         TypeError: neither ids nor a function.
     """
 
-    def __init__(self, workloads: Ids) -> None:
+    def __init__(self, workloads: WorkloadIds) -> None:
         if isinstance(workloads, str | UUID):
             raise TypeError("workloads must be an iterable of ids, not a single id: put it into a list")
         self.fixed: list[str] | None = None
         if callable(workloads):
-            self.ask: Callable[[], Any] = workloads
+            self.ask: _Ask = workloads
         else:
             self.fixed = list(dict.fromkeys(check_id(item, "workload_id") for item in workloads))
         self._unnamed: dict[str, int] = {}
@@ -51,16 +51,15 @@ class Roster:
         self._unnamed.pop(workload_id, None)
 
 
-async def named_ids(ask: Callable[[], Any]) -> frozenset[str]:
+async def named_ids(ask: _Ask) -> frozenset[str]:
     """Ask which workloads there are.
 
     Raises:
         ValueError: an id is no UUID.
         Exception: whatever the function raises.
     """
-    answer: AsyncIterable[str | UUID] | Iterable[str | UUID] | Awaitable[Any] = ask()
-    if inspect.isawaitable(answer):
-        answer = await answer
-    if isinstance(answer, AsyncIterable):
-        return frozenset([check_id(item, "workload_id") async for item in answer])
-    return frozenset(check_id(item, "workload_id") for item in answer)  # type: ignore[union-attr]
+    answer = ask()
+    ids = await answer if isinstance(answer, Awaitable) else answer
+    if isinstance(ids, AsyncIterable):
+        return frozenset([check_id(item, "workload_id") async for item in ids])
+    return frozenset(check_id(item, "workload_id") for item in ids)

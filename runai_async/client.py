@@ -26,7 +26,7 @@ from runai_async._proxy import check_proxy, environment_proxy
 from runai_async._requests import Endpoints, check_base_url, check_id
 from runai_async._retry import RetryBudget, Retrying
 from runai_async._rollout import FAILURES, PhaseWait, RolloutWait, age, check_timeout, phases
-from runai_async._roster import Ids
+from runai_async._roster import WorkloadIds
 from runai_async._tokens import token_source
 from runai_async._tracker import Tracker
 from runai_async._transport import AiohttpTransport, Transport
@@ -274,7 +274,7 @@ class RunaiClient:
 
     def watch_fleet(
         self,
-        workloads: Ids,
+        workloads: WorkloadIds,
         *,
         interval: float | None = None,
         poll: PollPolicy | None = None,

@@ -11,7 +11,7 @@ from runai_async import errors, events, hooks, models, testing
 from runai_async._version import __version__
 
 NAMES = {
-    "the client": "RunaiClient ClientCredentials CliCredentials StaticToken TokenProvider",
+    "the client": "RunaiClient Auth WorkloadIds ClientCredentials CliCredentials StaticToken TokenProvider",
     "policies": "PollPolicy RetryPolicy",
     "hooks": "Hook HookEvent CallStarted CallFinished PollStarted PollFinished RetryScheduled TokenRefreshed",
     "models": "AllocatedResources ChildReference Condition ExtendedResource HistoryMeta HistoryRecord "
@@ -28,7 +28,7 @@ NAMES = {
     "the version": "__version__",
 }
 LISTED = sorted(name for names in NAMES.values() for name in names.split())
-OF_TESTING = "FakeControlPlane FakeTransport FakeClock Response"
+OF_TESTING = "FakeControlPlane FakeTransport FakeClock Clock Transport Request Response"
 
 
 def test_every_public_name_is_listed_once() -> None:
