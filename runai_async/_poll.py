@@ -93,13 +93,12 @@ class Poller:
     async def _observed(self, tracker: Tracker, call: ListCall, until: float) -> int:
         """Poll between the two hooks, which are told in the caller's own task."""
         began = self._clock.monotonic()
-        error: str | None = "CancelledError"
+        error: str | None = None
         events = 0
         self._hooks.tell(PollStarted(tracker.workload_id))
         try:
             events = await self._poll(tracker, call, until)
-            error = None
-        except RunaiError as failure:
+        except BaseException as failure:
             error = type(failure).__name__
             raise
         else:

@@ -1,5 +1,7 @@
 """What a hook is told, and that a hook cannot harm what it is told of."""
 
+import asyncio
+import contextlib
 import logging
 from typing import Any, get_args
 
@@ -12,10 +14,14 @@ from runai_async import (
     HookEvent,
     PollFinished,
     PollStarted,
+    RetryPolicy,
     RetryScheduled,
+    RunaiClient,
     TokenRefreshed,
+    TransportError,
 )
 from runai_async.hooks import Hooks
+from runai_async.testing import FakeClock, FakeTransport, Response, SentRequest
 
 EVENT = CallStarted("get_revision")
 FIELDS = {
@@ -41,6 +47,24 @@ def test_what_a_hook_is_told_is_frozen_slotted_and_equal_by_its_fields(cls: Any)
     assert not hasattr(event, "__dict__")
     assert event == cls(**dict(zip(names, names, strict=True)))
     assert hash(event) == hash(cls(*names))
+
+
+@pytest.mark.parametrize(
+    "error", [TransportError("gone"), LookupError("of a session of the caller's"), asyncio.CancelledError()]
+)
+async def test_a_call_and_a_poll_that_fail_tell_the_class_of_whatever_came_up(error: BaseException) -> None:
+    def fail(_: SentRequest) -> Response:
+        raise error
+
+    told: list[HookEvent] = []
+    options: dict[str, Any] = {"clock": FakeClock(auto=True), "retry": RetryPolicy(attempts=1)}
+    async with RunaiClient(
+        "https://acme.run.ai", "token", transport=FakeTransport([fail]), hooks=[told.append], **options
+    ) as runai:
+        with contextlib.suppress(BaseException):
+            await anext(runai.watch_revisions("5d6e6a0a-5f0a-4a4e-9a5b-0c7a1f1f6b1d"))
+    ended = [(type(event), event.error) for event in told if isinstance(event, CallFinished | PollFinished)]
+    assert ended[:2] == [(CallFinished, type(error).__name__), (PollFinished, type(error).__name__)]
 
 
 def test_every_hook_is_told_in_order() -> None:
