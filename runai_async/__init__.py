@@ -1,7 +1,32 @@
 """Asyncio client for the inference workload revisions of NVIDIA Run:ai.
 
-Start with `RunaiClient`. What a watch promises is in the README under "Guarantees"; what goes wrong is in
-`runai_async.errors`; what to test with is in `runai_async.testing`.
+Start with `RunaiClient`: it lists, counts and gets revisions, watches one workload or many, and waits for a
+rollout.
+
+    >>> async with RunaiClient.from_env() as runai:
+    ...     async for event in runai.watch_revisions(workload_id):
+    ...         match event:
+    ...             case PhaseChanged(revision=now, previous_phase=before):
+    ...                 print(now.name, before, "->", now.phase)
+    chat-00002 Creating -> Running
+
+The names by theme:
+
+- to be let in: `StaticToken`, `ClientCredentials`, `CliCredentials`, `TokenProvider`; `Auth` is any of them
+- what the API returns: `Revision` with its `Phase`, `Workload`, `HistoryRecord`, and their parts
+- what is done with it: `compare_revisions` gives `FieldChange`s; `to_json`, `from_json`, `to_cloudevent`
+- watching one workload: `RevisionWatch`, `WatchStatus`, `Checkpoint`; it yields `RevisionAdded`,
+  `PhaseChanged`, `RevisionDeleted`, and what `PollPolicy.emit` asks for: `RevisionUpdated`, `Synced`,
+  `WatchDegraded`, `WatchRecovered`; `WatchEvent` is any of them
+- watching many: `FleetWatch`, `FleetStatus`, `FleetCheckpoint`; it yields `WorkloadFailed`, too
+- how often and how long: `PollPolicy`, `RetryPolicy`
+- what is going on: a `Hook` gets `CallStarted`, `RetryScheduled`, `CallFinished`, `PollStarted`,
+  `PollFinished`, `TokenRefreshed`
+- what can go wrong: `RunaiError` is the base of all; the tree is in `runai_async.errors`
+
+Beside them there are `runai_async.testing` (a fake control plane, transport and clock),
+`runai_async.exporter` (Prometheus) and `runai_async.telemetry` (OpenTelemetry). What a watch promises is in
+the README under "Guarantees". Modules whose names begin with an underscore are not for users.
 """
 
 from runai_async._codec import from_json, to_cloudevent, to_json

@@ -9,7 +9,12 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Time as the package sees it; `runai_async.testing.FakeClock` is another one."""
+    """Time as the package sees it; `runai_async.testing.FakeClock` is another one.
+
+    Example:
+        >>> clock: Clock = FakeClock(auto=True)
+        >>> runai = RunaiClient("https://acme.run.ai", token, clock=clock)
+    """
 
     def monotonic(self) -> float:
         """Return seconds that never go back."""

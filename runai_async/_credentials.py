@@ -21,8 +21,11 @@ class TokenProvider(Protocol):
 
     Example:
         >>> class VaultToken:
-        ...     async def get_token(self) -> str: ...
-        ...     def invalidate(self, token: str) -> None: ...
+        ...     async def get_token(self) -> str:
+        ...         return await vault.read("runai")
+        ...     def invalidate(self, token: str) -> None:
+        ...         vault.forget(token)
+        >>> runai = RunaiClient("https://acme.run.ai", VaultToken())
     """
 
     async def get_token(self) -> str:
@@ -51,8 +54,14 @@ def _sendable(_: object, attribute: Attribute[Any], value: Any) -> None:
 class StaticToken:
     """A bearer token that someone else renews. A str given as *auth* is this.
 
+    Attributes:
+        token: without the word `Bearer`; not in the repr.
+
     Raises:
         ConfigurationError: empty, or not fit for a header.
+
+    Example:
+        >>> runai = RunaiClient("https://acme.run.ai", StaticToken(token))
     """
 
     token: str = field(repr=False, validator=_sendable)
@@ -70,11 +79,16 @@ class ClientCredentials:
     """The id and secret of an application (service account), exchanged for tokens as they are needed.
 
     Attributes:
+        client_id: the application's id.
+        client_secret: its secret; not in the repr.
         api: "v1", `POST /api/v1/token`, which all control planes have; or "v2", `POST /api/v2/token`
             (RFC 6749), from 2.24 on, where v1 is deprecated from 2.25 on.
 
     Raises:
         ConfigurationError: empty, or another *api*.
+
+    Example:
+        >>> runai = RunaiClient("https://acme.run.ai", ClientCredentials("app", "secret", api="v1"))
     """
 
     client_id: str = field(validator=_sendable)
@@ -90,16 +104,24 @@ class ClientCredentials:
 class CliCredentials:
     """The login that the vendor's command line keeps in `~/.runai`.
 
+    The files are read again when a token is refused, so a new login is picked up.
+
     Attributes:
         folder: where `authentication.json` and `config.json` are; by default `~/.runai`.
 
-    The files are read again when a token is refused, so a new login is picked up.
+    Example:
+        >>> login = CliCredentials()
+        >>> runai = RunaiClient(login.read_base_url(), login)
     """
 
     folder: Path = field(factory=lambda: Path.home() / ".runai", converter=Path)
 
     def read_token(self) -> str:
-        """Read the token. Raises `ConfigurationError`, which tells what to do."""
+        """Read the token.
+
+        Raises:
+            ConfigurationError: the message tells what to do.
+        """
         encoded = _read_key(self.folder / "authentication.json", "accessToken")
         try:
             decoded = base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True).decode("ascii")
@@ -108,7 +130,11 @@ class CliCredentials:
         return check_token(decoded.strip(), f"the token in {self.folder / 'authentication.json'}")
 
     def read_base_url(self) -> str:
-        """Read the control plane's URL. Raises `ConfigurationError`, which tells what to do."""
+        """Read the control plane's URL.
+
+        Raises:
+            ConfigurationError: the message tells what to do.
+        """
         return _read_key(self.folder / "config.json", "control_plane", "url")
 
 

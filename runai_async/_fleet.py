@@ -57,6 +57,12 @@ class FleetStatus:
         lag: seconds by which the poll that waits longest is late.
         oldest_success_at: the last good poll of the workload whose last good poll is the oldest; None while
             one had none.
+
+    Example:
+        >>> async with runai.watch_fleet(workload_ids) as fleet:
+        ...     event = await anext(fleet)
+        ...     print(fleet.status.watched, "watched,", fleet.status.buffered, "events wait")
+        1 watched, 0 events wait
     """
 
     watched: int
@@ -73,10 +79,17 @@ class FleetWatch(AsyncIterator[FleetEvent]):
     It polls in tasks of its own, which live as long as its `async with`. The events of one workload come in
     order; a trouble of one workload is a `WorkloadFailed`, told once, and does not end the stream.
 
+    Raises:
+        AuthenticationError: the token, or the credentials for one, were refused.
+        WatchOutageError: no answer from the control plane for `PollPolicy.max_outage` seconds.
+        ConfigurationError: the credentials never worked.
+
     Example:
         >>> async with runai.watch_fleet(workload_ids, interval=10) as fleet:
         ...     async for event in fleet:
-        ...         print(event)
+        ...         if isinstance(event, PhaseChanged):
+        ...             print(event.revision.name, event.revision.phase)
+        chat-00002 Running
     """
 
     def __init__(
@@ -184,6 +197,11 @@ class FleetWatch(AsyncIterator[FleetEvent]):
 
         Raises:
             ValueError: no UUID.
+
+        Example:
+            >>> async with runai.watch_fleet([]) as fleet:
+            ...     fleet.add(workload_id)
+            ...     event = await anext(fleet)
         """
         key = check_id(workload_id, "workload_id")
         if key not in self._members:

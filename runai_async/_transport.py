@@ -35,7 +35,16 @@ _KEEPALIVE = 15.0
 
 
 class Transport(Protocol):
-    """Sends one request and returns one whole answer, whatever its status."""
+    """Sends one request and returns one whole answer, whatever its status.
+
+    Example:
+        >>> class TwoOfEach:
+        ...     async def send(self, request: Request, **limits: object) -> Response:
+        ...         return Response(200, body=b'{"count": 2}')
+        ...     async def aclose(self) -> None:
+        ...         pass
+        >>> runai = RunaiClient("https://acme.run.ai", token, transport=TwoOfEach())
+    """
 
     async def send(
         self, request: Request, *, timeout: float, deadline: float, authorization: str | None = None

@@ -42,6 +42,12 @@ class WatchStatus:
         next_poll_at: when the next poll is due; it waits for the consumer to ask.
         stale: the last good poll is longer ago than three intervals and a deadline. A watchdog needs no more.
         undecodable: revisions of the last answer that could not be decoded.
+
+    Example:
+        >>> watch = runai.watch_revisions(workload_id)
+        >>> event = await anext(watch)
+        >>> watch.status.stale, watch.status.consecutive_failures
+        (False, 0)
     """
 
     synced: bool
@@ -56,13 +62,23 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
     """The changes of one workload's revisions; what `RunaiClient.watch_revisions` returns.
 
     Iterate over it, in an `async with` or not. It survives a cancelled or timed-out `anext`. One task at a
-    time may wait for an event. After an error, whose `.checkpoint` tells what was delivered, it is over.
+    time may wait for an event. It ends when the workload was deleted and that was told, when it is closed, or
+    with an error, whose `.checkpoint` tells what was delivered.
+
+    Raises:
+        AuthenticationError: the token, or the credentials for one, were refused.
+        PermissionDeniedError: the account may not see the workload; believed after
+            `PollPolicy.missing_grace`.
+        NotFoundError: there never was such a workload; believed after `PollPolicy.missing_grace`.
+        WatchOutageError: no good poll for `PollPolicy.max_outage` seconds.
+        DecodeError: the first answer is not the API's.
 
     Example:
         >>> async for event in runai.watch_revisions(workload_id):
         ...     match event:
         ...         case PhaseChanged(revision=now, previous_phase=before):
         ...             print(now.name, before, "->", now.phase)
+        chat-00002 Creating -> Running
     """
 
     __slots__ = (
@@ -97,7 +113,7 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
 
         Raises:
             StopAsyncIteration: the watch was closed, or the workload is gone and that was told.
-            RunaiError: the watch cannot go on; see its `.checkpoint`.
+            RunaiError: the watch cannot go on: one of those that the class names.
             RuntimeError: another task is waiting for an event already.
         """
         if self._waiter is not None:
@@ -201,7 +217,12 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
         )
 
     def checkpoint(self) -> Checkpoint:
-        """Return what was delivered up to now: every event that `anext` returned, and no other."""
+        """Return what was delivered up to now: every event that `anext` returned, and no other.
+
+        Example:
+            >>> async for event in watch:
+            ...     saved = watch.checkpoint().to_json()  # after the event was dealt with
+        """
         return self._tracker.checkpoint()
 
     def __repr__(self) -> str:

@@ -20,12 +20,19 @@ VERSION = 1
 
 @frozen
 class RevisionMark:
-    """What was delivered of one revision.
+    """What was delivered of one revision: the fields that the schema requires, and what a resume needs.
 
     Attributes:
+        phase: the one told last.
+        phase_updated_at: when it came there, by the server's clock.
+        deleted_at: when it was deleted, where an answer told.
         count: how many events of it were told.
         told_until: the latest `phase_updated_at` that any of them had.
         returns: how many times it was told deleted and was there again.
+
+    Example:
+        >>> [(mark.name, mark.phase.value) for mark in Checkpoint.from_json(saved).revisions]
+        [('chat-00001', 'Running')]
     """
 
     type: str
@@ -125,6 +132,8 @@ class Checkpoint:
     """What a watch of one workload has delivered; hand it to `resume_from` to go on from there.
 
     Attributes:
+        workload_id: of the workload that was watched; a watch of another one does not take it.
+        revisions: what was delivered of each revision that is known.
         synced: whether a first answer was delivered; without one, a resume starts afresh.
 
     Example:
@@ -175,10 +184,16 @@ def _parts(value: dict[str, Any]) -> tuple[str, tuple[RevisionMark, ...], bool]:
 
 @frozen
 class FleetCheckpoint:
-    """What a fleet watch has delivered, by workload id.
+    """What a fleet watch has delivered, by workload id; hand it to `resume_from` to go on from there.
+
+    Attributes:
+        workloads: the checkpoint of each workload.
 
     Example:
-        >>> fleet = runai.watch_fleet(ids, resume_from=FleetCheckpoint.from_json(saved))
+        >>> async with runai.watch_fleet(workload_ids) as fleet:
+        ...     event = await anext(fleet)
+        ...     saved = fleet.checkpoint().to_json()
+        >>> fleet = runai.watch_fleet(workload_ids, resume_from=FleetCheckpoint.from_json(saved))
     """
 
     workloads: Mapping[str, Checkpoint]

@@ -72,7 +72,7 @@ class RunaiClient:
         ConfigurationError: an argument does not make a working client; nothing was sent.
 
     Example:
-        >>> async with RunaiClient("https://acme.run.ai", token) as runai:
+        >>> async with RunaiClient("https://acme.run.ai", ClientCredentials("app", "secret")) as runai:
         ...     revisions = await runai.list_revisions(workload_id)
     """
 
@@ -140,6 +140,10 @@ class RunaiClient:
 
         Raises:
             ConfigurationError: the message names what is missing.
+
+        Example:
+            >>> async with RunaiClient.from_env(timeout=10) as runai:
+            ...     revisions = await runai.list_revisions(workload_id)
         """
         env = os.environ if environ is None else environ
         auth, base_url = auth_from(env), base_url_from(env)
@@ -148,9 +152,16 @@ class RunaiClient:
         return cls(base_url, auth, **options)  # type: ignore[arg-type]  # checked by the constructor
 
     def with_options(self, *, timeout: float | None = None, retry: RetryPolicy | None = None) -> Self:
-        """Return a copy with another timeout (seconds) or retry policy.
+        """Return a copy with another timeout or retry policy.
 
         It shares the pool, the token and the retry budget, costs next to nothing, and need not be closed.
+
+        Args:
+            timeout: seconds for one attempt; None keeps the present one.
+            retry: when a failed attempt is repeated; None keeps the present one.
+
+        Raises:
+            ConfigurationError: an argument does not make a working client.
 
         Example:
             >>> count = await runai.with_options(retry=RetryPolicy(attempts=1)).count_revisions(workload_id)
@@ -188,8 +199,14 @@ class RunaiClient:
 
         Raises:
             ValueError: no UUID; nothing was sent.
+            NotFoundError: there is no such workload, or the account may not see it.
             DecodeError: a revision is broken; the good ones are in its `.partial`.
             RunaiError: see the tree in `runai_async.errors`.
+
+        Example:
+            >>> for revision in await runai.list_revisions(workload_id):
+            ...     print(revision.name, revision.phase, revision.running_pods)
+            chat-00001 Running 2
         """
         return await self._retrying.call(
             self._endpoints.list_revisions(check_id(workload_id, "workload_id"), deleted=deleted)
@@ -208,6 +225,11 @@ class RunaiClient:
         Raises:
             ValueError: no UUID; nothing was sent.
             RunaiError: see the tree in `runai_async.errors`.
+
+        Example:
+            >>> gone = await runai.count_revisions(workload_id, deleted=True)
+            >>> await runai.count_revisions(workload_id), gone
+            (1, 0)
         """
         return await self._retrying.call(
             self._endpoints.count_revisions(check_id(workload_id, "workload_id"), deleted=deleted)
@@ -216,19 +238,35 @@ class RunaiClient:
     async def get_revision(self, revision_id: str | UUID) -> Revision:
         """Get one revision, be it live or deleted.
 
+        Args:
+            revision_id: a UUID.
+
         Raises:
             ValueError: no UUID; nothing was sent.
             NotFoundError: there is none with this id.
             RunaiError: see the tree in `runai_async.errors`.
+
+        Example:
+            >>> revision = await runai.get_revision(revision_id)
+            >>> revision.name, revision.phase.value, revision.images
+            ('chat-00001', 'Running', ('llm:1',))
         """
         return await self._retrying.call(self._endpoints.get_revision(check_id(revision_id, "revision_id")))
 
     async def newest_revision(self, workload_id: str | UUID) -> Revision | None:
         """Return the live revision that was created last (by `created_at`, then id), or None without any.
 
+        Args:
+            workload_id: a UUID.
+
         Raises:
             ValueError: no UUID; nothing was sent.
-            RunaiError: see the tree in `runai_async.errors`.
+            RunaiError: as `list_revisions` raises it.
+
+        Example:
+            >>> newest = await runai.newest_revision(workload_id)
+            >>> newest.name if newest else "none yet"
+            'chat-00001'
         """
         revisions = await self.list_revisions(workload_id)
         return max(revisions, key=age, default=None)
@@ -247,18 +285,24 @@ class RunaiClient:
 
         Args:
             workload_id: a UUID.
-            interval: seconds between polls; overrides that of *poll*.
+            interval: seconds between polls, at least 0.01; overrides that of *poll*, which is 10.
             poll: how often to poll, and how patient to be.
             include_existing: whether the revisions of the first answer are told.
             resume_from: go on from what another watch of this workload delivered.
             fill_gaps: read from the history which phases were missed between two polls.
 
         Raises:
-            ValueError: no UUID, an interval below 0.01 s, or a checkpoint of another workload.
+            ValueError: no UUID, an interval below 0.01 s, or a checkpoint of another workload. What ends the
+                iteration is in `RevisionWatch`.
 
         Example:
             >>> async for event in runai.watch_revisions(workload_id, interval=10):
-            ...     print(event)
+            ...     print(event.kind, event.revision.name, event.revision.phase)
+            added chat-00001 Running
+            added chat-00002 Creating
+            phase_changed chat-00002 Running
+            deleted chat-00001 Running
+            deleted chat-00002 Running
         """
         policy = poll_policy(poll, interval)
         tracker = Tracker(
@@ -293,7 +337,8 @@ class RunaiClient:
         Args:
             workloads: ids; or a function that returns an (async) iterable of ids, asked again and again,
                 such as `runai.inference_workloads`.
-            interval: seconds between polls of one workload; overrides that of *poll*.
+            interval: seconds between polls of one workload, at least 0.01; overrides that of *poll*, which
+                is 10.
             poll: how often to poll, and how patient to be.
             max_concurrency: the most polls in flight; no more than the client lets through at once.
             rate_limit: the most requests a second; None for no limit.
@@ -304,11 +349,15 @@ class RunaiClient:
 
         Raises:
             ValueError: an id is no UUID, or a number is out of range.
+            TypeError: *workloads* is a single id. What ends the iteration is in `FleetWatch`.
 
         Example:
             >>> async with runai.watch_fleet(runai.inference_workloads, interval=30) as fleet:
             ...     async for event in fleet:
-            ...         print(event)
+            ...         if isinstance(event, RevisionDeleted):
+            ...             print(event.revision.name, "is gone")
+            chat-00001 is gone
+            chat-00002 is gone
         """
         _check_positive(
             max_concurrency=max_concurrency,
@@ -342,6 +391,11 @@ class RunaiClient:
 
         Raises:
             RunaiError: see the tree in `runai_async.errors`.
+
+        Example:
+            >>> of_the_team = runai.inference_workloads(filter_by=["projectName==team-a"])
+            >>> [workload_id async for workload_id in of_the_team]
+            ['5b7ad5a4-4f2c-4c0a-b63b-0d4c1e9f7c11']
         """
         async for workload in self.list_workloads(filter_by=filter_by):
             if is_inference(workload):
@@ -369,7 +423,11 @@ class RunaiClient:
             ValueError: no UUID, or no phase that the API lists.
             PhaseFailedError: it came to a phase of *fail_on*, or was deleted.
             WaitTimeoutError: *timeout* passed; nothing was cancelled.
-            RunaiError: as a watch raises it.
+            NotFoundError: there is no such revision; believed after `PollPolicy.missing_grace`.
+            PermissionDeniedError: the account may not see it; believed after `PollPolicy.missing_grace`.
+            AuthenticationError: the token, or the credentials for one, were refused.
+            WatchOutageError: no good answer for `PollPolicy.max_outage` seconds.
+            DecodeError: the first answer is not the API's.
 
         Example:
             >>> revision = await runai.wait_for_phase(revision_id, Phase.RUNNING, timeout=600)
@@ -403,14 +461,21 @@ class RunaiClient:
 
         Raises:
             ValueError: no UUID.
-            RolloutFailedError: the newest revision failed, completed or was deleted.
+            RolloutFailedError: the newest revision failed, completed or was deleted; or the workload was.
             WaitTimeoutError: *timeout* passed; nothing was cancelled.
-            RunaiError: as a watch raises it.
+            NotFoundError: there is no such workload, or no revision *after*; believed after
+                `PollPolicy.missing_grace`.
+            PermissionDeniedError: the account may not see it; believed after `PollPolicy.missing_grace`.
+            AuthenticationError: the token, or the credentials for one, were refused.
+            WatchOutageError: no good answer for `PollPolicy.max_outage` seconds.
+            DecodeError: the first answer is not the API's.
 
         Example:
             >>> before = await runai.newest_revision(workload_id)
             >>> ...  # change the workload
-            >>> await runai.wait_for_rollout(workload_id, after=before.id, timeout=900)
+            >>> revision = await runai.wait_for_rollout(workload_id, after=before.id, timeout=900)
+            >>> revision.name, revision.running_pods
+            ('chat-00002', 2)
         """
         seconds = check_timeout(timeout)
         workload = check_id(workload_id, "workload_id")
@@ -439,6 +504,11 @@ class RunaiClient:
         Raises:
             ValueError: a *page_size* out of range; nothing was sent.
             RunaiError: see the tree in `runai_async.errors`.
+
+        Example:
+            >>> async for workload in runai.list_workloads(filter_by=["phase!=Stopped"]):
+            ...     print(workload.name, workload.type, workload.phase)
+            chat Inference Running
         """
         if not 1 <= page_size <= LONGEST_PAGE:
             raise ValueError(f"page_size must be 1 to {LONGEST_PAGE}, not {page_size}")
@@ -452,10 +522,19 @@ class RunaiClient:
     def revision_history(self, revision_id: str | UUID) -> AsyncIterator[HistoryRecord]:
         """Read a revision's history (phases and events), page by page, in the order of the answers.
 
+        Args:
+            revision_id: a UUID.
+
         Raises:
             ValueError: no UUID; nothing was sent.
             NotFoundError: no such revision, or a control plane without this endpoint.
             RunaiError: see the tree in `runai_async.errors`.
+
+        Example:
+            >>> async for record in runai.revision_history(revision_id):
+            ...     if record.spec.phase_update is not None:
+            ...         print(record.meta.creation_timestamp, record.spec.phase_update.phase)
+            2026-01-01 00:00:00+00:00 Running
         """
         revision = check_id(revision_id, "revision_id")
         return paged(lambda offset: self._retrying.call(self._endpoints.revision_history(revision, offset)))

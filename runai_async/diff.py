@@ -36,6 +36,11 @@ class FieldChange:
         path: the field, snake_case with dots, like `requested_pods.max` or `environment_variables.MODE`.
         old: the value before; None where there was none.
         new: the value after; None where there is none.
+
+    Example:
+        >>> for change in compare_revisions(old, new):
+        ...     print(f"{change.path}: {change.old} -> {change.new}")
+        images[0]: llm:1 -> llm:2
     """
 
     path: str

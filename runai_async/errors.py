@@ -45,7 +45,14 @@ class RunaiError(Exception):
     """The base of every error of this package.
 
     Attributes:
-        checkpoint: what was delivered, where the error ended a watch; otherwise None.
+        checkpoint: what was delivered, where the error ended a watch or fleet; otherwise None.
+
+    Example:
+        >>> watch = runai.watch_revisions(workload_id)
+        >>> try:
+        ...     kinds = [event.kind async for event in watch]
+        ... except RunaiError as error:
+        ...     saved = error.checkpoint.to_json()  # the next watch goes on from here
     """
 
     checkpoint: Checkpoint | FleetCheckpoint | None = None
@@ -56,7 +63,15 @@ class RunaiError(Exception):
 
 
 class ConfigurationError(RunaiError):
-    """Base URL, credentials, files or environment do not make a working client. Nothing was sent."""
+    """Base URL, credentials, files or environment do not make a working client. Nothing was sent.
+
+    Example:
+        >>> try:
+        ...     runai = RunaiClient.from_env(environ={"RUNAI_BASE_URL": "acme.run.ai", "RUNAI_TOKEN": token})
+        ... except ConfigurationError as error:
+        ...     print(error)
+        base_url ...
+    """
 
 
 class TransportError(RunaiError):
@@ -64,6 +79,13 @@ class TransportError(RunaiError):
 
     Attributes:
         transient: whether another attempt can help; False for a refused certificate or an over-long body.
+
+    Example:
+        >>> try:
+        ...     revisions = await runai.list_revisions(workload_id)
+        ... except TransportError as error:
+        ...     print(error, "(it may pass)" if error.transient else "(look at the network's settings)")
+        no connection to acme.run.ai (it may pass)
     """
 
     def __init__(self, message: str, *, transient: bool = True) -> None:
@@ -72,7 +94,14 @@ class TransportError(RunaiError):
 
 
 class AttemptTimeoutError(TransportError, TimeoutError):
-    """One attempt did not end within the client's *timeout*."""
+    """One attempt did not end within the client's *timeout*.
+
+    Example:
+        >>> try:
+        ...     count = await runai.with_options(timeout=2).count_revisions(workload_id)
+        ... except AttemptTimeoutError:
+        ...     count = await runai.with_options(timeout=120).count_revisions(workload_id)
+    """
 
 
 class DeadlineExceededError(RunaiError, TimeoutError):
@@ -80,6 +109,13 @@ class DeadlineExceededError(RunaiError, TimeoutError):
 
     Attributes:
         last_error: what the attempt before failed with, or None if this was the first.
+
+    Example:
+        >>> try:
+        ...     revision = await runai.get_revision(revision_id)
+        ... except DeadlineExceededError as error:
+        ...     print("before that:", type(error.last_error).__name__)
+        before that: AttemptTimeoutError
     """
 
     def __init__(self, message: str, *, last_error: RunaiError | None = None) -> None:
@@ -94,6 +130,13 @@ class DecodeError(RunaiError):
         path: where, like `$.revisions[3].createdAt`; it names the field also when that is missing.
         partial: the revisions of a list that were good.
         is_json: False where the body is no JSON at all, which is what a sick gateway says.
+
+    Example:
+        >>> try:
+        ...     revisions = await runai.list_revisions(workload_id)
+        ... except DecodeError as error:
+        ...     print(error.path, "is not as promised;", len(error.partial), "revisions are good")
+        $.revisions[1].createdAt is not as promised; 1 revisions are good
     """
 
     def __init__(
@@ -119,6 +162,13 @@ class ApiError(RunaiError):
         request_id: the answer's request id header, if any, for a support case.
         attempts: how many attempts were made.
         retry_after: seconds that the answer asked to wait, or None.
+
+    Example:
+        >>> try:
+        ...     revision = await runai.get_revision(revision_id)
+        ... except ApiError as error:
+        ...     print(error.status, error.message, error.request_id)
+        409 the workload is locked 7f3a
     """
 
     hint = ""
@@ -168,39 +218,94 @@ class ApiError(RunaiError):
 
 
 class AuthenticationError(ApiError):
-    """401: the token, or the credentials for one, were refused."""
+    """401: the token, or the credentials for one, were refused.
+
+    Example:
+        >>> try:
+        ...     revisions = await runai.list_revisions(workload_id)
+        ... except AuthenticationError as error:
+        ...     print("log in again:", error.message)
+        log in again: the session has ended
+    """
 
     hint = "check the token, or the client id and secret; tokens expire, and applications can be disabled"
 
 
 class PermissionDeniedError(ApiError):
-    """403: the account may not do this."""
+    """403: the account may not do this.
+
+    Example:
+        >>> try:
+        ...     revisions = await runai.list_revisions(workload_id)
+        ... except PermissionDeniedError as error:
+        ...     print(error.message)
+        the project is not yours
+    """
 
     hint = "the account needs a role that may view inference workloads in this project"
 
 
 class NotFoundError(ApiError):
-    """404: there is no such workload or revision, or the account may not see it."""
+    """404: there is no such workload or revision, or the account may not see it.
+
+    Example:
+        >>> try:
+        ...     revision = await runai.get_revision(revision_id)
+        ... except NotFoundError:
+        ...     revision = None
+    """
 
     hint = "check the id and the base URL; an id of another cluster or tenant is not found either"
 
 
 class RateLimitError(ApiError):
-    """429: too many requests."""
+    """429: too many requests.
+
+    Example:
+        >>> try:
+        ...     revisions = await runai.list_revisions(workload_id)
+        ... except RateLimitError as error:
+        ...     print("again in", error.retry_after, "seconds")
+        again in 90.0 seconds
+    """
 
     hint = "ask less often: a longer interval, or a smaller max_concurrency"
 
 
 class ServerError(ApiError):
-    """5xx: the control plane or a gateway before it failed."""
+    """5xx: the control plane or a gateway before it failed.
+
+    Example:
+        >>> try:
+        ...     revisions = await runai.list_revisions(workload_id)
+        ... except ServerError as error:
+        ...     print(error.status, "after", error.attempts, "attempts")
+        502 after 4 attempts
+    """
 
 
 class InternalServerError(ServerError):
-    """500: the control plane failed."""
+    """500: the control plane failed.
+
+    Example:
+        >>> try:
+        ...     revision = await runai.get_revision(revision_id)
+        ... except InternalServerError as error:
+        ...     print("for the support case:", error.request_id, error.details)
+        for the support case: 7f3a the database is read-only
+    """
 
 
 class ServiceUnavailableError(ServerError):
-    """503: the control plane cannot answer now."""
+    """503: the control plane cannot answer now.
+
+    Example:
+        >>> try:
+        ...     revisions = await runai.list_revisions(workload_id)
+        ... except ServiceUnavailableError as error:
+        ...     print(error.retry_after or "no word of when to come back")
+        no word of when to come back
+    """
 
 
 _BY_STATUS: dict[int, type[ApiError]] = {
@@ -218,6 +323,15 @@ class WatchOutageError(RunaiError):
 
     Attributes:
         last_error: what the last poll failed with.
+
+    Example:
+        >>> try:
+        ...     async for event in runai.watch_revisions(workload_id, poll=PollPolicy(max_outage=300)):
+        ...         print(event.kind, event.revision.name)
+        ... except WatchOutageError as error:
+        ...     print(type(error.last_error).__name__)
+        added chat-00001
+        ServiceUnavailableError
     """
 
     def __init__(self, message: str, *, last_error: RunaiError) -> None:
@@ -230,6 +344,13 @@ class WaitError(RunaiError):
 
     Attributes:
         revision: the last one seen, or None.
+
+    Example:
+        >>> try:
+        ...     revision = await runai.wait_for_rollout(workload_id, timeout=900)
+        ... except WaitError as error:
+        ...     print(error.revision.phase if error.revision else "never seen")
+        Failed
     """
 
     def __init__(self, message: str, *, revision: Revision | None = None) -> None:
@@ -238,7 +359,15 @@ class WaitError(RunaiError):
 
 
 class PhaseFailedError(WaitError):
-    """The revision came to a phase of *fail_on*, or was deleted."""
+    """The revision came to a phase of *fail_on*, or was deleted.
+
+    Example:
+        >>> try:
+        ...     revision = await runai.wait_for_phase(revision_id, Phase.RUNNING)
+        ... except PhaseFailedError as error:
+        ...     print(error.revision.phase, error.revision.phase_message)
+        Failed no such image
+    """
 
 
 class _ServingError(WaitError):
@@ -255,7 +384,17 @@ class RolloutFailedError(_ServingError):
     """The newest revision failed, completed or was deleted.
 
     Attributes:
+        revision: the newest one, as it was seen last; None where none was seen.
         serving: the older revision that still serves, or None.
+
+    Example:
+        >>> try:
+        ...     revision = await runai.wait_for_rollout(workload_id)
+        ... except RolloutFailedError as error:
+        ...     print(error.revision.phase_message)
+        ...     print(error.serving.name if error.serving else "nobody", "serves meanwhile")
+        no such image
+        chat-00001 serves meanwhile
     """
 
 
@@ -263,5 +402,13 @@ class WaitTimeoutError(_ServingError, TimeoutError):
     """The wait's *timeout* passed. Nothing was cancelled on the server.
 
     Attributes:
+        revision: the newest one, as it was seen last; None where none was seen.
         serving: the older revision that still serves, or None.
+
+    Example:
+        >>> try:
+        ...     revision = await runai.wait_for_rollout(workload_id, timeout=300)
+        ... except WaitTimeoutError as error:
+        ...     print(error.revision.name, "is still", error.revision.phase)
+        chat-00002 is still Pending
     """

@@ -62,10 +62,16 @@ class RevisionAdded(_RevisionEvent):
     """A revision is there that was not known.
 
     Attributes:
+        revision: the revision as the answer had it.
         initial: whether it was already there at the watch's first answer.
+        observed_at: when the poll that told it ended, by the client's clock; not part of equality.
 
     Example:
-        >>> case RevisionAdded(revision=new, initial=False): print(new.name)
+        >>> async for event in runai.watch_revisions(workload_id):
+        ...     match event:
+        ...         case RevisionAdded(revision=new, initial=False):
+        ...             print(new.name, "is new, with", new.images)
+        chat-00002 is new, with ('llm:2',)
     """
 
     kind: ClassVar[str] = "added"
@@ -83,11 +89,17 @@ class PhaseChanged(_RevisionEvent):
     """A revision came to another phase, or left its phase and came back.
 
     Attributes:
+        revision: the revision as the answer had it, `revision.phase` being where it came to.
         previous_phase: the phase told before.
         coalesced: the revision left its phase and came back between two polls: both phases are equal.
+        observed_at: when the poll that told it ended, by the client's clock; not part of equality.
 
     Example:
-        >>> case PhaseChanged(revision=now, previous_phase=before): print(before, now.phase)
+        >>> async for event in runai.watch_revisions(workload_id):
+        ...     match event:
+        ...         case PhaseChanged(revision=now, previous_phase=before):
+        ...             print(now.name, before, "->", now.phase)
+        chat-00002 Creating -> Running
     """
 
     kind: ClassVar[str] = "phase_changed"
@@ -101,7 +113,16 @@ class RevisionUpdated(_RevisionEvent):
     """Another field than the phase changed; yielded only if `PollPolicy.emit` names "updated".
 
     Attributes:
+        revision: the revision as the answer had it.
         changes: what differs from the state before; environment, command and arguments masked.
+        observed_at: when the poll that told it ended, by the client's clock; not part of equality.
+
+    Example:
+        >>> async for event in runai.watch_revisions(workload_id, poll=PollPolicy(emit={"updated"})):
+        ...     match event:
+        ...         case RevisionUpdated(revision=now, changes=[FieldChange("running_pods", old, new)]):
+        ...             print(now.name, "had", old, "pods, and has", new)
+        chat-00002 had 2 pods, and has 3
     """
 
     kind: ClassVar[str] = "updated"
@@ -121,7 +142,20 @@ class RevisionUpdated(_RevisionEvent):
 
 @frozen(kw_only=True)
 class RevisionDeleted(_RevisionEvent):
-    """A revision is gone, and that was confirmed. `revision` is its last known state."""
+    """A revision is gone, and that was confirmed.
+
+    Attributes:
+        revision: its last known state.
+        observed_at: when the poll that told it ended, by the client's clock; not part of equality.
+
+    Example:
+        >>> async for event in runai.watch_revisions(workload_id):
+        ...     match event:
+        ...         case RevisionDeleted(revision=last):
+        ...             print(last.name, "is gone; it was", last.phase)
+        chat-00001 is gone; it was Running
+        chat-00002 is gone; it was Running
+    """
 
     kind: ClassVar[str] = "deleted"
 
@@ -141,7 +175,22 @@ class _WorkloadEvent:
 
 @frozen(kw_only=True)
 class Synced(_WorkloadEvent):
-    """The first answer is delivered whole; yielded only if `PollPolicy.emit` names "synced"."""
+    """The first answer is delivered whole; yielded only if `PollPolicy.emit` names "synced".
+
+    Attributes:
+        workload_id: of the workload that is watched.
+        observed_at: when the first poll ended, by the client's clock; not part of equality.
+
+    Example:
+        >>> async for event in runai.watch_revisions(workload_id, poll=PollPolicy(emit={"synced"})):
+        ...     match event:
+        ...         case RevisionAdded(initial=True, revision=old):
+        ...             print(old.name)
+        ...         case Synced():
+        ...             print("that is all there was")
+        chat-00001
+        that is all there was
+    """
 
     kind: ClassVar[str] = "synced"
 
@@ -151,7 +200,17 @@ class WatchDegraded(_WorkloadEvent):
     """An outage began; yielded only if `PollPolicy.emit` names "degraded".
 
     Attributes:
+        workload_id: of the workload that is watched.
         error: what the first failed poll failed with.
+        observed_at: when that poll ended, by the client's clock; not part of equality.
+
+    Example:
+        >>> poll = PollPolicy(emit={"degraded", "recovered"})
+        >>> async for event in runai.watch_revisions(workload_id, poll=poll):
+        ...     match event:
+        ...         case WatchDegraded(error=error):
+        ...             print("blind:", type(error).__name__)
+        blind: ServerError
     """
 
     kind: ClassVar[str] = "degraded"
@@ -164,7 +223,16 @@ class WatchRecovered(_WorkloadEvent):
     """An outage ended; yielded only if `PollPolicy.emit` names "recovered".
 
     Attributes:
+        workload_id: of the workload that is watched.
         seconds: how long it lasted.
+        observed_at: when the good poll ended, by the client's clock; not part of equality.
+
+    Example:
+        >>> async for event in runai.watch_revisions(workload_id, poll=PollPolicy(emit={"recovered"})):
+        ...     match event:
+        ...         case WatchRecovered(seconds=seconds):
+        ...             print(f"was blind for {seconds:.0f} s")
+        was blind for ... s
     """
 
     kind: ClassVar[str] = "recovered"
@@ -177,7 +245,17 @@ class WorkloadFailed(_WorkloadEvent):
     """One workload of a fleet is in trouble: told once per spell, while the fleet goes on.
 
     Attributes:
+        workload_id: of the workload.
         error: what its polls fail with.
+        observed_at: when the poll ended that decided it, by the client's clock; not part of equality.
+
+    Example:
+        >>> async with runai.watch_fleet(workload_ids) as fleet:
+        ...     async for event in fleet:
+        ...         match event:
+        ...             case WorkloadFailed(workload_id=key, error=error):
+        ...                 print(f"{key}: {type(error).__name__}")
+        5b7ad5a4-4f2c-4c0a-b63b-0d4c1e9f7c11: NotFoundError
     """
 
     kind: ClassVar[str] = "workload_failed"

@@ -38,14 +38,38 @@ class Metrics:
 
     Running pods are as fresh as the events are: let `PollPolicy.emit` name "updated".
 
+    Of each revision that was told, with the labels `workload_id`, `workload`, `revision_id`, `revision`:
+
+    - `runai_revision_phase{phase}`: 1 for the phase that it is in
+    - `runai_revision_running_pods`: pods that run now, where known
+    - `runai_revision_requested_pods`: pods that are asked for, the least where they scale, where known
+    - `runai_revision_created_timestamp_seconds`: when it was made, since 1970
+    - `runai_revision_phase_changes_total`: changes of phase since this process began
+
+    Of the client, by way of `hook`:
+
+    - `runai_async_requests_total{operation, outcome}`: operations; `success`, or the error's class
+    - `runai_async_request_duration_seconds{operation}`: a histogram, retries and the waits for them included
+    - `runai_async_retries_total{operation}`: attempts that were repeated
+    - `runai_async_last_success_timestamp_seconds`: when a poll was good last, since 1970
+    - `runai_async_workload_failures_total`: spells of trouble of single workloads
+
+    Of a fleet, by way of `of_fleet`:
+
+    - `runai_async_workloads`: workloads that are watched
+    - `runai_async_polls_in_flight`: polls that run
+    - `runai_async_poll_lag_seconds`: how late the poll is that waits longest
+    - `runai_async_oldest_success_timestamp_seconds`: the last good poll of the workload that had none for
+      longest, since 1970; absent while one had none
+
     Attributes:
         registry: where they are, for an HTTP server of your own.
         names: the names of workloads by id, where they are known.
 
     Example:
         >>> metrics = Metrics()
-        >>> runai = RunaiClient(url, auth, hooks=[metrics.hook])
-        >>> async with runai.watch_fleet(ids, poll=PollPolicy(emit={"updated"})) as fleet:
+        >>> runai = RunaiClient("https://acme.run.ai", token, hooks=[metrics.hook])
+        >>> async with runai.watch_fleet(workload_ids, poll=PollPolicy(emit={"updated"})) as fleet:
         ...     metrics.of_fleet(fleet)
         ...     async with serving(metrics, lambda: metrics.is_fresh(90), "127.0.0.1", 9464):
         ...         async for event in fleet:
@@ -279,6 +303,11 @@ async def serving(
 
     Raises:
         OSError: the address cannot be had.
+
+    Example:
+        >>> async with serving(metrics, lambda: metrics.is_fresh(90), "127.0.0.1", 9464):
+        ...     async for event in runai.watch_revisions(workload_id):
+        ...         metrics.tell(event)
     """
 
     def pages(path: str, accept: str) -> Page:

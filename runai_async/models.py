@@ -95,7 +95,16 @@ _TRANSITIONAL = frozenset(Phase) - _SETTLED - {Phase.UNKNOWN}
 
 @frozen
 class ResourceCores:
-    """A request for cores (CPU) or devices (GPU), in units of one core or device; fractions allowed."""
+    """A request for cores (CPU) or devices (GPU), in units of one core or device; fractions allowed.
+
+    Attributes:
+        limit: the most that may be used.
+        request: what is set aside.
+
+    Example:
+        >>> revision.pods_requested_resources.gpu.request
+        1.0
+    """
 
     limit: float | None = None
     request: float | None = None
@@ -104,7 +113,18 @@ class ResourceCores:
 
 @frozen
 class ResourceQuantity:
-    """A request for an amount, as a Kubernetes quantity such as `"20G"` or `"512Mi"`."""
+    """A request for an amount, as a Kubernetes quantity such as `"20G"` or `"512Mi"`.
+
+    https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
+
+    Attributes:
+        limit: the most that may be used.
+        request: what is set aside.
+
+    Example:
+        >>> revision.pods_requested_resources.cpu_memory.limit
+        '64G'
+    """
 
     limit: str | None = field(default=None, metadata=_QUANTITY)
     request: str | None = field(default=None, metadata=_QUANTITY)
@@ -113,7 +133,18 @@ class ResourceQuantity:
 
 @frozen
 class ExtendedResource:
-    """An extended resource, for example an RDMA device, and its quantity."""
+    """An extended resource, for example an RDMA device, and its quantity.
+
+    Attributes:
+        resource: its name in Kubernetes.
+        quantity: how much of it, a Kubernetes quantity.
+        exclude: whether a policy's default for it is turned off for this workload.
+
+    Example:
+        >>> asked = revision.pods_requested_resources.extended_resources or ()
+        >>> {item.resource: item.quantity for item in asked if item is not None}
+        {'nvidia.com/rdma': '1'}
+    """
 
     resource: str | None = None
     quantity: str | None = field(default=None, metadata=_QUANTITY)
@@ -123,7 +154,22 @@ class ExtendedResource:
 
 @frozen
 class RequestedResources:
-    """The resources that a revision, or each of its pods, asks for."""
+    """The resources that a revision, or each of its pods, asks for.
+
+    Attributes:
+        gpu_request_type: how GPUs are asked for: `portion`, `memory`, or the deprecated `migProfile`.
+        gpu: devices, or a portion of one.
+        gpu_memory: memory of GPUs.
+        cpu: cores.
+        cpu_memory: memory.
+        mig_profile: profiles of Multi-Instance GPU, like `2g.10gb`; an item may be None.
+        extended_resources: further resources; an item may be None.
+
+    Example:
+        >>> asked = revision.revision_requested_resources
+        >>> asked.gpu_request_type, asked.gpu.limit
+        ('portion', 2.0)
+    """
 
     gpu_request_type: str | None = None
     gpu: ResourceCores | None = None
@@ -137,7 +183,21 @@ class RequestedResources:
 
 @frozen
 class AllocatedResources:
-    """The resources that a revision has been given."""
+    """The resources that a revision has been given.
+
+    Attributes:
+        gpu: devices, fractions included.
+        mig_profile: profiles of Multi-Instance GPU; an item may be None.
+        gpu_memory: a Kubernetes quantity.
+        cpu: cores, fractions included.
+        cpu_memory: a Kubernetes quantity.
+        extended_resources: further resources; an item may be None.
+
+    Example:
+        >>> given = revision.allocated_resources
+        >>> (given.gpu, given.gpu_memory) if given else "nothing yet"
+        (2.0, '160G')
+    """
 
     gpu: float | None = None
     mig_profile: tuple[str | None, ...] | None = None
@@ -150,7 +210,20 @@ class AllocatedResources:
 
 @frozen
 class RequestedPods:
-    """How many pods are asked for: a fixed `number`, or between `min` and `max` where it scales."""
+    """How many pods are asked for: a fixed `number`, or between `min` and `max` where it scales.
+
+    Attributes:
+        number: so many, where it does not scale.
+        min: the least; 0 where it scales to none.
+        max: the most.
+        parallelism: how many may run side by side.
+        completions: how many have to end well before the workload is complete.
+
+    Example:
+        >>> pods = revision.requested_pods
+        >>> pods.min, pods.max, pods.wanted
+        (1, 4, 1)
+    """
 
     number: int | None = None
     min: int | None = None
@@ -167,7 +240,19 @@ class RequestedPods:
 
 @frozen
 class Condition:
-    """A condition in the manner of Kubernetes: `type` is `status`, because of `reason` and `message`."""
+    """A condition in the manner of Kubernetes: `type` is `status`, because of `reason` and `message`.
+
+    Attributes:
+        type: what it is about, like `Ready`.
+        status: `True`, `False` or `Unknown`, as text.
+        message: the same for people.
+        reason: one word for programs.
+        last_transition_time: when the status changed last.
+
+    Example:
+        >>> [(item.type, item.message) for item in revision.conditions or () if item.status != "True"]
+        [('Ready', 'the revision is being rolled out')]
+    """
 
     type: str
     status: str
@@ -179,7 +264,12 @@ class Condition:
 
 @frozen
 class ChildReference:
-    """A reference to a child object. The schema marks it write-only: it is not expected in answers."""
+    """A reference to a child object. The schema marks it write-only: it is not expected in answers.
+
+    Example:
+        >>> from_json('{"id": 7, "type": "Pod"}', ChildReference)
+        ChildReference(id='7', type='Pod')
+    """
 
     id: str = field(metadata=_ID)
     type: str | None = None
@@ -193,10 +283,18 @@ class Revision:
     `environment_variables`, `command` and `arguments` may hold secrets and are not in the repr.
 
     Attributes:
+        created_at: when it was made, by the server's clock; the newest one counts.
         phase: where the revision stands; see `Phase`.
+        phase_message: why, for people.
         phase_updated_at: when it came there, by the server's clock.
         deleted_at: when it was deleted; None while it lives.
+        revision_requested_resources: what all of its pods ask for together.
+        pods_requested_resources: what each of its pods asks for.
+        requested_pods: how many pods it asks for.
+        allocated_resources: what it has been given.
         running_pods: pods that run now. A Running revision may have none: scale to zero.
+        children_ids: not expected in answers.
+        additional_fields: further fields, as the API has them.
 
     Example:
         >>> revision = from_json(answer, Revision)
@@ -243,6 +341,16 @@ class Workload:
     """A workload as the control plane lists it: what discovery and dashboards need of it.
 
     Fields of the schema that have no name here are kept in `extra`, so nothing is lost.
+
+    Attributes:
+        type: the kind of workload; the API does not document its values.
+        phase: of the workload; it stays Running during a rollout, which only the revisions tell.
+        environment_variables: not in the repr, like *command* and *arguments*: they may hold secrets.
+
+    Example:
+        >>> async for workload in runai.list_workloads():
+        ...     print(workload.name, workload.phase, workload.extra["priorityClassName"])
+        chat Running inference
     """
 
     type: str
@@ -273,7 +381,16 @@ class Workload:
 
 @frozen
 class HistoryMeta:
-    """When a record of a revision's history was made, and of which kind it is."""
+    """When a record of a revision's history was made, and of which kind it is.
+
+    Attributes:
+        creation_timestamp: by the server's clock.
+        type: `Event` or `PhaseUpdate`.
+
+    Example:
+        >>> [record.meta.type async for record in runai.revision_history(revision_id)]
+        ['PhaseUpdate']
+    """
 
     creation_timestamp: datetime
     type: str
@@ -282,7 +399,16 @@ class HistoryMeta:
 
 @frozen
 class PhaseUpdate:
-    """A phase that a revision came to."""
+    """A phase that a revision came to.
+
+    Attributes:
+        phase_message: why, for people.
+
+    Example:
+        >>> records = [record async for record in runai.revision_history(revision_id)]
+        >>> [update.phase.value for record in records if (update := record.spec.phase_update)]
+        ['Running']
+    """
 
     phase: Phase
     phase_message: str | None = None
@@ -291,7 +417,17 @@ class PhaseUpdate:
 
 @frozen
 class HistorySpec:
-    """What happened: a change of phase or an event (as the API has it, a mapping)."""
+    """What happened: a change of phase or an event (as the API has it, a mapping).
+
+    Attributes:
+        event: the event, where the record is one.
+        phase_update: the change of phase, where the record is one.
+
+    Example:
+        >>> async for record in runai.revision_history(revision_id):
+        ...     print(record.spec.event or record.spec.phase_update.phase)
+        Running
+    """
 
     event: Mapping[str, Any] | None = field(default=None, hash=False)
     phase_update: PhaseUpdate | None = None
@@ -300,7 +436,18 @@ class HistorySpec:
 
 @frozen
 class HistoryRecord:
-    """One record of a revision's history."""
+    """One record of a revision's history.
+
+    Attributes:
+        meta: when, and of which kind.
+        spec: what.
+
+    Example:
+        >>> async for record in runai.revision_history(revision_id):
+        ...     if (update := record.spec.phase_update) is not None:
+        ...         print(f"{record.meta.creation_timestamp:%H:%M}", update.phase)
+        00:00 Running
+    """
 
     meta: HistoryMeta
     spec: HistorySpec

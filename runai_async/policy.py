@@ -82,8 +82,8 @@ class RetryPolicy:
         statuses: the HTTP statuses that may pass by themselves.
 
     Example:
-        >>> RetryPolicy(attempts=1).attempts
-        1
+        >>> impatient = runai.with_options(retry=RetryPolicy(attempts=2, deadline=5))
+        >>> revisions = await impatient.list_revisions(workload_id)
     """
 
     attempts: int = field(default=4, validator=_whole)
@@ -109,8 +109,8 @@ class PollPolicy:
         emit: further events to yield: any of "updated", "synced", "degraded", "recovered".
 
     Example:
-        >>> PollPolicy(interval=30, max_outage=None).fast_interval
-        2.0
+        >>> poll = PollPolicy(interval=30, max_outage=None, emit={"degraded", "recovered"})
+        >>> watch = runai.watch_revisions(workload_id, poll=poll)
     """
 
     interval: float = field(default=10.0, validator=_number(LEAST_INTERVAL))

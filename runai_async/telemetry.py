@@ -40,7 +40,7 @@ class SpanHook:
         tracer_provider: where the spans go; by default the global provider.
 
     Example:
-        >>> runai = RunaiClient(url, auth, hooks=[SpanHook()])
+        >>> runai = RunaiClient("https://acme.run.ai", token, hooks=[SpanHook()])
     """
 
     def __init__(self, tracer_provider: TracerProvider | None = None) -> None:

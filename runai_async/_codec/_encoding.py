@@ -109,6 +109,10 @@ def to_cloudevent(event: RevisionEvent, *, include_secrets: bool = False) -> dic
 
     Raises:
         TypeError: an event that is not about a revision.
+
+    Example:
+        >>> to_cloudevent(event)["type"]
+        'runai_async.revision.phase_changed'
     """
     if not isinstance(event, RevisionEvent):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(f"only events about a revision are CloudEvents, not {type(event).__name__}")

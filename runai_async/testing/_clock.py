@@ -26,6 +26,8 @@ class FakeClock:
         >>> clock = FakeClock()
         >>> task = asyncio.create_task(clock.sleep(10))
         >>> await clock.advance(10)
+        >>> task.done(), clock.monotonic()
+        (True, 10.0)
     """
 
     def __init__(

@@ -27,7 +27,14 @@ class RecordedRequest:
     """A request that arrived.
 
     Attributes:
+        path: without the query.
         at: `time.monotonic()` of its arrival.
+
+    Example:
+        >>> async with FakeControlPlane() as plane, RunaiClient(plane.url, plane.token) as runai:
+        ...     count = await runai.count_revisions(plane.add_workload())
+        ...     print(plane.requests[-1].method, plane.requests[-1].path)
+        GET /api/v1/workloads/inferences/.../revisions/count
     """
 
     method: str
@@ -39,7 +46,20 @@ class RecordedRequest:
 
 @frozen
 class Answered:
-    """An answer with revisions: the phase and `phaseUpdatedAt` of each of them."""
+    """An answer with revisions.
+
+    Attributes:
+        at: `time.monotonic()` when it was made.
+        phases: the phase and `phaseUpdatedAt` of each revision, by its id.
+
+    Example:
+        >>> plane = FakeControlPlane(record_answers=True)
+        >>> revision_id = plane.add_revision(plane.add_workload(), "Running")
+        >>> async with plane, RunaiClient(plane.url, plane.token) as runai:
+        ...     revision = await runai.get_revision(revision_id)
+        >>> plane.answers[-1].phases[revision_id]
+        ('Running', '...Z')
+    """
 
     at: float
     workload_id: str
@@ -66,14 +86,19 @@ class FakeControlPlane:
         transitions: every change that was made, oldest first.
         answers: what answers said of revisions, if *record_answers*.
         latency: seconds that every answer takes.
-        in_flight: requests that are being answered; max_in_flight: the most there were at once.
+        in_flight: requests that are being answered.
+        max_in_flight: the most there were at once.
+        token_requests: how many requests for a token arrived.
 
     Example:
         >>> async with FakeControlPlane() as plane:
-        ...     workload_id = plane.add_workload()
-        ...     plane.add_revision(workload_id, phase="Running")
+        ...     workload_id = plane.add_workload(name="chat")
+        ...     revision_id = plane.add_revision(workload_id, phase="Pending")
         ...     async with RunaiClient(plane.url, plane.token) as runai:
-        ...         print(await runai.list_revisions(workload_id))
+        ...         plane.set_phase(revision_id, "Running")
+        ...         revision = await runai.get_revision(revision_id)
+        ...         print(revision.name, revision.phase)
+        chat-00001 Running
     """
 
     def __init__(
@@ -271,6 +296,9 @@ class FakeControlPlane:
 
         Raises:
             ValueError: another *kind*.
+
+        Example:
+            >>> plane.fault("reset", path="/revisions$", times=2)
         """
         if kind not in FAULT_KINDS:
             raise ValueError(f"kind must be one of {', '.join(FAULT_KINDS)}, not {kind!r}")
@@ -295,6 +323,9 @@ class FakeControlPlane:
             body: text or bytes are sent as HTML, anything else as JSON; by default the API's error body.
             path: a regular expression to be found in the path; without one, all but the token endpoints.
             rate: the probability with which a matching request is hit.
+
+        Example:
+            >>> plane.fail_next(2, 429, headers={"Retry-After": "1"})
         """
         answer = answer_of(status, headers or {}, body)
         self._faults.add(None, path, n, rate=rate, answer=answer)

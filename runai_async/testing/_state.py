@@ -22,6 +22,15 @@ class Transition:
     Attributes:
         at: the time of the server's clock.
         kind: added, phase, updated, deleted, purged, hidden or shown.
+        phase: of the revision, then.
+        phase_updated_at: of the revision, as the API has it.
+
+    Example:
+        >>> plane = FakeControlPlane()
+        >>> revision_id = plane.add_revision(plane.add_workload(), "Pending")
+        >>> plane.set_phase(revision_id, "Running")
+        >>> [(change.kind, change.phase) for change in plane.transitions]
+        [('added', 'Pending'), ('phase', 'Running')]
     """
 
     at: datetime

@@ -19,6 +19,13 @@ class SentRequest:
     Attributes:
         timeout: seconds that the attempt had.
         deadline: the clock's monotonic time that would have cut it.
+
+    Example:
+        >>> transport = FakeTransport([Response(body=b'{"count": 2}')])
+        >>> runai = RunaiClient("https://acme.run.ai", "token", transport=transport)
+        >>> count = await runai.count_revisions(workload_id)
+        >>> [(sent.method, sent.headers["Authorization"], sent.timeout) for sent in transport.requests]
+        [('GET', 'Bearer token', 30.0)]
     """
 
     method: str
@@ -42,11 +49,21 @@ class FakeTransport:
     """A transport that gives the answers of a script, one for each request.
 
     Args:
-        script: the answers in order. When they are used up, the next request is an `AssertionError`.
+        script: the answers in order: a `Response`, an exception to raise, or a function (async or not) that
+            gets the `SentRequest` and returns a `Response`. When they are used up, the next request is an
+            `AssertionError`.
+
+    Attributes:
+        script: the answers that are left.
+        requests: what was sent, oldest first.
+        closed: whether the client was closed.
 
     Example:
         >>> transport = FakeTransport([Response(503), Response(200, body=b'{"count": 2}')])
-        >>> runai = RunaiClient("https://acme.run.ai", "token", transport=transport, clock=FakeClock())
+        >>> clock = FakeClock(auto=True)
+        >>> runai = RunaiClient("https://acme.run.ai", "token", transport=transport, clock=clock)
+        >>> await runai.count_revisions(workload_id), len(transport.requests)
+        (2, 2)
     """
 
     def __init__(self, script: Iterable[Answer] = ()) -> None:
