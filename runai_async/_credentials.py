@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -100,6 +101,11 @@ class ClientCredentials:
             raise ConfigurationError(f"api must be 'v1' or 'v2', not {self.api!r}")
 
 
+def _path(value: str | os.PathLike[str]) -> Path:
+    """Return a path; unlike `Path` itself it tells a signature what it takes."""
+    return Path(value)
+
+
 @frozen
 class CliCredentials:
     """The login that the vendor's command line keeps in `~/.runai`.
@@ -114,7 +120,7 @@ class CliCredentials:
         >>> runai = RunaiClient(login.read_base_url(), login)
     """
 
-    folder: Path = field(factory=lambda: Path.home() / ".runai", converter=Path)
+    folder: Path = field(factory=lambda: Path.home() / ".runai", converter=_path)
 
     def read_token(self) -> str:
         """Read the token.

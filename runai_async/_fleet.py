@@ -82,7 +82,7 @@ class FleetWatch(AsyncIterator[FleetEvent]):
     Raises:
         AuthenticationError: the token, or the credentials for one, were refused.
         WatchOutageError: no answer from the control plane for `PollPolicy.max_outage` seconds.
-        ConfigurationError: the credentials never worked.
+        ConfigurationError: the login's files cannot be read, and no poll was answered yet.
 
     Example:
         >>> async with runai.watch_fleet(workload_ids, interval=10) as fleet:

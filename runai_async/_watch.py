@@ -72,6 +72,7 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
         NotFoundError: there never was such a workload; believed after `PollPolicy.missing_grace`.
         WatchOutageError: no good poll for `PollPolicy.max_outage` seconds.
         DecodeError: the first answer is not the API's.
+        ConfigurationError: the login's files cannot be read at the first poll.
 
     Example:
         >>> async for event in runai.watch_revisions(workload_id):

@@ -58,7 +58,7 @@ class RunaiClient:
         retry: when a failed attempt is repeated, and the deadline of a whole call.
         max_concurrency: the most requests in flight; more calls than that wait their turn, which does not
             count against *timeout*.
-        max_body: bytes; a longer answer is a `TransportError`.
+        max_body: bytes, 32 MiB unless told; a longer answer is a `TransportError`.
         ssl_context: used as it is; without one, TLS is verified against the system's authorities.
         ca_file: a PEM file of the authorities to trust instead.
         proxy: an http(s) proxy; without one, the environment's (`HTTPS_PROXY`, `NO_PROXY`), if *trust_env*.
@@ -428,6 +428,7 @@ class RunaiClient:
             AuthenticationError: the token, or the credentials for one, were refused.
             WatchOutageError: no good answer for `PollPolicy.max_outage` seconds.
             DecodeError: the first answer is not the API's.
+            ConfigurationError: the login's files cannot be read at the first attempt.
 
         Example:
             >>> revision = await runai.wait_for_phase(revision_id, Phase.RUNNING, timeout=600)
@@ -469,6 +470,7 @@ class RunaiClient:
             AuthenticationError: the token, or the credentials for one, were refused.
             WatchOutageError: no good answer for `PollPolicy.max_outage` seconds.
             DecodeError: the first answer is not the API's.
+            ConfigurationError: the login's files cannot be read at the first attempt.
 
         Example:
             >>> before = await runai.newest_revision(workload_id)

@@ -27,6 +27,8 @@ from runai_async.events import FleetEvent, PhaseChanged, RevisionDeleted, Revisi
 from runai_async.hooks import CallFinished, HookEvent, PollFinished, RetryScheduled
 from runai_async.models import Revision
 
+__all__ = ["Metrics", "serving"]
+
 _LABELS = ("workload_id", "workload", "revision_id", "revision")
 _LOOP_PATIENCE = 5.0
 """Seconds that a scrape waits for the loop; Prometheus itself waits 10."""

@@ -15,6 +15,8 @@ from opentelemetry.trace import Span, SpanKind, StatusCode, TracerProvider
 from runai_async._version import __version__
 from runai_async.hooks import CallFinished, CallStarted, HookEvent, PollFinished, PollStarted, RetryScheduled
 
+__all__ = ["SpanHook"]
+
 _CANCELLED = "CancelledError"
 
 
