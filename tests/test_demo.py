@@ -11,7 +11,6 @@ from attrs import frozen
 from fuzz import is_subsequence
 from rich.text import Text
 from test_cli_run import Ran, ran
-from test_readme import as_in_readme, output
 
 from runai_async import Phase, Revision, from_json
 from runai_async.cli._demo import Seen, run_demo
@@ -110,12 +109,6 @@ async def test_the_story_is_told_whole(show: Show) -> None:
     assert last["embed-00003"].endswith("Running  2/2 pods")
     assert re.fullmatch(r"outage is over after \d+\.\d s", last["embed"])
     assert re.fullmatch(r"outage is over after \d+\.\d s", last["chat"])
-
-
-def test_it_prints_what_the_readme_shows(show: Show) -> None:
-    shown = output("demo")
-    assert len(shown) == 3
-    assert is_subsequence(shown, as_in_readme(show.lines))
 
 
 async def test_what_the_summary_counts_is_what_arrived(show: Show) -> None:
