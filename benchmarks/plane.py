@@ -3,7 +3,8 @@
 `python -m benchmarks.plane WORKLOADS CHANGES_PER_SECOND [TURNOVER]`; the last is the share of the changes
 that replace a revision by a new one. It says where it is over stdout, as a line of JSON, and then obeys the
 words that come over stdin: `go` and `rest` (begin and cease to change), `down` and `up`, `slow`, `err` and
-`well`, `revoke` (all tokens), `report`. It ends with its stdin.
+`well`, `hang ID`, `garbage ID` and `refuse ID STATUS` (one workload until all is `well`), `revoke` (all
+tokens), `report`. It ends with its stdin.
 """
 
 from __future__ import annotations
@@ -50,8 +51,21 @@ class Changing:
         )
         self.plane.delete_revision(old)
 
-    def be(self, word: str) -> None:
-        """Be slow, err in many ways, or be well again."""
+    def be(self, *words: str) -> None:
+        """Be slow, err in many ways, be well again; or err for one workload alone."""
+        match words:
+            case ["hang", workload_id]:
+                self.plane.fault("hang", path=workload_id, times=None)
+            case ["garbage", workload_id]:
+                self.plane.fault("bad_json", path=workload_id, times=None)
+            case ["refuse", workload_id, status]:
+                self.plane.fail_next(None, int(status), path=workload_id)
+            case ["slow" | "err" | "well" as word]:
+                self._be_all(word)
+            case _:
+                raise ValueError(f"{words!r} means nothing here")
+
+    def _be_all(self, word: str) -> None:
         self.plane.clear_faults()
         self.plane.latency = SLOW if word == "slow" else 0.0
         if word == "err":
@@ -80,21 +94,22 @@ async def serve(workloads: int, rate: float, turnover: float = 0.0) -> None:
         credentials = {"client_id": plane.client_id, "client_secret": plane.client_secret}
         print(json.dumps(place | credentials), flush=True)
         changes: asyncio.Task[None] | None = None
-        while word := (await asyncio.to_thread(sys.stdin.readline)).strip():
-            if word == "go":
-                changes = asyncio.create_task(changing.change())
-            elif word == "rest" and changes is not None:
-                changes.cancel()
-            elif word == "down":
-                await plane.stop()
-            elif word == "up":
-                await plane.start()
-            elif word in {"slow", "err", "well"}:
-                changing.be(word)
-            elif word == "revoke":
-                plane.revoke_tokens()
-            elif word == "report":
-                await asyncio.to_thread(print, changing.report(), flush=True)
+        while words := (await asyncio.to_thread(sys.stdin.readline)).split():
+            match words:
+                case ["go"]:
+                    changes = asyncio.create_task(changing.change())
+                case ["rest"] if changes is not None:
+                    changes.cancel()
+                case ["down"]:
+                    await plane.stop()
+                case ["up"]:
+                    await plane.start()
+                case ["revoke"]:
+                    plane.revoke_tokens()
+                case ["report"]:
+                    await asyncio.to_thread(print, changing.report(), flush=True)
+                case _:
+                    changing.be(*words)
 
 
 if __name__ == "__main__":

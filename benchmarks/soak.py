@@ -11,21 +11,17 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import logging
-import os
-import subprocess
 import sys
 import tempfile
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime
+from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from benchmarks.fleet import Plane, is_subsequence
+from benchmarks import record
 from benchmarks.plane import SLOW
-from benchmarks.processes import ROOT, ended
-from runai_async import FleetWatch, PollPolicy, RevisionEvent, RunaiClient
+from benchmarks.processes import megabytes
+from benchmarks.record import Log, Plane, control_plane, judged, read, written
+from runai_async import PollPolicy, RunaiClient
 
 WORKLOADS, INTERVAL, MINUTES = 1000, 10.0, 10.0
 POLLS_A_CHANGE = 2
@@ -42,21 +38,11 @@ SCHEDULE = (
 )
 """What the control plane does, and for how many intervals."""
 CYCLE = sum(intervals for _, intervals in SCHEDULE)
-PATIENCE = 20
-"""Intervals in which, at the end, the stream has to come to what is."""
-GROWTH = 0.05
-"""Of the first third: how much more the last third may have and still be called flat."""
 SLACK = {"memory, MB": 1.0, "file descriptors": 3, "tasks": 3}
-"""How much more besides: what comes and goes by the second."""
-PAGE = os.sysconf("SC_PAGE_SIZE")
-
-
-def _megabytes() -> float:
-    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * PAGE / 2**20
-
+"""How much more the last third may have than the first: what comes and goes by the second."""
 
 GAUGES: dict[str, Callable[[], float]] = {
-    "memory, MB": _megabytes,
+    "memory, MB": megabytes,
     "file descriptors": lambda: len(list(Path("/proc/self/fd").iterdir())),
     "tasks": lambda: len(asyncio.all_tasks()),
 }
@@ -83,62 +69,6 @@ class Samples:
         }
 
 
-class Log(logging.Handler):
-    """Counts what the package warns of."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.lines = 0
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Count a line."""
-        del record
-        self.lines += 1
-
-
-async def write(fleet: FleetWatch, file: IO[str]) -> None:
-    """Write each event as a line, until the fleet is closed."""
-    async for event in fleet:
-        if isinstance(event, RevisionEvent):
-            at = event.revision.phase_updated_at
-            line = [event.id, event.kind, event.revision_id, event.revision.phase, at and at.isoformat()]
-        else:
-            line = ["", event.kind, event.workload_id, "", None]
-        file.write(json.dumps(line) + "\n")
-
-
-def judged(lines: Iterable[str], record: dict[str, Any]) -> dict[str, int]:
-    """Compare what was told with the server's record."""
-    told: dict[str, list[Sequence[Any]]] = defaultdict(list)
-    ids: Counter[str] = Counter()
-    deleted: Counter[str] = Counter()
-    failed = 0
-    for line in lines:
-        key, kind, revision_id, phase, at = json.loads(line)
-        failed += not key
-        ids[key] += bool(key)
-        if kind == "deleted":
-            deleted[revision_id] += 1
-        elif key:
-            told[revision_id].append((phase, datetime.fromisoformat(at)))
-    happened: dict[str, list[Sequence[Any]]] = defaultdict(list)
-    for revision_id, phase, at in record["changes"]:
-        happened[revision_id].append((phase, datetime.fromisoformat(at)))
-    gone = set(record["gone"])
-    return {
-        "events": ids.total(),
-        "events told twice": sum(number > 1 for number in ids.values()),
-        "revisions told untruly": sum(not is_subsequence(told[key], happened[key]) for key in happened),
-        "revisions not told to the last": sum(
-            told[key][-1:] != happened[key][-1:] for key in happened if key not in gone
-        ),
-        "deletions": len(gone),
-        "deletions not told once": sum(deleted[key] != 1 for key in gone if told[key])
-        + len(deleted.keys() - gone),
-        "workloads told to be in trouble": failed,
-    }
-
-
 async def story(plane: Plane, minutes: float, interval: float) -> dict[str, Any]:
     """Run it and return the figures."""
     policy = PollPolicy(
@@ -150,15 +80,14 @@ async def story(plane: Plane, minutes: float, interval: float) -> dict[str, Any]
     )
     # What it takes when the control plane is slow, so that all there will be is there in the first cycle.
     at_once = max(10, round(len(plane.ids) / interval * SLOW))
-    log, samples, before = Log(), Samples(), {name: gauge() for name, gauge in GAUGES.items()}
-    logging.getLogger("runai_async").addHandler(log)
+    log, samples, before = Log().listen(), Samples(), {name: gauge() for name, gauge in GAUGES.items()}
     cycles = max(4, round(minutes * 60 / (CYCLE * interval)))
     with tempfile.TemporaryFile("w+", encoding="utf-8") as file:
         async with (
             RunaiClient(plane.url, plane.credentials) as runai,
             runai.watch_fleet(plane.ids, poll=policy, max_concurrency=at_once) as fleet,
+            written(fleet, file),
         ):
-            writer = asyncio.create_task(write(fleet, file))
             plane.say("go")
             sampler: asyncio.Task[None] | None = None
             for cycle in range(cycles):
@@ -170,45 +99,24 @@ async def story(plane: Plane, minutes: float, interval: float) -> dict[str, Any]
             plane.say("rest")
             if sampler is not None:
                 sampler.cancel()
-            figures = await _settled(plane, file, interval)
-            await fleet.aclose()
-            await writer
+            figures = await record.settled(lambda: judged(read(file), plane.report()), interval)
     await asyncio.sleep(0.1)  # for what is being closed
     after = {name: gauge() for name, gauge in GAUGES.items()}
     return {
         "workloads": len(plane.ids),
         "outages": cycles,
-        "warnings": log.lines,
+        "warnings": log.levels.count("WARNING"),
         **figures,
         "thirds": samples.thirds(),
         "left over": {name: after[name] - before[name] for name in ("file descriptors", "tasks")},
     }
 
 
-async def _settled(plane: Plane, file: IO[str], interval: float) -> dict[str, int]:
-    """Wait until all that happened is told, or patience ends; return what was seen."""
-    figures: dict[str, int] = {}
-    for _ in range(PATIENCE):
-        await asyncio.sleep(interval)
-        file.seek(0)
-        figures = judged(file, plane.report())
-        file.seek(0, os.SEEK_END)
-        if not wrong(figures):
-            break
-    return figures
-
-
 def wrong(figures: dict[str, Any]) -> list[str]:
     """Name what should not be."""
-    found = [
-        name
-        for name in ("events told twice", "revisions told untruly", "revisions not told to the last")
-        if figures[name]
-    ]
-    if figures["deletions not told once"]:
-        found.append("deletions not told once")
+    found = record.wrong(figures)
     for name, (first, last) in figures.get("thirds", {}).items():
-        if last > first * (1 + GROWTH) + SLACK[name]:
+        if record.grew(first, last, SLACK[name]):
             found.append(f"{name} grow")
     found += [f"{name} left over" for name, number in figures.get("left over", {}).items() if number > 0]
     return found
@@ -235,10 +143,8 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     options = parser.parse_args()
     changes = options.workloads / options.interval / POLLS_A_CHANGE
-    command = [sys.executable, "-m", "benchmarks.plane", *map(str, (options.workloads, changes, TURNOVER))]
-    process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    with ended(process):
-        figures = asyncio.run(story(Plane(process), options.minutes, options.interval))
+    with control_plane(options.workloads, changes, TURNOVER) as plane:
+        figures = asyncio.run(story(plane, options.minutes, options.interval))
     print(json.dumps(figures) if options.json else shown(figures))
     if found := wrong(figures):
         sys.exit(f"not as it should be: {', '.join(found)}")

@@ -1,0 +1,165 @@
+"""A process that watches is killed at random moments, and started again from its last saved checkpoint.
+
+The process itself is `python -m benchmarks.fleet.kill DIRECTORY`. What to watch comes over stdin; it writes
+down each event, and again and again, behind that, saves its checkpoint.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import tempfile
+import time
+from asyncio.subprocess import PIPE
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from random import Random
+from typing import IO
+
+from benchmarks.fleet.size import Seen, Size
+from benchmarks.processes import ROOT
+from benchmarks.record import Line, Plane, judged, line_of, read, settled, told, wrong
+from runai_async import FleetCheckpoint, FleetWatch, RunaiClient
+
+KILLS = 3
+LIVES = 0.5, 4.0
+"""Intervals: the shortest life and the longest."""
+SAVES = 5
+"""Checkpoints in an interval."""
+SAVED, WATCHING = "saved", b"watching\n"
+
+
+# --- the process that is killed
+
+
+def _save(checkpoint: FleetCheckpoint, place: Path) -> None:
+    """Replace what was saved before, or leave it as it is."""
+    unfinished = place.with_suffix(".new")
+    unfinished.write_text(checkpoint.to_json(), encoding="utf-8")
+    unfinished.replace(place)
+
+
+def _last(place: Path) -> FleetCheckpoint | None:
+    return FleetCheckpoint.from_json(place.read_bytes()) if place.exists() else None
+
+
+async def _keep(fleet: FleetWatch, file: IO[str], place: Path, every: float) -> None:
+    """Write each event down, and save the checkpoint of what was written."""
+    due = time.monotonic() + every
+    async for event in fleet:
+        file.write(json.dumps(line_of(event)) + "\n")
+        if time.monotonic() >= due:
+            _save(fleet.checkpoint(), place)
+            file.write(json.dumps(Line("", SAVED, "", "", "", None, time.time())) + "\n")
+            due = time.monotonic() + every
+
+
+async def live(file: IO[str], place: Path, url: str, token: str, ids: list[str], size: Size) -> None:
+    """Watch, from the last saved checkpoint on, until killed."""
+    async with (
+        RunaiClient(url, token) as runai,
+        runai.watch_fleet(ids, poll=size.policy(), resume_from=_last(place)) as fleet,
+    ):
+        sys.stdout.buffer.write(WATCHING)
+        sys.stdout.flush()
+        await _keep(fleet, file, place, size.interval / SAVES)
+
+
+# --- the story
+
+
+@asynccontextmanager
+async def _life(directory: Path, plane: Plane, size: Size) -> AsyncIterator[None]:
+    """Let a process watch, and kill it at the end of the block."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "benchmarks.fleet.kill", str(directory)), cwd=ROOT, stdin=PIPE, stdout=PIPE
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        process.stdin.write(json.dumps([plane.url, plane.token, plane.ids, size]).encode())
+        process.stdin.write_eof()
+        assert await process.stdout.readline() == WATCHING
+        yield
+        assert process.returncode is None
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+def _lives(directory: Path) -> list[list[Line]]:
+    """Read what each life was told."""
+    lives = []
+    for path in sorted(directory.glob("*.jsonl")):
+        with path.open(encoding="utf-8") as file:
+            lives.append(read(file))
+    return lives
+
+
+def _once(lives: Iterable[Sequence[Line]]) -> list[Line]:
+    """Put what the lives were told behind each other, each event once."""
+    return list({line.id: line for life in lives for line in life if line.id}.values())
+
+
+def repeated(lives: Iterable[Sequence[Line]]) -> dict[str, int]:
+    """Count what was told again, after the kill of one life by another, or where it should not be."""
+    told_before: set[str] = set()
+    saved_before: set[str] = set()
+    counts: Counter[str] = Counter()
+    for life in lives:
+        ids = {line.id for line in life if line.id}
+        counts["told again"] += len(ids & told_before)
+        counts["told again though saved"] += len(ids & saved_before)
+        counts["told twice in one life"] += sum(bool(line.id) for line in life) - len(ids)
+        told_before |= ids
+        saves = [place for place, line in enumerate(life) if line.kind == SAVED]
+        saved_before |= {line.id for line in life[: max(saves, default=0)] if line.id}
+    return counts
+
+
+async def story(plane: Plane, size: Size) -> Seen:
+    """Run it and return what was seen."""
+    random = Random(size.seed)
+    seconds = [random.uniform(*LIVES) * size.interval for _ in range(KILLS)]
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        plane.say("go")
+        for life in seconds:
+            async with _life(directory, plane, size):
+                await asyncio.sleep(life)
+        async with _life(directory, plane, size):
+            await asyncio.sleep(LIVES[-1] * size.interval)
+            plane.say("rest")
+            figures = await settled(lambda: judged(_once(_lives(directory)), plane.report()), size.interval)
+        lives = _lives(directory)
+    counts = repeated(lives)
+    seen = {
+        f"seconds until each kill, seed {size.seed}": ", ".join(f"{life:.3g}" for life in seconds),
+        "events of each life": ", ".join(f"{sum(bool(line.id) for line in life):,}" for life in lives),
+        "checkpoints saved in each": ", ".join(
+            str(sum(line.kind == SAVED for line in life)) for life in lives
+        ),
+        "of them told again after a kill; though saved": (
+            f"{counts['told again']}; {counts['told again though saved']}"
+        ),
+        **told(figures),
+    }
+    never = "told again though saved", "told twice in one life"
+    return seen, [*wrong(figures), *(name for name in never if counts[name])]
+
+
+def main() -> None:
+    """Read what to watch, and watch it."""
+    directory = Path(sys.argv[1])
+    url, token, ids, size = json.load(sys.stdin)
+    number = len(list(directory.glob("*.jsonl")))
+    with (directory / f"{number}.jsonl").open("w", encoding="utf-8", buffering=1) as file:
+        asyncio.run(live(file, directory / "checkpoint.json", url, token, ids, Size(*size)))
+
+
+if __name__ == "__main__":
+    main()

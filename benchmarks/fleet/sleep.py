@@ -1,0 +1,97 @@
+"""The consumer takes nothing for thirty seconds, in which more happens than the buffer holds; then again."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import tempfile
+import time
+from typing import IO, NamedTuple
+
+from benchmarks.fleet.size import Seen, Size
+from benchmarks.processes import megabytes
+from benchmarks.record import PATIENCE, Plane, grew, judged, line_of, read, settled, told, wrong
+from runai_async import FleetStatus, FleetWatch, RunaiClient
+
+BEFORE, SLEEP, BETWEEN = 30.0, 30.0, 30.0
+"""Seconds."""
+BUFFER, AT_ONCE = 1000, 100
+
+
+async def _consume(fleet: FleetWatch, file: IO[str], awake: asyncio.Event) -> None:
+    """Write each event as a line, while awake."""
+    async for event in fleet:
+        file.write(json.dumps(line_of(event)) + "\n")
+        await awake.wait()
+
+
+class Sample(NamedTuple):
+    """How the fleet fared at a time in the sleep."""
+
+    status: FleetStatus
+    memory: float
+
+
+async def _slept(fleet: FleetWatch, size: Size, buffer: int) -> list[Sample]:
+    """Look at the fleet while the consumer sleeps: thirty seconds, or longer, until the buffer is full."""
+    samples = [Sample(fleet.status, megabytes())]
+    wakes, patience = (time.monotonic() + size.seconds(SLEEP * n) for n in (1, PATIENCE))
+    while (now := time.monotonic()) < wakes or (now < patience and samples[-1].status.buffered < buffer):
+        await asyncio.sleep(size.seconds(0.5))
+        samples.append(Sample(fleet.status, megabytes()))
+    return samples
+
+
+def _full(samples: list[Sample], buffer: int) -> list[Sample]:
+    return [sample for sample in samples if sample.status.buffered >= buffer]
+
+
+def _shown(samples: list[Sample], buffer: int) -> dict[str, str]:
+    most, lag = (max(getattr(sample.status, name) for sample in samples) for name in ("buffered", "lag"))
+    memory = [sample.memory for sample in (samples[0], *_full(samples, buffer)[:1], samples[-1])]
+    return {
+        "most events buffered; most lag, in seconds": f"{most:,}; {lag:.3g}",
+        "memory in MB before, with the buffer full, at the end": ", ".join(f"{at:.1f}" for at in memory),
+    }
+
+
+def _wrong(samples: list[Sample], buffer: int, at_once: int) -> list[str]:
+    """Name what should not be; a poll brings one event at most, as each workload has one revision."""
+    full = _full(samples, buffer)
+    above = any(sample.status.buffered > buffer + at_once for sample in samples)
+    return ["the buffer is never full"] * (not full) + ["the buffer is above its bound"] * above
+
+
+async def story(plane: Plane, size: Size) -> Seen:
+    """Run it and return what was seen."""
+    buffer, at_once = int(BUFFER / size.scale), max(10, int(AT_ONCE / size.scale))
+    awake = asyncio.Event()
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as file:
+        async with (
+            RunaiClient(plane.url, plane.token) as runai,
+            runai.watch_fleet(plane.ids, poll=size.policy(), buffer=buffer, max_concurrency=at_once) as fleet,
+        ):
+            consumer = asyncio.create_task(_consume(fleet, file, awake))
+            plane.say("go")
+            awake.set()
+            await asyncio.sleep(size.seconds(BEFORE))
+            sleeps: dict[str, list[Sample]] = {}
+            for name in ("first", "second"):
+                awake.clear()
+                sleeps[name] = await _slept(fleet, size, buffer)
+                awake.set()
+                await asyncio.sleep(size.seconds(BETWEEN))
+            after = megabytes()
+            plane.say("rest")
+            figures = await settled(lambda: judged(read(file), plane.report()), size.interval)
+            await fleet.aclose()
+            await consumer
+
+    seen, found = told(figures) | {"memory in MB at the end": f"{after:.1f}"}, wrong(figures)
+    for name, samples in sleeps.items():
+        seen |= {f"{name} sleep: {what}": value for what, value in _shown(samples, buffer).items()}
+        found += [f"{name} sleep: {what}" for what in _wrong(samples, buffer, at_once)]
+    full = [sample.memory for samples in sleeps.values() for sample in _full(samples, buffer)]
+    if full and grew(full[0], max(full)):
+        found.append("memory that grows with a full buffer")
+    return seen, found
