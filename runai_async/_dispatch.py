@@ -192,6 +192,8 @@ class Dispatcher:
             finally:
                 self.in_flight -= 1
                 self.look_again()
+            if self._stopped:  # a transport may have made an error of the cancellation
+                return
             turn: asyncio.Future[Member] = asyncio.get_running_loop().create_future()
             self._idle.append(turn)
             member = await turn

@@ -152,6 +152,7 @@ class FleetWatch(AsyncIterator[FleetEvent]):
     async def aclose(self) -> None:
         """Stop polling and end the iteration. Closing twice is fine."""
         self._open = False
+        self._dispatcher.stop()
         await self._tasks.aclose()
         self._buffer.wake()
 

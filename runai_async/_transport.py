@@ -1,19 +1,19 @@
 """The transport protocol, and the aiohttp session wrapper: the only door to aiohttp's client.
 
-A poll costs little more than a bare `session.get()`, so the layers above meet in one timeout: aiohttp's own
-`total`, set to what is left of the attempt or of the deadline. It covers the pool, DNS, connecting, headers
-and body. Waiting for a free slot is outside of it, since a queue is no sign of a sick server.
+A poll costs little more than a bare `session.get()`, so the layers above meet in one timeout, set to what is
+left of the attempt or of the deadline. It covers the pool, DNS, connecting, headers and body. Waiting for a
+free slot is outside of it, since a queue is no sign of a sick server.
 """
 
 from __future__ import annotations
 
 import asyncio
-import functools
 import platform
 import ssl
 import warnings
 from pathlib import Path
-from typing import Protocol
+from types import TracebackType
+from typing import Any, Protocol
 
 import aiohttp
 from multidict import CIMultiDict
@@ -32,6 +32,7 @@ USER_AGENT = f"runai-async/{__version__} aiohttp/{aiohttp.__version__} Python/{p
 _HEADERS = {"User-Agent": USER_AGENT, "Accept": "application/json", "Accept-Encoding": ACCEPTED}
 _KEEPALIVE = 15.0
 """Seconds. Shorter than what gateways keep (nginx 75, AWS 60), so that a poll rarely meets a closing one."""
+_NO_TIMEOUT = aiohttp.ClientTimeout()
 
 
 class Transport(Protocol):
@@ -152,20 +153,21 @@ class AiohttpTransport:
                 f"the deadline passed before {request.method} {request.url.path} was sent"
             )
         try:
-            async with session.request(
-                request.method,
-                request.url,
-                data=request.body,
-                headers=self._headers(request, authorization),
-                timeout=_within(limit),
-                allow_redirects=False,
-                auto_decompress=False,  # not every aiohttp has a bound for what it unpacks
-                raise_for_status=False,
-                proxy=self._proxy,
-                proxy_headers=self._proxy_headers and {**self._proxy_headers},  # aiohttp adds to it
-                ssl=self._ssl,
-            ) as answer:
-                return Response(answer.status, answer.headers, await self._read(answer))
+            with _Limit(limit):
+                async with session.request(
+                    request.method,
+                    request.url,
+                    data=request.body,
+                    headers=self._headers(request, authorization),
+                    timeout=_NO_TIMEOUT,
+                    allow_redirects=False,
+                    auto_decompress=False,  # not every aiohttp has a bound for what it unpacks
+                    raise_for_status=False,
+                    proxy=self._proxy,
+                    proxy_headers=self._proxy_headers and {**self._proxy_headers},  # aiohttp adds to it
+                    ssl=self._ssl,
+                ) as answer:
+                    return Response(answer.status, answer.headers, await self._read(answer))
         except FAILURES as error:
             ours = meaning(error, request, limit, cut=limit < timeout, session=self._session)
             if ours is error:
@@ -226,7 +228,7 @@ class AiohttpTransport:
         return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE),
             cookie_jar=aiohttp.DummyCookieJar(),  # an API with bearer tokens has no use for cookies
-            timeout=aiohttp.ClientTimeout(),
+            timeout=_NO_TIMEOUT,
             trust_env=False,
         )
 
@@ -238,11 +240,40 @@ class AiohttpTransport:
             await session.close()
 
 
-@functools.lru_cache(8)
-def _within(seconds: float) -> aiohttp.ClientTimeout:
-    """Make the timeout of an attempt; mostly it is the same one, and making it takes its time."""
-    # Exact: aiohttp would round limits of 5 s and more up to whole seconds.
-    return aiohttp.ClientTimeout(total=seconds, ceil_threshold=float("inf"))
+class _Limit:
+    """Ends its block with a TimeoutError when the time is over.
+
+    Like `asyncio.timeout`, with less to do. aiohttp's own `total` will not do: while an answer is waited for,
+    it takes back two cancellations for its one, so that a task cancelled in the same moment would go on.
+    """
+
+    __slots__ = ("_cancelling", "_is_over", "_seconds", "_task", "_timer")
+    _task: asyncio.Task[Any]
+    _timer: asyncio.TimerHandle
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._is_over = False
+
+    def __enter__(self) -> None:
+        loop = asyncio.get_running_loop()
+        task = asyncio.current_task(loop)
+        if task is None:
+            raise RuntimeError("a request is made in a task")
+        self._task = task
+        self._cancelling = task.cancelling()
+        self._timer = loop.call_later(self._seconds, self._end)
+
+    def _end(self) -> None:
+        self._is_over = True
+        self._task.cancel()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._timer.cancel()
+        if self._is_over and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
+            raise TimeoutError from error
 
 
 def _trusting(ca_file: Path) -> ssl.SSLContext:

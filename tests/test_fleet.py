@@ -15,6 +15,7 @@ import pytest
 from stage import HTML_502, REFUSED_401, REFUSED_403, REFUSED_404, WORKLOAD_GONE, Stage
 
 from runai_async import (
+    AttemptTimeoutError,
     AuthenticationError,
     Checkpoint,
     ConfigurationError,
@@ -493,6 +494,23 @@ async def test_the_tasks_live_in_the_async_with() -> None:
         assert asyncio.all_tasks() == before
         with pytest.raises(RuntimeError, match="entered once"):
             await fleet.__aenter__()
+
+
+async def test_closing_ends_a_poll_that_makes_an_error_of_its_cancellation() -> None:
+    class Stubborn(Stage):
+        async def send(self, *args: Any, **options: Any) -> Response:
+            self.asked.append((0.0, "", ""))
+            try:
+                return await asyncio.Future()
+            except asyncio.CancelledError:
+                raise AttemptTimeoutError("too late") from None
+
+    stage = Stubborn()
+    async with stage.client() as runai, runai.watch_fleet([stage.workload_id], poll=POLICY) as fleet:
+        await stage.clock.advance(10)
+        assert stage.asked
+        async with asyncio.timeout(1):
+            await fleet.aclose()
 
 
 async def test_closing_ends_a_waiting_consumer_behind_what_is_buffered() -> None:

@@ -99,7 +99,7 @@ async def test_a_request_carries_token_agent_and_what_it_accepts(mock_aiohttp: a
         "Accept-Encoding": "gzip, deflate",
         "Authorization": "Bearer abc",
     }
-    assert call.kwargs["timeout"] == aiohttp.ClientTimeout(total=7, ceil_threshold=float("inf"))
+    assert call.kwargs["timeout"] == aiohttp.ClientTimeout()
     assert (call.kwargs["allow_redirects"], call.kwargs["ssl"]) == (False, True)
 
 
@@ -313,6 +313,12 @@ async def silent(_: bytes, __: asyncio.StreamWriter) -> None:
     await forever()
 
 
+def wait_until(time: float) -> None:
+    """Let nothing else run."""
+    while asyncio.get_running_loop().time() < time:
+        pass
+
+
 @pytest.mark.parametrize("reply", [drip, silent])
 async def test_the_timeout_covers_the_whole_attempt(reply: Reply) -> None:
     async with serving(reply) as url, RunaiClient(url, "abc", timeout=0.1, retry=ONCE) as runai:
@@ -335,6 +341,20 @@ async def test_the_deadline_cuts_an_attempt_in_flight() -> None:
     async with serving(drip) as url, RunaiClient(url, "abc", retry=policy) as runai:
         with pytest.raises(DeadlineExceededError, match="the deadline passed with the attempt in flight"):
             await runai.count_revisions(WORKLOAD)
+
+
+@pytest.mark.parametrize("reply", [drip, silent])
+@pytest.mark.parametrize("times_out_first", [True, False])
+async def test_a_call_that_is_cancelled_just_when_it_times_out_is_cancelled(
+    reply: Reply, times_out_first: bool
+) -> None:
+    loop = asyncio.get_running_loop()
+    async with serving(reply) as url, RunaiClient(url, "abc", timeout=0.2) as runai:
+        task = asyncio.create_task(runai.count_revisions(WORKLOAD))
+        loop.call_later(0.3 if times_out_first else 0.1, task.cancel)
+        loop.call_later(0.05, wait_until, loop.time() + 0.4)  # so that both are due in the same turn
+        await asyncio.wait({task})
+    assert task.cancelled()
 
 
 async def test_nothing_is_sent_after_the_deadline(mock_aiohttp: aioresponses) -> None:
