@@ -12,8 +12,7 @@ import platform
 import ssl
 import warnings
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Protocol
+from typing import Protocol
 
 import aiohttp
 from multidict import CIMultiDict
@@ -153,8 +152,11 @@ class AiohttpTransport:
                 f"the deadline passed before {request.method} {request.url.path} was sent"
             )
         try:
-            with _Limit(limit):
-                async with session.request(
+            # aiohttp's own `total` will not do: it takes back two cancellations for its one, so that a task
+            # which is cancelled in the same moment would go on.
+            async with (
+                asyncio.timeout(limit),
+                session.request(
                     request.method,
                     request.url,
                     data=request.body,
@@ -166,8 +168,9 @@ class AiohttpTransport:
                     proxy=self._proxy,
                     proxy_headers=self._proxy_headers and {**self._proxy_headers},  # aiohttp adds to it
                     ssl=self._ssl,
-                ) as answer:
-                    return Response(answer.status, answer.headers, await self._read(answer))
+                ) as answer,
+            ):
+                return Response(answer.status, answer.headers, await self._read(answer))
         except FAILURES as error:
             ours = meaning(error, request, limit, cut=limit < timeout, session=self._session)
             if ours is error:
@@ -238,42 +241,6 @@ class AiohttpTransport:
         session, self._session = self._session, None
         if session is not None and self._given is None:
             await session.close()
-
-
-class _Limit:
-    """Ends its block with a TimeoutError when the time is over.
-
-    Like `asyncio.timeout`, with less to do. aiohttp's own `total` will not do: while an answer is waited for,
-    it takes back two cancellations for its one, so that a task cancelled in the same moment would go on.
-    """
-
-    __slots__ = ("_cancelling", "_is_over", "_seconds", "_task", "_timer")
-    _task: asyncio.Task[Any]
-    _timer: asyncio.TimerHandle
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._is_over = False
-
-    def __enter__(self) -> None:
-        loop = asyncio.get_running_loop()
-        task = asyncio.current_task(loop)
-        if task is None:
-            raise RuntimeError("a request is made in a task")
-        self._task = task
-        self._cancelling = task.cancelling()
-        self._timer = loop.call_later(self._seconds, self._end)
-
-    def _end(self) -> None:
-        self._is_over = True
-        self._task.cancel()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._timer.cancel()
-        if self._is_over and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
-            raise TimeoutError from error
 
 
 def _trusting(ca_file: Path) -> ssl.SSLContext:
