@@ -177,12 +177,10 @@ class Dispatcher:
     def _hand_out(self, member: Member) -> None:
         """Give a poll to a worker that has none, or to a new one."""
         self.in_flight += 1
-        while self._idle:
-            worker = self._idle.pop()
-            if not worker.done():
-                worker.set_result(member)
-                return
-        self._tasks.start(self._work, member)
+        if self._idle:
+            self._idle.pop().set_result(member)
+        else:
+            self._tasks.start(self._work, member)
 
     async def _work(self, member: Member) -> None:
         """Poll, then wait for the next one to poll."""

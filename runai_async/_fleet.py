@@ -373,9 +373,6 @@ class FleetWatch(AsyncIterator[FleetEvent]):
 
     def _fail(self, error: BaseException) -> None:
         """Let no error of a task be lost: it ends the fleet, in the consumer's hands."""
-        if isinstance(error, RunaiError):
-            self._end(error)
-            return
         if self._goes_on and not isinstance(error, asyncio.CancelledError):
             logger.error("the fleet watch failed", exc_info=error)
         self._end(_defect(error))

@@ -64,9 +64,6 @@ class Schedule(Generic[T]):
         self._heap: list[tuple[float, int, T]] = []
         self._count = 0
 
-    def __len__(self) -> int:
-        return len(self._heap)
-
     def push(self, due: float, item: T) -> None:
         """Make *item* due."""
         self._count += 1  # so that items themselves are never compared

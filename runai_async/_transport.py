@@ -103,15 +103,15 @@ class AiohttpTransport:
 
     def __del__(self) -> None:
         # No async work here: the loop may be gone. aiohttp's own complaint would not name what to close.
-        if self._session is not None and not self._session.closed and self._given is None:
+        connector = None if self._session is None or self._given is not None else self._session.connector
+        if connector is not None and not connector.closed:
             warnings.warn(
                 f"a RunaiClient was not closed: use `async with`, or await its aclose() ({self!r})",
                 ResourceWarning,
                 source=self,
                 stacklevel=2,
             )
-            if (connector := self._session.connector) is not None:
-                connector._close()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # its close() wants a loop
+            connector._close()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # its close() wants a loop
 
     async def send(
         self, request: Request, *, timeout: float, deadline: float, authorization: str | None = None

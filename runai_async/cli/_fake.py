@@ -88,10 +88,8 @@ async def _keep_rolling(
     plane: FakeControlPlane, workload_id: str, every: float, rollouts: int | None
 ) -> None:
     made: list[str] = []
-    for number in itertools.count(1):
+    for number in itertools.count(1) if rollouts is None else range(1, rollouts + 1):
         await asyncio.sleep(every / 2)
-        if rollouts is not None and number > rollouts:
-            await asyncio.Event().wait()
         fails = number % _FAILS_EVERY == 0
         made.append(
             await plane.roll_out(
@@ -105,3 +103,4 @@ async def _keep_rolling(
         )
         if len(made) > _KEPT:
             plane.purge_revision(made.pop(0))
+    await asyncio.Event().wait()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import datetime
+from typing import assert_never
 
 from rich.text import Text
 
@@ -76,6 +77,8 @@ def _news(event: RevisionEvent) -> Text:
             return Text(_changes(event))
         case RevisionDeleted():
             return Text("is deleted, was ").append(_phase(event.revision.phase))
+        case _:
+            assert_never(event)
 
 
 def _state(event: RevisionEvent, age: str = "") -> Text:
@@ -101,6 +104,8 @@ def _workload_news(event: Synced | WatchDegraded | WatchRecovered | WorkloadFail
             return Text(f"outage is over after {event.seconds:.1f} s", style="green")
         case WorkloadFailed():
             return Text(f"fails: {reason(event.error)}", style="red")
+        case _:
+            assert_never(event)
 
 
 def reason(error: RunaiError) -> str:

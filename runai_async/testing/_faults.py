@@ -110,10 +110,8 @@ async def distort(
             await pause(fault.seconds, stopping)
         case "hang":
             await pause(fault.seconds or None, stopping)
-        case "reset":
+        case _:  # the last of them: reset
             _reset(request)
-        case None:
-            pass
     return whole
 
 
@@ -128,9 +126,8 @@ def _reset(request: web.Request) -> None:
     """Close the connection so that the other side sees a reset and not an end."""
     transport = request.transport
     if transport is not None:
-        wire: socket.socket | None = transport.get_extra_info("socket")
-        if wire is not None:
-            wire.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        wire: socket.socket = transport.get_extra_info("socket")
+        wire.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         transport.abort()
 
 
