@@ -29,6 +29,7 @@ async def test_version() -> None:
         (["watch", "x", "--timeout", "0"], "a duration must be more than 0"),
         (["revisions", "get", "abc"], "'abc' is no UUID: give the whole id, or the --workload to look in"),
         (["watch", "x", "--token", "secret"], "No such option"),
+        (["watch", "x", "--token-file", "-", "--ask-token"], "give --token-file or --ask-token, not both"),
     ],
 )
 async def test_wrong_usage_is_one_line_and_status_2(args: list[str], said: str) -> None:

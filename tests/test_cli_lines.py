@@ -75,10 +75,13 @@ def test_a_span_of_time_is_short(seconds: float, text: str) -> None:
         (1, {"min": 0, "max": 4}, "1/0-4"),
         (1, {"min": 1}, "1/1-"),
         (1, {}, "1"),
+        (1, None, "1"),
         (None, {"number": 2}, "?/2"),
     ],
 )
-def test_pods_are_running_out_of_requested(running: int | None, asked: dict[str, int], text: str) -> None:
+def test_pods_are_running_out_of_requested(
+    running: int | None, asked: dict[str, int] | None, text: str
+) -> None:
     shape = PLANE.revision(PLANE.add_revision(WORKLOAD, "Running"))
     shape |= {"runningPods": running, "requestedPods": asked}
     assert pods(from_json(json.dumps(shape).encode(), Revision)) == text
@@ -90,6 +93,7 @@ def test_pods_are_running_out_of_requested(running: int | None, asked: dict[str,
         (["aaaaaaaa-1", "bbbbbbbb-1"], ["aaaaaaaa", "bbbbbbbb"]),
         (["aaaaaaaa-1", "aaaaaaaa-2"], ["aaaaaaaa-1", "aaaaaaaa-2"]),
         ([], []),
+        (["a" * 35 + "1", "a" * 35 + "2"], ["a" * 35 + "1", "a" * 35 + "2"]),
     ],
 )
 def test_short_ids_can_be_told_apart(ids: list[str], short: list[str]) -> None:

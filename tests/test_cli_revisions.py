@@ -152,6 +152,12 @@ async def test_get_shows_facts_and_conditions_but_no_secrets(llm: Llm) -> None:
     assert "tensor-parallel" not in result.out
 
 
+async def test_get_leaves_out_what_a_revision_does_not_have(llm: Llm) -> None:
+    bare = llm.plane.add_revision(llm.id, "Pending", conditions=[])
+    result = await ran(llm.plane, "revisions", "get", bare, "-o", "table")
+    assert [word for word in ("Phase", "Message", "Conditions") if word in result.out] == ["Phase"]
+
+
 async def test_diff_takes_prefixes_names_and_deleted_revisions(llm: Llm) -> None:
     llm.plane.update_revision(IDS[3], environment_variables={"MODEL": "x"}, images=["models.example/other:9"])
     want = json.loads((await ran(llm.plane, "revisions", "diff", llm.id, IDS[0], IDS[3], "-o", "json")).out)

@@ -117,6 +117,21 @@ async def test_a_timeout_has_a_status_of_its_own(plane: FakeControlPlane, worklo
     assert "Nothing was cancelled; wait again to go on" in result.err.splitlines()[-1]
 
 
+async def test_where_there_is_no_revision_the_error_alone_is_told(plane: FakeControlPlane) -> None:
+    result = await status(plane, plane.add_workload("empty"), "--timeout", "100ms")
+    assert (result.status, lines(result)[1:]) == (3, ["waiting for the new revision"])
+    assert result.err.count("\n") == 1
+    assert "has no revision: did the change take effect?" in result.err
+
+
+async def test_a_revision_without_conditions_has_no_table_of_them(
+    plane: FakeControlPlane, workload_id: str
+) -> None:
+    plane.add_revision(workload_id, "Failed", conditions=[])
+    result = await status(plane, workload_id)
+    assert (result.status, result.err.splitlines()[:-1]) == (1, ["my-llm-00002 is Failed"])
+
+
 async def test_a_very_long_message_is_told_whole_once(plane: FakeControlPlane, workload_id: str) -> None:
     message = "no such image " * 400
     plane.add_revision(workload_id, "Pending", phase_message=message)

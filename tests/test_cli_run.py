@@ -1,6 +1,7 @@
 """How a command begins and ends: exit status, one-line errors, signals. And how tests run one."""
 
 import asyncio
+import io
 import os
 import signal
 import sys
@@ -24,6 +25,7 @@ from runai_async.cli._failures import (
     describe,
     exit_status,
 )
+from runai_async.cli._run import run as run_coroutine
 from runai_async.testing import FakeControlPlane
 
 # --- what the tests of the command line share ---------------------------------------------------------------
@@ -179,6 +181,24 @@ def test_an_error_is_one_line() -> None:
 )
 def test_an_error_says_the_mend(error: BaseException, mend: str) -> None:
     assert describe(error) == mend
+
+
+def test_a_command_that_is_cancelled_from_within_is_no_signal() -> None:
+    async def cancelled() -> None:
+        raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        run_coroutine(cancelled())
+
+
+def test_it_runs_where_stdout_is_no_stream_of_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["runai-async", "--version"])
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
+    assert isinstance(sys.stdout, io.StringIO)
+    assert sys.stdout.getvalue() == f"runai-async, version {runai_async.__version__}\n"
 
 
 # --- a process ----------------------------------------------------------------------------------------------

@@ -86,6 +86,14 @@ def test_a_refused_poll_is_shown_before_it_is_believed() -> None:
     assert not any("NotFoundError" in line for line in drawn(board, width=120))
 
 
+def test_a_trouble_is_told_by_the_poll_that_it_began_with() -> None:
+    board = Board({}, "")
+    for error in ("TransportError", "ServerError"):
+        board.hook(PollFinished(WORKLOAD, error, 0, 0, 0.1))
+    assert any("TransportError, asking again" in line for line in drawn(board, width=120))
+    assert not any("ServerError" in line for line in drawn(board, width=120))
+
+
 @pytest.mark.parametrize("height", [10, 24, 60])
 @pytest.mark.parametrize("width", [40, 80, 200])
 @pytest.mark.parametrize(("workloads", "revisions"), [(1, 30), (3, 4), (50, 2)])

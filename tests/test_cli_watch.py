@@ -222,6 +222,26 @@ async def test_a_killed_watch_has_saved_what_it_told_before(
     assert told(await ran(plane, *args, *BRIEF)) == []
 
 
+async def test_state_is_saved_while_a_watch_goes_on(
+    plane: FakeControlPlane, workload_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runai_async.cli._state._PAUSE", 0.01)
+    file = tmp_path / "state.json"
+
+    async def change() -> str:
+        while "my-llm-00001" not in (file.read_text(encoding="utf-8") if file.exists() else ""):
+            await asyncio.sleep(0.01)
+        saved = file.read_text(encoding="utf-8")
+        plane.delete_workload(workload_id)
+        return saved
+
+    changing = asyncio.create_task(change())
+    args = ["watch", workload_id, "--state", str(file), *FAST, "--max-outage", "100ms"]
+    result = await ran(plane, *args)
+    assert (result.status, told(result)[-1]) == (0, ("deleted", "my-llm-00001", "Running"))
+    assert file.read_text(encoding="utf-8") != await changing
+
+
 async def test_state_is_replaced_whole_or_not_at_all(
     plane: FakeControlPlane, workload_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -174,6 +174,13 @@ async def test_a_ca_file_counts_for_a_session_of_the_callers(secure: FakeControl
         assert await runai.count_revisions(WORKLOAD) == 0
 
 
+async def test_calls_that_begin_at_once_share_a_session(secure: FakeControlPlane, ca_file: Path) -> None:
+    async with RunaiClient(secure.url, secure.token, ca_file=ca_file, retry=ONCE) as runai:
+        calls = [runai.count_revisions(WORKLOAD) for _ in range(3)]
+        assert await asyncio.gather(*calls) == [0, 0, 0]
+    # a session that another one took the place of would complain here that nobody closed it
+
+
 async def test_closing_while_the_ca_file_is_read_leaves_no_session(
     secure: FakeControlPlane, ca_file: Path
 ) -> None:

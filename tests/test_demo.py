@@ -13,7 +13,7 @@ from rich.text import Text
 from test_cli_run import Ran, ran
 
 from runai_async import Phase, Revision, from_json
-from runai_async.cli._demo import Seen, run_demo
+from runai_async.cli._demo import Seen, run_demo, summary
 from runai_async.cli._demo_views import Lines
 from runai_async.cli._format import clock
 from runai_async.errors import TransportError
@@ -149,6 +149,26 @@ def test_what_was_not_told_is_noticed() -> None:
     assert seen.agrees_with(plane)
     seen.note(WatchDegraded(workload_id=workload_id, observed_at=now, error=TransportError("gone")))
     assert not seen.agrees_with(plane)
+
+
+def test_a_summary_tells_of_what_disagrees_and_of_no_outage_where_there_was_none() -> None:
+    plane, seen = FakeControlPlane(), Seen()
+    workload_id = plane.add_workload("chat")
+    plane.add_revision(workload_id)
+    assert [line.plain for line in summary(seen, plane, {workload_id: "chat"})] == [
+        "Summary",
+        "  ",
+        "  1 changes on the control plane, 0 requests to it, 0 events",
+        "  at the end, what was told DOES NOT AGREE with the control plane",
+    ]
+
+
+async def test_the_command_fails_where_what_was_told_disagrees(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def disagreeing(*_: object) -> tuple[list[Text], bool]:
+        return [Text("the summary")], False
+
+    monkeypatch.setattr("runai_async.cli._demo.run_demo", disagreeing)
+    assert await ran(None, "demo") == Ran(1, "the summary\n", "")
 
 
 async def test_the_command_prints_lines_without_colour_in_a_pipe() -> None:

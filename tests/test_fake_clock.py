@@ -61,6 +61,19 @@ async def test_a_cancelled_sleeper_is_not_waited_for() -> None:
     assert clock.monotonic() == 20
 
 
+async def test_it_does_not_jump_for_a_sleeper_that_was_cancelled_meanwhile() -> None:
+    clock = FakeClock(auto=True)
+    task = asyncio.create_task(clock.sleep(10))
+    for _ in range(3):  # it is asleep, and the clock waits for all others
+        await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait({task})
+    for _ in range(50):
+        await asyncio.sleep(0)
+
+    assert clock.monotonic() == 0
+
+
 async def test_a_sleep_of_nothing_lets_others_run() -> None:
     clock = FakeClock()
     await clock.sleep(0)

@@ -12,7 +12,9 @@ import aiohttp
 import pytest
 
 from runai_async import (
+    AttemptTimeoutError,
     ClientCredentials,
+    DecodeError,
     NotFoundError,
     Phase,
     RetryPolicy,
@@ -90,7 +92,8 @@ async def test_a_deleted_workload_is_not_found_but_counts_nothing(
     plane: FakeControlPlane, runai: RunaiClient
 ) -> None:
     workload_id = plane.add_workload()
-    plane.add_revision(workload_id)
+    live, deleted = plane.add_revision(workload_id), plane.add_revision(workload_id)
+    plane.delete_revision(deleted)
     plane.delete_workload(workload_id)
 
     with pytest.raises(NotFoundError):
@@ -98,6 +101,8 @@ async def test_a_deleted_workload_is_not_found_but_counts_nothing(
     assert await runai.count_revisions(workload_id) == 0
     assert [item.id async for item in runai.list_workloads()] == []
     assert [item.id async for item in runai.list_workloads(deleted=True)] == [workload_id]
+    gone = [item.revision_id for item in plane.transitions if item.kind == "deleted"]
+    assert gone == [deleted, live]
 
 
 async def test_fields_and_times_are_as_given(plane: FakeControlPlane, runai: RunaiClient) -> None:
@@ -171,6 +176,36 @@ async def test_a_fault_hits_as_often_as_it_should_and_only_where_it_should(
     assert await runai.count_revisions(workload_id) == 0
 
 
+async def test_no_fault_at_all_can_be_asked_for(plane: FakeControlPlane, runai: RunaiClient) -> None:
+    plane.fail_next(0)
+    assert [await runai.count_revisions(plane.add_workload()) for _ in range(2)] == [0, 0]
+
+
+async def test_an_answer_that_is_no_json(plane: FakeControlPlane, runai: RunaiClient) -> None:
+    plane.fault("bad_json")
+    with pytest.raises(DecodeError):
+        await runai.list_revisions(plane.add_workload())
+
+
+async def test_an_answer_that_comes_byte_by_byte_is_whole_in_the_end(
+    plane: FakeControlPlane, runai: RunaiClient
+) -> None:
+    plane.fault("drip", seconds=0.001)
+    workload_id = plane.add_workload()
+    assert [await runai.count_revisions(workload_id) for _ in range(2)] == [0, 0]
+
+
+async def test_a_request_whose_client_has_gone_is_given_up(plane: FakeControlPlane) -> None:
+    plane.fault("reset")
+    plane.hold()
+    async with RunaiClient(plane.url, plane.token, timeout=0.02, retry=RetryPolicy(attempts=1)) as runai:
+        with pytest.raises(AttemptTimeoutError):
+            await runai.count_revisions(plane.add_workload())
+    async with asyncio.timeout(5):
+        while plane.in_flight:
+            await asyncio.sleep(0.001)
+
+
 async def test_the_token_endpoint_fails_only_if_the_path_says_so(plane: FakeControlPlane) -> None:
     workload_id = plane.add_workload()
     auth = ClientCredentials(plane.client_id, plane.client_secret)
@@ -198,6 +233,7 @@ def test_an_unknown_fault_is_refused() -> None:
         ({"grantType": "client_credentials", "clientID": "ID", "clientSecret": "wrong"}, 401),
         ({"grantType": "password"}, 400),
         ([], 400),
+        (b"no JSON", 400),
     ],
 )
 async def test_the_v1_token_endpoint_takes_both_grants_with_keys_in_any_case(
@@ -207,9 +243,74 @@ async def test_the_v1_token_endpoint_takes_both_grants_with_keys_in_any_case(
     if isinstance(body, dict):
         body = {key: real.get(value, value) for key, value in body.items()}
     url = f"{plane.url}/api/v1/token"
-    async with aiohttp.ClientSession() as session, session.post(url, json=body) as answer:
+    sent = {"data": body} if isinstance(body, bytes) else {"json": body}
+    async with aiohttp.ClientSession() as session, session.post(url, **sent) as answer:
         assert answer.status == status
         assert ("accessToken" in await answer.json()) == (status == 200)
+
+
+@pytest.mark.parametrize(
+    ("form", "status", "error"),
+    [
+        ({"grant_type": "client_credentials", "client_id": "ID", "client_secret": "SECRET"}, 200, None),
+        ({"grant_type": "client_credentials", "client_id": "ID"}, 401, "invalid_client"),
+        ({"grant_type": "password"}, 400, "unsupported_grant_type"),
+        ({}, 400, "invalid_request"),
+    ],
+)
+async def test_the_v2_token_endpoint_answers_as_oauth_does(
+    plane: FakeControlPlane, form: dict[str, str], status: int, error: str | None
+) -> None:
+    real = {"ID": plane.client_id, "SECRET": plane.client_secret}
+    form = {key: real.get(value, value) for key, value in form.items()}
+    url = f"{plane.url}/api/v2/token"
+    async with aiohttp.ClientSession() as session, session.post(url, data=form) as answer:
+        assert (answer.status, (await answer.json()).get("error")) == (status, error)
+
+
+WORKLOAD_ID = "7c5a8c3e-0b8e-4d5c-9b1a-1d2e3f4a5b6c"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "said"),
+    [
+        ("GET", "/api/v1/workloads/count", 200, None),
+        ("GET", "/api/v1/nothing", 404, "Not Found"),
+        ("DELETE", "/api/v1/workloads", 405, "Method Not Allowed"),
+        ("GET", "/api/v1/workloads/inferences/x/revisions", 400, "workload_id must be a UUID"),
+        ("GET", "/api/v1/workloads?deleted=yes", 400, "deleted must be true or false"),
+        ("GET", "/api/v1/workloads?limit=0", 400, "limit must be a whole number from 1 to 500"),
+        ("GET", "/api/v1/workloads?filterBy=name", 400, "filterBy is field, operator"),
+        ("GET", f"/api/v1/workloads/inferences/{WORKLOAD_ID}/revisions", 404, "there is no workload"),
+    ],
+)
+async def test_what_is_wrong_with_a_request_is_an_error_of_the_api(
+    plane: FakeControlPlane, method: str, path: str, status: int, said: str | None
+) -> None:
+    headers = {"Authorization": f"Bearer {plane.token}"}
+    async with (
+        aiohttp.ClientSession() as session,
+        session.request(method, plane.url + path, headers=headers) as answer,
+    ):
+        body = await answer.json()
+    assert (answer.status, body.get("code", 200)) == (status, status)
+    assert (said or "") in body.get("message", "")
+    assert answer.headers.get("Allow") == ("GET" if status == 405 else None)
+
+
+async def test_a_form_that_cannot_be_read_lacks_everything(plane: FakeControlPlane) -> None:
+    url, headers = f"{plane.url}/api/v2/token", {"Content-Type": "multipart/form-data"}
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(url, data=b"no boundary", headers=headers) as answer,
+    ):
+        assert (answer.status, (await answer.json())["error"]) == (400, "invalid_request")
+
+
+async def test_it_serves_the_document_that_it_keeps_to(plane: FakeControlPlane) -> None:
+    async with aiohttp.ClientSession() as session, session.get(f"{plane.url}/openapi.json") as answer:
+        document = await answer.json()
+    assert "/api/v1/workloads/inferences/{workloadId}/revisions" in document["paths"]
 
 
 async def test_it_can_be_stopped_and_started_again_with_what_it_held(plane: FakeControlPlane) -> None:

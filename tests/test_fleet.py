@@ -385,6 +385,34 @@ async def test_a_poll_that_is_cancelled_from_within_ends_the_fleet_and_is_not_lo
             await stage.told(fleet, 20)
 
 
+async def test_a_defect_in_a_poll_ends_the_fleet_and_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    class Broken(Stage):
+        async def send(self, *args: Any, **options: Any) -> Response:
+            raise ZeroDivisionError("in a transport of the caller's")
+
+    stage = Broken()
+    async with stage.client() as runai, runai.watch_fleet([stage.workload_id], poll=POLICY) as fleet:
+        with pytest.raises(RunaiError, match="the fleet watch failed: ZeroDivisionError: in a") as caught:
+            await stage.told(fleet, 20)
+
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
+    (record,) = [record for record in caplog.records if record.message == "the fleet watch failed"]
+    assert record.exc_info is not None
+    assert record.exc_info[1] is caught.value.__cause__
+
+
+async def test_of_several_polls_that_are_refused_the_token_at_once_one_ends_the_fleet() -> None:
+    stage, ids, _ = of_size(100)
+    stage.lists, stage.latency = REFUSED_401, 3.0
+    async with stage.client() as runai, runai.watch_fleet(ids, poll=POLICY) as fleet:
+        with pytest.raises(AuthenticationError):
+            await stage.told(fleet, 4)
+        assert fleet.status.in_flight > 1
+        await stage.clock.advance(4)
+        with pytest.raises(StopAsyncIteration):
+            await anext(fleet)
+
+
 async def test_a_refusal_is_an_answer_of_the_control_plane() -> None:
     stage, ids, _ = of_size(5)
     stage.by_id[ids[0]] = REFUSED_403
@@ -643,6 +671,74 @@ async def test_a_workload_that_leaves_and_is_added_again_starts_anew() -> None:
         assert fleet.workload_ids == frozenset(ids)
 
     assert [(event.kind, event.workload_id) for event in events] == [("added", ids[0])]
+
+
+async def test_a_poll_of_what_was_removed_does_not_let_leave_what_was_added_again() -> None:
+    stage, ids, revisions = of_size(2)
+    named = list(ids)
+    async with (
+        stage.client() as runai,
+        runai.watch_fleet(lambda: named, poll=POLICY, discovery_interval=1) as fleet,
+    ):
+        await stage.told(fleet, 30)
+        stage.latency = 9.5
+        named.pop(0)
+        stage.asked.clear()
+        while ids[0] not in {key for _, _, key in stage.asked}:
+            await stage.clock.advance(0.1)
+        fleet.remove(ids[0])
+        fleet.add(ids[0])
+        assert await stage.told(fleet, 9.9) == []  # the poll ends, and discovery lacks it for the tenth time
+        assert fleet.workload_ids == frozenset(ids)
+        events = await stage.told(fleet, 30)
+
+    assert [event.revision_id for event in events if isinstance(event, RevisionEvent)] == [revisions[ids[0]]]
+
+
+async def test_a_fleet_may_be_named_by_a_coroutine() -> None:
+    stage, ids, _ = of_size(3)
+
+    async def ask() -> list[str]:
+        return ids
+
+    async with stage.client() as runai, runai.watch_fleet(ask, poll=POLICY) as fleet:
+        await stage.told(fleet, 20)
+        assert fleet.workload_ids == frozenset(ids)
+
+
+async def test_a_discovery_that_is_refused_the_token_ends_the_fleet() -> None:
+    stage, ids, _ = of_size(3)
+    rounds = 0
+
+    def ask() -> list[str]:
+        nonlocal rounds
+        rounds += 1
+        if rounds > 1:
+            raise AuthenticationError(401, "revoked")
+        return ids
+
+    async with stage.client() as runai, runai.watch_fleet(ask, poll=POLICY, discovery_interval=20) as fleet:
+        with pytest.raises(AuthenticationError) as caught:
+            await stage.told(fleet, 100)
+        assert caught.value.checkpoint == fleet.checkpoint()
+        await stage.clock.advance(100)
+    assert rounds == 2
+
+
+async def test_a_fleet_that_has_ended_asks_no_more_which_workloads_there_are() -> None:
+    stage, ids, _ = of_size(3)
+    stage.lists, rounds = REFUSED_401, 0
+
+    def ask() -> list[str]:
+        nonlocal rounds
+        rounds += 1
+        return ids
+
+    async with stage.client() as runai, runai.watch_fleet(ask, poll=POLICY, discovery_interval=20) as fleet:
+        with pytest.raises(AuthenticationError):
+            await stage.told(fleet, 15)
+        await stage.clock.advance(100)
+    assert rounds == 1
 
 
 async def test_discovery_lets_workloads_join_and_leave() -> None:

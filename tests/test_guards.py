@@ -96,7 +96,7 @@ def verdicts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     shutil.copy(CONFTEST.parents[1] / "pyproject.toml", folder)
     (folder / "test_guarded.py").write_text(GUARDED, encoding="utf-8")
     ran = subprocess.run(
-        [sys.executable, "-m", "pytest", "test_guarded.py", "--junitxml", "report.xml"],
+        [sys.executable, "-m", "pytest", "-n", "0", "test_guarded.py", "--junitxml", "report.xml"],
         cwd=folder,
         env=os.environ | {"PYTHONPATH": str(Path(runai_async.__file__).parents[1])},
         capture_output=True,

@@ -66,6 +66,16 @@ async def test_deadlines_end_their_own_waits_one_after_the_other() -> None:
     assert limit.free == 1
 
 
+async def test_a_deadline_passes_over_a_wait_that_was_cancelled() -> None:
+    limit = limiter()
+    limit.take()
+    cancelled, *others = await waiting(limit, 3, after(0.01))
+    cancelled.cancel()
+    results = await asyncio.gather(*others, return_exceptions=True)
+    assert [type(result) for result in results] == [TimeoutError] * 2
+    assert cancelled.cancelled()
+
+
 @pytest.mark.parametrize("turn_has_come", [False, True])
 async def test_a_cancelled_wait_keeps_no_place(turn_has_come: bool) -> None:
     limit = limiter()

@@ -290,6 +290,23 @@ def test_the_id_of_a_broken_revision_is_read_where_it_can_be(raw: bytes, identit
     assert _codec.identity(raw) == identity
 
 
+@pytest.mark.parametrize(
+    ("raw", "time"),
+    [
+        (b'{"deletedAt": "2026-01-02T01:00:00+01:00", "phase": 5}', datetime(2026, 1, 2, tzinfo=UTC)),
+        (b'{"phase": 5}', None),
+        (b'{"deletedAt": null}', None),
+        (b'{"deletedAt": "yesterday"}', None),
+        (b'{"deletedAt": "2026-01-02T01:00:00"}', None),
+        (b"5", None),
+    ],
+)
+def test_when_a_broken_revision_was_deleted_is_read_where_it_can_be(
+    raw: bytes, time: datetime | None
+) -> None:
+    assert _codec.deletion_time(raw) == time
+
+
 @pytest.mark.parametrize("status", [200, 201, 204, 299])
 def test_a_success_raises_nothing(status: int) -> None:
     requests.raise_for_status(Response(status), REQUEST)

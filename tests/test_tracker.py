@@ -255,6 +255,12 @@ async def test_a_confirmation_that_always_fails_holds_back_no_other_deletion(sic
         assert brief(await watch._next_round(until=20)) == [("deleted", "b", "Running")]
 
 
+def test_a_checkpoint_keeps_the_workload_s_id_as_the_server_writes_it() -> None:
+    told = watching(revision("a"), revision("b", workloadId=WORKLOAD_ID.upper()))
+    ids = {mark.id: mark.workload_id for mark in told.checkpoint().revisions}
+    assert ids == {"a": WORKLOAD_ID, "b": WORKLOAD_ID.upper()}
+
+
 def test_the_end_of_a_workload_is_the_deletion_of_each_live_revision() -> None:
     watch = watching(revision("a", phase="Failed"), revision("b"), revision("c"))
     poll(watch, revision("a", phase="Failed"), revision("b"), revision("c", deletedAt=minute(1)))

@@ -27,6 +27,7 @@ from runai_async import (
 from runai_async._clock import SystemClock
 from runai_async._requests import Request
 from runai_async._transport import USER_AGENT, AiohttpTransport
+from runai_async._wire_errors import meaning
 from runai_async.testing import FakeControlPlane
 
 WORKLOAD = "3f0f1e0c-7d61-4c0e-9d4a-0d2f6f8f1b11"
@@ -368,11 +369,11 @@ async def test_nothing_is_sent_after_the_deadline(mock_aiohttp: aioresponses) ->
 async def test_waiting_for_a_slot_does_not_count_against_the_timeout() -> None:
     async with FakeControlPlane() as plane:
         plane.latency = 0.04
-        options = {"timeout": 0.3, "retry": ONCE, "max_concurrency": 2}
+        options = {"timeout": 0.6, "retry": ONCE, "max_concurrency": 2}
         async with RunaiClient(plane.url, plane.token, **options) as runai:  # type: ignore[arg-type]
             workload = plane.add_workload()
-            counts = await asyncio.gather(*(runai.count_revisions(workload) for _ in range(24)))
-    assert (counts, plane.max_in_flight) == ([0] * 24, 2)
+            counts = await asyncio.gather(*(runai.count_revisions(workload) for _ in range(48)))
+    assert (counts, plane.max_in_flight) == ([0] * 48, 2)
 
 
 async def test_the_deadline_counts_while_waiting_for_a_slot() -> None:
@@ -457,6 +458,21 @@ async def test_closing_ends_a_request_in_flight() -> None:
         async with asyncio.timeout(5):
             with pytest.raises(TransportError):
                 await call
+
+
+@pytest.mark.parametrize("tripped", [AttributeError("no connector"), RuntimeError("Session is closed")])
+async def test_what_aiohttp_trips_over_is_a_defect_unless_the_session_was_closed(tripped: Exception) -> None:
+    request = Request("GET", URL(COUNT_URL))
+    expected = (
+        ("TransportError", f"GET {COUNT_URL}: the client was closed")
+        if isinstance(tripped, AttributeError)
+        else ("RuntimeError", "the client's session is closed; make a new client")
+    )
+    async with aiohttp.ClientSession() as session:
+        assert meaning(tripped, request, 1, cut=False, session=session) is tripped
+    for closed in (session, None):
+        told = meaning(tripped, request, 1, cut=False, session=closed)
+        assert (type(told).__name__, str(told)) == expected
 
 
 def complaints(runai: list[RunaiClient]) -> list[str]:

@@ -320,9 +320,11 @@ async def test_a_revision_scaled_to_zero_is_done() -> None:
         assert (await within(stage, 0, runai.wait_for_rollout(stage.workload_id))).running_pods == 0
 
 
-async def test_a_workload_that_goes_away_is_a_failed_rollout() -> None:
+@pytest.mark.parametrize("revisions", [0, 1])
+async def test_a_workload_that_goes_away_is_a_failed_rollout(revisions: int) -> None:
     stage = Stage()
-    stage.add("Pending")
+    for _ in range(revisions):
+        stage.add("Pending")
     async with stage.client() as runai:
         wait = asyncio.ensure_future(runai.wait_for_rollout(stage.workload_id, poll=STEADY))
         await stage.clock.advance(5)
