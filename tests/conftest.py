@@ -37,6 +37,19 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def cheap_tracebacks() -> Iterator[None]:
+    """Keep what asyncio's debug mode checks, for a third of the time.
+
+    Most of it goes to where each callback, future and task comes from: to ten frames of it, and to asking the
+    disk for each whether its source file has changed.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("asyncio.constants.DEBUG_STACK_DEPTH", 3)
+        patch.setattr("linecache.checkcache", lambda filename=None: None)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def no_blocking_calls() -> Iterator[None]:
     """Raise BlockingError where `runai_async`, with a loop running, waits for a disk, a socket or a clock."""
     blockbuster = BlockBuster(runai_async)

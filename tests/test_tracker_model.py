@@ -18,7 +18,6 @@ from runai_async._tracker import Found, Tracker
 from runai_async.checkpoint import Checkpoint
 from runai_async.events import RevisionEvent
 
-RUNS = 300
 EXPLORED = settings(report_multiple_bugs=False, phases=set(Phase) - {Phase.explain})
 """One failure, shrunk: its story, on the error as a note, is the explanation."""
 GRACE = 30.0
@@ -232,12 +231,13 @@ LEAST = {
 """In how many of the runs each case comes up, at least."""
 
 
-def test_three_hundred_runs_hold_and_meet_the_cases_that_are_hard() -> None:
+@pytest.mark.parametrize("runs", [100, pytest.param(300, marks=pytest.mark.slow)])
+def test_hundreds_of_runs_hold_and_meet_the_cases_that_are_hard(runs: int) -> None:
     met: Counter[str] = Counter()
-    for seed in range(RUNS):
+    for seed in range(runs):
         run = Run(Random(seed)).play()
         met.update(case for case, count in run.counts.items() if count)
-    assert {case: met[case] for case, least in LEAST.items() if met[case] < least * RUNS} == {}
+    assert {case: met[case] for case, least in LEAST.items() if met[case] < least * runs} == {}
 
 
 @pytest.mark.parametrize("order", [list, reversed])
@@ -268,6 +268,7 @@ def test_after_a_crash_the_events_since_a_checkpoint_come_again_with_the_same_id
     check_crashes(Run(random, resumes=False, grace=0.0).play())
 
 
-def test_two_hundred_crashes_repeat_events_with_the_same_ids() -> None:
-    for seed in range(200):
+@pytest.mark.parametrize("crashes", [60, pytest.param(200, marks=pytest.mark.slow)])
+def test_crashes_repeat_events_with_the_same_ids(crashes: int) -> None:
+    for seed in range(crashes):
         check_crashes(Run(Random(seed), resumes=False, grace=0.0).play())
