@@ -147,6 +147,17 @@ async def test_at_most_max_concurrency_polls_are_in_flight() -> None:
     assert most == 4
 
 
+async def test_there_are_no_more_workers_than_polls_were_in_flight_at_once() -> None:
+    stage, ids, _ = of_size(50)
+    stage.latency = 0.5
+    async with stage.client() as runai, runai.watch_fleet(ids, poll=POLICY, max_concurrency=4) as fleet:
+        await stage.told(fleet, 60)
+        tasks = [task for task in asyncio.all_tasks() if task.get_name() == "runai-async fleet"]
+
+    assert len(stage.times()) > 250
+    assert len(tasks) <= 1 + 4  # and the loop that hands the polls out
+
+
 async def test_rate_limit_bounds_the_requests_confirmations_included() -> None:
     stage, ids, revisions = of_size(40)
     async with stage.client() as runai, runai.watch_fleet(ids, poll=POLICY, rate_limit=5) as fleet:
