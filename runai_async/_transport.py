@@ -219,13 +219,15 @@ class AiohttpTransport:
         if self._loop is not loop or self._opening is None:
             raise RuntimeError("the client is bound to another event loop; make one client in each loop")
         async with self._opening:
-            if self._session is None:
-                if self._ca_file is not None:
-                    self._ssl = await asyncio.to_thread(_trusting, self._ca_file)
-                if self._closed:
-                    raise RuntimeError("the client is closed; make a new one")
-                self._session = self._given or self._make_session()
+            self._session = self._session or await self._first_session()
         return self._session
+
+    async def _first_session(self) -> aiohttp.ClientSession:
+        if self._ca_file is not None:
+            self._ssl = await asyncio.to_thread(_trusting, self._ca_file)
+        if self._closed:
+            raise RuntimeError("the client is closed; make a new one")
+        return self._given or self._make_session()
 
     def _make_session(self) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(

@@ -151,7 +151,11 @@ async def _drip(
 ) -> web.StreamResponse:
     answer, body = await _begin(request, whole)
     with contextlib.suppress(ConnectionError):  # the client had enough
-        for index in range(len(body)):
-            await answer.write(body[index : index + 1])
-            await pause(seconds, stopping)
+        await _drop(answer, body, seconds, stopping)
     return answer
+
+
+async def _drop(answer: web.StreamResponse, body: bytes, seconds: float, stopping: asyncio.Event) -> None:
+    for index in range(len(body)):
+        await answer.write(body[index : index + 1])
+        await pause(seconds, stopping)
