@@ -195,6 +195,20 @@ async def test_an_answer_that_comes_byte_by_byte_is_whole_in_the_end(
     assert [await runai.count_revisions(workload_id) for _ in range(2)] == [0, 0]
 
 
+async def test_a_server_that_stops_keeps_nobody_waiting_for_the_next_byte() -> None:
+    plane = FakeControlPlane()
+    await plane.start()
+    plane.fault("drip", seconds=1000)
+    async with RunaiClient(plane.url, plane.token, retry=RetryPolicy(attempts=1)) as runai:
+        call = asyncio.create_task(runai.count_revisions(plane.add_workload()))
+        async with asyncio.timeout(5):
+            while not plane.in_flight:
+                await asyncio.sleep(0.001)
+            await asyncio.sleep(0.01)  # the first byte is on its way
+            await plane.stop()
+            assert await call == 0
+
+
 async def test_a_request_whose_client_has_gone_is_given_up(plane: FakeControlPlane) -> None:
     plane.fault("reset")
     plane.hold()

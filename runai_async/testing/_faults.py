@@ -151,11 +151,7 @@ async def _drip(
 ) -> web.StreamResponse:
     answer, body = await _begin(request, whole)
     with contextlib.suppress(ConnectionError):  # the client had enough
-        await _drop(answer, body, seconds, stopping)
+        for index in range(len(body)):
+            await answer.write(body[index : index + 1])
+            await pause(seconds, stopping)
     return answer
-
-
-async def _drop(answer: web.StreamResponse, body: bytes, seconds: float, stopping: asyncio.Event) -> None:
-    for index in range(len(body)):
-        await answer.write(body[index : index + 1])
-        await pause(seconds, stopping)
