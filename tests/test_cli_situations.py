@@ -185,7 +185,7 @@ async def test_a_signal_ends_the_demo_and_the_fake_half_way_without_a_word() -> 
 # --- a pipe whose reader goes -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["list", "timeline"])
+@pytest.mark.parametrize("name", ["list", pytest.param("timeline", marks=pytest.mark.slow)])
 async def test_a_reader_that_goes_ends_a_command_without_a_word(name: str) -> None:
     ours, theirs = os.pipe()
     os.close(ours)
