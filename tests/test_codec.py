@@ -125,7 +125,9 @@ def test_a_numeric_quantity_reads_as_text(number: str, text: str) -> None:
     assert from_json(f'{{"limit": {number}}}', ResourceQuantity) == ResourceQuantity(limit=text)
     # Once more where an unknown key leads to the other road.
     assert from_json(f'{{"limit": {number}, "unknown": 1}}', ResourceQuantity).limit == text
-    assert from_json(f'{{"quantity": {number}}}', ExtendedResource).quantity == text
+    body = f'{{"quantity": {number}}}'.encode()
+    assert from_json(body, ExtendedResource).quantity == text
+    assert _careful.structure(_answers.parse(body), ExtendedResource).quantity == text
     assert from_json(f'{{"gpuMemory": {number}}}', AllocatedResources).gpu_memory == text
 
 

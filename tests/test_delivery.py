@@ -406,6 +406,7 @@ async def test_a_failed_confirmation_decides_nothing_and_holds_back_no_other_eve
 
 async def test_a_broken_revision_in_the_deleted_list_hides_no_deletion_and_its_own_is_told() -> None:
     stage = Stage()
+    stage.state.delete_revision(stage.add())  # before anybody looked
     ids = [stage.add() for _ in range(3)]
     async with stage.client() as runai:
         watch = runai.watch_revisions(stage.workload_id, interval=10)

@@ -354,6 +354,17 @@ async def test_a_seed_makes_ids_repeatable_and_shuffles_lists(runai_control_plan
     assert {tuple(sorted(order)) for order in orders} == {tuple(sorted(added))}
 
 
+async def test_what_was_answered_is_remembered_if_asked_for_until_it_is_forgotten() -> None:
+    async with FakeControlPlane(record_answers=True) as plane, RunaiClient(plane.url, plane.token) as runai:
+        workload_id = plane.add_workload()
+        revision_id = plane.add_revision(workload_id, "Running")
+        await runai.list_revisions(workload_id)
+        (answer,) = plane.answers
+        assert (answer.workload_id, list(answer.phases)) == (workload_id, [revision_id])
+        plane.reset_record()
+        assert (list(plane.answers), list(plane.requests), plane.max_in_flight) == ([], [], 0)
+
+
 async def test_held_requests_wait_until_they_are_released(
     plane: FakeControlPlane, runai: RunaiClient
 ) -> None:

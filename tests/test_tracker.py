@@ -278,6 +278,7 @@ def test_a_deleted_revision_is_forgotten_when_a_good_answer_lacks_it() -> None:
     deleted = revision("a", deletedAt=minute(1))
     assert brief(poll(watch, deleted, revision("b"))) == [("deleted", "a", "Running")]
     assert poll(watch, deleted, revision("b", runningPods=1)) == []
+    assert poll(watch, deleted | {"runningPods": 0}, revision("b")) == []
     assert known() == ["a", "b"]
     poll(watch, NAMELESS, revision("b"))
     assert known() == ["a", "b"]

@@ -5,9 +5,10 @@ from collections.abc import Awaitable
 from typing import TypeVar
 
 import pytest
-from stage import HTML_502, REFUSED_404, Stage
+from stage import HTML_502, REFUSED_401, REFUSED_404, Stage
 
 from runai_async import (
+    AuthenticationError,
     NotFoundError,
     Phase,
     PhaseFailedError,
@@ -102,6 +103,15 @@ async def test_a_deletion_is_a_phase_failed_error(purged: bool) -> None:
     async with stage.client() as runai:
         with pytest.raises(PhaseFailedError, match="is gone" if purged else "was deleted at"):
             await within(stage, 200, runai.wait_for_phase(revision_id, Phase.RUNNING))
+
+
+async def test_a_refused_token_ends_a_wait_at_once() -> None:
+    stage = Stage()
+    revision_id, stage.others = stage.add("Pending"), REFUSED_401
+    async with stage.client() as runai:
+        with pytest.raises(AuthenticationError):
+            await within(stage, 100, runai.wait_for_phase(revision_id, Phase.RUNNING))
+    assert stage.times("get") == [0]
 
 
 async def test_a_revision_that_is_never_there_is_not_found_after_the_grace() -> None:
