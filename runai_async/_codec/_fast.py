@@ -6,7 +6,7 @@ import functools
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, get_args, get_origin
+from typing import Any, cast, get_args, get_origin
 
 import attrs
 import msgspec
@@ -48,7 +48,7 @@ def learn(model: Any) -> None:
 
 def forget_roads() -> None:
     """Make the roads anew at next use."""
-    for made in (_struct, _thawed, _builder, road, list_road):
+    for made in (_struct, _builder, road, list_road):
         made.cache_clear()
 
 
@@ -114,65 +114,70 @@ def _wire_type(kind: Any) -> Any:
 
 @functools.cache
 def _builder(cls: Any) -> Callable[[Any], Any]:
-    """Make the function that turns a struct (or None) into its model."""
-    astuple, thawed = msgspec.structs.astuple, _thawed(cls)
-    keys, known = _learned.get(cls, ()), len(fields_of(cls))
+    """Make the function that turns a struct into its model.
 
-    def build(struct: Any) -> Any:
-        if struct is None:
-            return None
-        model = thawed(*astuple(struct))
+    Making the objects is most of all decoding, and two things in it were most of that. A frozen class fills
+    each field through `object.__setattr__`, four times as slow as an assignment: so what is filled is an
+    instance of a class derived from it, which may be assigned to, and becomes the frozen model at the end.
+    And a call for each value that may have to be mended: so the function is written out for each model, one
+    line for each field, as attrs writes out an `__init__`. What it looks like, for a model of two fields:
+
+        model = derived()
+        part = struct.created_at; model.created_at = part if part.tzinfo is UTC else utc(part)
+        part = struct.gpu; model.gpu = None if part is None else build_gpu(part)
+        model.extra = {}
         model.__class__ = cls
         return model
-
-    def build_with_extra(struct: Any) -> Any:
-        if struct is None:
-            return None
-        parts = astuple(struct)
-        extra = {key: part for key, part in zip(keys, parts[known:], strict=True) if part is not UNSET}
-        model = thawed(*parts[:known], extra)
-        model.__class__ = cls
-        return model
-
-    return build_with_extra if keys else build
-
-
-@functools.cache
-def _thawed(cls: Any) -> Any:
-    """Derive the class whose instances are filled by plain assignment, and then become the frozen model.
-
-    A frozen class fills each field through `object.__setattr__`, which is four times as slow, and was two
-    thirds of all decoding. The `__init__` is that of an ordinary attrs class with the same fields, whose
-    converters mend what a struct has in another form: attrs writes them into its code, without a loop.
     """
-    fields: dict[str, Any] = {field.name: attrs.field(converter=_mend(field)) for field in fields_of(cls)}
-    assigning: Any = attrs.make_class(cls.__name__, {**fields, "extra": attrs.field(factory=dict)})
+    names: dict[str, Any] = {"derived": _derived(cls), "cls": cls, "UTC": UTC, "utc": utc, "UNSET": UNSET}
+    lines = ["model = derived()"]
+    for field in fields_of(cls):
+        names[f"build_{field.name}"] = _part_builder(field.type)
+        lines.append(f"part = struct.{field.name}; model.{field.name} = {_mended(field)}")
+    lines.append("extra = model.extra = {}")
+    for number, key in enumerate(_learned.get(cls, ())):
+        names[f"key_{number}"] = key
+        lines.append(f"if struct.extra_{number} is not UNSET: extra[key_{number}] = struct.extra_{number}")
+    lines += ["model.__class__ = cls", "return model"]
+    source = "def build(struct):\n" + "".join(f"    {line}\n" for line in lines)
+    # Only names of our own are in it: those of the models' fields. The keys of answers are values.
+    exec(compile(source, f"<builder of {cls.__name__}>", "exec"), names)  # noqa: S102
+    return cast(Callable[[Any], Any], names["build"])
+
+
+def _derived(cls: Any) -> Any:
+    """Derive the class whose instances take plain assignments, and can become instances of *cls*."""
     body = {
         "__slots__": (),
-        "__init__": assigning.__init__,
+        "__init__": object.__init__,
         "__setattr__": object.__setattr__,
         "__delattr__": object.__delattr__,  # both, or neither is the fast one of `object`
     }
     return type(cls.__name__, (cls,), body)
 
 
-def _mend(field: Field) -> Callable[[Any], Any] | None:
-    """Return what turns a field's wire value into the model's, or None where they are the same."""
+def _part_builder(kind: Any) -> Callable[[Any], Any] | None:
+    """Return the builder of a field that holds a model, or an array of them."""
+    item = _item(kind)
+    return _builder(item) if attrs.has(item) else None
+
+
+def _item(kind: Any) -> Any:
+    """Return what is in an array; what is none is returned as it is."""
+    return without_none(get_args(kind)[0]) if get_origin(kind) is tuple else kind
+
+
+def _mended(field: Field) -> str:
+    """Write the expression that turns *part*, a field's wire value, into the model's."""
+    build = f"build_{field.name}"
     if field.coerce:
-        return str if field.required else _text
-    if field.type is datetime:
-        return _utc
-    if attrs.has(field.type):
-        return _builder(field.type)
-    if get_origin(field.type) is tuple and attrs.has(item := without_none(get_args(field.type)[0])):
-        build = _builder(item)
-        return lambda parts: None if parts is None else tuple([build(part) for part in parts])
-    return None
-
-
-def _text(value: Any) -> str | None:
-    return value if value is None or value.__class__ is str else str(value)
-
-
-def _utc(value: datetime | None) -> datetime | None:
-    return value if value is None or value.tzinfo is UTC else utc(value)
+        mended = "part if part.__class__ is str else str(part)"
+    elif field.type is datetime:
+        mended = "part if part.tzinfo is UTC else utc(part)"
+    elif attrs.has(field.type):
+        mended = f"{build}(part)"
+    elif attrs.has(_item(field.type)):
+        mended = f"tuple([None if item is None else {build}(item) for item in part])"
+    else:
+        return "part"
+    return mended if field.required else f"None if part is None else {mended}"
