@@ -11,8 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
-from attrs import field, frozen
-
 from runai_async import _codec
 from runai_async.errors import DecodeError
 from runai_async.models import Revision
@@ -26,7 +24,6 @@ Place = tuple[int, int]
 _Piece = tuple[int, int, "str | None"]
 
 
-@frozen
 class Snapshot:
     """One list answer, read and compared with what is known, but not yet taken in.
 
@@ -37,11 +34,14 @@ class Snapshot:
         problems: what was wrong with those that were not undecodable before.
     """
 
-    body: bytes
-    places: dict[str, Place] = field(factory=dict[str, Place])
-    changed: dict[str, Revision] = field(factory=dict[str, Revision])
-    undecodable: dict[bytes, str | None] = field(factory=dict[bytes, "str | None"])
-    problems: list[DecodeError] = field(factory=list[DecodeError])
+    __slots__ = ("body", "changed", "places", "problems", "undecodable")
+
+    def __init__(self, body: bytes) -> None:
+        self.body = body
+        self.places: dict[str, Place] = {}
+        self.changed: dict[str, Revision] = {}
+        self.undecodable: dict[bytes, str | None] = {}
+        self.problems: list[DecodeError] = []
 
     @property
     def is_complete(self) -> bool:

@@ -5,6 +5,7 @@ One endpoint in, one `Request` out; one `Response` in, one model or error out.
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +26,7 @@ from runai_async.models import HistoryRecord, Revision, Workload
 T = TypeVar("T")
 _HEX = "[0-9a-fA-F]"
 _NORMAL_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_UUID = re.compile(rf"{_HEX}{{8}}-?{_HEX}{{4}}-?{_HEX}{{4}}-?{_HEX}{{4}}-?{_HEX}{{12}}")
+_UUID = rf"{_HEX}{{8}}-?{_HEX}{{4}}-?{_HEX}{{4}}-?{_HEX}{{4}}-?{_HEX}{{12}}"
 _TEXT_LIMIT = 300
 """Characters of a body that is not the API's which an error quotes."""
 
@@ -79,7 +80,6 @@ class Response:
     body: bytes = field(default=b"", repr=False)
 
 
-@frozen
 class Call(Generic[T]):
     """A request and the way to read its answer; what `Retrying` runs.
 
@@ -88,9 +88,12 @@ class Call(Generic[T]):
         parse: turns a good answer's body into a value; raises `DecodeError`.
     """
 
-    operation: str
-    request: Request
-    parse: Callable[[bytes], T]
+    __slots__ = ("operation", "parse", "request")
+
+    def __init__(self, operation: str, request: Request, parse: Callable[[bytes], T]) -> None:
+        self.operation = operation
+        self.request = request
+        self.parse = parse
 
     def read(self, answer: Response) -> T:
         """Turn an answer into a value.
@@ -115,7 +118,7 @@ def check_id(value: str | UUID, name: str) -> str:
     if isinstance(value, str) and _NORMAL_UUID.fullmatch(value):  # pyright: ignore[reportUnnecessaryIsInstance]
         return value  # as nearly all are; making a UUID of it takes ten times as long
     # UUID() would also take "0x1…", "+1…" and " 1…", and make another id of it.
-    if isinstance(value, str) and _UUID.fullmatch(value.removeprefix("{").removesuffix("}")):  # pyright: ignore[reportUnnecessaryIsInstance]
+    if isinstance(value, str) and re.fullmatch(_UUID, value.removeprefix("{").removesuffix("}")):  # pyright: ignore[reportUnnecessaryIsInstance]
         return str(UUID(value))
     raise ValueError(f"{name} must be a UUID, not {value!r:.60}")
 
@@ -175,25 +178,25 @@ class Endpoints:
     # https://run-ai-docs.nvidia.com/api/2.22/workloads/revisions
     def list_revisions(self, workload_id: str, *, deleted: bool | None = None) -> Call[list[Revision]]:
         """Return the call for a workload's revisions: the live ones, or only the deleted ones."""
-        url = self._inferences.joinpath(workload_id, "revisions")
-        return self._get("list_revisions", _deleted(url, deleted), _codec.decode_revisions)
+        request = _get(self._inferences, f"{workload_id}/revisions", deleted=bool(deleted))
+        return Call("list_revisions", request, _codec.decode_revisions)
 
     def count_revisions(self, workload_id: str, *, deleted: bool | None = None) -> Call[int]:
         """Return the call for the number of a workload's revisions."""
-        url = self._inferences.joinpath(workload_id, "revisions", "count")
-        return self._get("count_revisions", _deleted(url, deleted), _codec.decode_count)
+        request = _get(self._inferences, f"{workload_id}/revisions/count", deleted=bool(deleted))
+        return Call("count_revisions", request, _codec.decode_count)
 
     def get_revision(self, revision_id: str) -> Call[Revision]:
         """Return the call for one revision."""
-        url = self._inferences.joinpath("revisions", revision_id)
-        return self._get("get_revision", url, _codec.decode_revision)
+        request = _get(self._inferences, f"revisions/{revision_id}")
+        return Call("get_revision", request, _codec.decode_revision)
 
     def revision_history(self, revision_id: str, offset: int) -> Call[tuple[list[HistoryRecord], int | None]]:
         """Return the call for one page of a revision's history, and the offset of the next one."""
         url = self._inferences.joinpath("revisions", revision_id, "history")
-        url = url.with_query(offset=str(offset), limit=str(LONGEST_PAGE))
-        return self._get(
-            "revision_history", url, lambda body: _codec.decode_page(body, "records", HistoryRecord)
+        request = Request("GET", url.with_query(offset=str(offset), limit=str(LONGEST_PAGE)))
+        return Call(
+            "revision_history", request, lambda body: _codec.decode_page(body, "records", HistoryRecord)
         )
 
     def list_workloads(
@@ -203,15 +206,17 @@ class Endpoints:
         query = {"offset": str(offset), "limit": str(limit)}
         if filter_by:
             query["filterBy"] = ",".join(filter_by)
-        url = _deleted(self.base_url.joinpath("api/v1/workloads").with_query(query), deleted)
-        return self._get("list_workloads", url, lambda body: _codec.decode_page(body, "workloads", Workload))
+        if deleted:
+            query["deleted"] = "true"
+        request = Request("GET", self.base_url.joinpath("api/v1/workloads").with_query(query))
+        return Call("list_workloads", request, lambda body: _codec.decode_page(body, "workloads", Workload))
 
-    def _get(self, operation: str, url: URL, parse: Callable[[bytes], T]) -> Call[T]:
-        return Call(operation, Request("GET", url), parse)
 
-
-def _deleted(url: URL, deleted: bool | None) -> URL:  # noqa: FBT001  (the parameter's own values)
-    return url.update_query(deleted="true") if deleted else url
+@functools.lru_cache(256)
+def _get(base_url: URL, path: str, *, deleted: bool = False) -> Request:
+    """Return the request for a path: mostly one that was asked for before, as making a URL takes its time."""
+    url = base_url.joinpath(path)
+    return Request("GET", url.with_query(deleted="true") if deleted else url)
 
 
 def with_parse(call: Call[Any], parse: Callable[[bytes], T]) -> Call[T]:

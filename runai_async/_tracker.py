@@ -21,7 +21,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from attrs import evolve, frozen
+from attrs import evolve
 
 from runai_async import _codec
 from runai_async._listing import Listing, Snapshot
@@ -46,7 +46,6 @@ _Item = tuple[WatchEvent, RevisionMark | None]
 _Items = list[_Item]
 
 
-@frozen
 class Found:
     """What another request told about a missing revision: nothing at all means that there is none (404).
 
@@ -54,9 +53,14 @@ class Found:
         failed: the request failed and decides nothing; but it was this revision's turn.
     """
 
-    raw: bytes | None = None
-    revision: Revision | None = None
-    failed: bool = False
+    __slots__ = ("failed", "raw", "revision")
+
+    def __init__(
+        self, raw: bytes | None = None, revision: Revision | None = None, *, failed: bool = False
+    ) -> None:
+        self.raw = raw
+        self.revision = revision
+        self.failed = failed
 
 
 class _Entry:

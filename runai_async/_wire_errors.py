@@ -12,9 +12,9 @@ from runai_async.errors import AttemptTimeoutError, DeadlineExceededError, Trans
 
 FAILURES = (TimeoutError, aiohttp.ClientError, OSError, ValueError, RuntimeError, AttributeError)
 """What a request of aiohttp's raises, one way or another."""
-_TLS_REFUSAL = re.compile(r"CERTIFICATE|UNKNOWN_CA|ACCESS_DENIED")
+_TLS_REFUSAL = r"CERTIFICATE|UNKNOWN_CA|ACCESS_DENIED"
 """In OpenSSL's name for what a server says that does not like a client's certificate, or the lack of one."""
-_FIXED_WORDS = re.compile(
+_FIXED_WORDS = (
     r"Bad status line|Expected HTTP/|Data after `Connection: close`|Invalid (HTTP header|header token)"
     r"|Invalid character in (chunk size|Content-Length)|Expected LF after chunk data|Got more than \d+ bytes"
     r"|Not enough data (to|for) satisfy [a-z ]+ header( \(received \d+ of \d+ bytes\))?"
@@ -65,7 +65,7 @@ def _is_tls(error: Exception) -> bool:
     if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientSSLError):
         return True
     cause = error.__cause__
-    return isinstance(cause, ssl.SSLError) and _TLS_REFUSAL.search(cause.reason or "") is not None
+    return isinstance(cause, ssl.SSLError) and re.search(_TLS_REFUSAL, cause.reason or "") is not None
 
 
 def _quotes(error: Exception) -> bool:
@@ -88,6 +88,6 @@ def _said(error: Exception) -> str:
     if isinstance(error, aiohttp.ClientHttpProxyError):
         return f"{kind}: the proxy answered {error.status}"
     if _quotes(error):
-        known = _FIXED_WORDS.search(str(error))
+        known = re.search(_FIXED_WORDS, str(error))
         return f"{kind}: {known[0] if known else 'the answer is no whole and proper HTTP'}"
     return f"{kind}: {error}" if str(error) else kind

@@ -23,7 +23,7 @@ _learned: dict[Any, tuple[str, ...]] = {}
 """Keys that the schema does not name, but answers have: the careful road found them in `extra`."""
 LEARNED_MAX = 32
 """For each model. What has ever new keys stays on the careful road."""
-_PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")
+_PLAIN_KEY = r"[A-Za-z_][A-Za-z0-9_.-]{0,63}"
 """Not every text can be a key of a struct."""
 
 
@@ -60,7 +60,7 @@ def _learn(value: Any) -> bool:
     if not is_model(cls):
         return False
     known = _learned.get(cls, ())
-    new = [key for key in value.extra if key not in known and _PLAIN_KEY.fullmatch(key)]
+    new = [key for key in value.extra if key not in known and re.fullmatch(_PLAIN_KEY, key)]
     if len(known) + len(new) > LEARNED_MAX:
         new = []
     if new:
