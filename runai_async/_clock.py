@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Coroutine
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 
 class Clock(Protocol):
@@ -38,6 +39,7 @@ class SystemClock:
         """Return the present time in UTC."""
         return datetime.now(UTC)
 
-    async def sleep(self, seconds: float) -> None:
+    # No coroutine around the loop's own: each of thousands of watches would keep one while it waits.
+    def sleep(self, seconds: float) -> Coroutine[Any, Any, None]:
         """Wait for that many seconds."""
-        await asyncio.sleep(seconds)
+        return asyncio.sleep(seconds)

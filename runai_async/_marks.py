@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -31,9 +32,16 @@ def new_mark(revision: Revision, workload_id: str) -> RevisionMark:
     """Return what a checkpoint keeps of a revision, before any event of it was told."""
     fields: dict[str, Any] = {name: getattr(revision, name) for name in REQUIRED}
     fields |= {name: sys.intern(fields[name]) for name in _SHARED}
+    fields["tenant_id"] = _shared(revision.tenant_id)
     if fields["workload_id"] == workload_id:
         fields["workload_id"] = workload_id
     return RevisionMark(**fields, told_until=revision.phase_updated_at)
+
+
+@functools.lru_cache(64)
+def _shared(number: int) -> int:
+    """Return one object for all equal numbers: what interning is to texts."""
+    return number
 
 
 def mark_after(mark: RevisionMark, revision: Revision) -> RevisionMark:
