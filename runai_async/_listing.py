@@ -59,6 +59,7 @@ class Snapshot:
 
 _EPOCH = datetime.min.replace(tzinfo=UTC)
 _NO_BYTES: dict[str, bytes] = {}
+_NONE_UNDECODABLE: Mapping[bytes, str | None] = {}
 _NO_BOUNDS = array("Q")
 
 
@@ -73,7 +74,7 @@ class Listing:
 
     def __init__(self) -> None:
         self.body = b""
-        self.undecodable: Mapping[bytes, str | None] = {}
+        self.undecodable = _NONE_UNDECODABLE
         self._ids: tuple[str, ...] = ()
         self._bounds = _NO_BOUNDS
         self._held = _NO_BYTES
@@ -143,7 +144,7 @@ class Listing:
         gone = {*self._ids, *self._held} - snapshot.places.keys()
         held = {key: raw for key in gone if key in known and (raw := self.raw(key)) is not None}
         self._held = held or _NO_BYTES
-        self.body, self.undecodable = snapshot.body, snapshot.undecodable
+        self.body, self.undecodable = snapshot.body, snapshot.undecodable or _NONE_UNDECODABLE
         self._ids = tuple(snapshot.places)
         self._bounds = array("Q", chain.from_iterable(snapshot.places.values()))
 
