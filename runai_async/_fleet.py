@@ -217,7 +217,7 @@ class FleetWatch(AsyncIterator[FleetEvent]):
             emit_updates="updated" in self._policy.emit,
             resume_from=self._resume.pop(workload_id, None),
         )
-        member = self._members[workload_id] = Member(tracker, self._poller.list_call(tracker))
+        member = self._members[workload_id] = Member(tracker, self._poller.list_request(tracker))
         self._dispatcher.plan(member, next_slot(member.place, self._policy.interval, self._clock.monotonic()))
 
     def remove(self, workload_id: str | UUID) -> None:
@@ -265,7 +265,7 @@ class FleetWatch(AsyncIterator[FleetEvent]):
     async def _poll(self, member: Member) -> None:
         began = self._clock.monotonic()
         try:
-            await self._poller.poll(member.tracker, member.call)
+            await self._poller.poll(member.tracker, member.request)
         except RunaiError as error:
             due = self._failed(member, error, began)
         else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from runai_async._poll import ListCall
+from runai_async._requests import Request
 from runai_async._schedule import next_slot, place_of
 from runai_async._tracker import Tracker
 from runai_async._trouble import Trouble
@@ -17,7 +17,7 @@ class Member:
 
     Attributes:
         tracker: what is known of its revisions, and the events that wait for the consumer.
-        call: what lists them.
+        request: what lists them.
         place: its place on the circle of an interval, 0 to 1.
         buffered: how many of its events have their place in the fleet's buffer.
         trouble: the present row of failed polls, if its last poll failed.
@@ -27,11 +27,13 @@ class Member:
         left: it is polled no more, but what is buffered is told.
     """
 
-    __slots__ = ("buffered", "call", "failed", "last_good", "left", "place", "removed", "tracker", "trouble")
+    __slots__ = (
+        "buffered", "failed", "last_good", "left", "place", "removed", "request", "tracker", "trouble",
+    )  # fmt: skip
 
-    def __init__(self, tracker: Tracker, call: ListCall) -> None:
+    def __init__(self, tracker: Tracker, request: Request) -> None:
         self.tracker = tracker
-        self.call = call
+        self.request = request
         self.place = place_of(tracker.workload_id)
         self.buffered = 0
         self.trouble: Trouble | None = None

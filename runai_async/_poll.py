@@ -15,7 +15,7 @@ from runai_async._clock import Clock
 from runai_async._listing import Snapshot
 from runai_async._marks import missed_phases
 from runai_async._paging import paged
-from runai_async._requests import Call, Endpoints, is_refusal, with_parse
+from runai_async._requests import Call, Endpoints, Request, is_refusal, with_parse
 from runai_async._retry import Retrying
 from runai_async._tracker import Found, Tracker
 from runai_async.errors import DecodeError, NotFoundError, RunaiError
@@ -26,9 +26,6 @@ from runai_async.policy import PollPolicy
 
 T = TypeVar("T")
 logger = logging.getLogger("runai_async")
-
-ListCall = Call[Snapshot | None]
-"""The list request of one workload, read by its tracker."""
 
 
 class Poller:
@@ -76,11 +73,11 @@ class Poller:
             await self._pace(deadline)
         return await self._once.call(call, deadline=deadline)
 
-    def list_call(self, tracker: Tracker) -> ListCall:
+    def list_request(self, tracker: Tracker) -> Request:
         """Return the list request of a tracker's workload, to be kept: making its URL takes its time."""
-        return with_parse(self._endpoints.list_revisions(tracker.workload_id), tracker.read)
+        return self._endpoints.list_revisions(tracker.workload_id).request
 
-    def poll(self, tracker: Tracker, call: ListCall, until: float = math.inf) -> Awaitable[int]:
+    def poll(self, tracker: Tracker, request: Request, until: float = math.inf) -> Awaitable[int]:
         """Poll once and return how many events that brought.
 
         Everything in it ends within `PollPolicy.deadline`, and by the monotonic time *until*.
@@ -88,16 +85,16 @@ class Poller:
         Raises:
             RunaiError: the list could not be had; nothing has changed then.
         """
-        return (self._observed if self._hooks else self._poll)(tracker, call, until)
+        return (self._observed if self._hooks else self._poll)(tracker, request, until)
 
-    async def _observed(self, tracker: Tracker, call: ListCall, until: float) -> int:
+    async def _observed(self, tracker: Tracker, request: Request, until: float) -> int:
         """Poll between the two hooks, which are told in the caller's own task."""
         began = self._clock.monotonic()
         error: str | None = None
         events = 0
         self._hooks.tell(PollStarted(tracker.workload_id))
         try:
-            events = await self._poll(tracker, call, until)
+            events = await self._poll(tracker, request, until)
         except BaseException as failure:
             error = type(failure).__name__
             raise
@@ -107,7 +104,8 @@ class Poller:
             seconds = self._clock.monotonic() - began
             self._hooks.tell(PollFinished(tracker.workload_id, error, events, tracker.undecodable, seconds))
 
-    async def _poll(self, tracker: Tracker, call: ListCall, until: float) -> int:
+    async def _poll(self, tracker: Tracker, request: Request, until: float) -> int:
+        call = Call("list_revisions", request, tracker.read)
         deadline = min(self._clock.monotonic() + self._policy.deadline, until)
         snapshot = await self._retrying.call(call, deadline=deadline)
         if snapshot is None:

@@ -83,14 +83,14 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
     """
 
     __slots__ = (
-        "__weakref__", "_began", "_call", "_clock", "_closed", "_ending", "_idle", "_interrupted",
-        "_last_good", "_last_success_at", "_policy", "_poller", "_slots", "_tracker", "_trouble", "_waiter",
+        "__weakref__", "_began", "_clock", "_closed", "_ending", "_idle", "_interrupted", "_last_good",
+        "_last_success_at", "_policy", "_poller", "_request", "_slots", "_tracker", "_trouble", "_waiter",
     )  # fmt: skip
 
     def __init__(self, poller: Poller, tracker: Tracker, clock: Clock, policy: PollPolicy) -> None:
         self._poller = poller
         self._tracker = tracker
-        self._call = poller.list_call(tracker)
+        self._request = poller.list_request(tracker)
         self._clock = clock
         self._policy = policy
         self._trouble = Trouble()
@@ -252,7 +252,7 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
     async def _poll(self, slots: Slots, until: float) -> None:
         began = slots.last_start = self._clock.monotonic()
         try:
-            await self._poller.poll(self._tracker, self._call, until)
+            await self._poller.poll(self._tracker, self._request, until)
         except RunaiError as error:
             self._failed(error, began, slots)
             return
