@@ -146,7 +146,8 @@ class Listing:
         self._held = held or _NO_BYTES
         self.body, self.undecodable = snapshot.body, snapshot.undecodable or _NONE_UNDECODABLE
         self._ids = tuple(snapshot.places)
-        self._bounds = array("Q", chain.from_iterable(snapshot.places.values()))
+        # By way of a list: an array that is made of an iterator has room to grow.
+        self._bounds = array("Q", [*chain.from_iterable(snapshot.places.values())])
 
     def hold(self, revision_id: str, raw: bytes) -> None:
         """Keep the bytes of a revision that is not listed, but was found elsewhere."""
