@@ -30,6 +30,9 @@ from runai_async.policy import STALE_INTERVALS, PollPolicy, interval_at
 
 logger = logging.getLogger("runai_async")
 
+_NO_TROUBLE = Trouble()
+"""What most watches are in. Never changed: who gets into trouble gets one of its own."""
+
 
 @frozen
 class WatchStatus:
@@ -93,7 +96,7 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
         self._request = poller.list_request(tracker)
         self._clock = clock
         self._policy = policy
-        self._trouble = Trouble()
+        self._trouble = _NO_TROUBLE
         self._slots: Slots | None = None
         self._began = clock.monotonic()
         self._last_good: float | None = None
@@ -117,10 +120,7 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
             RunaiError: the watch cannot go on: one of those that the class names.
             RuntimeError: another task is waiting for an event already.
         """
-        if self._waiter is not None:
-            raise RuntimeError(
-                "another task is iterating this watch; use one consumer, or one watch for each"
-            )
+        self._check_alone()
         if self._closed:
             raise StopAsyncIteration
         if self._tracker.pending:
@@ -128,7 +128,13 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
         task = self._waiter = asyncio.current_task()
         cancelling = task.cancelling() if task else 0
         try:
-            event = await self._next()
+            slots = self._begun()
+            while self._goes_on():
+                # Slept here, and not in a coroutine below that the next round could use, too: this is where
+                # a watch is nearly all the time, and each coroutine that waits is kept.
+                if (wait := slots.wait(self._clock.monotonic())) > 0:
+                    await self._clock.sleep(wait)
+                await self._poll(slots, math.inf)
         except asyncio.CancelledError:
             # aclose() of another task ends this wait by cancelling it; unless someone else cancelled too.
             if self._interrupted and task is not None and task.uncancel() <= cancelling:
@@ -143,9 +149,15 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
             self._interrupted = False
             if self._idle is not None:
                 self._idle.set()
-        if event is None:
+        if not self._tracker.pending:
             raise StopAsyncIteration
-        return event
+        return self._tracker.take()
+
+    def _check_alone(self) -> None:
+        if self._waiter is not None:
+            raise RuntimeError(
+                "another task is iterating this watch; use one consumer, or one watch for each"
+            )
 
     async def asend(self, value: None) -> WatchEvent:
         """Return the next event, as `anext` does. A watch takes no other *value* than None (TypeError)."""
@@ -188,11 +200,15 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
         For the waits of this package, which must not judge by half of what a poll found, and are the only
         consumer of their watch. Ends and raises as `anext` does.
         """
-        event = await self._next(until)
-        events = [] if event is None else [event]
-        while self._tracker.pending:
-            events.append(self._tracker.take())
-        return events
+        slots = self._begun()
+        while self._goes_on():
+            now = self._clock.monotonic()
+            if (wait := min(slots.wait(now), until - now)) > 0:
+                await self._clock.sleep(wait)
+            if self._clock.monotonic() >= until:
+                break
+            await self._poll(slots, until)
+        return [self._tracker.take() for _ in range(self._tracker.pending)]
 
     # --- in the open --------------------------------------------------------------------------------------
 
@@ -232,22 +248,18 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
 
     # --- the loop -----------------------------------------------------------------------------------------
 
-    async def _next(self, until: float = math.inf) -> WatchEvent | None:
-        """Poll until there is an event; None when the watch is over, or at the monotonic time *until*."""
+    def _begun(self) -> Slots:
+        """Return the slots, which begin when the first event is asked for."""
         if self._slots is None:
             self._slots = Slots(self._clock.monotonic())
-        while not self._tracker.pending:
-            if self._ending or self._closed:
-                self._closed = True
-                return None
-            now = self._clock.monotonic()
-            wait = min(self._slots.wait(now), until - now)
-            if wait > 0:
-                await self._clock.sleep(wait)
-            if self._clock.monotonic() >= until:
-                return None
-            await self._poll(self._slots, until)
-        return self._tracker.take()
+        return self._slots
+
+    def _goes_on(self) -> bool:
+        """Tell whether to poll for an event: none is there, and the watch is not over."""
+        if self._tracker.pending:
+            return False
+        self._closed = self._closed or self._ending
+        return not self._closed
 
     async def _poll(self, slots: Slots, until: float) -> None:
         began = slots.last_start = self._clock.monotonic()
@@ -267,6 +279,8 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
 
     def _failed(self, error: RunaiError, began: float, slots: Slots) -> None:
         """Decide what a failed poll means: raise, end, or poll again later."""
+        if not self._trouble.failures:
+            self._trouble = Trouble()
         trouble, policy = self._trouble, self._policy
         in_outage = trouble.outage_since is not None
         trouble.failed(error, began)
@@ -299,7 +313,7 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
             self._tracker.put(WatchDegraded(workload_id=self.workload_id, observed_at=now, error=error))
 
     def _recovered(self) -> None:
-        trouble, self._trouble = self._trouble, Trouble()
+        trouble, self._trouble = self._trouble, _NO_TROUBLE
         if trouble.outage_since is None:
             return
         seconds = self._clock.monotonic() - trouble.outage_since
