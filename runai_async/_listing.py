@@ -159,8 +159,8 @@ class Listing:
             return self._held[revision_id]
         if revision_id not in self._ids:
             return None
-        start, end = self._bounds[2 * (index := self._ids.index(revision_id)) : 2 * index + 2]
-        return self.body[start:end]
+        index = 2 * self._ids.index(revision_id)
+        return self.body[self._bounds[index] : self._bounds[index + 1]]
 
 
 # --- cutting ----------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from runai_async._codec import decode_revisions
 
 _WARM = 500
 """Workloads before those that are counted: they pay for pools and buffers."""
-_POLICY = PollPolicy(jitter=0)
+_POLICY = PollPolicy(interval=3600, jitter=0)
 
 
 def resident() -> float:
@@ -49,8 +49,7 @@ async def watches(url: str) -> AsyncIterator[Run]:
 
         async def grow(numbers: range) -> None:
             new = [
-                runai.watch_revisions(workload_id(n), interval=3600, poll=_POLICY, include_existing=False)
-                for n in numbers
+                runai.watch_revisions(workload_id(n), poll=_POLICY, include_existing=False) for n in numbers
             ]
             kept.extend((watch, asyncio.create_task(watch.__anext__())) for watch in new)
             await _until(lambda: all(watch.status.synced for watch in new))
