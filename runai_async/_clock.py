@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine
+from collections.abc import Awaitable
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Protocol
 
 
 class Clock(Protocol):
@@ -25,8 +25,8 @@ class Clock(Protocol):
         """Return the wall clock's time, aware."""
         ...
 
-    async def sleep(self, seconds: float) -> None:
-        """Wait for that many seconds of `monotonic`."""
+    def sleep(self, seconds: float) -> Awaitable[None]:
+        """Wait for that many seconds of `monotonic`; mostly an `async def`."""
         ...
 
 
@@ -40,6 +40,6 @@ class SystemClock:
         return datetime.now(UTC)
 
     # No coroutine around the loop's own: each of thousands of watches would keep one while it waits.
-    def sleep(self, seconds: float) -> Coroutine[Any, Any, None]:
+    def sleep(self, seconds: float) -> Awaitable[None]:
         """Wait for that many seconds."""
         return asyncio.sleep(seconds)
