@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 from runai_async._clock import Clock
@@ -108,18 +108,22 @@ class Dispatcher:
         self._stopped = True
 
     def plan(self, member: Member, due: float) -> None:
-        """Make a member due."""
+        """Make a member due; if it was due at another time, then now and not then."""
+        member.due = due
         if self._sleeping is not None and due < self._schedule.first:
             self._sleeping.cancel()
         self._schedule.push(due, member)
 
     def due(self, now: float) -> int:
         """Count the members that are due and wait for a poll."""
-        return self._schedule.due(now)
+        return sum(due <= now for due in self._dues())
 
     def lag(self, now: float) -> float:
         """Return the seconds by which the poll that waits longest is late."""
-        return max(0.0, now - self._schedule.first)
+        return max(0.0, now - min(self._dues(), default=now))
+
+    def _dues(self) -> Iterator[float]:
+        return (due for due, member in self._schedule if due == member.due)
 
     def look_again(self) -> None:
         """Go on, if it was for want of room that nothing was polled."""
@@ -148,9 +152,10 @@ class Dispatcher:
             if wait > 0:
                 await self._sleep(wait)
                 continue
-            member = self._schedule.pop()
-            if member.removed or member.left:
-                continue
+            due, member = self._schedule.pop()
+            if due != member.due:
+                continue  # it is due at another time now, or never
+            member.due = None
             await self.pace()
             self._hand_out(member)
 

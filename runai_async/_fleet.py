@@ -37,7 +37,7 @@ from runai_async.errors import (
     WatchOutageError,
 )
 from runai_async.events import FleetEvent, WatchDegraded, WatchRecovered, WorkloadFailed
-from runai_async.policy import PollPolicy
+from runai_async.policy import STALE_INTERVALS, PollPolicy
 
 logger = logging.getLogger("runai_async")
 
@@ -57,6 +57,9 @@ class FleetStatus:
         lag: seconds by which the poll that waits longest is late.
         oldest_success_at: the last good poll of the workload whose last good poll is the oldest; None while
             one had none.
+        failing: workloads whose last poll failed.
+        stale: there are workloads, but the last good poll of any is longer ago than three intervals and a
+            deadline. A watchdog needs no more.
 
     Example:
         >>> async with runai.watch_fleet(workload_ids) as fleet:
@@ -71,6 +74,8 @@ class FleetStatus:
     buffered: int
     lag: float
     oldest_success_at: datetime | None
+    failing: int
+    stale: bool
 
 
 class FleetWatch(AsyncIterator[FleetEvent]):
@@ -115,6 +120,7 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         self._members: dict[str, Member] = {}
         self._outage = FleetOutage()
         self._error: RunaiError | None = None
+        self._began = clock.monotonic()
         self._entered = False
         self._open = False
         self._tasks = Tasks(self._fail)
@@ -209,8 +215,10 @@ class FleetWatch(AsyncIterator[FleetEvent]):
             self._join(key, include_existing=self._include_existing)
 
     def _join(self, workload_id: str, *, include_existing: bool) -> None:
+        now = self._clock.monotonic()
         if not self._members:
             self._outage.forget_silence()  # while there was nobody to ask about, nobody was silent
+            self._began = now
         tracker = Tracker(
             workload_id,
             include_existing=include_existing,
@@ -218,7 +226,7 @@ class FleetWatch(AsyncIterator[FleetEvent]):
             resume_from=self._resume.pop(workload_id, None),
         )
         member = self._members[workload_id] = Member(tracker, self._poller.list_request(tracker))
-        self._dispatcher.plan(member, next_slot(member.place, self._policy.interval, self._clock.monotonic()))
+        self._dispatcher.plan(member, next_slot(member.place, self._policy.interval, now))
 
     def remove(self, workload_id: str | UUID) -> None:
         """Stop watching a workload and forget it, with the events of it that were not delivered yet.
@@ -229,7 +237,7 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         key = check_id(workload_id, "workload_id")
         member = self._members.pop(key, None)
         if member is not None:
-            member.removed = True
+            member.removed, member.due = True, None
             self._roster.forget(key)
 
     async def _discover(self) -> None:
@@ -277,7 +285,7 @@ class FleetWatch(AsyncIterator[FleetEvent]):
     def _good(self, member: Member) -> float:
         """Note a good poll and return when the next one is due."""
         now = member.last_good = self._clock.monotonic()
-        self._outage.answered(now)
+        self._answered(now)
         if self._roster.is_leaving(member.tracker.workload_id):
             self._leave(member)
         if member.trouble is not None:
@@ -303,7 +311,7 @@ class FleetWatch(AsyncIterator[FleetEvent]):
     def _judge(self, member: Member, trouble: Trouble, error: RunaiError, began: float, now: float) -> None:
         """Decide what one workload's failed polls amount to."""
         if trouble.is_refused:
-            self._outage.answered(now)
+            self._answered(now)
         else:
             self._unanswered(error, began, now)
         if trouble.believes(error, began, self._policy.missing_grace):
@@ -360,6 +368,15 @@ class FleetWatch(AsyncIterator[FleetEvent]):
             )
             self._buffer.put(member, event)
 
+    def _answered(self, now: float) -> None:
+        """Note an answer; after an outage of all, those whom it hit are polled at their next places again."""
+        if not self._outage.answered(now):
+            return
+        for member in self._members.values():
+            # Those too that would be polled sooner: only all together are spread evenly.
+            if member.is_backing_off and member.due is not None:
+                self._dispatcher.plan(member, next_slot(member.place, self._policy.interval, now))
+
     def _unanswered(self, error: RunaiError, began: float, now: float) -> None:
         """Note a poll without any answer, and end the fleet where there was none for too long."""
         self._outage.unanswered(error, began, now, watched=len(self._members))
@@ -393,19 +410,21 @@ class FleetWatch(AsyncIterator[FleetEvent]):
     @property
     def status(self) -> FleetStatus:
         """How the fleet fares now."""
-        now = self._clock.monotonic()
-        goods = [member.last_good for member in self._members.values()]
-        oldest = min((good for good in goods if good is not None), default=None)
-        complete = oldest is not None and None not in goods
+        now, members = self._clock.monotonic(), self._members.values()
+        goods = [member.last_good for member in members if member.last_good is not None]
+        oldest_at = None
+        if goods and len(goods) == len(members):
+            oldest_at = self._clock.now() - timedelta(seconds=now - min(goods))
+        patience = STALE_INTERVALS * self._policy.interval + self._policy.deadline
         return FleetStatus(
-            watched=len(self._members),
+            watched=len(members),
             due=self._dispatcher.due(now),
             in_flight=self._dispatcher.in_flight,
             buffered=len(self._buffer),
             lag=self._dispatcher.lag(now),
-            oldest_success_at=self._clock.now() - timedelta(seconds=now - (oldest or now))
-            if complete
-            else None,
+            oldest_success_at=oldest_at,
+            failing=sum(member.trouble is not None for member in members),
+            stale=bool(members) and now - max(goods, default=self._began) > patience,
         )
 
     @overload

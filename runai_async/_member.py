@@ -18,6 +18,7 @@ class Member:
     Attributes:
         tracker: what is known of its revisions, and the events that wait for the consumer.
         request: what lists them.
+        due: monotonic time of its next poll; None while that runs, and when there will be none.
         place: its place on the circle of an interval, 0 to 1.
         buffered: how many of its events have their place in the fleet's buffer.
         trouble: the present row of failed polls, if its last poll failed.
@@ -28,12 +29,13 @@ class Member:
     """
 
     __slots__ = (
-        "buffered", "failed", "last_good", "left", "place", "removed", "request", "tracker", "trouble",
+        "buffered", "due", "failed", "last_good", "left", "place", "removed", "request", "tracker", "trouble",
     )  # fmt: skip
 
     def __init__(self, tracker: Tracker, request: Request) -> None:
         self.tracker = tracker
         self.request = request
+        self.due: float | None = None
         self.place = place_of(tracker.workload_id)
         self.buffered = 0
         self.trouble: Trouble | None = None
@@ -41,6 +43,11 @@ class Member:
         self.last_good: float | None = None
         self.removed = False
         self.left = False
+
+    @property
+    def is_backing_off(self) -> bool:
+        """Whether an outage, and no trouble of its own that was told, keeps it from its usual place."""
+        return self.trouble is not None and self.trouble.outage_since is not None and not self.failed
 
     def due_after_success(self, policy: PollPolicy, now: float) -> float:
         """Let a good poll end all trouble, and return when the next one is due."""

@@ -44,20 +44,22 @@ class FleetOutage:
         if self._since is None and self._failures >= min(_OUTAGE_AFTER, watched):
             self._since = now
             logger.warning(
-                "the control plane does not answer (%d workloads are watched), %s: %s",
+                "the control plane does not answer (workloads watched: %d), %s: %s",
                 watched,
                 type(error).__name__,
                 error,
             )
 
-    def answered(self, now: float) -> None:
-        """Note an answer: if there was an outage, it is over."""
+    def answered(self, now: float) -> bool:
+        """Note an answer: if there was an outage, it is over. Return whether there was."""
         self._last_answer = now
         self._failures, self._silent_since = 0, None
-        if self._since is not None:
-            seconds = now - self._since
-            self._since = None
-            logger.info("the control plane answers again after %.0f s", seconds)
+        if self._since is None:
+            return False
+        seconds = now - self._since
+        self._since = None
+        logger.info("the control plane answers again after %.0f s", seconds)
+        return True
 
     def forget_silence(self) -> None:
         """Reckon silence from the next poll on."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import heapq
 import math
 import random
+from collections.abc import Iterator
 from hashlib import blake2b
 from typing import Generic, TypeVar
 
@@ -69,18 +70,19 @@ class Schedule(Generic[T]):
         self._count += 1  # so that items themselves are never compared
         heapq.heappush(self._heap, (due, self._count, item))
 
-    def pop(self) -> T:
-        """Take the item that is due first."""
-        return heapq.heappop(self._heap)[2]
+    def pop(self) -> tuple[float, T]:
+        """Take the item that is due first, and return when that was."""
+        due, _, item = heapq.heappop(self._heap)
+        return due, item
+
+    def __iter__(self) -> Iterator[tuple[float, T]]:
+        """Go through all, in no order."""
+        return ((due, item) for due, _, item in self._heap)
 
     @property
     def first(self) -> float:
         """When the first item is due; infinite without any."""
         return self._heap[0][0] if self._heap else math.inf
-
-    def due(self, now: float) -> int:
-        """Count the items that are due."""
-        return sum(due <= now for due, _, _ in self._heap)
 
 
 class RateLimit:

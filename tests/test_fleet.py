@@ -500,6 +500,52 @@ async def test_an_outage_lowers_the_rate_and_recovering_brings_no_spike(
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
 
 
+@pytest.mark.parametrize("seed", range(3))
+async def test_after_an_outage_all_are_polled_once_within_an_interval_of_the_first_answer(seed: int) -> None:
+    random.seed(seed)
+    stage, ids, _ = of_size(100)
+    stage.at(60, lambda: setattr(stage, "lists", HTML_502))
+    stage.at(660, lambda: setattr(stage, "lists", True))
+    policy = PollPolicy(interval=10, fast_interval=10)
+    async with stage.client() as runai, runai.watch_fleet(ids, poll=policy) as fleet:
+        await stage.told(fleet, 700)
+        assert fleet.status.failing == 0
+
+    first = min(at for at, _, _ in stage.asked if at >= 660)
+    polled = Counter(key for at, _, key in stage.asked if first <= at <= first + 10.001)
+    assert polled.keys() == set(ids)
+    assert sum(polled.values()) <= len(ids) + 1  # the first to be answered may have its place in the interval
+
+
+async def test_the_status_tells_how_many_fail_and_when_nothing_is_good_any_more() -> None:
+    stage, ids, _ = of_size(3)
+    policy = PollPolicy(interval=10, fast_interval=10, deadline=20, max_outage=None)
+    async with stage.client() as runai, runai.watch_fleet(ids, poll=policy) as fleet:
+        await stage.told(fleet, 15)
+        assert (fleet.status.failing, fleet.status.stale) == (0, False)
+        stage.by_id[ids[0]] = HTML_502
+        await stage.told(fleet, 100)
+        assert (fleet.status.failing, fleet.status.stale) == (1, False)
+        stage.lists = HTML_502
+        await stage.told(fleet, 40)
+        assert (fleet.status.failing, fleet.status.stale) == (3, False)
+        await stage.told(fleet, 30)
+        assert (fleet.status.failing, fleet.status.stale) == (3, True)
+
+
+async def test_a_fleet_with_nothing_to_watch_is_not_stale_nor_is_one_that_has_just_got_something() -> None:
+    stage, ids, _ = of_size(1)
+    stage.lists = HTML_502
+    async with stage.client() as runai, runai.watch_fleet((), interval=10) as fleet:
+        await stage.told(fleet, 1000)
+        assert (fleet.status.watched, fleet.status.stale) == (0, False)
+        fleet.add(ids[0])
+        await stage.told(fleet, 30)
+        assert (fleet.status.failing, fleet.status.stale) == (1, False)
+        await stage.told(fleet, 70)
+        assert fleet.status.stale
+
+
 # --- the consumer ---------------------------------------------------------------------------------------
 
 
