@@ -293,6 +293,13 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
             raise trouble.outage_error(f"workload {self.workload_id}", error, now) from error
         if not in_outage and trouble.outage_since is not None:
             self._degraded(error)
+        elif trouble.failures == 1:
+            logger.info(
+                "workload %s: refused, and asked for again until that is believed, after %g s: %s",
+                self.workload_id,
+                policy.missing_grace,
+                error,
+            )
         due = trouble.next_due(now, self._interval(now), policy)
         if due is None:
             slots.advance(now, self._interval(now), policy.jitter)

@@ -90,4 +90,5 @@ def _said(error: Exception) -> str:
     if _quotes(error):
         known = re.search(_FIXED_WORDS, str(error))
         return f"{kind}: {known[0] if known else 'the answer is no whole and proper HTTP'}"
-    return f"{kind}: {error}" if str(error) else kind
+    text = str(error).replace(" ssl:default", "")  # which it says of plain http, too
+    return f"{kind}: {text}" if text else kind

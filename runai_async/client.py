@@ -304,6 +304,7 @@ class RunaiClient:
             deleted chat-00001 Running
             deleted chat-00002 Running
         """
+        _check_resume(resume_from, Checkpoint)
         policy = poll_policy(poll, interval)
         tracker = Tracker(
             check_id(workload_id, "workload_id"),
@@ -365,6 +366,7 @@ class RunaiClient:
             buffer=buffer,
             discovery_interval=discovery_interval,
         )
+        _check_resume(resume_from, FleetCheckpoint)
         policy = poll_policy(poll, interval)
         return FleetWatch(
             Poller(self._endpoints, self._retrying, self._clock, self._hooks, policy),
@@ -558,6 +560,14 @@ def _check_retry(retry: RetryPolicy | None) -> None:
     if retry is not None and not isinstance(retry, RetryPolicy):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ConfigurationError(
             f"retry must be a RetryPolicy, like RetryPolicy(attempts=3), not {type(retry).__name__}"
+        )
+
+
+def _check_resume(value: object, kind: type) -> None:
+    if value is not None and not isinstance(value, kind):
+        raise TypeError(
+            f"resume_from must be a {kind.__name__}, as {kind.__name__}.from_json(saved) returns, "
+            f"not {type(value).__name__}"
         )
 
 

@@ -59,6 +59,7 @@ class Metrics:
     Of a fleet, by way of `of_fleet`:
 
     - `runai_async_workloads`: workloads that are watched
+    - `runai_async_workloads_failing`: those of them whose last poll failed
     - `runai_async_polls_in_flight`: polls that run
     - `runai_async_poll_lag_seconds`: how late the poll is that waits longest
     - `runai_async_oldest_success_timestamp_seconds`: the last good poll of the workload that had none for
@@ -273,6 +274,9 @@ def _of_revisions(known: Collection[_Known], names: Mapping[str, str]) -> Iterat
 
 def _of_fleet(status: FleetStatus) -> Iterator[Metric]:
     yield GaugeMetricFamily("runai_async_workloads", "Workloads that are watched.", status.watched)
+    yield GaugeMetricFamily(
+        "runai_async_workloads_failing", "Workloads whose last poll failed.", status.failing
+    )
     yield GaugeMetricFamily("runai_async_polls_in_flight", "Polls that run.", status.in_flight)
     yield GaugeMetricFamily(
         "runai_async_poll_lag_seconds", "How late the poll is that waits longest.", status.lag

@@ -72,7 +72,9 @@ async def test_named_workloads_are_exported_until_a_signal_also_in_an_outage() -
             process.send_signal(signal.SIGTERM)
             ended = await finished(process)
     assert (ended.status, ended.out) == (143, "")
-    assert ended.err.startswith("runai-async: warning: the control plane does not answer (2 workloads")
+    assert ended.err.startswith(
+        "runai-async: warning: the control plane does not answer (workloads watched: 2)"
+    )
     assert ended.err.count("\n") == 1
 
 

@@ -5,6 +5,7 @@ from stage import Stage
 
 from runai_async import (
     Checkpoint,
+    FleetCheckpoint,
     PhaseChanged,
     PollPolicy,
     RevisionAdded,
@@ -182,6 +183,16 @@ async def test_a_checkpoint_of_another_workload_is_a_value_error_that_says_which
             ValueError, match=f"is of workload {other}, but this watch is of {stage.workload_id}"
         ):
             runai.watch_revisions(stage.workload_id, resume_from=Checkpoint(other))
+
+
+async def test_what_is_no_checkpoint_of_the_sort_is_a_type_error_that_says_what_it_should_be() -> None:
+    stage = Stage()
+    fleet, single = FleetCheckpoint({}), Checkpoint(stage.workload_id)
+    async with stage.client() as runai:
+        with pytest.raises(TypeError, match="must be a Checkpoint, as .* returns, not FleetCheckpoint"):
+            runai.watch_revisions(stage.workload_id, resume_from=fleet)  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match="must be a FleetCheckpoint, as .* returns, not Checkpoint"):
+            runai.watch_fleet([], resume_from=single)  # type: ignore[arg-type]
 
 
 def test_a_checkpoint_of_an_unknown_version_is_a_value_error_that_says_which() -> None:

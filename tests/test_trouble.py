@@ -167,7 +167,10 @@ async def test_a_404_of_a_workload_that_the_checkpoint_knows_tells_each_deletion
     assert [(event.kind, getattr(event, "revision_id", "")) for event in events] == [("deleted", revision_id)]
 
 
-async def test_a_403_of_a_workload_that_was_seen_raises_and_deletes_nothing() -> None:
+async def test_a_403_of_a_workload_that_was_seen_raises_and_deletes_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "runai_async")
     stage = Stage()
     stage.add()
     async with stage.client() as runai:
@@ -176,6 +179,9 @@ async def test_a_403_of_a_workload_that_was_seen_raises_and_deletes_nothing() ->
         stage.lists = REFUSED_403
         with pytest.raises(PermissionDeniedError):
             await stage.told(watch, 200)
+
+    (said,) = (record.getMessage() for record in caplog.records)
+    assert "refused, and asked for again until that is believed, after 60 s: GET " in said
 
 
 async def test_a_404_of_a_workload_that_was_seen_tells_each_deletion_and_ends() -> None:
