@@ -189,9 +189,9 @@ async def test_what_is_no_checkpoint_of_the_sort_is_a_type_error_that_says_what_
     stage = Stage()
     fleet, single = FleetCheckpoint({}), Checkpoint(stage.workload_id)
     async with stage.client() as runai:
-        with pytest.raises(TypeError, match="must be a Checkpoint, as .* returns, not FleetCheckpoint"):
+        with pytest.raises(TypeError, match=r"must be a Checkpoint, as .* returns, not FleetCheckpoint"):
             runai.watch_revisions(stage.workload_id, resume_from=fleet)  # type: ignore[arg-type]
-        with pytest.raises(TypeError, match="must be a FleetCheckpoint, as .* returns, not Checkpoint"):
+        with pytest.raises(TypeError, match=r"must be a FleetCheckpoint, as .* returns, not Checkpoint"):
             runai.watch_fleet([], resume_from=single)  # type: ignore[arg-type]
 
 
