@@ -2,7 +2,9 @@
 
 import ast
 import asyncio
+import os
 import re
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from inspect import isawaitable
 from pathlib import Path
@@ -45,7 +47,7 @@ async def runai(plane: FakeControlPlane) -> AsyncIterator[RunaiClient]:
 
 def namespace(**names: Any) -> dict[str, Any]:
     """Return the names that an example may use."""
-    modules = {"asyncio": asyncio, "pytest": pytest, "Path": Path}
+    modules = {"asyncio": asyncio, "pytest": pytest, "signal": signal, "Path": Path}
     public = {name: getattr(runai_async, name) for name in runai_async.__all__}
     return {**public, **modules, "FakeControlPlane": FakeControlPlane, **names}
 
@@ -179,11 +181,14 @@ async def test_the_daemon(
 
         await until(shows)
         assert printed.count("\n") == 1
-        await ended(task)
+        os.kill(os.getpid(), signal.SIGTERM)
+        async with asyncio.timeout(5):
+            await task
 
-    await one_life("added chat-00001")
+    await one_life("added")
     plane.set_phase(revision_id, "Running")
-    await one_life("phase_changed chat-00001")
+    await one_life("chat-00001 Pending -> Running")
+    asyncio.get_running_loop().remove_signal_handler(signal.SIGTERM)
 
 
 async def test_a_copy_with_other_limits(runai: RunaiClient) -> None:
