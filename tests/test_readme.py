@@ -117,8 +117,9 @@ async def test_the_first_example(
 async def test_the_calls(plane: FakeControlPlane, capsys: pytest.CaptureFixture[str]) -> None:
     workload_id = plane.add_workload(name="chat")
     plane.delete_revision(plane.add_revision(workload_id, images=["llm:1"], environment_variables={}))
-    plane.add_revision(workload_id, "Running", images=["llm:2"], environment_variables={})
-    names = namespace(workload_id=workload_id, client_id=plane.client_id, client_secret=plane.client_secret)
+    revision_id = plane.add_revision(workload_id, "Running", images=["llm:2"], environment_variables={})
+    ids = {"workload_id": workload_id, "revision_id": revision_id}
+    names = namespace(**ids, client_id=plane.client_id, client_secret=plane.client_secret)
     await run(compiled("calls", **{"https://acme.run.ai": plane.url}), names)
 
     assert capsys.readouterr().out == "chat-00002 Running 2\nimages[0] llm:1 -> llm:2\n"
