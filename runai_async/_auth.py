@@ -6,7 +6,7 @@ import asyncio
 
 from runai_async._clock import Clock
 from runai_async._masking import without
-from runai_async._requests import Request, Response
+from runai_async._messages import Request, Response
 from runai_async._tokens import TokenSource
 from runai_async._transport import Transport
 from runai_async.errors import DeadlineExceededError, RunaiError

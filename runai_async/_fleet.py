@@ -17,13 +17,13 @@ from uuid import UUID
 
 from attrs import frozen
 
+from runai_async._addresses import check_id
 from runai_async._buffer import Buffer
 from runai_async._clock import Clock
 from runai_async._dispatch import Dispatcher, Tasks
 from runai_async._member import Member
 from runai_async._outage import FleetOutage
 from runai_async._poll import Poller
-from runai_async._requests import check_id
 from runai_async._roster import Roster, WorkloadIds, named_ids
 from runai_async._schedule import next_slot
 from runai_async._tracker import Tracker

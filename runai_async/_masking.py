@@ -7,7 +7,7 @@ from urllib.parse import quote, quote_plus
 
 from attrs import evolve
 
-from runai_async._requests import Response
+from runai_async._messages import Response
 
 
 def without(answer: Response, *secrets: str) -> Response:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from runai_async._requests import Request
+from runai_async._messages import Request
 from runai_async._schedule import next_slot, place_of
 from runai_async._tracker import Tracker
 from runai_async._trouble import Trouble

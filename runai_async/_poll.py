@@ -14,8 +14,10 @@ from runai_async import _codec
 from runai_async._clock import Clock
 from runai_async._listing import Snapshot
 from runai_async._marks import missed_phases
+from runai_async._messages import Request
 from runai_async._paging import paged
-from runai_async._requests import Call, Endpoints, Request, is_refusal, with_parse
+from runai_async._refusals import is_refusal
+from runai_async._requests import Call, Endpoints, with_parse
 from runai_async._retry import Retrying
 from runai_async._tracker import Found, Tracker
 from runai_async.errors import DecodeError, NotFoundError, RunaiError

@@ -7,7 +7,7 @@ from urllib import request as urllib_request
 
 from yarl import URL
 
-from runai_async._requests import is_loopback
+from runai_async._addresses import is_loopback
 from runai_async.errors import ConfigurationError
 
 

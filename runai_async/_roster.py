@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterable, Awaitable, Callable, Collection, Iterable
 from uuid import UUID
 
-from runai_async._requests import check_id
+from runai_async._addresses import check_id
 
 _Ids = Iterable[str | UUID] | AsyncIterable[str | UUID]
 _Ask = Callable[[], _Ids | Awaitable[_Ids]]

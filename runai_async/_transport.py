@@ -20,8 +20,8 @@ from yarl import URL
 
 from runai_async._clock import Clock
 from runai_async._limiter import Limiter
+from runai_async._messages import Request, Response
 from runai_async._proxy import proxy_headers
-from runai_async._requests import Request, Response
 from runai_async._unpack import ACCEPTED, unpacked
 from runai_async._version import __version__
 from runai_async._wire_errors import FAILURES, meaning, presentable

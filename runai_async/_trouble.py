@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 
-from runai_async._requests import is_refusal
+from runai_async._refusals import is_refusal
 from runai_async.errors import (
     AuthenticationError,
     ConfigurationError,

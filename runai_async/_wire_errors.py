@@ -7,7 +7,7 @@ import ssl
 
 import aiohttp
 
-from runai_async._requests import Request
+from runai_async._messages import Request
 from runai_async.errors import AttemptTimeoutError, DeadlineExceededError, TransportError
 
 FAILURES = (TimeoutError, aiohttp.ClientError, OSError, ValueError, RuntimeError, AttributeError)

@@ -16,6 +16,7 @@ from attrs import evolve
 from yarl import URL
 
 from runai_async import _codec
+from runai_async._addresses import check_base_url, check_id
 from runai_async._auth import Authenticated
 from runai_async._clock import Clock, SystemClock
 from runai_async._credentials import Auth, auth_from, base_url_from
@@ -23,7 +24,7 @@ from runai_async._fleet import FleetWatch
 from runai_async._paging import LONGEST_PAGE, paged
 from runai_async._poll import Poller
 from runai_async._proxy import check_proxy, environment_proxy
-from runai_async._requests import Endpoints, check_base_url, check_id
+from runai_async._requests import Endpoints
 from runai_async._retry import RetryBudget, Retrying
 from runai_async._rollout import FAILURES, PhaseWait, RolloutWait, age, check_timeout, phases
 from runai_async._roster import WorkloadIds

@@ -19,7 +19,9 @@ from runai_async import (
     from_json,
     to_json,
 )
-from runai_async._requests import Request, Response, Token, parse_token, raise_for_status
+from runai_async._messages import Request, Response
+from runai_async._refusals import raise_for_status
+from runai_async._requests import Token, parse_token
 
 Decode = Callable[[bytes], Any]
 ASKED = Request("POST", URL("https://acme.run.ai/api/v1/token"))

@@ -28,7 +28,10 @@ from runai_async import (
     _codec,
 )
 from runai_async import _requests as requests
-from runai_async._requests import Call, Endpoints, Request, Response, Token
+from runai_async._addresses import check_base_url, check_id
+from runai_async._messages import Request, Response
+from runai_async._refusals import error_for, is_refusal, raise_for_status
+from runai_async._requests import Call, Endpoints, Token
 
 DATA = Path(__file__).parent / "data"
 LIST = (DATA / "revisions.json").read_bytes()
@@ -48,7 +51,7 @@ HISTORY_PAGE = ENDPOINTS.revision_history(ID, 0)
 def error_of(status: int, body: bytes = b"", **headers: str) -> ApiError:
     """Return the error of an answer; a header's underscores stand for dashes."""
     names = {name.replace("_", "-"): value for name, value in headers.items()}
-    return requests.error_for(Response(status, names, body), REQUEST)
+    return error_for(Response(status, names, body), REQUEST)
 
 
 # --- ids and URLs ------------------------------------------------------------------------------------------
@@ -56,7 +59,7 @@ def error_of(status: int, body: bytes = b"", **headers: str) -> ApiError:
 
 @pytest.mark.parametrize("given", [ID, ID.upper(), ID.replace("-", ""), f"{{{ID}}}", UUID(ID)], ids=repr)
 def test_an_id_is_a_uuid_in_its_normal_form(given: str | UUID) -> None:
-    assert requests.check_id(given, "workload_id") == ID
+    assert check_id(given, "workload_id") == ID
 
 
 NO_IDS = ["", "a", "../../v2/token", f"{ID}/..", ID[:-1], ID + "0", f"{ID}\n", 5, None, b"5" * 32, ["x"]]
@@ -65,12 +68,12 @@ NO_IDS = ["", "a", "../../v2/token", f"{ID}/..", ID[:-1], ID + "0", f"{ID}\n", 5
 @pytest.mark.parametrize("given", [*NO_IDS, "0x" + "1" * 30, "+" + "1" * 31, " " + "1" * 31], ids=repr)
 def test_what_is_no_uuid_is_refused_by_its_name(given: Any) -> None:
     with pytest.raises(ValueError, match=r"^revision_id must be a UUID, not "):
-        requests.check_id(given, "revision_id")
+        check_id(given, "revision_id")
 
 
 def test_a_long_id_is_not_quoted_whole() -> None:
     with pytest.raises(ValueError, match="must be a UUID") as caught:
-        requests.check_id("a" * 10_000, "workload_id")
+        check_id("a" * 10_000, "workload_id")
     assert len(str(caught.value)) < 100
 
 
@@ -90,7 +93,7 @@ def test_a_long_id_is_not_quoted_whole() -> None:
     ],
 )
 def test_a_base_url_is_taken_in_its_normal_form(given: str | URL, url: str) -> None:
-    assert str(requests.check_base_url(given)) == url
+    assert str(check_base_url(given)) == url
 
 
 @pytest.mark.parametrize(
@@ -123,12 +126,12 @@ def test_a_base_url_is_taken_in_its_normal_form(given: str | URL, url: str) -> N
 )
 def test_what_credentials_shall_not_go_to_is_refused(given: Any, problem: str) -> None:
     with pytest.raises(ConfigurationError, match=f"^base_url {problem}") as caught:
-        requests.check_base_url(given)
+        check_base_url(given)
     assert "a-secret" not in f"{caught.value!s}{caught.value.__cause__!s}"
 
 
 def test_plain_http_goes_anywhere_if_told_so() -> None:
-    assert str(requests.check_base_url("http://acme.local", allow_http=True)) == "http://acme.local/"
+    assert str(check_base_url("http://acme.local", allow_http=True)) == "http://acme.local/"
 
 
 # --- what is sent ------------------------------------------------------------------------------------------
@@ -309,7 +312,7 @@ def test_when_a_broken_revision_was_deleted_is_read_where_it_can_be(
 
 @pytest.mark.parametrize("status", [200, 201, 204, 299])
 def test_a_success_raises_nothing(status: int) -> None:
-    requests.raise_for_status(Response(status), REQUEST)
+    raise_for_status(Response(status), REQUEST)
 
 
 @pytest.mark.parametrize("status", [199, 300, 304, 400, 404, 500, 599])
@@ -342,7 +345,7 @@ def test_the_contract_s_error_is_read_whole() -> None:
     )
     assert (error.method, error.url, error.attempts) == ("GET", "https://acme.run.ai/api/v1/workloads", 1)
     assert (error.request_id, error.retry_after, error.headers["RETRY-AFTER"]) == ("r-1", 7.0, "7")
-    assert requests.is_refusal(error)
+    assert is_refusal(error)
     assert "a-secret" not in f"{error!s}{error!r}{vars(error)}"
 
 
@@ -370,7 +373,7 @@ def test_an_error_of_another_shape_gives_its_status_and_text(
     error = error_of(status, body)
     assert type(error) is ApiError.for_status(status)
     assert (error.status, error.code, error.message, error.details) == (status, None, message, details)
-    assert not requests.is_refusal(error)
+    assert not is_refusal(error)
 
 
 def test_details_that_are_no_text_are_left_out() -> None:
@@ -401,7 +404,7 @@ def test_of_a_long_text_only_the_start_is_quoted(size: int, quoted: str) -> None
 def test_a_redirect_is_an_error_that_says_whereto(location: str | None, target: str) -> None:
     headers = {} if location is None else {"location": location}
     body = b'{"code": 302, "message": "the body does not count"}'
-    error = requests.error_for(Response(302, headers, body), REQUEST)
+    error = error_for(Response(302, headers, body), REQUEST)
     assert (type(error), error.status, error.code) == (ApiError, 302, None)
     assert error.message.startswith(f"redirects to {target}; redirects are not followed, set base_url")
     assert "a-secret" not in f"{error!s}{error!r}{vars(error)!r}"
@@ -409,13 +412,13 @@ def test_a_redirect_is_an_error_that_says_whereto(location: str | None, target: 
 
 def test_an_error_keeps_no_cookie() -> None:
     headers = CIMultiDict([("Set-Cookie", "session=a-secret"), ("set-cookie", "b=a-secret"), ("Via", "x")])
-    error = requests.error_for(Response(503, headers), REQUEST)
+    error = error_for(Response(503, headers), REQUEST)
     assert dict(error.headers) == {"Set-Cookie": "***", "Via": "x"}
 
 
 @pytest.mark.parametrize("name", ["X-Request-Id", "x-correlation-id", "REQUEST-ID"])
 def test_the_request_id_goes_by_several_names(name: str) -> None:
-    assert requests.error_for(Response(500, {name: "r-1"}), REQUEST).request_id == "r-1"
+    assert error_for(Response(500, {name: "r-1"}), REQUEST).request_id == "r-1"
     assert error_of(500).request_id is None
 
 
@@ -480,7 +483,7 @@ def test_no_retry_after_is_worse_than_none(value: str) -> None:
 )
 @example(500, b'{"code": 1, "message": "\\ud800"}', {})
 def test_whatever_comes_is_an_error_of_its_status(status: int, body: bytes, headers: dict[str, str]) -> None:
-    error = requests.error_for(Response(status, CIMultiDict(headers), body), REQUEST)
+    error = error_for(Response(status, CIMultiDict(headers), body), REQUEST)
     assert type(error) is ApiError.for_status(status)
     assert str(error).startswith(f"GET https://acme.run.ai/api/v1/workloads: {status}")
     assert len(error.message) < 1000 or "Location" in headers

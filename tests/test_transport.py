@@ -25,7 +25,7 @@ from runai_async import (
     TransportError,
 )
 from runai_async._clock import SystemClock
-from runai_async._requests import Request
+from runai_async._messages import Request
 from runai_async._transport import USER_AGENT, AiohttpTransport
 from runai_async._wire_errors import meaning
 from runai_async.testing import FakeControlPlane

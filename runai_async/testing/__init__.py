@@ -6,7 +6,7 @@ there are the protocols `Transport` and `Clock`.
 """
 
 from runai_async._clock import Clock
-from runai_async._requests import Request, Response
+from runai_async._messages import Request, Response
 from runai_async._transport import Transport
 from runai_async.testing._clock import FakeClock
 from runai_async.testing._faults import FaultKind
