@@ -114,3 +114,15 @@ async def test_the_examples_of_the_exporter_work() -> None:
                 assert (await finished(process)).status == 130
 
         await asyncio.gather(*(tried(line) for line in lines))
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        ("watch", "Give up after so long without an answer; at the start, after --deadline. [default: 15m]"),
+        ("rollout status", "Give up after so long without an answer; at the start, after --deadline."),
+        ("exporter", "Once it serves, an outage is waited for, however long it is."),
+    ],
+)
+async def test_the_help_tells_what_is_not_plain(command: str, told: str) -> None:
+    assert told in " ".join((await ran(None, *command.split(), "--help")).out.split())

@@ -46,8 +46,8 @@ def exporter(
 ) -> None:
     """Serve the state of revisions, and of this client, as Prometheus metrics.
 
-    /metrics has the metrics; /healthz is 503 when no poll was good for three intervals and a deadline. An
-    outage is waited for, however long it is. It runs until Ctrl-C or SIGTERM.
+    /metrics has the metrics; /healthz is 503 when no poll was good for three intervals and a deadline. Once
+    it serves, an outage is waited for, however long it is. It runs until Ctrl-C or SIGTERM.
     """
     if bool(workloads) == everything:
         raise click.UsageError("name the workloads to export, or give --all")

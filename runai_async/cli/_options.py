@@ -74,6 +74,17 @@ def output_option(*choices: Output, of: str) -> Callable[[Command], Command]:
     )
 
 
+def max_outage_option(command: Command) -> Command:
+    """Add `--max-outage`."""
+    return click.option(
+        "--max-outage",
+        type=DURATION,
+        default="15m",
+        show_default=True,
+        help="Give up after so long without an answer; at the start, after --deadline.",
+    )(command)
+
+
 def chosen(output: Output | None) -> Output:
     """Return the output that was asked for, or the one that fits where it goes."""
     return output or ("table" if sys.stdout.isatty() else "jsonl")

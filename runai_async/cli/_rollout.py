@@ -19,7 +19,7 @@ from runai_async.cli._format import clean, duration, pods, shortened
 from runai_async.cli._ids import Named, as_uuid, find_revisions, find_workload, reach
 from runai_async.cli._lines import reason
 from runai_async.cli._live import can_show, shown
-from runai_async.cli._options import DURATION, Connection, connecting, console, examples
+from runai_async.cli._options import DURATION, Connection, connecting, console, examples, max_outage_option
 from runai_async.cli._tables import conditions_table, phase_text
 from runai_async.client import RunaiClient
 from runai_async.errors import RolloutFailedError, WaitError, WaitTimeoutError
@@ -121,13 +121,7 @@ def rollout() -> None:
 @click.option(
     "--interval", type=DURATION, default="5s", show_default=True, help="Between polls while all is quiet."
 )
-@click.option(
-    "--max-outage",
-    type=DURATION,
-    default="15m",
-    show_default=True,
-    help="Give up after so long without an answer.",
-)
+@max_outage_option
 @connecting
 @click.pass_context
 def status(

@@ -23,6 +23,7 @@ from runai_async.cli._options import (
     chosen,
     connecting,
     examples,
+    max_outage_option,
     output_option,
 )
 from runai_async.cli._state import StateFile
@@ -80,13 +81,7 @@ class Wanted:
 @click.option("--state", type=click.Path(dir_okay=False, path_type=Path), help="Go on where this file says.")
 @click.option("--timeout", type=DURATION, help="End after this time, with exit status 3.")
 @click.option("-n", "--count", type=click.IntRange(min=1), help="End after so many events.")
-@click.option(
-    "--max-outage",
-    type=DURATION,
-    default="15m",
-    show_default=True,
-    help="Give up after so long without an answer.",
-)
+@max_outage_option
 @click.option("--new-only", is_flag=True, help="Do not tell the revisions that are there already.")
 @click.option("--emit", multiple=True, type=click.Choice(_EMIT), help="Further events to print.")
 @click.option("--show-secrets", is_flag=True, help="Print environment, command and arguments, too.")
