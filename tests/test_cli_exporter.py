@@ -19,13 +19,21 @@ from runai_async.testing import FakeControlPlane
 LISTEN = ["--listen", "127.0.0.1:0", "--interval", "30ms"]
 
 
-async def port_of(process: Process, host: str = "127.0.0.1") -> int:
-    """Wait until the exporter serves; return where."""
+async def serving(process: Process) -> tuple[int, str]:
+    """Wait until the exporter serves; return the port, and for how long no poll may be good."""
     assert process.stderr is not None
     line = (await process.stderr.readline()).decode()
-    found = re.fullmatch(rf"serving http://{re.escape(host)}:(\d+)/metrics and /healthz\n", line)
+    found = re.fullmatch(
+        r"serving http://127\.0\.0\.1:(\d+)/metrics and /healthz \(503 after (.*) without a good poll\)\n",
+        line,
+    )
     assert found, line + (await process.stderr.read()).decode()
-    return int(found[1])
+    return int(found[1]), found[2]
+
+
+async def port_of(process: Process) -> int:
+    """Wait until the exporter serves; return where."""
+    return (await serving(process))[0]
 
 
 async def scraped(port: int) -> Series:
@@ -76,6 +84,21 @@ async def test_named_workloads_are_exported_until_a_signal_also_in_an_outage() -
         "runai-async: warning: the control plane does not answer (workloads watched: 2)"
     )
     assert ended.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("args", "limit"),
+    [
+        (["chat", "--interval", "1s", "--deadline", "2s"], "5 s"),
+        (["--all", "--interval", "1s", "--deadline", "2s"], "62 s"),
+        (["--all", "--interval", "30s", "--deadline", "2500ms"], "92.5 s"),
+    ],
+)
+async def test_it_says_how_long_no_poll_may_be_good(args: list[str], limit: str) -> None:
+    async with FakeControlPlane() as plane:
+        plane.add_workload("chat")
+        async with started(plane, "exporter", *args, "--listen", "127.0.0.1:0") as process:
+            assert (await serving(process))[1] == limit
 
 
 async def test_all_are_the_inference_workloads_and_none_is_healthy_too() -> None:

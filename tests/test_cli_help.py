@@ -121,6 +121,10 @@ async def test_the_examples_of_the_exporter_work() -> None:
     [
         ("watch", "Give up after so long without an answer; at the start, after --deadline. [default: 15m]"),
         ("rollout status", "Give up after so long without an answer; at the start, after --deadline."),
+        (
+            "exporter",
+            "no poll was good for three intervals (with --all, a minute at the least) and a deadline.",
+        ),
         ("exporter", "Once it serves, an outage is waited for, however long it is."),
     ],
 )

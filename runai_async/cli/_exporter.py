@@ -46,8 +46,9 @@ def exporter(
 ) -> None:
     """Serve the state of revisions, and of this client, as Prometheus metrics.
 
-    /metrics has the metrics; /healthz is 503 when no poll was good for three intervals and a deadline. Once
-    it serves, an outage is waited for, however long it is. It runs until Ctrl-C or SIGTERM.
+    /metrics has the metrics; /healthz is 503 when no poll was good for three intervals (with --all, a minute
+    at the least) and a deadline. Once it serves, an outage is waited for, however long it is. It runs until
+    Ctrl-C or SIGTERM.
     """
     if bool(workloads) == everything:
         raise click.UsageError("name the workloads to export, or give --all")
@@ -119,5 +120,6 @@ async def _served(metrics: Metrics, patience: float, host: str, port: int) -> As
                 f"--listen {host}:{port} cannot be used, try another: {error.strerror}"
             ) from error
         shown = f"[{host}]" if ":" in host else host
-        click.echo(f"serving http://{shown}:{real}/metrics and /healthz", err=True)
+        limit = f"503 after {patience:g} s without a good poll"
+        click.echo(f"serving http://{shown}:{real}/metrics and /healthz ({limit})", err=True)
         yield
