@@ -3,10 +3,12 @@
 import re
 from pathlib import Path
 
+import click
 import pytest
 from test_cli_run import Ran, ran
 
 import runai_async
+from runai_async.cli._options import GIVEN
 from runai_async.testing import FakeControlPlane
 
 NO_WORKLOAD = "5d6e6a0a-5f0a-4a4e-9a5b-0c7a1f1f6b1d"
@@ -39,6 +41,42 @@ async def test_wrong_usage_is_one_line_and_status_2(args: list[str], said: str) 
         assert result.err.startswith("runai-async: error: ")
         assert said in result.err
         assert len(plane.requests) == 0
+
+
+@pytest.mark.parametrize(
+    ("args", "name"),
+    [
+        (["revisions", "list", ""], "WORKLOAD"),
+        (["revisions", "count", " "], "WORKLOAD"),
+        (["revisions", "get", "", "-w", "chat"], "REVISION"),
+        (["revisions", "get", "3f2a", "-w", ""], "--workload"),
+        (["revisions", "diff", "", "a", "b"], "WORKLOAD"),
+        (["revisions", "diff", "chat", "", "b"], "A"),
+        (["revisions", "diff", "chat", "a", ""], "B"),
+        (["watch", ""], "WORKLOAD"),
+        (["watch", "chat", ""], "WORKLOAD"),
+        (["watch", "--all", "--type", ""], "--type"),
+        (["watch", "--all", "--filter", ""], "--filter"),
+        (["rollout", "status", ""], "WORKLOAD"),
+        (["rollout", "status", "chat", "--after", ""], "--after"),
+        (["timeline", ""], "WORKLOAD"),
+        (["exporter", ""], "WORKLOAD"),
+    ],
+    ids=repr,
+)
+async def test_an_empty_text_is_no_name_of_the_only_one(args: list[str], name: str) -> None:
+    async with FakeControlPlane() as plane:
+        plane.add_revision(plane.add_workload("chat"), "Running")
+        result = await ran(plane, *args)
+        assert (result.status, result.out, len(plane.requests)) == (2, "", 0)
+    command = " ".join(args[:2] if args[0] in {"revisions", "rollout"} else args[:1])
+    said = f"{name} is empty: is a variable not set?; see runai-async {command} --help"
+    assert result.err == f"runai-async: error: {said}\n"
+
+
+def test_an_empty_text_of_no_argument_is_refused_too() -> None:
+    with pytest.raises(click.UsageError, match="^a value is empty: is a variable not set\\?$"):
+        GIVEN("")
 
 
 API_COMMANDS = [

@@ -11,7 +11,7 @@ import click
 
 from runai_async.cli._failures import InputError
 from runai_async.cli._ids import find_workloads, reach
-from runai_async.cli._options import DURATION, Connection, connecting, examples
+from runai_async.cli._options import DURATION, GIVEN, Connection, connecting, examples
 from runai_async.client import RunaiClient, is_inference_type
 from runai_async.errors import ConfigurationError
 from runai_async.policy import LEAST_INTERVAL, STALE_INTERVALS, PollPolicy
@@ -34,7 +34,7 @@ def _address(text: str) -> tuple[str, int]:
         "runai-async exporter --all", "runai-async exporter chat embed --listen 0.0.0.0:9464 --interval 60s"
     )
 )
-@click.argument("workloads", nargs=-1, metavar="[WORKLOAD]...")
+@click.argument("workloads", nargs=-1, type=GIVEN, metavar="[WORKLOAD]...")
 @click.option("--all", "everything", is_flag=True, help="Export all inference workloads, new ones too.")
 @click.option(
     "--listen", default="127.0.0.1:9464", show_default=True, metavar="HOST:PORT", help="Where to serve."

@@ -33,8 +33,9 @@ _LEAST_SECRET = 6
 # click's class takes parameters from 8.4 on, and none before.
 if TYPE_CHECKING:
     _Seconds = click.ParamType[float, Any]
+    _Text = click.ParamType[str, Any]
 else:
-    _Seconds = click.ParamType
+    _Seconds = _Text = click.ParamType
 
 
 class Duration(_Seconds):
@@ -57,6 +58,29 @@ class Duration(_Seconds):
 
 
 DURATION = Duration()
+
+
+class Given(_Text):
+    """A text that is not empty: an empty one begins every id, and would fit whatever is the only one."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the text."""
+        text = str(value)
+        if not text.strip():
+            raise click.UsageError(f"{_called(param)} is empty: is a variable not set?", ctx)
+        return text
+
+
+GIVEN = Given()
+
+
+def _called(param: click.Parameter | None) -> str:
+    """Return how an argument or option is called in the help."""
+    if isinstance(param, click.Option):
+        return max(param.opts, key=len)
+    return param.human_readable_name.strip("[].") if param is not None else "a value"
 
 
 def examples(*lines: str) -> str:

@@ -11,7 +11,16 @@ from rich.console import Group
 
 from runai_async._codec import to_json
 from runai_async.cli._ids import as_uuid, find_revisions, find_workload
-from runai_async.cli._options import Connection, Output, chosen, connecting, console, examples, output_option
+from runai_async.cli._options import (
+    GIVEN,
+    Connection,
+    Output,
+    chosen,
+    connecting,
+    console,
+    examples,
+    output_option,
+)
 from runai_async.cli._tables import changes_table, newest_first, revision_sheet, revisions_table
 from runai_async.client import RunaiClient
 from runai_async.diff import MASK, FieldChange, compare_revisions
@@ -43,7 +52,7 @@ def revisions() -> None:
         "runai-async revisions list $WORKLOAD -o jsonl | jq -r .phase",
     ),
 )
-@click.argument("workload")
+@click.argument("workload", type=GIVEN)
 @click.option("--deleted", is_flag=True, help="List the deleted revisions instead of the live ones.")
 @output_option("table", "json", "jsonl", of=_COMPLETE)
 @connecting
@@ -68,7 +77,7 @@ def list_(connection: Connection, workload: str, *, deleted: bool, output: Outpu
 
 
 @revisions.command(epilog=examples("runai-async revisions count $WORKLOAD --deleted"))
-@click.argument("workload")
+@click.argument("workload", type=GIVEN)
 @click.option("--deleted", is_flag=True, help="Count the deleted revisions instead of the live ones.")
 @output_option("table", "json", "jsonl", of="Without it, or as a table, the bare number.")
 @connecting
@@ -89,8 +98,10 @@ def count(connection: Connection, workload: str, *, deleted: bool, output: Outpu
         "runai-async revisions get $REVISION -o json | jq .conditions",
     )
 )
-@click.argument("revision")
-@click.option("-w", "--workload", help="Look among this workload's, by name or the beginning of an id.")
+@click.argument("revision", type=GIVEN)
+@click.option(
+    "-w", "--workload", type=GIVEN, help="Look among this workload's, by name or the beginning of an id."
+)
 @output_option("table", "json", "jsonl", of=_COMPLETE)
 @connecting
 def get(connection: Connection, revision: str, workload: str | None, output: Output | None) -> None:
@@ -120,9 +131,9 @@ def get(connection: Connection, revision: str, workload: str | None, output: Out
         "runai-async revisions diff $WORKLOAD $OLD $NEW --all -o json",
     )
 )
-@click.argument("workload")
-@click.argument("old", metavar="A")
-@click.argument("new", metavar="B")
+@click.argument("workload", type=GIVEN)
+@click.argument("old", type=GIVEN, metavar="A")
+@click.argument("new", type=GIVEN, metavar="B")
 @click.option("--all", "everything", is_flag=True, help="Compare ids, times and state, too.")
 @click.option("--show-secrets", is_flag=True, help="Show values of environment, command and arguments.")
 @output_option("table", "json", "jsonl", of="json is an array of path, old, new.")

@@ -19,7 +19,15 @@ from runai_async.cli._format import clean, duration, pods, shortened
 from runai_async.cli._ids import Named, as_uuid, find_revisions, find_workload, reach
 from runai_async.cli._lines import reason
 from runai_async.cli._live import can_show, shown
-from runai_async.cli._options import DURATION, Connection, connecting, console, examples, max_outage_option
+from runai_async.cli._options import (
+    DURATION,
+    GIVEN,
+    Connection,
+    connecting,
+    console,
+    examples,
+    max_outage_option,
+)
 from runai_async.cli._tables import conditions_table, phase_text
 from runai_async.client import RunaiClient
 from runai_async.errors import RolloutFailedError, WaitError, WaitTimeoutError
@@ -111,10 +119,11 @@ def rollout() -> None:
         "runai-async rollout status $WORKLOAD --timeout 10m --after $AFTER",
     )
 )
-@click.argument("workload")
+@click.argument("workload", type=GIVEN)
 @click.option("--timeout", type=DURATION, help="Give up after this time, with exit status 3.")
 @click.option(
     "--after",
+    type=GIVEN,
     metavar="REVISION",
     help="Only a newer revision counts: give the newest before the change. Without it, the newest.",
 )

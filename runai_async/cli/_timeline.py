@@ -16,6 +16,7 @@ from runai_async.cli._format import timestamp
 from runai_async.cli._ids import find_workload
 from runai_async.cli._options import (
     DURATION,
+    GIVEN,
     Connection,
     Output,
     chosen,
@@ -39,7 +40,7 @@ from runai_async.models import HistoryRecord, Revision
         "runai-async timeline $WORKLOAD --deleted --svg timeline.svg",
     )
 )
-@click.argument("workload")
+@click.argument("workload", type=GIVEN)
 @click.option("--deleted", is_flag=True, help="Draw deleted revisions, too.")
 @click.option("--since", type=DURATION, help="Draw only this last stretch of time.")
 @click.option(

@@ -18,6 +18,7 @@ from runai_async.cli._failures import TimeIsUpError
 from runai_async.cli._ids import find_workloads, reach
 from runai_async.cli._options import (
     DURATION,
+    GIVEN,
     Connection,
     Output,
     chosen,
@@ -69,12 +70,19 @@ class Wanted:
         "runai-async watch $WORKLOAD | jq -r '.event, .revision.phase'",
     )
 )
-@click.argument("workloads", nargs=-1, metavar="[WORKLOAD]...")
+@click.argument("workloads", nargs=-1, type=GIVEN, metavar="[WORKLOAD]...")
 @click.option("--all", "everything", is_flag=True, help="Watch all inference workloads, new ones too.")
 @click.option(
-    "--filter", "filters", multiple=True, metavar="COND", help="With --all: like projectName==team-a."
+    "--filter",
+    "filters",
+    type=GIVEN,
+    multiple=True,
+    metavar="COND",
+    help="With --all: like projectName==team-a.",
 )
-@click.option("--type", "kind", help="With --all: watch types that contain this, instead of inference.")
+@click.option(
+    "--type", "kind", type=GIVEN, help="With --all: watch types that contain this, instead of inference."
+)
 @click.option(
     "--interval", type=DURATION, default="10s", show_default=True, help="Between polls while all is quiet."
 )
