@@ -11,7 +11,7 @@ import click
 
 from runai_async.cli._failures import InputError
 from runai_async.cli._ids import find_workloads, reach
-from runai_async.cli._options import DURATION, GIVEN, Connection, connecting, examples
+from runai_async.cli._options import DURATION, GIVEN, Connection, check_workloads, connecting, examples
 from runai_async.client import RunaiClient, is_inference_type
 from runai_async.errors import ConfigurationError
 from runai_async.policy import LEAST_INTERVAL, STALE_INTERVALS, PollPolicy
@@ -50,8 +50,7 @@ def exporter(
     at the least) and a deadline. Once it serves, an outage is waited for, however long it is. It runs until
     Ctrl-C or SIGTERM.
     """
-    if bool(workloads) == everything:
-        raise click.UsageError("name the workloads to export, or give --all")
+    check_workloads(workloads, "export", everything=everything)
     address = _address(listen)
     try:
         from runai_async.exporter import Metrics  # noqa: PLC0415  (an extra of its own)

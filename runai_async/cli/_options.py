@@ -6,7 +6,7 @@ import functools
 import os
 import re
 import sys
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -107,6 +107,14 @@ def max_outage_option(command: Command) -> Command:
         show_default=True,
         help="Give up after so long without an answer; at the start, after --deadline.",
     )(command)
+
+
+def check_workloads(workloads: Collection[str], purpose: str, *, everything: bool) -> None:
+    """Refuse a command line with both workloads and `--all`, or with neither."""
+    if workloads and everything:
+        raise click.UsageError("give workloads or --all, not both")
+    if not workloads and not everything:
+        raise click.UsageError(f"name the workloads to {purpose}, or give --all")
 
 
 def chosen(output: Output | None) -> Output:

@@ -21,6 +21,7 @@ from runai_async.cli._options import (
     GIVEN,
     Connection,
     Output,
+    check_workloads,
     chosen,
     connecting,
     examples,
@@ -117,8 +118,10 @@ def watch(
     live view, in a pipe one JSON object a line. Times of changes are the server's. It ends when the only
     workload is deleted, with --timeout, or with Ctrl-C; --state is then up to date.
     """
-    if bool(workloads) == everything:
-        raise click.UsageError("name the workloads to watch, or give --all")
+    check_workloads(workloads, "watch", everything=everything)
+    for name, value in (("--filter", options["filters"]), ("--type", options["kind"])):
+        if value and not everything:
+            raise click.UsageError(f"{name} wants --all")
     headline = f"Revisions of {', '.join(workloads) or 'all inference workloads'}"
     view = view_for(chosen(output), headline=headline, show_secrets=show_secrets)
     ctx.obj.quiet = view.tells_trouble
