@@ -77,7 +77,7 @@ async def test_an_empty_text_is_no_name_of_the_only_one(args: list[str], name: s
 
 
 def test_an_empty_text_of_no_argument_is_refused_too() -> None:
-    with pytest.raises(click.UsageError, match="^a value is empty: is a variable not set\\?$"):
+    with pytest.raises(click.UsageError, match=r"^a value is empty: is a variable not set\?$"):
         GIVEN("")
 
 

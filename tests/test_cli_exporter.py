@@ -105,6 +105,10 @@ async def test_all_are_the_inference_workloads_and_none_is_healthy_too() -> None
     async with FakeControlPlane() as plane:
         plane.add_revision(plane.add_workload("job", type="Training"), "Running")
         async with started(plane, "exporter", "--all", *LISTEN) as process:
+            assert process.stderr is not None
+            assert await process.stderr.readline() == (
+                b"no inference workload matches yet; new ones are looked for every minute\n"
+            )
             port = await port_of(process)
             assert (await get(port, "/healthz"))[0] == 200
             found = await scraped(port)

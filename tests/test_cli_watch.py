@@ -189,6 +189,24 @@ async def test_all_are_those_of_a_type_and_filter(
     assert sorted(name for _, name, _ in told(result)) == names
 
 
+@pytest.mark.parametrize(
+    ("more", "what"),
+    [
+        (["--filter", "name==nosuch"], "inference workload"),
+        (["--type", "noSuch"], "workload of a type with 'nosuch' in it"),
+    ],
+)
+async def test_where_none_is_there_yet_a_line_says_so(
+    plane: FakeControlPlane, workload_id: str, more: list[str], what: str
+) -> None:
+    result = await ran(plane, "watch", "--all", *BRIEF, *more)
+    assert (result.status, result.out) == (3, "")
+    assert result.err.splitlines() == [
+        f"no {what} matches yet; new ones are looked for every minute",
+        "runai-async: error: the 0.2 s of --timeout are over",
+    ]
+
+
 # --- state --------------------------------------------------------------------------------------------------
 
 

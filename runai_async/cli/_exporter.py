@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from runai_async.cli._failures import InputError
-from runai_async.cli._ids import find_workloads, reach
+from runai_async.cli._ids import explore, find_workloads, reach
 from runai_async.cli._options import DURATION, GIVEN, Connection, check_workloads, connecting, examples
 from runai_async.client import RunaiClient, is_inference_type
 from runai_async.errors import ConfigurationError
@@ -82,8 +82,7 @@ async def _export(
         await reach(runai, found[0].id)
         fleet = runai.watch_fleet([item.id for item in found], poll=poll)
     else:
-        async for _ in _discovered(runai, metrics):
-            pass  # fail now where it does not work at all; a fleet would ask on and on
+        await explore(_discovered(runai, metrics), "inference workload")
         # Where there is nothing to poll, only discovery answers.
         patience = max(patience, _DISCOVERY_INTERVAL)
         fleet = runai.watch_fleet(

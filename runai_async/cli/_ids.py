@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import TypeVar
 from uuid import UUID
 
+import click
 from attrs import frozen
 
 from runai_async.cli._failures import InputError
@@ -61,6 +62,17 @@ async def reach(runai: RunaiClient, workload_id: str) -> None:
         raise
     except ApiError:
         pass  # what it means is for the watch to judge
+
+
+async def explore(discovered: AsyncIterator[str], what: str) -> None:
+    """Fail now where discovery does not work at all: a fleet would ask on and on. Say where it finds nothing.
+
+    Args:
+        discovered: the ids of workloads.
+        what: what they are, in the singular.
+    """
+    if not [item async for item in discovered]:
+        click.echo(f"no {what} matches yet; new ones are looked for every minute", err=True)
 
 
 def _workload(known: Sequence[Workload], text: str) -> Named:

@@ -15,7 +15,7 @@ from runai_async._fleet import FleetWatch
 from runai_async._watch import RevisionWatch
 from runai_async.checkpoint import FleetCheckpoint
 from runai_async.cli._failures import TimeIsUpError
-from runai_async.cli._ids import find_workloads, reach
+from runai_async.cli._ids import explore, find_workloads, reach
 from runai_async.cli._options import (
     DURATION,
     GIVEN,
@@ -58,6 +58,11 @@ class Wanted:
     timeout: float | None
     count: int | None
     existing: bool
+
+    @property
+    def what(self) -> str:
+        """What is watched with --all."""
+        return "inference workload" if self.kind is None else f"workload of a type with {self.kind!r} in it"
 
     def takes(self, workload: Workload) -> bool:
         """Tell whether a workload is one of those to watch."""
@@ -165,8 +170,7 @@ async def _tell(stream: Stream, view: View, count: int | None) -> None:
 
 async def _opened(runai: RunaiClient, wanted: Wanted, view: View, file: StateFile | None) -> Stream:
     if not wanted.workloads:
-        async for _ in _discovered(runai, wanted, view):
-            pass  # fail now where it does not work at all; a fleet would ask on and on
+        await explore(_discovered(runai, wanted, view), wanted.what)
         saved = None if file is None else await asyncio.to_thread(file.load, None)
         return runai.watch_fleet(
             lambda: _discovered(runai, wanted, view),
