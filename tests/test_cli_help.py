@@ -3,8 +3,10 @@
 import asyncio
 import re
 import shlex
+import shutil
 import signal
 import string
+import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +14,7 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner
-from test_cli_run import finished, ran, started
+from test_cli_run import Ran, environment, finished, ran, started
 
 from runai_async.cli._app import app
 from runai_async.testing import FakeControlPlane
@@ -54,7 +56,7 @@ def examples(text: str) -> list[str]:
 
 def arguments(line: str, env: Mapping[str, str]) -> list[str]:
     """Return the arguments of the one call of `runai-async` in a line of a shell."""
-    (call,) = re.findall(r"runai-async ([^|&>)]*)", line)
+    (call,) = re.findall(r"runai-async ([^|&>)]*)", re.sub(r"\$\{\w+:\+([^}]*)\}", r"\1", line))
     return [string.Template(part).substitute(env) for part in shlex.split(call)]
 
 
@@ -95,6 +97,31 @@ async def test_the_examples_work(command: str, tmp_path: Path, monkeypatch: pyte
             result = await ran(plane, *arguments(line, {**names, "AFTER": old}), *more)
             assert result.status == 0, (line, result)
             assert result.out or "--svg" in line or "--deleted" in line, line
+
+
+@pytest.mark.skipif(shutil.which("jq") is None, reason="wants jq")
+@pytest.mark.parametrize("first", [True, False])
+async def test_the_recipe_of_a_pipeline_works_on_the_first_rollout_too(first: bool) -> None:
+    """A shell runs it as it stands, with a function in the place of the last call."""
+    lines = examples((await ran(None, "rollout", "status", "--help")).out)
+    recipe = lines[next(number for number, line in enumerate(lines) if line.startswith("AFTER=")) :]
+    command = f"{shlex.quote(sys.executable)} -m runai_async"
+    script = [recipe[0].replace("runai-async", command), 'runai-async() { echo "$@"; }', *recipe[1:]]
+    async with FakeControlPlane() as plane:
+        workload_id = plane.add_workload("my-llm")
+        after = "" if first else f" --after={plane.add_revision(workload_id, 'Running')}"
+        process = await asyncio.create_subprocess_exec(
+            "bash",
+            "-euo",
+            "pipefail",
+            "-c",
+            "\n".join(script),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=environment(plane, WORKLOAD=workload_id),
+        )
+        ended = await finished(process)
+    assert ended == Ran(0, f"rollout status {workload_id} --timeout 10m{after}\n", "")
 
 
 async def test_the_examples_of_the_exporter_work() -> None:

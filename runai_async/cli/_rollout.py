@@ -114,9 +114,9 @@ def rollout() -> None:
 @rollout.command(
     epilog=examples(
         "runai-async rollout status $WORKLOAD --timeout 10m",
-        "AFTER=$(runai-async revisions list $WORKLOAD -o jsonl | jq -rs '.[0].id')",
+        "AFTER=$(runai-async revisions list $WORKLOAD | jq -rs '.[0].id // empty')",
         "# ... change the workload ...",
-        "runai-async rollout status $WORKLOAD --timeout 10m --after $AFTER",
+        "runai-async rollout status $WORKLOAD --timeout 10m ${AFTER:+--after=$AFTER}",
     )
 )
 @click.argument("workload", type=GIVEN)
