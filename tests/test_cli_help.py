@@ -152,6 +152,8 @@ async def test_the_examples_of_the_exporter_work() -> None:
             "exporter",
             "no poll was good for three intervals (with --all, a minute at the least) and a deadline.",
         ),
+        ("demo", "the control plane's, so that lines can be out of order after an outage."),
+        ("", "5 any other error of the API (such as 404), or a defect"),
         ("exporter", "Once it serves, an outage is waited for, however long it is."),
     ],
 )

@@ -169,7 +169,8 @@ def demo(ctx: click.Context, *, plain: bool, pace: float) -> None:
     """See a watch at work; no account is needed.
 
     It is a real watch of a control plane in this process. Two workloads; a rollout that succeeds, one that
-    fails, an outage that heals. It takes about 16 seconds.
+    fails, an outage that heals. It takes about 16 seconds. Times of changes are the control plane's, so that
+    lines can be out of order after an outage.
     """
     ctx.obj.quiet = True
     screen = console()

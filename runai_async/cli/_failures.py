@@ -40,7 +40,7 @@ Exit status:
   2    wrong usage or configuration
   3    timeout
   4    no access: authentication, permission, connection, outage
-  5    any other error of the API, or a defect
+  5    any other error of the API (such as 404), or a defect
   130  ended by SIGINT        143  by SIGTERM        141  nobody reads the output"""
 
 _MENDS: tuple[tuple[type[RunaiError], str], ...] = (
