@@ -22,6 +22,7 @@ async def introduction(lines: asyncio.StreamReader) -> dict[str, str]:
     while "REVISION" not in found:
         line = (await asyncio.wait_for(lines.readline(), 10)).decode()
         assert line.startswith(("#", "export ", "unset "))
+        assert len(line.rstrip()) <= 80  # a terminal would wrap it
         found |= exported(line)
     return found
 
@@ -44,7 +45,7 @@ async def test_every_fourth_rollout_fails_and_old_revisions_go() -> None:
     said: list[str] = []
     serving = asyncio.create_task(serve(0, 0.012, 30, 1, said.append))
     try:
-        while len(said) < 6:
+        while len(said) < 7:
             await asyncio.sleep(0.01)
         env = exported("\n".join(said))
         async with RunaiClient.from_env(environ=env) as runai:

@@ -76,8 +76,9 @@ def _introduce(
     for line in (
         f"# A fake control plane at {plane.url}; Ctrl-C ends it.",
         f"export RUNAI_BASE_URL={plane.url}",
-        f"export RUNAI_CLIENT_ID={plane.client_id} RUNAI_CLIENT_SECRET={plane.client_secret}",
-        f"unset RUNAI_TOKEN    # or {plane.token}, until the next start",
+        f"export RUNAI_CLIENT_ID={plane.client_id}",
+        f"export RUNAI_CLIENT_SECRET={plane.client_secret}",
+        "unset RUNAI_TOKEN",
         f"export WORKLOAD={workload_id}    # {_NAME}",
         f"export REVISION={revision_id}    # its first one",
     ):
