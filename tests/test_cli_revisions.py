@@ -192,8 +192,8 @@ async def test_diff_of_equals_says_so(llm: Llm) -> None:
     [
         (["list", "nothing"], "no workload is named 'nothing' or has an id that begins so"),
         (["diff", "my-llm", "aaaa", "dddd"], "'aaaa' fits my-llm-00001"),
-        (["diff", "my-llm", "ffff", "dddd"], "has no revision 'ffff': see runai-async revisions list"),
-        (["get", "-w", "my-llm", IDS[0].replace("1", "2")], "has no revision"),
+        (["diff", "my-llm", "ffff", "dddd"], "revisions list my-llm (and --deleted)"),
+        (["get", "-w", "my-llm", IDS[0].replace("1", "2")], "my-llm has no revision '"),
     ],
 )
 async def test_what_fits_nothing_or_too_much_is_wrong_usage(llm: Llm, args: list[str], said: str) -> None:

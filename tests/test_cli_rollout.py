@@ -118,7 +118,7 @@ async def test_a_timeout_has_a_status_of_its_own(plane: FakeControlPlane, worklo
 
 
 async def test_where_there_is_no_revision_the_error_alone_is_told(plane: FakeControlPlane) -> None:
-    result = await status(plane, plane.add_workload("empty"), "--timeout", "100ms")
+    result = await status(plane, plane.add_workload("empty"), "--timeout", "500ms")
     assert (result.status, lines(result)[1:]) == (3, ["waiting for the new revision"])
     assert result.err.count("\n") == 1
     assert "has no revision: did the change take effect?" in result.err
@@ -185,11 +185,19 @@ async def test_an_outage_that_does_not_end_has_status_4(plane: FakeControlPlane,
 
 
 @pytest.mark.parametrize(
-    ("after", "expected"),
-    [("my-llm-00009", 2), ("5d6e6a0a-5f0a-4a4e-9a5b-0c7a1f1f6b1d", 5)],
+    ("after", "expected", "said"),
+    [
+        (
+            "my-llm-00009",
+            2,
+            "{} has no revision 'my-llm-00009': see runai-async revisions list {} (and --deleted)",
+        ),
+        ("5d6e6a0a-5f0a-4a4e-9a5b-0c7a1f1f6b1d", 5, "404 there is no revision"),
+    ],
 )
 async def test_an_after_that_is_not_there_is_said(
-    plane: FakeControlPlane, workload_id: str, after: str, expected: int
+    plane: FakeControlPlane, workload_id: str, after: str, expected: int, said: str
 ) -> None:
     result = await status(plane, workload_id, "--after", after)
     assert (result.status, result.out, result.err.count("\n")) == (expected, "", 1)
+    assert said.format(workload_id, workload_id) in result.err

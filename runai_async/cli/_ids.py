@@ -97,7 +97,8 @@ def _revision(known: Sequence[Revision], text: str, workload: str) -> Revision:
     found = _fitting(known, text)
     if not found:
         raise InputError(
-            f"workload {workload} has no revision {text!r}: see runai-async revisions list {workload}"
+            f"workload {workload} has no revision {text!r}: "
+            f"see runai-async revisions list {workload} (and --deleted)"
         )
     if len(found) > 1:
         raise InputError(f"{text!r} fits {_listed(found)}: give more of the id")
