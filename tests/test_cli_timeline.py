@@ -8,7 +8,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 from rich.console import Console
-from test_cli_run import ran
+from test_cli_run import Ran, ran
 
 from runai_async import HistoryRecord, Revision, from_json
 from runai_async.cli._bars import bars
@@ -231,8 +231,18 @@ async def test_the_picture_goes_into_a_file(plane: FakeControlPlane, tmp_path: P
     result = await ran(plane, "timeline", "llm", "--svg", str(file))
     assert (result.status, result.out, result.err) == (0, "", f"{file} is written\n")
     assert ET.parse(file).getroot().tag == "{http://www.w3.org/2000/svg}svg"
-    lost = await ran(plane, "timeline", "llm", "--svg", str(tmp_path / "no" / "timeline.svg"))
-    assert (lost.status, lost.err.count("\n")) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("folder", "said"), [("nope", "No such file or directory"), ("file", "Not a directory")]
+)
+async def test_a_picture_that_cannot_be_written_is_said_by_its_own_name(
+    plane: FakeControlPlane, tmp_path: Path, folder: str, said: str
+) -> None:
+    (tmp_path / "file").touch()
+    picture = tmp_path / folder / "x.svg"
+    result = await ran(plane, "timeline", "llm", "--svg", str(picture))
+    assert result == Ran(2, "", f"runai-async: error: --svg {picture} cannot be written: {said}\n")
 
 
 async def test_nothing_to_draw_is_said(plane: FakeControlPlane) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import re
@@ -14,6 +15,7 @@ import click
 from attrs import frozen
 from rich.console import Console
 
+from runai_async.cli._failures import InputError
 from runai_async.cli._run import run
 from runai_async.client import RunaiClient
 from runai_async.hooks import Hook
@@ -230,8 +232,17 @@ def _token(file: Any, *, ask: bool) -> str | None:
     return token
 
 
-def write_new(path: Path, text: str) -> None:
-    """Write a file whole or not at all: beside its place first, then into it. Only the owner may read it."""
+def write_new(option: str, path: Path, text: str) -> None:
+    """Write a file whole or not at all: beside its place first, then into it. Only the owner may read it.
+
+    Args:
+        option: what names the file on the command line.
+        path: the file.
+        text: what to write.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
     beside = path.with_name(f".{path.name}.{os.getpid()}.new")
     try:
         descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -240,5 +251,8 @@ def write_new(path: Path, text: str) -> None:
             file.flush()
             os.fsync(file.fileno())
         beside.replace(path)
+    except OSError as error:
+        raise InputError(f"{option} {path} cannot be written: {error.strerror}") from error
     finally:
-        beside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            beside.unlink()

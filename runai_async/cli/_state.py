@@ -51,10 +51,7 @@ class StateFile:
         """Put a checkpoint's JSON in the place of the last one."""
         if text == self._saved:
             return
-        try:
-            write_new(self._path, text)
-        except OSError as error:
-            raise InputError(f"--state {self._path} cannot be written: {error.strerror}") from error
+        write_new("--state", self._path, text)
         self._saved = text
 
     async def keep(self, current: Callable[[], FleetCheckpoint]) -> None:

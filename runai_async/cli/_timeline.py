@@ -78,7 +78,7 @@ def timeline(
     if not lanes:
         click.echo(f"{workload} has no revisions to draw", err=True)
     elif picture is not None:
-        write_new(picture, svg(f"Revisions of {name}", lanes))
+        write_new("--svg", picture, svg(f"Revisions of {name}", lanes))
         click.echo(f"{picture} is written", err=True)
     else:
         _print(lanes, chosen(output))
