@@ -1,11 +1,18 @@
 """What a whole command says, and ends with, when something is wrong; where secrets come from."""
 
+import asyncio
+import contextlib
+import os
+import pty
 import re
+import signal
+import sys
 from pathlib import Path
 
 import click
 import pytest
-from test_cli_run import Ran, ran
+from attrs import evolve
+from test_cli_run import Ran, environment, finished, ran
 
 import runai_async
 from runai_async.cli._options import GIVEN
@@ -200,15 +207,65 @@ async def test_the_token_comes_from_a_file(tmp_path: Path) -> None:
         assert (await ran(None, *args, str(file))).status == 2
 
 
-async def test_the_token_is_asked_for_and_not_shown() -> None:
+async def asked(plane: FakeControlPlane, stdin: int) -> asyncio.subprocess.Process:
+    """Start a command that asks for the token, with no terminal but what stdin may be."""
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "runai_async", "revisions", "count", plane.add_workload()),
+        *("--base-url", plane.url, "--ask-token"),
+        stdin=stdin,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env=environment(None),
+        start_new_session=True,
+    )
+
+
+NOTHING_TYPED = (
+    "Token: \nrunai-async: error: what was typed holds no token; "
+    "see python -m runai_async revisions count --help\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        (None, Ran(0, "0\n", "Token: \n")),
+        (b"\n", Ran(2, "", NOTHING_TYPED)),
+        (b"\x04", Ran(2, "", NOTHING_TYPED)),
+        (signal.SIGINT, Ran(130, "", "Token: \n")),
+    ],
+    ids=["a token", "nothing", "the end of input", "an interrupt"],
+)
+async def test_the_token_is_asked_for_on_a_terminal_and_not_shown(
+    typed: bytes | signal.Signals | None, expected: Ran
+) -> None:
+    ours, theirs = pty.openpty()
     async with FakeControlPlane() as plane:
-        workload_id = plane.add_workload()
-        args = ["revisions", "count", workload_id, "--base-url", plane.url, "--ask-token"]
-        result = await ran(None, *args, stdin=plane.token + "\n")
-        assert (result.status, result.out.split()) == (0, ["0"])
-        assert plane.token not in result.err
-        result = await ran(None, *args, stdin="\n")
-        assert (result.status, "what was typed holds no token" in result.err) == (2, True)
+        process = await asked(plane, theirs)
+        assert process.stderr is not None
+        begun = await process.stderr.readexactly(len("Token: "))
+        if isinstance(typed, signal.Signals):
+            process.send_signal(typed)
+        else:
+            os.write(ours, f"{plane.token}\n".encode() if typed is None else typed)
+        ended = await finished(process)
+    os.set_blocking(ours, False)
+    shown = b""
+    with contextlib.suppress(OSError):
+        shown = os.read(ours, 4096)
+    os.close(theirs)
+    os.close(ours)
+    assert evolve(ended, err=begun.decode() + ended.err) == expected
+    assert shown.strip() == b""
+
+
+async def test_without_a_terminal_nothing_is_asked() -> None:
+    async with FakeControlPlane() as plane:
+        ended = await finished(await asked(plane, asyncio.subprocess.DEVNULL))
+    assert (ended.status, ended.out, ended.err.count("\n")) == (2, "", 1)
+    assert ended.err.startswith(
+        "runai-async: error: there is no terminal to ask on: --token-file - reads stdin; see "
+    )
 
 
 async def test_no_option_takes_a_secret() -> None:

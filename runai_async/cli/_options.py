@@ -7,7 +7,9 @@ import functools
 import os
 import re
 import sys
+import warnings
 from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
+from getpass import GetPassWarning, getpass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -220,9 +222,7 @@ def _token(file: Any, *, ask: bool) -> str | None:
     if file is not None and ask:
         raise click.UsageError("give --token-file or --ask-token, not both")
     if ask:
-        # With a default, nothing typed is an answer; without one, click would ask for ever.
-        typed = click.prompt("Token", hide_input=True, err=True, default="", show_default=False)
-        token, source = str(typed).strip(), "what was typed"
+        token, source = _typed().strip(), "what was typed"
     elif file is not None:
         token, source = str(file.read()).strip(), file.name
     else:
@@ -230,6 +230,19 @@ def _token(file: Any, *, ask: bool) -> str | None:
     if not token:
         raise click.UsageError(f"{source} holds no token")
     return token
+
+
+def _typed() -> str:
+    """Ask on the terminal. Nothing is asked where what is typed would show, or nobody can type."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", GetPassWarning)
+            return getpass("Token: ")
+    except GetPassWarning:
+        raise click.UsageError("there is no terminal to ask on: --token-file - reads stdin") from None
+    except EOFError:
+        click.echo(err=True)
+        return ""
 
 
 def write_new(option: str, path: Path, text: str) -> None:
