@@ -109,6 +109,8 @@ class Dispatcher:
 
     def plan(self, member: Member, due: float) -> None:
         """Make a member due; if it was due at another time, then now and not then."""
+        if member.due == due:
+            return
         member.due = due
         if self._sleeping is not None and due < self._schedule.first:
             self._sleeping.cancel()
@@ -157,7 +159,8 @@ class Dispatcher:
                 continue  # it is due at another time now, or never
             member.due = None
             await self.pace()
-            self._hand_out(member)
+            if not (member.removed or self._stopped):
+                self._hand_out(member)
 
     async def _room(self) -> None:
         self._waiting = asyncio.get_running_loop().create_future()

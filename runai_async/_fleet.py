@@ -53,7 +53,7 @@ class FleetStatus:
         watched: how many workloads.
         due: how many of them are due now and wait for a poll.
         in_flight: polls that run.
-        buffered: events that wait for the consumer.
+        buffered: events that wait for the consumer, those of removed workloads too until it comes to them.
         lag: seconds by which the poll that waits longest is late.
         oldest_success_at: the last good poll of the workload whose last good poll is the oldest; None while
             one had none.
@@ -156,7 +156,7 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Stop polling and end the iteration. Closing twice is fine."""
+        """Stop polling, and end the iteration behind what is buffered. Closing twice is fine."""
         self._open = False
         self._dispatcher.stop()
         await self._tasks.aclose()
@@ -369,8 +369,12 @@ class FleetWatch(AsyncIterator[FleetEvent]):
             self._buffer.put(member, event)
 
     def _answered(self, now: float) -> None:
-        """Note an answer; after an outage of all, those whom it hit are polled at their next places again."""
-        if not self._outage.answered(now):
+        """Note an answer; after an outage of all, those whom it hit are polled at their next places again.
+
+        Where only some fail, be they many, others are answered all the time: then nobody's back-off ends.
+        """
+        silence = self._outage.silence(now)
+        if not self._outage.answered(now) or silence < self._policy.interval:
             return
         for member in self._members.values():
             # Those too that would be polled sooner: only all together are spread evenly.
@@ -379,7 +383,7 @@ class FleetWatch(AsyncIterator[FleetEvent]):
 
     def _unanswered(self, error: RunaiError, began: float, now: float) -> None:
         """Note a poll without any answer, and end the fleet where there was none for too long."""
-        self._outage.unanswered(error, began, now, watched=len(self._members))
+        self._outage.unanswered(error, began, now, watched=len(self._members), interval=self._policy.interval)
         limit, seconds = self._policy.max_outage, self._outage.silence(now)
         if limit is not None and seconds >= limit:
             self._end(

@@ -55,8 +55,8 @@ class Member:
         if self.trouble is None:
             return next_slot(self.place, interval, now)
         self.trouble, self.failed = None, 0
-        # Back to its place, but not sooner than an interval from now, or recovering would bring a spike.
-        return next_slot(self.place, interval, now + interval)
+        # Back to its place, but not at once, or recovering would bring a spike.
+        return next_slot(self.place, interval, now + interval / 2)
 
     def due_after_failure(self, trouble: Trouble, policy: PollPolicy, now: float) -> float:
         """Return when the next poll is due after one that failed."""

@@ -15,7 +15,7 @@ from runai_async.errors import RunaiError
 logger = logging.getLogger("runai_async")
 
 _OUTAGE_AFTER = 10
-"""Failed polls in a row, over the whole fleet, that make an outage; fewer in a smaller fleet."""
+"""Failed polls in a row, over the fleet, that are an outage if none was answered for an interval either."""
 
 
 class FleetOutage:
@@ -36,13 +36,20 @@ class FleetOutage:
         """Return for how many seconds there has been no answer to what was asked."""
         return 0.0 if self._silent_since is None else now - self._silent_since
 
-    def unanswered(self, error: RunaiError, began: float, now: float, *, watched: int) -> None:
-        """Note a poll without any answer; many in a row are an outage of the control plane itself."""
+    def unanswered(
+        self, error: RunaiError, began: float, now: float, *, watched: int, interval: float
+    ) -> None:
+        """Note a poll without any answer; many in a row are an outage of the control plane itself.
+
+        Many are as many as are *watched*. Or some, and none that was answered within an *interval*, in which
+        each should have been polled: those of a control plane that hangs take their time to fail.
+        """
         self._failures += 1
         if self._silent_since is None:
             self._silent_since = max(began, self._last_answer)
-        if self._since is None and self._failures >= min(_OUTAGE_AFTER, watched):
-            self._since = now
+        silent = self._failures >= _OUTAGE_AFTER and self.silence(now) >= interval
+        if self._since is None and (silent or self._failures >= watched):
+            self._since = self._silent_since
             logger.warning(
                 "the control plane does not answer (workloads watched: %d), %s: %s",
                 watched,

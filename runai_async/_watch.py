@@ -130,8 +130,8 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
         try:
             slots = self._begun()
             while self._goes_on():
-                # Slept here, and not in a coroutine below that the next round could use, too: this is where
-                # a watch is nearly all the time, and each coroutine that waits is kept.
+                # Here, though `_next_round` sleeps alike: a watch spends nearly all its time here, and a
+                # coroutine for both would be kept for each of thousands.
                 if (wait := slots.wait(self._clock.monotonic())) > 0:
                     await self._clock.sleep(wait)
                 await self._poll(slots, math.inf)
@@ -198,7 +198,7 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
         """Return the events of the next poll that has any, or none at the monotonic time *until*.
 
         For the waits of this package, which must not judge by half of what a poll found, and are the only
-        consumer of their watch. Ends and raises as `anext` does.
+        consumer of their watch. None, too, when the workload is gone. An error has no checkpoint then.
         """
         slots = self._begun()
         while self._goes_on():
@@ -293,7 +293,7 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
             raise trouble.outage_error(f"workload {self.workload_id}", error, now) from error
         if not in_outage and trouble.outage_since is not None:
             self._degraded(error)
-        elif trouble.failures == 1:
+        elif trouble.failures == 1 and not self._ending:
             logger.info(
                 "workload %s: refused, and asked for again until that is believed, after %g s: %s",
                 self.workload_id,

@@ -69,6 +69,10 @@ async def test_wrong_usage_is_one_line_and_status_2(args: list[str], said: str) 
         (["rollout", "status", ""], "WORKLOAD"),
         (["rollout", "status", "chat", "--after", ""], "--after"),
         (["timeline", ""], "WORKLOAD"),
+        (["timeline", "chat", "--svg", ""], "--svg"),
+        (["watch", "chat", "--state", ""], "--state"),
+        (["revisions", "count", "chat", "--base-url", ""], "--base-url"),
+        (["revisions", "count", "chat", "--ca-file", ""], "--ca-file"),
         (["exporter", ""], "WORKLOAD"),
     ],
     ids=repr,
@@ -79,12 +83,12 @@ async def test_an_empty_text_is_no_name_of_the_only_one(args: list[str], name: s
         result = await ran(plane, *args)
         assert (result.status, result.out, len(plane.requests)) == (2, "", 0)
     command = " ".join(args[:2] if args[0] in {"revisions", "rollout"} else args[:1])
-    said = f"{name} is empty: is a variable not set?; see runai-async {command} --help"
+    said = f"{name} is empty (is a variable not set?); see runai-async {command} --help"
     assert result.err == f"runai-async: error: {said}\n"
 
 
 def test_an_empty_text_of_no_argument_is_refused_too() -> None:
-    with pytest.raises(click.UsageError, match=r"^a value is empty: is a variable not set\?$"):
+    with pytest.raises(click.UsageError, match=r"^a value is empty \(is a variable not set\?\)$"):
         GIVEN("")
 
 

@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 import stat
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from typing import Any
 import pytest
 from test_cli_run import Ran, polled, ran, started
 
+from runai_async import Checkpoint, FleetCheckpoint
+from runai_async.cli._state import StateFile
 from runai_async.testing import FakeControlPlane
 
 FAST = ["--interval", "30ms", "--timeout", "20s"]
@@ -315,3 +318,28 @@ async def test_a_state_file_in_no_folder_is_said_before_anything_is_told(
     result = await ran(plane, "watch", workload_id, "--state", str(tmp_path / "no" / "state.json"))
     assert (result.status, result.out) == (2, "")
     assert "cannot be written: No such file or directory" in result.err
+
+
+async def test_a_save_that_runs_when_all_ends_is_over_before_the_last_one(tmp_path: Path) -> None:
+    saving, goes_on = threading.Event(), threading.Event()
+    saved: list[str] = []
+
+    class Slow(StateFile):
+        def save(self, text: str) -> None:
+            saved.append(f"begins {text}")
+            saving.set()
+            goes_on.wait(10)
+            saved.append(f"ends {text}")
+
+    ids = ["5d6e6a0a-5f0a-4a4e-9a5b-0c7a1f1f6b1d", "6d6e6a0a-5f0a-4a4e-9a5b-0c7a1f1f6b1d"]
+    texts = [FleetCheckpoint({key: Checkpoint(key)}) for key in ids]
+    current = iter(texts)
+    keeping = asyncio.create_task(Slow(tmp_path / "state.json").keep(lambda: next(current)))
+    await asyncio.to_thread(saving.wait, 10)
+    keeping.cancel()
+    await asyncio.sleep(0.05)
+    goes_on.set()
+    await asyncio.wait({keeping})
+    assert keeping.cancelled()
+    first, last = (text.to_json() for text in texts)
+    assert saved == [f"begins {first}", f"ends {first}", f"begins {last}", f"ends {last}"]

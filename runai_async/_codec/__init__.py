@@ -5,7 +5,7 @@ Two roads lead from bytes to a model, and tests hold them to the same results:
 - The **careful road** is cattrs with hooks of our own: it checks every type (as it comes, cattrs would read
   `"false"` as True and 1.9 as 1), keeps unknown keys in `extra`, and names the place of a mismatch.
 - The **fast road** lets msgspec check types in C, into structs derived from the same attrs classes, which are
-  then turned into the models by position; several times faster. It refuses what it does not know: an
+  then turned into the models; several times faster. It refuses what it does not know: an
   unknown key, a type it does not expect. Then the careful road decides, and explains.
 """
 

@@ -1,9 +1,10 @@
-"""The fast road: msgspec reads into structs derived from the models, and those become models by position."""
+"""The fast road: msgspec reads into structs derived from the models, and those are turned into the models."""
 
 from __future__ import annotations
 
 import functools
 import re
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, cast, get_args, get_origin
@@ -25,25 +26,30 @@ LEARNED_MAX = 32
 """For each model. What has ever new keys stays on the careful road."""
 _PLAIN_KEY = r"[A-Za-z_][A-Za-z0-9_.-]{0,63}"
 """Not every text can be a key of a struct."""
+_making = threading.Lock()
+"""Held while a road is made or a key is learned: loops in several threads share the roads."""
 
 
 @functools.cache
 def road(cls: Any) -> tuple[Callable[[bytes], Any], Callable[[Any], Any]]:
     """Return the two steps from bytes to a model; made at first use, as that takes milliseconds."""
-    return msgspec.json.Decoder(_struct(cls)).decode, _builder(cls)
+    with _making:
+        return msgspec.json.Decoder(_struct(cls)).decode, _builder(cls)
 
 
 @functools.cache
 def list_road() -> tuple[Callable[[bytes], Any], Callable[[Any], Revision]]:
     """Return the same two steps for a list answer, the second of them for each of its items."""
-    envelope = msgspec.defstruct("List", [("revisions", list[_struct(Revision)])])  # type: ignore[misc]
-    return msgspec.json.Decoder(envelope).decode, _builder(Revision)
+    with _making:
+        envelope = msgspec.defstruct("List", [("revisions", list[_struct(Revision)])])  # type: ignore[misc]
+        return msgspec.json.Decoder(envelope).decode, _builder(Revision)
 
 
 def learn(model: Any) -> None:
     """Let the fast road take the unknown keys of a model, which the careful road has read."""
-    if _learn(model):
-        forget_roads()
+    with _making:
+        if _learn(model):
+            forget_roads()
 
 
 def forget_roads() -> None:

@@ -26,6 +26,7 @@ _NO_IMAGE = "ImagePullBackOff: the image was not found in the registry"
     epilog=examples(
         "runai-async fake --port 8080 --every 30s",
         "runai-async fake --port 8080 > fake.env &",
+        "until grep -q REVISION fake.env; do sleep 0.1; done",
         ". ./fake.env && runai-async watch $WORKLOAD",
     )
 )

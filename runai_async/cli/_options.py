@@ -73,11 +73,19 @@ class Given(_Text):
         """Return the text."""
         text = str(value)
         if not text.strip():
-            raise click.UsageError(f"{_called(param)} is empty: is a variable not set?", ctx)
+            raise click.UsageError(f"{_called(param)} is empty (is a variable not set?)", ctx)
         return text
 
 
 GIVEN = Given()
+
+
+class GivenPath(click.Path):
+    """The path of a file; an empty one would be that of the folder."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path."""
+        return super().convert(GIVEN.convert(value, param, ctx), param, ctx)
 
 
 def _called(param: click.Parameter | None) -> str:
@@ -168,7 +176,9 @@ def _debug(ctx: click.Context, _: click.Parameter, value: bool) -> None:  # noqa
 
 
 _OPTIONS = (
-    click.option("--base-url", metavar="URL", help="The control plane, instead of RUNAI_BASE_URL."),
+    click.option(
+        "--base-url", type=GIVEN, metavar="URL", help="The control plane, instead of RUNAI_BASE_URL."
+    ),
     click.option(
         "--token-file",
         type=click.File("r"),
@@ -177,7 +187,7 @@ _OPTIONS = (
     click.option("--ask-token", is_flag=True, help="Ask for the token on the terminal."),
     click.option(
         "--ca-file",
-        type=click.Path(exists=True, dir_okay=False),
+        type=GivenPath(exists=True, dir_okay=False),
         help="A PEM file of the authorities to trust, instead of RUNAI_CA_FILE.",
     ),
     click.option("--allow-http", is_flag=True, help="Allow plain http to any host, not to loopback alone."),
@@ -188,7 +198,13 @@ _OPTIONS = (
         show_default=True,
         help="The longest that one call may take, with all its attempts.",
     ),
-    click.option("--debug", is_flag=True, expose_value=False, callback=_debug, help="Print tracebacks."),
+    click.option(
+        "--debug",
+        is_flag=True,
+        expose_value=False,
+        callback=_debug,
+        help="Print tracebacks, and all that is logged.",
+    ),
 )
 
 

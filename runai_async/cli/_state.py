@@ -59,6 +59,15 @@ class StateFile:
         try:
             while True:
                 await asyncio.sleep(_PAUSE)
-                await asyncio.to_thread(self.save, current().to_json())
+                await self._save_whole(current().to_json())
         finally:
-            await asyncio.to_thread(self.save, current().to_json())
+            await self._save_whole(current().to_json())
+
+    async def _save_whole(self, text: str) -> None:
+        """Save in a thread, and do not leave it before that is done: the next save must not meet it."""
+        saving = asyncio.ensure_future(asyncio.to_thread(self.save, text))
+        try:
+            await asyncio.shield(saving)
+        except asyncio.CancelledError:
+            await asyncio.gather(saving, return_exceptions=True)
+            raise

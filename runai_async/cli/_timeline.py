@@ -18,6 +18,7 @@ from runai_async.cli._options import (
     DURATION,
     GIVEN,
     Connection,
+    GivenPath,
     Output,
     chosen,
     connecting,
@@ -46,9 +47,7 @@ from runai_async.models import HistoryRecord, Revision
 @click.option(
     "--last", type=click.IntRange(min=1), default=10, show_default=True, help="So many revisions, the newest."
 )
-@click.option(
-    "--svg", "picture", type=click.Path(dir_okay=False, path_type=Path), help="Draw into this file."
-)
+@click.option("--svg", "picture", type=GivenPath(dir_okay=False, path_type=Path), help="Draw into this file.")
 @output_option("table", "json", "jsonl", of="json and jsonl give the spans as numbers.")
 @connecting
 def timeline(

@@ -20,6 +20,7 @@ from runai_async.cli._options import (
     DURATION,
     GIVEN,
     Connection,
+    GivenPath,
     Output,
     check_workloads,
     chosen,
@@ -92,7 +93,7 @@ class Wanted:
 @click.option(
     "--interval", type=DURATION, default="10s", show_default=True, help="Between polls while all is quiet."
 )
-@click.option("--state", type=click.Path(dir_okay=False, path_type=Path), help="Go on where this file says.")
+@click.option("--state", type=GivenPath(dir_okay=False, path_type=Path), help="Go on where this file says.")
 @click.option("--timeout", type=DURATION, help="End after this time, with exit status 3.")
 @click.option("-n", "--count", type=click.IntRange(min=1), help="End after so many events.")
 @max_outage_option
