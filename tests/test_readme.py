@@ -188,7 +188,7 @@ async def test_the_daemon(
 
     await one_life("added")
     plane.set_phase(revision_id, "Running")
-    await one_life("chat-00001 Pending -> Running")
+    await one_life("phase_changed")
     asyncio.get_running_loop().remove_signal_handler(signal.SIGTERM)
 
 
