@@ -28,13 +28,13 @@ POLLS_A_CHANGE = 2
 """So often that in the first cycle nearly every workload changes: one that has changed takes more memory."""
 TURNOVER = 0.2
 SCHEDULE = (
-    ("well", 2.0),
+    ("well", 1.5),
     ("slow", 1.0),
     ("err", 1.0),
     ("well", 0.5),
-    ("down", 0.5),
+    ("down", 1.5),  # longer than an interval, so that it is an outage
     ("revoke", 0.0),
-    ("up", 1.0),
+    ("up", 0.5),
 )
 """What the control plane does, and for how many intervals."""
 CYCLE = sum(intervals for _, intervals in SCHEDULE)
