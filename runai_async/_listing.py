@@ -41,7 +41,7 @@ class Snapshot:
     __slots__ = ("body", "changed", "places", "problems", "undecodable")
 
     def __init__(self, body: bytes) -> None:
-        self.body = body
+        self.body: bytes = body
         self.places: dict[str, Place] = {}
         self.changed: dict[str, Revision] = {}
         self.undecodable: dict[bytes, str | None] = {}

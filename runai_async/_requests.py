@@ -33,9 +33,9 @@ class Call(Generic[T]):
     __slots__ = ("operation", "parse", "request")
 
     def __init__(self, operation: str, request: Request, parse: Callable[[bytes], T]) -> None:
-        self.operation = operation
-        self.request = request
-        self.parse = parse
+        self.operation: str = operation
+        self.request: Request = request
+        self.parse: Callable[[bytes], T] = parse
 
     def read(self, answer: Response) -> T:
         """Turn an answer into a value.

@@ -58,9 +58,9 @@ class Found:
     def __init__(
         self, raw: bytes | None = None, revision: Revision | None = None, *, failed: bool = False
     ) -> None:
-        self.raw = raw
-        self.revision = revision
-        self.failed = failed
+        self.raw: bytes | None = raw
+        self.revision: Revision | None = revision
+        self.failed: bool = failed
 
 
 class _Entry:
