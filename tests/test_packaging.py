@@ -48,7 +48,7 @@ def test_the_python_versions_promised_are_those_that_ci_tries() -> None:
 )
 def test_a_newcomer_needs_one_line(name: str, extra: str, last: str) -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    block = re.search(rf"^<!-- command: {name} -->\n```sh\n(.*?)```$", readme, re.MULTILINE | re.DOTALL)
+    block = re.search(rf"^```sh {name}\n(.*?)```$", readme, re.MULTILINE | re.DOTALL)
     assert block is not None
     # Editable, in both: what one line installed is the checkout itself, and so never old for the other.
     assert block[1] == (f"python3 -m venv .venv && .venv/bin/pip install -q -e '.[{extra}]' && {last}\n")

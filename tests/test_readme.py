@@ -23,7 +23,7 @@ from runai_async.telemetry import SpanHook
 from runai_async.testing import FakeControlPlane
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^(?:<!-- example: (\w+) -->\n)?```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+BLOCKS = re.findall(r"^```python(?: (\w+))?\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 EXAMPLES = {name or "first": code for name, code in BLOCKS}
 TRIED = {"first", "calls", "rollout", "fleet", "daemon", "testing"}
 
@@ -211,7 +211,7 @@ TIMES = re.compile(r"[\d:]{8}\.\d{3}|^ *\d+s|\d+\.\d s|(?<=for )\w+|\w+(?= -> )"
 
 def output(command: str) -> list[str]:
     """Return the lines that README shows of a command, without what differs from time to time."""
-    (block,) = re.findall(r"^<!-- output -->\n```console\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    (block,) = re.findall(r"^```console output\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
     (shown,) = re.findall(rf"^\$ runai-async {command}\b.*\n((?:[^$].*\n)*)", block, re.MULTILINE)
     return [TIMES.sub("~", line) for line in shown.splitlines()]
 
