@@ -14,7 +14,7 @@ from typing import Any
 
 from runai_async._clock import Clock
 from runai_async._member import Member
-from runai_async._schedule import RateLimit, Schedule
+from runai_async._schedule import CatchUp, RateLimit, Schedule
 from runai_async.errors import DeadlineExceededError
 
 _NAP = 0.05
@@ -93,6 +93,7 @@ class Dispatcher:
         self._clock = clock
         self._max_concurrency = max_concurrency
         self._limit = RateLimit(rate_limit)
+        self._catch_up = CatchUp()
         self._schedule: Schedule[Member] = Schedule()
         self._stopped = False
         self._sleeping: asyncio.Task[None] | None = None
@@ -150,7 +151,8 @@ class Dispatcher:
             if self.in_flight >= self._max_concurrency or self._is_full():
                 await self._room()
                 continue
-            wait = self._schedule.first - self._clock.monotonic()
+            now = self._clock.monotonic()
+            wait = self._catch_up.turn(self._schedule.first, now) - now
             if wait > 0:
                 await self._sleep(wait)
                 continue

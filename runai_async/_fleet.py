@@ -277,12 +277,12 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         except RunaiError as error:
             due = self._failed(member, error, began)
         else:
-            due = self._good(member)
+            due = self._good(member, began)
         self._buffer.collect(member)
         if not (member.removed or member.left):
             self._dispatcher.plan(member, due)
 
-    def _good(self, member: Member) -> float:
+    def _good(self, member: Member, began: float) -> float:
         """Note a good poll and return when the next one is due."""
         now = member.last_good = self._clock.monotonic()
         self._answered(now)
@@ -290,7 +290,7 @@ class FleetWatch(AsyncIterator[FleetEvent]):
             self._leave(member)
         if member.trouble is not None:
             self._recovered(member, member.trouble, now)
-        return member.due_after_success(self._policy, now)
+        return member.due_after_success(self._policy, began, now)
 
     # --- trouble ------------------------------------------------------------------------------------------
 
@@ -306,7 +306,7 @@ class FleetWatch(AsyncIterator[FleetEvent]):
             self._end(error)
         else:
             self._judge(member, trouble, error, began, now)
-        return member.due_after_failure(trouble, self._policy, now)
+        return member.due_after_failure(trouble, self._policy, began, now)
 
     def _judge(self, member: Member, trouble: Trouble, error: RunaiError, began: float, now: float) -> None:
         """Decide what one workload's failed polls amount to."""

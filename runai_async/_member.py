@@ -49,16 +49,12 @@ class Member:
         """Whether an outage, and no trouble of its own that was told, keeps it from its usual place."""
         return self.trouble is not None and self.trouble.outage_since is not None and not self.failed
 
-    def due_after_success(self, policy: PollPolicy, now: float) -> float:
-        """Let a good poll end all trouble, and return when the next one is due."""
-        interval = self._interval(policy, now)
-        if self.trouble is None:
-            return next_slot(self.place, interval, now)
+    def due_after_success(self, policy: PollPolicy, began: float, now: float) -> float:
+        """Let a good poll end all trouble, and return when the one after it is due."""
         self.trouble, self.failed = None, 0
-        # Back to its place, but not at once, or recovering would bring a spike.
-        return next_slot(self.place, interval, now + interval / 2)
+        return self._next_slot(self._interval(policy, now), began, now)
 
-    def due_after_failure(self, trouble: Trouble, policy: PollPolicy, now: float) -> float:
+    def due_after_failure(self, trouble: Trouble, policy: PollPolicy, began: float, now: float) -> float:
         """Return when the next poll is due after one that failed."""
         interval = self._interval(policy, now)
         if self.failed:
@@ -66,7 +62,11 @@ class Member:
             self.failed += 1
             return now + longest * (0.5 + self.place / 2)  # spread, as what failed together comes back so
         due = trouble.next_due(now, interval, policy)
-        return next_slot(self.place, interval, now) if due is None else due
+        return self._next_slot(interval, began, now) if due is None else due
+
+    def _next_slot(self, interval: float, began: float, now: float) -> float:
+        """Return its next place, but not one so soon after a poll out of turn that this was meant for it."""
+        return next_slot(self.place, interval, max(now, began + interval / 2))
 
     def _interval(self, policy: PollPolicy, now: float) -> float:
         return interval_at(policy, now, self.tracker.fast_until(policy.fast_for))

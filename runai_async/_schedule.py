@@ -17,6 +17,12 @@ from typing import Generic, TypeVar
 from runai_async.policy import LEAST_INTERVAL
 
 T = TypeVar("T")
+_CATCH_UP = 1.1
+"""How much quicker than the clock a schedule goes that is late."""
+_LONGEST_GAP = 1.0
+"""Seconds between two polls that are kept in a schedule that is late: no pause is lived through again."""
+_LATE = 0.02
+"""Seconds that are no pause: a timer's, or a turn of the event loop."""
 _ROUNDING = 1e-6
 """Fraction of an interval within which two times are the same slot."""
 
@@ -83,6 +89,26 @@ class Schedule(Generic[T]):
     def first(self) -> float:
         """When the first item is due; infinite without any."""
         return self._heap[0][0] if self._heap else math.inf
+
+
+class CatchUp:
+    """Works off what a pause made late, at little more than the usual rate.
+
+    All of it at once would be a storm: after a pause of an interval, one poll of every workload. So the
+    schedule goes on from where it stood, a tenth quicker than the clock, until it is on time again.
+    """
+
+    def __init__(self) -> None:
+        self._turn, self._due = -math.inf, 0.0
+
+    def turn(self, due: float, now: float) -> float:
+        """Return when the turn comes of what is due next; once it has come, it is taken."""
+        turn = max(due, self._turn + min(due - self._due, _LONGEST_GAP) / _CATCH_UP)
+        if now - turn > _LATE:
+            turn = now
+        if turn <= now:
+            self._turn, self._due = turn, due
+        return turn
 
 
 class RateLimit:

@@ -334,7 +334,9 @@ class RunaiClient:
         """Watch many workloads as one stream of events.
 
         Each workload is polled once per interval, at its own place in it, and a poll is one attempt: the
-        schedule is its retry. `PollPolicy.jitter` has no meaning here, since the places are spread.
+        schedule is its retry. `PollPolicy.jitter` has no meaning here, since the places are spread. What a
+        pause made late, be it a full buffer or a blocked event loop, is polled at a tenth more than the
+        usual rate.
 
         Args:
             workloads: ids; or a function that returns an (async) iterable of ids, asked again and again,

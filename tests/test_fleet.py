@@ -481,6 +481,45 @@ async def test_a_minute_without_a_control_plane_makes_no_second_and_no_ten_secon
     assert sorted(changes) == sorted(ids[:50])
 
 
+@pytest.mark.parametrize("pause", [12, 34, 36, 39])
+async def test_a_pause_is_not_caught_up_with_a_storm(pause: int) -> None:
+    stage, ids = Stage(), evenly_placed(500)
+    for key in ids:
+        stage.add(workload_id=stage.state.add_workload(None, "Inference", {"id": key}), id=key)
+    async with stage.client() as runai, runai.watch_fleet(ids, poll=POLICY, buffer=10) as fleet:
+        await stage.clock.advance(pause)  # nobody takes an event: the buffer is full, so nothing is polled
+        before = len(stage.asked)
+        await stage.told(fleet, 70)
+        assert fleet.status.lag == 0
+
+    assert before == 10
+    counts = per_second(stage.times(), pause, pause + 70)
+    assert max(counts) <= 1.15 * 50
+    assert counts[-10:] == [50] * 10
+    assert {key for at, _, key in stage.asked if at < pause + 10} == set(ids)
+    for key in ids:
+        times = [at for at, _, asked in stage.asked if asked == key]
+        assert all(5 < later - earlier < 15 for earlier, later in pairwise(times) if earlier > pause)
+
+
+@pytest.mark.parametrize("seconds", [0.5, 3.0, 8.0])
+async def test_what_a_standstill_made_late_is_polled_at_little_more_than_the_usual_rate(
+    seconds: float,
+) -> None:
+    stage, ids = Stage(), evenly_placed(500)
+    for key in ids:
+        stage.add(workload_id=stage.state.add_workload(None, "Inference", {"id": key}), id=key)
+    stage.at(20, lambda: setattr(stage, "latency", seconds))
+    stage.at(20 + seconds, lambda: setattr(stage, "latency", 0.0))
+    async with stage.client() as runai, runai.watch_fleet(ids, poll=POLICY, max_concurrency=1) as fleet:
+        await stage.told(fleet, 20 + seconds + 90)
+        assert fleet.status.lag == 0
+
+    counts = per_second(stage.times(), 20 + int(seconds) + 1, 20 + int(seconds) + 91)
+    assert 50 < max(counts) <= 1.15 * 50
+    assert counts[-10:-1] == [50] * 9
+
+
 async def test_an_outage_lowers_the_rate_and_recovering_brings_no_spike(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
