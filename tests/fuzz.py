@@ -7,7 +7,16 @@ from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from random import Random
 
-from runai_async import PhaseChanged, RevisionAdded, RevisionDeleted, RevisionEvent, WatchEvent
+from runai_async import (
+    HookEvent,
+    PhaseChanged,
+    PollFinished,
+    PollStarted,
+    RevisionAdded,
+    RevisionDeleted,
+    RevisionEvent,
+    WatchEvent,
+)
 from runai_async.testing import FakeControlPlane, FaultKind
 
 PHASES = ("Creating", "Pending", "Running", "Degraded", "Failed", "Unknown", "Suspending")
@@ -18,6 +27,42 @@ HIDDEN_STEPS = 8
 """A revision that nobody finds is one that is gone, if that lasts: so none is hidden for long."""
 GRACE = 1.5
 """Seconds of `missing_grace`; many times what the steps take, but a busy machine may take longer."""
+ROUNDING = 0.1
+"""Part of `GRACE` by which the times here may differ from those that a watch goes by."""
+
+
+class Sightings:
+    """Notes which revisions the good polls of the consumer's clients found: a hook of theirs."""
+
+    def __init__(self, plane: FakeControlPlane) -> None:
+        self.plane = plane
+        self.seen: dict[str, list[float]] = defaultdict(list)
+        self._began: dict[str, float] = {}
+
+    def __call__(self, event: HookEvent) -> None:
+        match event:
+            case PollStarted(workload_id=key):
+                self._began[key] = time.monotonic()
+            case PollFinished(workload_id=key, error=None):
+                for answer in reversed(self.plane.answers):
+                    if answer.at < self._began[key]:
+                        break
+                    for revision_id in answer.phases if answer.workload_id == key else ():
+                        self.seen[revision_id].append(time.monotonic())
+            case _:
+                pass
+
+    def missed(self, events: Iterable[WatchEvent]) -> set[str]:
+        """Return those which were told deleted when no good poll had found them for the grace: rightly so."""
+        wall = time.time() - time.monotonic()
+        missed: set[str] = set()
+        for event in events:
+            if isinstance(event, RevisionDeleted):
+                at = event.observed_at.timestamp() - wall
+                recently = at - (1 - ROUNDING) * GRACE
+                if not any(recently < seen < at for seen in self.seen[event.revision_id]):
+                    missed.add(event.revision_id)
+        return missed
 
 
 class Trouble:
@@ -28,8 +73,8 @@ class Trouble:
         self.workload_ids = workload_ids
         self.random = random
         self.live: list[str] = []
-        self.hidden: dict[str, tuple[int, float]] = {}
-        self.hidden_too_long: set[str] = set()
+        self.hidden: dict[str, int] = {}
+        self.sightings = Sightings(plane)
         self.gone: set[str] = set()
         self.done = 0
 
@@ -45,7 +90,7 @@ class Trouble:
     def step(self) -> None:
         """Do one thing."""
         self.done += 1
-        for revision_id in [key for key, (step, _) in self.hidden.items() if self.done - step > HIDDEN_STEPS]:
+        for revision_id in [key for key, step in self.hidden.items() if self.done - step > HIDDEN_STEPS]:
             self._show(revision_id)
         choice = self.random.random()
         if choice < 0.15 or not self.live:
@@ -73,13 +118,11 @@ class Trouble:
         revision_id = self.random.choice(self.live)
         if revision_id not in self.hidden:
             self.plane.hide_revision(revision_id)
-            self.hidden[revision_id] = self.done, time.monotonic()
+            self.hidden[revision_id] = self.done
 
     def _show(self, revision_id: str) -> None:
         self.plane.show_revision(revision_id)
-        _, since = self.hidden.pop(revision_id)
-        if time.monotonic() - since > GRACE / 2:
-            self.hidden_too_long.add(revision_id)  # it may rightly have been told deleted
+        del self.hidden[revision_id]
 
     def fail(self) -> None:
         """Let one of the next answers go wrong."""
@@ -92,6 +135,10 @@ class Trouble:
                 self.plane.fail_next(self.random.randrange(1, 4), 200, body=EMPTY, path=LIST)
             case _:
                 self.plane.fault(self.random.choice(FAULTS), seconds=0.05)
+
+    def missed(self, events: Iterable[WatchEvent]) -> set[str]:
+        """Return the live revisions that were rightly told deleted, and come back for whoever watches."""
+        return self.sightings.missed(events) - self.gone
 
     def is_told(self, events: Iterable[WatchEvent], *, but: AbstractSet[str] = frozenset()) -> bool:
         """Tell whether *events* end with the state that the control plane has, *but* for some revisions."""
@@ -108,8 +155,8 @@ class Trouble:
 def check_stream(events: Sequence[WatchEvent], trouble: Trouble) -> None:
     """Assert that a stream is true: nothing twice, each revision added, changed, deleted, and as answered."""
     told = by_revision(events)
-    for revision_id in trouble.hidden_too_long:
-        told.pop(revision_id, None)
+    for revision_id in trouble.missed(events):
+        del told[revision_id]
     ids = [event.id for own in told.values() for event in own]
     assert len(ids) == len(set(ids)), "an event came twice"
     for revision_id, own in told.items():

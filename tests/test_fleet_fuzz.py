@@ -18,9 +18,10 @@ WORKLOADS = 6
 class Consumer:
     """Takes events impatiently, is cancelled, and dies and comes back with its last checkpoint."""
 
-    def __init__(self, plane: FakeControlPlane, workload_ids: list[str], random: Random) -> None:
+    def __init__(self, plane: FakeControlPlane, trouble: Trouble, random: Random) -> None:
         self.plane = plane
-        self.workload_ids = workload_ids
+        self.workload_ids = trouble.workload_ids
+        self.sightings = trouble.sightings
         self.random = random
         self.events: list[RevisionEvent] = []
         self.kept: list[RevisionEvent] = []
@@ -32,7 +33,10 @@ class Consumer:
     async def life(self, is_over: Callable[[], bool], *, may_die: bool) -> None:
         """Consume with one client until its end."""
         retry = RetryPolicy(attempts=1)
-        async with RunaiClient(self.plane.url, self.plane.token, timeout=5, retry=retry) as runai:
+        hooks = [self.sightings]
+        async with RunaiClient(
+            self.plane.url, self.plane.token, timeout=5, retry=retry, hooks=hooks
+        ) as runai:
             fleet = runai.watch_fleet(
                 self.workload_ids, poll=POLICY, resume_from=self.saved, buffer=5, max_concurrency=4
             )
@@ -66,7 +70,7 @@ async def run(seed: int) -> Consumer:
     async with FakeControlPlane(seed=seed, record_answers=True) as plane:
         workload_ids = [plane.add_workload() for _ in range(WORKLOADS)]
         trouble = Trouble(plane, workload_ids, random)
-        consumer = Consumer(plane, workload_ids, random)
+        consumer = Consumer(plane, trouble, random)
         stirring = asyncio.create_task(trouble.stir(STEPS, pause=0.06))
 
         def is_over() -> bool:
@@ -82,7 +86,7 @@ async def run(seed: int) -> Consumer:
         known = by_revision(consumer.kept)
         # Nor was it told that one lives which was rightly told deleted, if that came after the checkpoint.
         rest = [event for event in everything if event.revision_id in known]
-        assert trouble.is_told(rest, but=trouble.hidden_too_long)
+        assert trouble.is_told(rest, but=trouble.missed(rest))
     return consumer
 
 

@@ -25,9 +25,10 @@ def a_watch(
 class Consumer:
     """Takes events impatiently, is cancelled, and dies and comes back with its last checkpoint."""
 
-    def __init__(self, plane: FakeControlPlane, workload_id: str, random: Random) -> None:
+    def __init__(self, plane: FakeControlPlane, trouble: Trouble, random: Random) -> None:
         self.plane = plane
-        self.workload_id = workload_id
+        self.workload_id = trouble.workload_ids[0]
+        self.sightings = trouble.sightings
         self.random = random
         self.events: list[WatchEvent] = []
         self.kept: list[WatchEvent] = []
@@ -42,7 +43,10 @@ class Consumer:
     async def life(self, is_over: Callable[[], bool], *, may_die: bool) -> None:
         """Consume with one client until its end."""
         retry = RetryPolicy(attempts=2, wait_initial=0.001)
-        async with RunaiClient(self.plane.url, self.plane.token, timeout=5, retry=retry) as runai:
+        hooks = [self.sightings]
+        async with RunaiClient(
+            self.plane.url, self.plane.token, timeout=5, retry=retry, hooks=hooks
+        ) as runai:
             watch = self.watch(runai, self.workload_id, self.saved)
             while not is_over():
                 await self.take_one(watch)
@@ -93,7 +97,7 @@ async def run(seed: int) -> Consumer:
     async with FakeControlPlane(seed=seed, record_answers=True) as plane:
         workload_id = plane.add_workload()
         trouble = Trouble(plane, [workload_id], random)
-        consumer = Consumer(plane, workload_id, random)
+        consumer = Consumer(plane, trouble, random)
         stirring = asyncio.create_task(trouble.stir(STEPS, pause=0.06))
 
         def is_over() -> bool:
@@ -110,7 +114,7 @@ async def run(seed: int) -> Consumer:
         known = by_revision(consumer.kept)
         # Nor was it told that one lives which was rightly told deleted, if that came after the checkpoint.
         rest = [event for event in everything if event.revision_id in known]
-        assert trouble.is_told(rest, but=trouble.hidden_too_long)
+        assert trouble.is_told(rest, but=trouble.missed(rest))
     return consumer
 
 
