@@ -2,7 +2,7 @@
 
 A dispatcher polls each workload when it is due, and what the polls find goes into one buffer. When that is
 full the dispatcher waits, so a slow consumer slows the polling and nothing is dropped. What is here is who
-belongs to the fleet, and what a good or failed poll means for one workload and for all.
+belongs to the fleet, and how it begins, is iterated, and ends.
 """
 
 from __future__ import annotations
@@ -21,22 +21,15 @@ from runai_async._addresses import check_id
 from runai_async._buffer import Buffer
 from runai_async._clock import Clock
 from runai_async._dispatch import Dispatcher, Tasks
+from runai_async._judge import Judge
 from runai_async._member import Member
-from runai_async._outage import FleetOutage
 from runai_async._poll import Poller
 from runai_async._roster import Roster, WorkloadIds, named_ids
 from runai_async._schedule import next_slot
 from runai_async._tracker import Tracker
-from runai_async._trouble import Trouble, ends_at_once
 from runai_async.checkpoint import Checkpoint, FleetCheckpoint
-from runai_async.errors import (
-    AuthenticationError,
-    ConfigurationError,
-    NotFoundError,
-    RunaiError,
-    WatchOutageError,
-)
-from runai_async.events import FleetEvent, WatchDegraded, WatchRecovered, WorkloadFailed
+from runai_async.errors import AuthenticationError, RunaiError
+from runai_async.events import FleetEvent
 from runai_async.policy import STALE_INTERVALS, PollPolicy
 
 logger = logging.getLogger("runai_async")
@@ -118,7 +111,6 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         self._include_existing = include_existing
         self._resume: dict[str, Checkpoint] = dict(resume_from.workloads) if resume_from else {}
         self._members: dict[str, Member] = {}
-        self._outage = FleetOutage()
         self._error: RunaiError | None = None
         self._began = clock.monotonic()
         self._entered = False
@@ -134,6 +126,15 @@ class FleetWatch(AsyncIterator[FleetEvent]):
             rate_limit=rate_limit,
         )
         self._poller = poller.within(self._dispatcher.pace)
+        self._judge = Judge(
+            policy,
+            clock,
+            self._members,
+            self._roster,
+            self._buffer,
+            plan=self._dispatcher.plan,
+            end=self._end,
+        )
 
     # --- an async context manager and iterator ------------------------------------------------------------
 
@@ -217,7 +218,7 @@ class FleetWatch(AsyncIterator[FleetEvent]):
     def _join(self, workload_id: str, *, include_existing: bool) -> None:
         now = self._clock.monotonic()
         if not self._members:
-            self._outage.forget_silence()  # while there was nobody to ask about, nobody was silent
+            self._judge.outage.forget_silence()  # while there was nobody to ask about, nobody was silent
             self._began = now
         tracker = Tracker(
             workload_id,
@@ -275,122 +276,12 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         try:
             await self._poller.poll(member.tracker, member.request)
         except RunaiError as error:
-            due = self._failed(member, error, began)
+            due = self._judge.failed(member, error, began)
         else:
-            due = self._good(member, began)
+            due = self._judge.good(member, began)
         self._buffer.collect(member)
         if not (member.removed or member.left):
             self._dispatcher.plan(member, due)
-
-    def _good(self, member: Member, began: float) -> float:
-        """Note a good poll and return when the next one is due."""
-        now = member.last_good = self._clock.monotonic()
-        self._answered(now)
-        if self._roster.is_leaving(member.tracker.workload_id):
-            self._leave(member)
-        if member.trouble is not None:
-            self._recovered(member, member.trouble, now)
-        return member.due_after_success(self._policy, began, now)
-
-    # --- trouble ------------------------------------------------------------------------------------------
-
-    def _failed(self, member: Member, error: RunaiError, began: float) -> float:
-        """Decide what a failed poll means and return when the next one is due."""
-        trouble = member.trouble = member.trouble or Trouble()
-        in_outage = trouble.outage_since is not None
-        trouble.failed(error, began)
-        if not in_outage and trouble.outage_since is not None:
-            self._degraded(member, error)
-        now = self._clock.monotonic()
-        if self._ends(error):
-            self._end(error)
-        else:
-            self._judge(member, trouble, error, began, now)
-        return member.due_after_failure(trouble, self._policy, began, now)
-
-    def _judge(self, member: Member, trouble: Trouble, error: RunaiError, began: float, now: float) -> None:
-        """Decide what one workload's failed polls amount to."""
-        if trouble.is_refused:
-            self._answered(now)
-        else:
-            self._unanswered(error, began, now)
-        if trouble.believes(error, began, self._policy.missing_grace):
-            self._refused(member, error)
-        elif ends_at_once(error, first=member.last_good is None and trouble.failures == 1):
-            self._tell(member, error)
-        elif trouble.lasts_too_long(now, self._policy.max_outage):
-            self._tell(member, trouble.outage_error(f"workload {member.tracker.workload_id}", error, now))
-
-    def _ends(self, error: RunaiError) -> bool:
-        """Tell whether an error is everybody's: a refused token, or a configuration that never worked."""
-        if isinstance(error, ConfigurationError):
-            return not self._outage.ever_answered
-        return isinstance(error, AuthenticationError)
-
-    def _degraded(self, member: Member, error: RunaiError) -> None:
-        if "degraded" in self._policy.emit:
-            workload_id, now = member.tracker.workload_id, self._clock.now()
-            member.tracker.put(WatchDegraded(workload_id=workload_id, observed_at=now, error=error))
-
-    def _recovered(self, member: Member, trouble: Trouble, now: float) -> None:
-        if trouble.outage_since is not None and "recovered" in self._policy.emit:
-            event = WatchRecovered(
-                workload_id=member.tracker.workload_id,
-                observed_at=self._clock.now(),
-                seconds=now - trouble.outage_since,
-            )
-            member.tracker.put(event)
-
-    def _refused(self, member: Member, error: RunaiError) -> None:
-        """Believe a refusal: the revisions of a workload that was seen and is not found are deleted."""
-        is_gone = isinstance(error, NotFoundError)
-        if is_gone and member.tracker.synced:
-            member.tracker.delete_all(self._clock.now())
-        if is_gone and self._roster.is_leaving(member.tracker.workload_id):
-            self._leave(member)
-        else:
-            self._tell(member, error)
-
-    def _leave(self, member: Member) -> None:
-        """Forget a workload that discovery does not name any more, once its last events are told."""
-        workload_id = member.tracker.workload_id
-        if self._members.get(workload_id) is member:  # it may have been removed, and added again, meanwhile
-            self._roster.forget(workload_id)
-            del self._members[workload_id]
-            member.left = True
-
-    def _tell(self, member: Member, error: RunaiError) -> None:
-        """Tell a workload's trouble, once per spell."""
-        if not member.failed:
-            member.failed = 1
-            event = WorkloadFailed(
-                workload_id=member.tracker.workload_id, observed_at=self._clock.now(), error=error
-            )
-            self._buffer.put(member, event)
-
-    def _answered(self, now: float) -> None:
-        """Note an answer; after an outage of all, those whom it hit are polled at their next places again.
-
-        Where only some fail, be they many, others are answered all the time: then nobody's back-off ends.
-        """
-        silence = self._outage.silence(now)
-        if not self._outage.answered(now) or silence < self._policy.interval:
-            return
-        for member in self._members.values():
-            # Those too that would be polled sooner: only all together are spread evenly.
-            if member.is_backing_off and member.due is not None:
-                self._dispatcher.plan(member, next_slot(member.place, self._policy.interval, now))
-
-    def _unanswered(self, error: RunaiError, began: float, now: float) -> None:
-        """Note a poll without any answer, and end the fleet where there was none for too long."""
-        self._outage.unanswered(error, began, now, watched=len(self._members), interval=self._policy.interval)
-        limit, seconds = self._policy.max_outage, self._outage.silence(now)
-        if limit is not None and seconds >= limit:
-            self._end(
-                WatchOutageError(
-                    f"no answer from the control plane for {seconds:.0f} s: {error}", last_error=error
-                )
-            )
 
     def _fail(self, error: BaseException) -> None:
         """Let no error of a task be lost: it ends the fleet, in the consumer's hands."""
