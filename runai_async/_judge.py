@@ -82,9 +82,7 @@ class Judge:
             self._weigh(member, trouble, error, began, now)
         return member.due_after_failure(trouble, self._policy, began, now)
 
-    def _conclude(
-        self, member: Member, trouble: Trouble, error: RunaiError, began: float, now: float
-    ) -> None:
+    def _weigh(self, member: Member, trouble: Trouble, error: RunaiError, began: float, now: float) -> None:
         """Decide what one workload's failed polls amount to."""
         if trouble.is_refused:
             self._answered(now)
