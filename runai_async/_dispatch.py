@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator
+from itertools import chain
+from operator import itemgetter
 from typing import Any
 
 from runai_async._clock import Clock
 from runai_async._member import Member
-from runai_async._schedule import CatchUp, RateLimit, Schedule
+from runai_async._schedule import RateLimit, Schedule
 from runai_async.errors import DeadlineExceededError
 
 _NAP = 0.05
@@ -93,10 +96,10 @@ class Dispatcher:
         self._clock = clock
         self._max_concurrency = max_concurrency
         self._limit = RateLimit(rate_limit)
-        self._catch_up = CatchUp()
-        self._schedule: Schedule[Member] = Schedule()
+        self._schedules: defaultdict[float, Schedule[Member]] = defaultdict(Schedule)
         self._stopped = False
         self._sleeping: asyncio.Task[None] | None = None
+        self._sleeping_until = math.inf
         self._waiting: asyncio.Future[None] | None = None
         self._idle: list[asyncio.Future[Member]] = []
 
@@ -113,9 +116,9 @@ class Dispatcher:
         if member.due == due:
             return
         member.due = due
-        if self._sleeping is not None and due < self._schedule.first:
+        if self._sleeping is not None and due < self._sleeping_until:
             self._sleeping.cancel()
-        self._schedule.push(due, member)
+        self._schedules[member.interval].push(due, member)
 
     def due(self, now: float) -> int:
         """Count the members that are due and wait for a poll."""
@@ -126,7 +129,7 @@ class Dispatcher:
         return max(0.0, now - min(self._dues(), default=now))
 
     def _dues(self) -> Iterator[float]:
-        return (due for due, member in self._schedule if due == member.due)
+        return chain.from_iterable(schedule.dues() for schedule in self._schedules.values())
 
     def look_again(self) -> None:
         """Go on, if it was for want of room that nothing was polled."""
@@ -152,13 +155,16 @@ class Dispatcher:
                 await self._room()
                 continue
             now = self._clock.monotonic()
-            wait = self._catch_up.turn(self._schedule.first, now) - now
-            if wait > 0:
-                await self._sleep(wait)
+            # One for each interval: where many are late, those polled faster wait for their like only.
+            turn, schedule = min(
+                ((schedule.turn(now), schedule) for schedule in self._schedules.values()),
+                key=itemgetter(0),
+                default=(math.inf, None),
+            )
+            if schedule is None or turn > now:
+                await self._sleep(turn)
                 continue
-            due, member = self._schedule.pop()
-            if due != member.due:
-                continue  # it is due at another time now, or never
+            member = schedule.pop(now)
             member.due = None
             await self.pace()
             if not (member.removed or self._stopped):
@@ -171,12 +177,14 @@ class Dispatcher:
         finally:
             self._waiting = None
 
-    async def _sleep(self, seconds: float) -> None:
+    async def _sleep(self, until: float) -> None:
         """Wait for what is due next; a longer wait is cut short where something is added."""
+        seconds = until - self._clock.monotonic()
         if seconds <= _NAP:
             await self._clock.sleep(seconds)
             return
         task = self._sleeping = asyncio.get_running_loop().create_task(_slept(self._clock, seconds))
+        self._sleeping_until = until
         self._tasks.keep(task)
         try:
             await asyncio.wait({task})

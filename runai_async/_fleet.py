@@ -226,8 +226,10 @@ class FleetWatch(AsyncIterator[FleetEvent]):
             emit_updates="updated" in self._policy.emit,
             resume_from=self._resume.pop(workload_id, None),
         )
-        member = self._members[workload_id] = Member(tracker, self._poller.list_request(tracker))
-        self._dispatcher.plan(member, next_slot(member.place, self._policy.interval, now))
+        member = self._members[workload_id] = Member(
+            tracker, self._poller.list_request(tracker), self._policy.interval
+        )
+        self._dispatcher.plan(member, next_slot(member.place, member.interval, now))
 
     def remove(self, workload_id: str | UUID) -> None:
         """Stop watching a workload and forget it, with the events of it that were not delivered yet.

@@ -19,6 +19,7 @@ class Member:
         tracker: what is known of its revisions, and the events that wait for the consumer.
         request: what lists them.
         due: monotonic time of its next poll; None while that runs, and when there will be none.
+        interval: seconds between polls, when it was last planned.
         place: its place on the circle of an interval, 0 to 1.
         buffered: how many of its events have their place in the fleet's buffer.
         trouble: the present row of failed polls, if its last poll failed.
@@ -29,13 +30,15 @@ class Member:
     """
 
     __slots__ = (
-        "buffered", "due", "failed", "last_good", "left", "place", "removed", "request", "tracker", "trouble",
+        "buffered", "due", "failed", "interval", "last_good", "left", "place", "removed", "request",
+        "tracker", "trouble",
     )  # fmt: skip
 
-    def __init__(self, tracker: Tracker, request: Request) -> None:
+    def __init__(self, tracker: Tracker, request: Request, interval: float) -> None:
         self.tracker = tracker
         self.request = request
         self.due: float | None = None
+        self.interval = interval
         self.place = place_of(tracker.workload_id)
         self.buffered = 0
         self.trouble: Trouble | None = None
@@ -52,21 +55,25 @@ class Member:
     def due_after_success(self, policy: PollPolicy, began: float, now: float) -> float:
         """Let a good poll end all trouble, and return when the one after it is due."""
         self.trouble, self.failed = None, 0
-        return self._next_slot(self._interval(policy, now), began, now)
+        return self._next_slot(self._look_at(policy, now), began, now)
 
     def due_after_failure(self, trouble: Trouble, policy: PollPolicy, began: float, now: float) -> float:
         """Return when the next poll is due after one that failed."""
-        interval = self._interval(policy, now)
+        before = self._look_at(policy, now)
+        interval = self.interval
         if self.failed:
             longest = min(max(_FAILED_CAP, interval), interval * 2.0 ** min(self.failed, 32))
             self.failed += 1
             return now + longest * (0.5 + self.place / 2)  # spread, as what failed together comes back so
         due = trouble.next_due(now, interval, policy)
-        return self._next_slot(interval, began, now) if due is None else due
+        return self._next_slot(before, began, now) if due is None else due
 
-    def _next_slot(self, interval: float, began: float, now: float) -> float:
+    def _look_at(self, policy: PollPolicy, now: float) -> float:
+        """Go over to the present interval, and return the one before."""
+        before = self.interval
+        self.interval = interval_at(policy, now, self.tracker.fast_until(policy.fast_for))
+        return before
+
+    def _next_slot(self, before: float, began: float, now: float) -> float:
         """Return its next place, but not one so soon after a poll out of turn that this was meant for it."""
-        return next_slot(self.place, interval, max(now, began + interval / 2))
-
-    def _interval(self, policy: PollPolicy, now: float) -> float:
-        return interval_at(policy, now, self.tracker.fast_until(policy.fast_for))
+        return next_slot(self.place, self.interval, max(now, began + min(before, self.interval) / 2))

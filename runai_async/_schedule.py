@@ -2,7 +2,7 @@
 
 In a fleet every workload has its place on a circle of one interval, given by a hash of its id. So the polls
 are spread evenly without anyone arranging it, joining and leaving disturb nobody, and a restart finds the
-same spread. A missed slot is skipped, never caught up, or a pause would be followed by a storm.
+same spread. Of the slots that a workload missed one is made up for, without haste; a watch makes up for none.
 """
 
 from __future__ import annotations
@@ -12,17 +12,24 @@ import math
 import random
 from collections.abc import Iterator
 from hashlib import blake2b
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from runai_async.policy import LEAST_INTERVAL
 
-T = TypeVar("T")
+
+class _Due(Protocol):
+    due: float | None
+
+
+T = TypeVar("T", bound=_Due)
 _CATCH_UP = 1.1
 """How much quicker than the clock a schedule goes that is late."""
 _LONGEST_GAP = 1.0
-"""Seconds between two polls that are kept in a schedule that is late: no pause is lived through again."""
+"""Seconds to which the longer gaps are shortened that a pause leaves in a schedule."""
 _LATE = 0.02
-"""Seconds that are no pause: a timer's, or a turn of the event loop."""
+"""Seconds without a look that are no pause: a timer's, or a turn of the event loop."""
+_BUSY = 1.0
+"""The same where it is late already, and a busy loop, or the wait for room, must not make it later."""
 _ROUNDING = 1e-6
 """Fraction of an interval within which two times are the same slot."""
 
@@ -65,50 +72,48 @@ class Slots:
 
 
 class Schedule(Generic[T]):
-    """A heap of what is due when."""
+    """A heap of what is due when, of those that are polled at one interval.
+
+    What a pause made late is worked off at little more than the usual rate. All of it at once would be a
+    storm: after a pause of an interval, one poll of every workload. So the schedule goes on from where it
+    stood, a tenth quicker than the clock, until it is on time again.
+    """
 
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, T]] = []
         self._count = 0
+        self._turn, self._due = -math.inf, 0.0  # of what was taken last
+        self._looked_at = -math.inf
 
     def push(self, due: float, item: T) -> None:
-        """Make *item* due."""
+        """Make *item* due, whose `due` this is; at any other time it is not due any more."""
         self._count += 1  # so that items themselves are never compared
         heapq.heappush(self._heap, (due, self._count, item))
-
-    def pop(self) -> tuple[float, T]:
-        """Take the item that is due first, and return when that was."""
-        due, _, item = heapq.heappop(self._heap)
-        return due, item
-
-    def __iter__(self) -> Iterator[tuple[float, T]]:
-        """Go through all, in no order."""
-        return ((due, item) for due, _, item in self._heap)
 
     @property
     def first(self) -> float:
         """When the first item is due; infinite without any."""
+        while self._heap and self._heap[0][2].due != self._heap[0][0]:
+            heapq.heappop(self._heap)
         return self._heap[0][0] if self._heap else math.inf
 
-
-class CatchUp:
-    """Works off what a pause made late, at little more than the usual rate.
-
-    All of it at once would be a storm: after a pause of an interval, one poll of every workload. So the
-    schedule goes on from where it stood, a tenth quicker than the clock, until it is on time again.
-    """
-
-    def __init__(self) -> None:
-        self._turn, self._due = -math.inf, 0.0
-
-    def turn(self, due: float, now: float) -> float:
-        """Return when the turn comes of what is due next; once it has come, it is taken."""
+    def turn(self, now: float) -> float:
+        """Return when the turn of the first item comes: when it is due, unless there was a pause."""
+        unseen_for, self._looked_at = now - self._looked_at, now
+        due = self.first
         turn = max(due, self._turn + min(due - self._due, _LONGEST_GAP) / _CATCH_UP)
-        if now - turn > _LATE:
-            turn = now
-        if turn <= now:
-            self._turn, self._due = turn, due
+        if min(unseen_for, now - turn) > (_BUSY if turn > due else _LATE):
+            turn, self._turn, self._due = now, now, due
         return turn
+
+    def pop(self, now: float) -> T:
+        """Take the first item, whose turn has come."""
+        self._turn, self._due = self.turn(now), self.first
+        return heapq.heappop(self._heap)[2]
+
+    def dues(self) -> Iterator[float]:
+        """Return when the items are due, in no order."""
+        return (due for due, _, item in self._heap if due == item.due)
 
 
 class RateLimit:

@@ -335,8 +335,8 @@ class RunaiClient:
 
         Each workload is polled once per interval, at its own place in it, and a poll is one attempt: the
         schedule is its retry. `PollPolicy.jitter` has no meaning here, since the places are spread. What a
-        pause made late, be it a full buffer or a blocked event loop, is polled at a tenth more than the
-        usual rate.
+        pause made late, be it a full buffer or a blocked event loop, is polled without haste: at a tenth
+        more than the usual rate, or one a second; `FleetStatus.lag` tells how late it still is.
 
         Args:
             workloads: ids; or a function that returns an (async) iterable of ids, asked again and again,

@@ -36,31 +36,36 @@ class Sightings:
 
     def __init__(self, plane: FakeControlPlane) -> None:
         self.plane = plane
-        self.seen: dict[str, list[float]] = defaultdict(list)
         self._began: dict[str, float] = {}
+        self._polls: dict[str, list[tuple[float, set[str]]]] = defaultdict(list)
 
     def __call__(self, event: HookEvent) -> None:
         match event:
             case PollStarted(workload_id=key):
                 self._began[key] = time.monotonic()
             case PollFinished(workload_id=key, error=None):
+                found: set[str] = set()
                 for answer in reversed(self.plane.answers):
                     if answer.at < self._began[key]:
                         break
-                    for revision_id in answer.phases if answer.workload_id == key else ():
-                        self.seen[revision_id].append(time.monotonic())
+                    if answer.workload_id == key:
+                        found |= answer.phases.keys()
+                self._polls[key].append((time.monotonic(), found))
             case _:
                 pass
 
     def missed(self, events: Iterable[WatchEvent]) -> set[str]:
-        """Return those which were told deleted when no good poll had found them for the grace: rightly so."""
+        """Return those told deleted when all good polls had missed them for the grace: rightly so."""
         wall = time.time() - time.monotonic()
         missed: set[str] = set()
         for event in events:
             if isinstance(event, RevisionDeleted):
-                at = event.observed_at.timestamp() - wall
-                recently = at - (1 - ROUNDING) * GRACE
-                if not any(recently < seen < at for seen in self.seen[event.revision_id]):
+                told_at = event.observed_at.timestamp() - wall
+                missed_since = told_at
+                for at, found in self._polls[event.workload_id]:
+                    if at < told_at:
+                        missed_since = told_at if event.revision_id in found else min(at, missed_since)
+                if told_at - missed_since > (1 - ROUNDING) * GRACE:
                     missed.add(event.revision_id)
         return missed
 

@@ -520,6 +520,70 @@ async def test_what_a_standstill_made_late_is_polled_at_little_more_than_the_usu
     assert counts[-10:-1] == [20] * 9
 
 
+async def test_after_an_outage_in_which_all_hung_there_is_no_spike() -> None:
+    stage, ids = Stage(), evenly_placed(200)
+    for key in ids:
+        stage.add(workload_id=stage.state.add_workload(None, "Inference", {"id": key}), id=key)
+    stage.at(20, lambda: setattr(stage, "lists", None))
+    stage.at(80, lambda: setattr(stage, "lists", True))
+    policy = PollPolicy(interval=10, fast_interval=10, deadline=5)
+    async with stage.client() as runai, runai.watch_fleet(ids, poll=policy, max_concurrency=5) as fleet:
+        await stage.told(fleet, 200)
+        assert (fleet.status.failing, fleet.status.lag) == (0, 0)
+
+    counts = per_second(stage.times(), 0, 200)
+    assert sum(counts[20:80]) < 100  # so most of them were not polled at all
+    assert max(counts) <= 1.25 * 20
+    assert max(sum(counts[at : at + 10]) for at in range(190)) <= 1.15 * 200
+
+
+async def test_after_a_pause_workloads_under_way_do_not_wait_for_all_the_others() -> None:
+    stage, ids, revisions = of_size(200, "Pending")
+    for key in ids[40:]:
+        stage.phase(revisions[key], "Running")
+    policy = PollPolicy(interval=30, fast_interval=2, fast_for=1000)
+    async with stage.client() as runai, runai.watch_fleet(ids, poll=policy, buffer=30) as fleet:
+        await stage.told(fleet, 60)
+        for key in ids:
+            stage.phase(revisions[key], "Creating" if key in ids[:40] else "Degraded")
+        await stage.clock.advance(40)  # nobody takes an event
+        assert fleet.status.lag > 30
+        await stage.told(fleet, 60)
+
+    assert max(per_second(stage.times(), 100, 160)) < 50  # usually 20 of those under way, and 5 of the others
+    for key in ids[:40]:
+        times = [at for at, _, asked in stage.asked if asked == key and at >= 100]
+        assert times[0] < 104
+        assert all(later - earlier < 5 for earlier, later in pairwise(times))
+
+
+async def test_a_workload_that_settles_is_polled_within_an_interval() -> None:
+    stage, ids, revisions = of_size(50, "Pending")
+    policy = PollPolicy(interval=30, fast_interval=2)
+    for n, key in enumerate(ids):
+        stage.at(40 + n / 2, lambda key=key: stage.phase(revisions[key], "Running"))  # type: ignore[misc]
+    async with stage.client() as runai, runai.watch_fleet(ids, poll=policy) as fleet:
+        await stage.told(fleet, 150)
+
+    for key in ids:
+        times = [at for at, _, asked in stage.asked if asked == key]
+        assert all(later - earlier <= 30 + 2 / 2 + 1e-6 for earlier, later in pairwise(times))
+        assert times[-1] > 120
+
+
+@pytest.mark.parametrize(
+    "limits", [{"rate_limit": 6.0}, {"max_concurrency": 1}, {"max_concurrency": 2}], ids=str
+)
+async def test_limits_that_are_just_enough_make_no_fleet_fall_behind(limits: dict[str, Any]) -> None:
+    stage, ids, _ = of_size(50)
+    stage.latency = 0.15
+    async with stage.client() as runai, runai.watch_fleet(ids, poll=POLICY, **limits) as fleet:
+        await stage.told(fleet, 300)
+        assert fleet.status.lag < 3
+
+    assert len(stage.asked) >= 0.99 * 300 * 5
+
+
 async def test_an_outage_lowers_the_rate_and_recovering_brings_no_spike(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
