@@ -102,7 +102,9 @@ class Schedule(Generic[T]):
         unseen_for, self._looked_at = now - self._looked_at, now
         due = self.first
         turn = max(due, self._turn + min(due - self._due, _LONGEST_GAP) / _CATCH_UP)
-        if min(unseen_for, now - turn) > (_BUSY if turn > due else _LATE):
+        late = now - turn
+        was_late = turn > due or late > unseen_for
+        if min(unseen_for, late) > (_BUSY if was_late else _LATE):
             turn, self._turn, self._due = now, now, due
         return turn
 

@@ -84,3 +84,16 @@ def test_what_is_due_at_another_time_now_is_not_waited_for() -> None:
     assert schedule.pop(12.0) is here
     here.due = None
     assert schedule.turn(12.0) == float("inf")
+
+
+def test_what_a_limit_made_late_was_no_pause() -> None:
+    schedule = Schedule[Workload]()
+    for n in range(30):
+        planned(schedule, Workload(0), 10 + n / 100)
+    for n in range(400):
+        planned(schedule, Workload(0), 10.5 + n / 4)
+    for now in every(1 / 6, 10, 40):  # one each: six a second, of which four are needed
+        if schedule.turn(now) <= now:
+            schedule.pop(now)
+
+    assert 40 - schedule.first < 0.3
