@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gc
+import itertools
 import socket
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -22,6 +23,7 @@ from runai_async import (
     ServiceUnavailableError,
 )
 from runai_async.testing import FakeControlPlane, FakeTransport, Response
+from runai_async.testing._state import State, stamp
 
 pytest_plugins = ["runai_async.testing.fixtures"]
 
@@ -146,6 +148,16 @@ async def test_a_rollout_runs_through_its_phases_and_retires_the_old(
         (new, "phase", "Running"),
         (old, "deleted", "Running"),
     ]
+
+
+def test_a_deletion_is_recorded_at_the_time_that_the_answers_tell() -> None:
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    readings = (start + timedelta(seconds=n) for n in itertools.count())
+    state = State(None, lambda: next(readings), 100)
+    revision_id = state.add_revision(state.add_workload("llm", "Inference", {}), "Running", {})
+    state.delete_revision(revision_id)
+
+    assert stamp(state.transitions[-1].at) == state.revision(revision_id)["deletedAt"]
 
 
 async def test_lists_are_paged_and_filtered(plane: FakeControlPlane, runai: RunaiClient) -> None:

@@ -171,8 +171,9 @@ class State:
         self._note(revision_id, "updated")
 
     def delete_revision(self, revision_id: str) -> None:
-        self.revision(revision_id)["deletedAt"] = stamp(self.clock())
-        self._note(revision_id, "deleted")
+        at = self.clock()
+        self.revision(revision_id)["deletedAt"] = stamp(at)
+        self._note(revision_id, "deleted", at)
 
     def purge_revision(self, revision_id: str) -> None:
         workload_id = self.revision(revision_id)["workloadId"]
@@ -186,14 +187,14 @@ class State:
         (self._hidden.add if hidden else self._hidden.discard)(revision_id)
         self._note(revision_id, "hidden" if hidden else "shown")
 
-    def _note(self, revision_id: str, kind: str) -> None:
-        """Record a change, and forget the answer that it outdates."""
+    def _note(self, revision_id: str, kind: str, at: datetime | None = None) -> None:
+        """Record a change, by default one of this moment, and forget the answer that it outdates."""
         revision = self.revisions[revision_id]
         workload_id = revision["workloadId"]
         self._encoded.pop(workload_id, None)
         self.transitions.append(
             Transition(
-                self.clock(),
+                at or self.clock(),
                 workload_id,
                 revision_id,
                 kind,
