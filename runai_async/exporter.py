@@ -16,16 +16,20 @@ from contextlib import asynccontextmanager
 from http import HTTPStatus
 
 from attrs import frozen
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.exposition import choose_encoder
-from prometheus_client.registry import Collector
 
 from runai_async._fleet import FleetStatus, FleetWatch
 from runai_async._status_server import PLAIN, Page, serving_pages
 from runai_async.events import FleetEvent, PhaseChanged, RevisionDeleted, RevisionEvent, WorkloadFailed
 from runai_async.hooks import CallFinished, HookEvent, PollFinished, RetryScheduled
 from runai_async.models import Revision
+
+try:
+    from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+    from prometheus_client.exposition import choose_encoder
+    from prometheus_client.registry import Collector
+except ImportError as error:
+    raise ImportError("the exporter needs prometheus-client: pip install 'runai-async[exporter]'") from error
 
 __all__ = ["Metrics", "serving"]
 

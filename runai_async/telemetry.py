@@ -8,12 +8,16 @@ from __future__ import annotations
 from contextvars import ContextVar, Token
 
 from attrs import frozen
-from opentelemetry import context, trace
-from opentelemetry.context import Context
-from opentelemetry.trace import Span, SpanKind, StatusCode, TracerProvider
 
 from runai_async._version import __version__
 from runai_async.hooks import CallFinished, CallStarted, HookEvent, PollFinished, PollStarted, RetryScheduled
+
+try:
+    from opentelemetry import context, trace
+    from opentelemetry.context import Context
+    from opentelemetry.trace import Span, SpanKind, StatusCode, TracerProvider
+except ImportError as error:
+    raise ImportError("spans need opentelemetry-api: pip install 'runai-async[telemetry]'") from error
 
 __all__ = ["SpanHook"]
 

@@ -58,6 +58,27 @@ def test_the_package_says_that_it_is_typed() -> None:
     assert (importlib.resources.files(runai_async) / "py.typed").is_file()
 
 
+@pytest.mark.parametrize(
+    ("module", "lacking", "mend"),
+    [
+        (
+            "exporter",
+            "prometheus_client",
+            "the exporter needs prometheus-client: pip install 'runai-async[exporter]'",
+        ),
+        ("telemetry", "opentelemetry", "spans need opentelemetry-api: pip install 'runai-async[telemetry]'"),
+    ],
+)
+def test_a_module_without_its_extra_says_how_to_get_it(
+    monkeypatch: pytest.MonkeyPatch, module: str, lacking: str, mend: str
+) -> None:
+    monkeypatch.delitem(sys.modules, f"runai_async.{module}", raising=False)
+    monkeypatch.setitem(sys.modules, lacking, None)
+    with pytest.raises(ImportError) as caught:
+        importlib.import_module(f"runai_async.{module}")
+    assert str(caught.value) == mend
+
+
 def test_importing_the_package_needs_no_extra_and_no_test_library() -> None:
     code = (
         "import sys, runai_async\n"

@@ -55,9 +55,7 @@ def exporter(
     try:
         from runai_async.exporter import Metrics  # noqa: PLC0415  (an extra of its own)
     except ImportError as error:
-        raise ConfigurationError(
-            "the exporter needs prometheus-client: pip install 'runai-async[exporter]'"
-        ) from error
+        raise ConfigurationError(str(error)) from error
     metrics = Metrics()
     poll = PollPolicy(
         interval=max(interval, LEAST_INTERVAL),

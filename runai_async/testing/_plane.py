@@ -193,7 +193,7 @@ class FakeControlPlane:
         return self._state.add_workload(name, type, fields)
 
     def add_revision(self, workload_id: str, phase: str = "Pending", **fields: Any) -> str:
-        """Add a revision; any field of it may be given, in snake_case. Return its id."""
+        """Add a revision and return its id; any field may be given, in snake_case, of the schema or not."""
         return self._state.add_revision(workload_id, phase, fields)
 
     def set_phase(
