@@ -21,9 +21,16 @@ from yarl import URL
 from runai_async._clock import Clock
 from runai_async._credentials import ClientCredentials
 from runai_async._masking import without
+from runai_async._refusals import is_refusal
 from runai_async._requests import Token, parse_token, token_request
 from runai_async._transport import Transport
-from runai_async.errors import ApiError, AuthenticationError, RunaiError
+from runai_async.errors import (
+    ApiError,
+    AuthenticationError,
+    NotFoundError,
+    PermissionDeniedError,
+    RunaiError,
+)
 from runai_async.hooks import Hooks, TokenRefreshed
 
 logger = logging.getLogger("runai_async")
@@ -88,8 +95,12 @@ class ExchangedTokens:
         task = self._exchange()
         try:
             return await asyncio.shield(task)
+        except RunaiError as error:
+            # To each who waited his own: a watch writes its checkpoint into it.
+            raise copy(error).with_traceback(error.__traceback__) from error.__cause__
         except asyncio.CancelledError:
-            if task.cancelled():
+            waiter = asyncio.current_task()
+            if task.cancelled() and not (waiter and waiter.cancelling()):
                 raise RuntimeError("the client was closed while a call waited for its token") from None
             raise
 
@@ -163,16 +174,28 @@ _REFUSALS = frozenset({"invalid_client", "invalid_grant", "unauthorized_client"}
 
 
 def _refused(error: ApiError) -> ApiError:
-    """Let a 400 that refuses the credentials be the AuthenticationError that it means."""
-    if error.status != 400 or error.message not in _REFUSALS:  # noqa: PLR2004
+    """Return what a refusal means, said of the token and not of what it was wanted for.
+
+    A 400 or 403 that refuses the credentials is an AuthenticationError. Any other 403 or 404 is a plain
+    ApiError, lest a watch takes it for the word that its workload is gone.
+    """
+    if error.status == 400 and error.message in _REFUSALS:  # noqa: PLR2004
+        kind: type[ApiError] = AuthenticationError
+    elif isinstance(error, PermissionDeniedError) and is_refusal(error):
+        kind = AuthenticationError
+    elif isinstance(error, PermissionDeniedError | NotFoundError):
+        kind = ApiError
+    else:
         return error
-    return AuthenticationError(
+    return kind(
         error.status,
         error.message,
+        code=error.code,
         details=error.details,
         headers=error.headers,
         method=error.method,
         url=error.url,
+        request_id=error.request_id,
     )
 
 

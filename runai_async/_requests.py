@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
+from urllib.parse import urlencode
 
 from attrs import field, frozen
 from yarl import URL
@@ -123,7 +124,7 @@ def token_request(base_url: URL, client_id: str, client_secret: str, api: str) -
         body, kind = _codec.encode(fields), "application/json"
     else:
         form = {"grant_type": "client_credentials", "client_id": client_id, "client_secret": client_secret}
-        body, kind = URL.build(query=form).raw_query_string.encode(), "application/x-www-form-urlencoded"
+        body, kind = urlencode(form).encode(), "application/x-www-form-urlencoded"
     url = base_url.joinpath("api", api, "token")
     return Request("POST", url, {"Content-Type": kind, "Accept": "application/json"}, body, queued=False)
 

@@ -19,7 +19,13 @@ from runai_async._credentials import (
 )
 from runai_async._exchange import ExchangedTokens
 from runai_async._transport import Transport
-from runai_async.errors import ConfigurationError, RunaiError, TransportError
+from runai_async.errors import (
+    ConfigurationError,
+    NotFoundError,
+    PermissionDeniedError,
+    RunaiError,
+    TransportError,
+)
 from runai_async.hooks import Hooks
 
 
@@ -106,6 +112,8 @@ class _ProvidedTokens:
     async def get_token(self) -> str:
         try:
             token = await self._provider.get_token()
+        except (PermissionDeniedError, NotFoundError) as error:
+            raise _provider_failed(error) from error  # it says nothing of what the token is wanted for
         except RunaiError:
             raise
         except Exception as error:

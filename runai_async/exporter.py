@@ -28,8 +28,8 @@ try:
     from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
     from prometheus_client.exposition import choose_encoder
     from prometheus_client.registry import Collector
-except ImportError as error:
-    raise ImportError("the exporter needs prometheus-client: pip install 'runai-async[exporter]'") from error
+except ImportError as _error:
+    raise ImportError("the exporter needs prometheus-client: pip install 'runai-async[exporter]'") from _error
 
 __all__ = ["Metrics", "serving"]
 

@@ -16,8 +16,8 @@ try:
     from opentelemetry import context, trace
     from opentelemetry.context import Context
     from opentelemetry.trace import Span, SpanKind, StatusCode, TracerProvider
-except ImportError as error:
-    raise ImportError("spans need opentelemetry-api: pip install 'runai-async[telemetry]'") from error
+except ImportError as _error:
+    raise ImportError("spans need opentelemetry-api: pip install 'runai-async[telemetry]'") from _error
 
 __all__ = ["SpanHook"]
 

@@ -150,6 +150,11 @@ def not_found() -> Row:
     )
 
 
+def as_token(plain: Row, outcome: Outcome) -> Row:
+    """Return a row in which the exchange of a token ends in another way."""
+    return {**plain, "token v1": outcome, "token v2": outcome}
+
+
 def status(number: int, plain: Row) -> dict[str, Row]:
     """Return the rows of a status that means the same whatever the body is."""
     return {f"{number} with {body}": plain for body in BODIES}
@@ -200,8 +205,8 @@ EXPECTED: dict[str, Row] = {
     "307 to another origin": lasting(ApiError),
     **status(400, lasting(ApiError)),
     **status(401, denied()),
-    **status(403, lasting(PermissionDeniedError)),
-    **status(404, lasting(NotFoundError)),
+    **status(403, as_token(lasting(PermissionDeniedError), ApiError)),
+    **status(404, as_token(lasting(NotFoundError), ApiError)),
     **status(409, lasting(ApiError)),
     **status(418, lasting(ApiError)),
     **status(429, outage(RateLimitError)),
@@ -210,8 +215,8 @@ EXPECTED: dict[str, Row] = {
     **status(503, outage(ServiceUnavailableError)),
     **status(504, outage(ServerError)),
     "503 that asks for an hour": lasting(ServiceUnavailableError),
-    "403 with the API's error": forbidden(),
-    "404 with the API's error": not_found(),
+    "403 with the API's error": as_token(forbidden(), AuthenticationError),
+    "404 with the API's error": as_token(not_found(), ApiError),
     "200 with HTML": outage(DecodeError),
     "200 with nothing": outage(DecodeError),
     "200 with half of the JSON": outage(DecodeError),
@@ -221,6 +226,8 @@ EXPECTED: dict[str, Row] = {
     "204": outage(DecodeError),
     "token refused, 400": denied(),
     "token refused, 401": denied(),
+    "token refused, 403": denied(),
+    "token endpoint missing, 404": lasting(ApiError),
     "token answer without a token": other_shape(),
     "token of characters that no header takes": other_shape(),
     "token answer that is no JSON": lasting(DecodeError),

@@ -329,6 +329,8 @@ answered("204", 204, b"", {})
 
 answered("token refused, 400", 400, b'{"error": "invalid_client"}', at="token")
 answered("token refused, 401", 401, b'{"code": 401, "message": "wrong secret"}', at="token")
+answered("token refused, 403", 403, b'{"code": 403, "message": "disabled"}', at="token")
+answered("token endpoint missing, 404", 404, b'{"code": 404, "message": "no such route"}', at="token")
 answered("token answer without a token", 200, b'{"expiresIn": 60}', at="token")
 answered("token of characters that no header takes", 200, b'{"accessToken": "a\\nb"}', at="token")
 answered("token answer that is no JSON", 200, b"<html></html>", at="token")

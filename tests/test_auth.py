@@ -17,6 +17,7 @@ from runai_async import (
     ConfigurationError,
     DeadlineExceededError,
     DecodeError,
+    NotFoundError,
     PermissionDeniedError,
     RetryPolicy,
     RunaiClient,
@@ -238,6 +239,16 @@ async def test_a_provider_that_fails_is_a_transport_error_without_its_words(caus
         await client_of(Provider([cause]), transport).count_revisions(WORKLOAD)
     assert str(caught.value) == f"the token provider failed: {type(cause).__name__}"
     assert (caught.value.__cause__, transport.requests) == (cause, [])
+
+
+@pytest.mark.parametrize("kind", [NotFoundError, PermissionDeniedError])
+async def test_what_a_provider_was_refused_is_not_taken_for_the_calls_own_refusal(
+    kind: type[ApiError],
+) -> None:
+    refused = kind(404, "no such secret", code=404)
+    with pytest.raises(TransportError, match=f"^the token provider failed: {kind.__name__}$") as caught:
+        await client_of(Provider([refused]), FakeTransport()).count_revisions(WORKLOAD)
+    assert caught.value.__cause__ is refused
 
 
 async def test_a_provider_that_fails_to_take_a_refusal_is_a_transport_error_too() -> None:

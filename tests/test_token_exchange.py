@@ -4,25 +4,31 @@ import asyncio
 import base64
 import json
 import math
+import re
 import traceback
 from collections.abc import Callable, Coroutine
+from typing import Literal
 
 import pytest
+from model import body_of, revision
 from yarl import URL
 
 from runai_async import (
     ApiError,
     AuthenticationError,
+    Checkpoint,
     ClientCredentials,
     DeadlineExceededError,
     DecodeError,
     InternalServerError,
+    PollPolicy,
     RetryPolicy,
     RunaiClient,
     RunaiError,
     ServiceUnavailableError,
     TokenRefreshed,
     TransportError,
+    WatchOutageError,
 )
 from runai_async._tokens import token_source
 from runai_async.hooks import HookEvent, Hooks
@@ -30,6 +36,7 @@ from runai_async.testing import FakeClock, FakeControlPlane, FakeTransport, Resp
 
 WORKLOAD = "3f0f1e0c-7d61-4c0e-9d4a-0d2f6f8f1b11"
 COUNT = Response(body=b'{"count": 2}')
+LIST = Response(body=body_of(revision("a")))
 REFUSED = Response(401, body=b'{"code": 401, "message": "the token has expired"}')
 DOWN = Response(503, body=b'{"code": 503, "message": "down"}')
 
@@ -62,7 +69,7 @@ class Plane:
         if not sent.path.endswith("/token"):
             good = sent.headers["Authorization"] == f"Bearer {self.token.format(self.issued)}"
             await self.gate.wait()
-            return COUNT if good else REFUSED
+            return (COUNT if sent.path.endswith("/count") else LIST) if good else REFUSED
         await self.token_gate.wait()
         if isinstance(self.failing, Exception):
             raise self.failing
@@ -413,6 +420,9 @@ async def test_an_error_that_many_calls_get_does_not_grow() -> None:
         (Response(400, body=b'{"error": "invalid_grant", "error_description": "x"}'), AuthenticationError),
         (Response(400, body=b'{"error": "unauthorized_client"}'), AuthenticationError),
         (Response(400, body=b'{"error": "invalid_request"}'), ApiError),
+        (Response(403, body=b'{"code": 403, "message": "the application is disabled"}'), AuthenticationError),
+        (Response(403, body=b"<html>a gateway's</html>"), ApiError),
+        (Response(404, body=b'{"code": 404, "message": "no such route"}'), ApiError),
         (Response(500, body=b'{"error": "invalid_client"}'), InternalServerError),
         (Response(body=b"{}"), DecodeError),
         (Response(body=b"<html>"), DecodeError),
@@ -430,6 +440,40 @@ async def test_what_the_token_endpoint_says_is_what_the_call_raises(
     assert caught.value.__cause__ is not caught.value  # who follows causes would never come to an end
 
 
+@pytest.mark.parametrize(
+    "failing",
+    [
+        Response(404, body=b'{"code": 404, "message": "no such route"}'),
+        Response(403, body=b"<html>a gateway's</html>"),
+    ],
+)
+async def test_no_answer_of_the_token_endpoint_is_taken_for_one_about_a_workload(failing: Response) -> None:
+    plane = Plane(expires_in=30)
+    plane.clock = FakeClock(auto=True)
+    poll = PollPolicy(missing_grace=20, max_outage=300)
+    runai = plane.client(clock=plane.clock)
+    for watch in (runai.watch_fleet([WORKLOAD], poll=poll), runai.watch_revisions(WORKLOAD, poll=poll)):
+        kinds: list[str] = []
+        plane.failing = None
+        with pytest.raises(WatchOutageError, match="POST https://acme.run.ai/api/v1/token"):
+            async with watch:
+                async for event in watch:
+                    kinds.append(event.kind)
+                    plane.failing = failing
+        assert kinds in (["added"], ["added", "workload_failed"])
+
+
+async def test_each_watch_that_waits_for_a_token_gets_an_error_with_its_own_checkpoint() -> None:
+    plane = Plane()
+    plane.failing = REFUSED
+    runai = plane.client()
+    ids = [WORKLOAD, WORKLOAD.replace("1b11", "2b22")]
+    errors = await asyncio.gather(*(anext(runai.watch_revisions(key)) for key in ids), return_exceptions=True)
+    kept = [error.checkpoint for error in errors if isinstance(error, AuthenticationError)]
+    assert [checkpoint.workload_id for checkpoint in kept if isinstance(checkpoint, Checkpoint)] == ids
+    assert plane.exchanges == 1
+
+
 async def test_an_exchange_that_fails_is_tried_again_within_the_call() -> None:
     plane = Plane()
     plane.clock = FakeClock(auto=True)
@@ -444,6 +488,21 @@ async def test_an_exchange_that_fails_is_tried_again_within_the_call() -> None:
 
 
 SECRET = 'a&b"c+d'
+
+
+@pytest.mark.parametrize("secret", [SECRET, "q8/Zs3+k1:Xy==", "?@%2F~"])
+@pytest.mark.parametrize("api", ["v1", "v2"])
+async def test_a_secret_in_the_request_as_it_was_sent_is_in_no_error(
+    api: Literal["v1", "v2"], secret: str
+) -> None:
+    def quoting(sent: SentRequest) -> Response:
+        return Response(400, body=b"cannot read " + (sent.body or b""))
+
+    auth = ClientCredentials("app", secret, api=api)
+    runai = RunaiClient("https://acme.run.ai", auth, transport=FakeTransport([quoting]))
+    with pytest.raises(ApiError) as caught:
+        await runai.count_revisions(WORKLOAD)
+    assert re.search(r"(?i)client_?secret\W+\*\*\*", str(caught.value))
 
 
 @pytest.mark.parametrize(
@@ -489,6 +548,21 @@ async def test_closing_while_an_exchange_runs_ends_it_and_tells_who_waits() -> N
     with pytest.raises(RuntimeError, match="the client was closed while a call waited for its token"):
         await call
     assert plane.transport.closed
+
+
+@pytest.mark.parametrize("turn", [0, 1, 2])
+async def test_who_is_cancelled_while_the_client_is_closed_is_cancelled(turn: int) -> None:
+    plane = Plane()
+    plane.token_gate.clear()
+    runai = plane.client()
+    call = start(runai.count_revisions(WORKLOAD))
+    await turns()
+    closing = asyncio.create_task(runai.aclose())
+    await turns(turn)
+    call.cancel()
+    await closing
+    with pytest.raises(asyncio.CancelledError):
+        await call
 
 
 async def test_closing_while_an_early_refresh_runs_is_quiet(caplog: pytest.LogCaptureFixture) -> None:
