@@ -160,8 +160,10 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         """Stop polling, and end the iteration behind what is buffered. Closing twice is fine."""
         self._open = False
         self._dispatcher.stop()
-        await self._tasks.aclose()
-        self._buffer.wake()
+        try:
+            await self._tasks.aclose()
+        finally:
+            self._buffer.wake()
 
     def __aiter__(self) -> Self:
         return self
@@ -331,13 +333,16 @@ class FleetWatch(AsyncIterator[FleetEvent]):
     def checkpoint(self, workload_id: str | UUID | None = None) -> Checkpoint | FleetCheckpoint:
         """Return what was delivered up to now, of the whole fleet or of one workload.
 
+        Of the fleet's *resume_from*, what the first two discoveries did not claim yet is in it, too.
+
         Raises:
             ValueError: no UUID.
             KeyError: the workload is not watched.
         """
         if workload_id is not None:
             return self._members[check_id(workload_id, "workload_id")].tracker.checkpoint()
-        return FleetCheckpoint({key: member.tracker.checkpoint() for key, member in self._members.items()})
+        delivered = {key: member.tracker.checkpoint() for key, member in self._members.items()}
+        return FleetCheckpoint({**self._resume, **delivered})
 
     def __repr__(self) -> str:
         state = "open" if self._open else "closed" if self._entered else "not entered"

@@ -157,6 +157,8 @@ class Judge:
 
     def _unanswered(self, error: RunaiError, began: float, now: float) -> None:
         """Note a poll without any answer, and end the fleet where there was none for too long."""
+        if not self._members:
+            return  # it was in flight when the last one was removed
         self.outage.unanswered(error, began, now, watched=len(self._members), interval=self._policy.interval)
         limit, seconds = self._policy.max_outage, self.outage.silence(now)
         if limit is not None and seconds >= limit:

@@ -290,6 +290,8 @@ class Tracker:
         """Tell the deletion of every known revision: their workload is gone."""
         live = [entry for entry in self._known.values() if entry.mark.deleted_at is None]
         self._queue([self._gone(entry, now)] for entry in live)
+        # Should it come back with the bytes that it had, they are news.
+        self._listing, self._settled = Listing(), False
 
     def last_state(self, revision_id: str) -> Revision:
         """Return a revision's last known state; after a resume, only the fields that the schema requires."""

@@ -8,6 +8,8 @@ from runai_async.errors import TransportError
 
 ACCEPTED = "gzip, deflate"
 """What is said to servers in Accept-Encoding."""
+_MOST_PARTS = 16
+"""Servers make one. What follows a part is copied for the next: thousands would block the event loop."""
 _GZIP, _RAW = 16 + zlib.MAX_WBITS, -zlib.MAX_WBITS
 
 
@@ -20,7 +22,7 @@ def unpacked(body: bytes, encoding: str, limit: int) -> bytes:
         limit: bytes; the most that it may unpack to.
 
     Raises:
-        TransportError: it is cut off, not packed in that way, or unpacks to more.
+        TransportError: it is cut off, not packed in that way, packed in very many parts, or unpacks to more.
     """
     kind = encoding.strip().lower()
     if kind not in {"gzip", "x-gzip", "deflate"}:
@@ -42,6 +44,10 @@ def _window(kind: str, body: bytes) -> int:
 def _inflated(body: bytes, window: int, limit: int) -> bytes:
     parts, room = list[bytes](), limit
     while body:  # gzip may consist of several members
+        if len(parts) == _MOST_PARTS:
+            raise TransportError(
+                f"the answer's body is packed in more than {_MOST_PARTS} parts", transient=False
+            )
         unpacker = zlib.decompressobj(window)
         parts.append(unpacker.decompress(body, room + 1))
         room -= len(parts[-1])

@@ -760,6 +760,27 @@ async def test_closing_ends_a_waiting_consumer_behind_what_is_buffered() -> None
         assert await waiting == "the end"
 
 
+async def test_a_close_that_is_cut_short_ends_a_waiting_consumer_too() -> None:
+    class Slow(Stage):
+        async def send(self, *args: Any, **options: Any) -> Response:
+            try:
+                return await asyncio.Future()
+            finally:
+                await self.clock.sleep(5)
+
+    stage = Slow()
+    async with stage.client() as runai, runai.watch_fleet([stage.workload_id], poll=POLICY) as fleet:
+        waiting = asyncio.ensure_future(anext(fleet, "the end"))
+        await stage.clock.advance(10)
+        closing = asyncio.ensure_future(fleet.aclose())
+        await stage.clock.advance(1)
+        closing.cancel()
+        await asyncio.wait({closing})
+        async with asyncio.timeout(1):
+            assert await waiting == "the end"
+        await stage.clock.advance(10)
+
+
 async def test_a_cancelled_consumer_loses_nothing() -> None:
     stage, ids, revisions = of_size(30)
     events: list[FleetEvent] = []
@@ -770,6 +791,26 @@ async def test_a_cancelled_consumer_loses_nothing() -> None:
     assert sorted(event.revision_id for event in events if isinstance(event, RevisionEvent)) == sorted(
         revisions.values()
     )
+
+
+async def test_what_discovery_did_not_claim_yet_is_in_the_checkpoint() -> None:
+    stage, ids, _ = of_size(2)
+    saved = FleetCheckpoint({key: Checkpoint(key, synced=True) for key in ids})
+    named = [[ids[0]]]
+    stage.others = REFUSED_401
+    async with stage.client() as runai:
+        fleet = runai.watch_fleet(lambda: named[-1], poll=POLICY, discovery_interval=30, resume_from=saved)
+        assert fleet.checkpoint() == saved
+        async with fleet:
+            await stage.told(fleet, 15)
+            assert fleet.checkpoint().workloads.keys() == set(ids)
+            assert fleet.checkpoint().workloads[ids[1]] == saved.workloads[ids[1]]
+            await stage.told(fleet, 30)  # named in neither of two rounds: it is no more
+            assert fleet.checkpoint().workloads.keys() == {ids[0]}
+        with pytest.raises(AuthenticationError) as caught:
+            async with runai.watch_fleet(runai.inference_workloads, resume_from=saved) as other:
+                await anext(other)
+    assert caught.value.checkpoint == saved
 
 
 async def test_a_fleet_resumes_from_its_checkpoint() -> None:
@@ -1023,6 +1064,35 @@ async def test_a_workload_not_named_and_404_tells_its_deletions_and_is_forgotten
     assert [(event.kind, event.workload_id) for event in events] == [("deleted", ids[0])]
     assert isinstance(events[0], RevisionDeleted)
     assert events[0].revision_id == revisions[ids[0]]
+
+
+async def test_a_poll_that_fails_after_the_last_workload_was_removed_is_no_outage(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    stage, ids, _ = of_size(1)
+    stage.lists = None
+    async with stage.client() as runai, runai.watch_fleet(ids, poll=POLICY) as fleet:
+        await stage.told(fleet, 10)
+        fleet.remove(ids[0])
+        await stage.told(fleet, 100)
+    assert (len(stage.asked), caplog.messages) == (1, [])
+
+
+async def test_a_workload_that_is_found_again_as_it_was_is_told_again() -> None:
+    stage, ids, revisions = of_size(1)
+    async with stage.client() as runai, runai.watch_fleet(ids, poll=POLICY) as fleet:
+        await stage.told(fleet, 20)
+        stage.by_id[ids[0]] = WORKLOAD_GONE
+        gone = await stage.told(fleet, 200)
+        del stage.by_id[ids[0]]
+        back = await stage.told(fleet, 400)
+        (mark,) = fleet.checkpoint(ids[0]).revisions
+
+    assert [event.kind for event in gone] == ["deleted", "workload_failed"]
+    assert [(event.kind, event.revision_id) for event in back if isinstance(event, RevisionEvent)] == [
+        ("added", revisions[ids[0]])
+    ]
+    assert mark.deleted_at is None
 
 
 async def test_a_workload_not_named_and_403_is_told_failed_and_stays() -> None:

@@ -194,6 +194,16 @@ def test_nothing_is_missing_in_an_answer_with_a_revision_whose_id_cannot_be_read
 # --- what is gone -----------------------------------------------------------------------------------------
 
 
+def test_a_workload_that_was_gone_and_is_back_as_it_was_is_told_again() -> None:
+    watch = watching(revision("a"), revision("b", phase="Failed"))
+    watch.delete_all(NOW)
+    assert [event.kind for event in take_all(watch)] == ["deleted", "deleted"]
+    events = poll(watch, revision("a"), revision("b", phase="Failed"))
+    assert [(event.kind, event.initial) for event in events] == [("added", False)] * 2
+    assert [mark.deleted_at for mark in watch.checkpoint().revisions] == [None, None]
+    assert watch.read(body_of(revision("a"), revision("b", phase="Failed"))) is None
+
+
 def test_a_404_counts_when_the_revision_has_been_missing_for_the_grace() -> None:
     watch = watching(revision("a"))
     lost: dict[str, Any] = {"found": {"a": Found()}, "missing_grace": 60.0}

@@ -46,6 +46,14 @@ def test_a_body_that_is_cut_off_may_be_whole_the_next_time(encoding: str, body: 
     assert caught.value.transient
 
 
+def test_a_body_in_more_parts_than_servers_make_is_not_unpacked() -> None:
+    part = gzip.compress(b"")
+    assert unpacked(part * 15 + PACKED["gzip"], "gzip", len(TEXT)) == TEXT
+    with pytest.raises(TransportError, match="in more than 16 parts") as caught:
+        unpacked(part * 16 + PACKED["gzip"], "gzip", len(TEXT))
+    assert not caught.value.transient
+
+
 @given(st.binary(max_size=200), st.sampled_from(["gzip", "deflate"]))
 def test_any_bytes_come_to_a_body_or_a_transport_error(body: bytes, encoding: str) -> None:
     with contextlib.suppress(TransportError):
