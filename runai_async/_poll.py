@@ -131,9 +131,13 @@ class Poller:
             tracker.put(Synced(workload_id=tracker.workload_id, observed_at=self._clock.now()))
         return events
 
+    def _soon(self, deadline: float) -> float:
+        """Return when that has to be there which known events wait for: within an interval."""
+        return min(deadline, self._clock.monotonic() + max(1.0, self._policy.interval))
+
     async def _look_for(self, tracker: Tracker, missing: list[str], deadline: float) -> dict[str, Found]:
         """Look for missing revisions with two requests at most. One that fails decides nothing."""
-        deadline = min(deadline, self._clock.monotonic() + max(1.0, self._policy.interval))
+        deadline = self._soon(deadline)
         found: dict[str, Found] = {}
         try:
             found = await self._among_deleted(tracker, set(missing), deadline)
@@ -182,6 +186,7 @@ class Poller:
         self, tracker: Tracker, snapshot: Snapshot, deadline: float
     ) -> dict[str, list[Revision]]:
         """Read from the histories which phases were missed."""
+        deadline = self._soon(deadline)
         between: dict[str, list[Revision]] = {}
         for mark, revision in tracker.gaps(snapshot):
             try:

@@ -20,21 +20,22 @@ def environment_proxy(base_url: URL) -> URL | None:
         f"{base_url.host}:{base_url.port}", proxies
     ):
         return None
-    proxy = check_proxy(address)
+    name = f"{base_url.scheme}_proxy in the environment (which trust_env=False ignores)"
+    proxy = check_proxy(address, name)
     # Plain http may go to loopback because it does not leave the machine; so by no proxy elsewhere, either.
     leaves = base_url.scheme == "http" and is_loopback(base_url) and not is_loopback(proxy)
     return None if leaves else proxy
 
 
-def check_proxy(value: str | URL) -> URL:
+def check_proxy(value: str | URL, name: str = "proxy") -> URL:
     """Return a proxy's URL. Raises `ConfigurationError` for one that aiohttp cannot use."""
     try:
         url = URL(value)
     except (ValueError, TypeError):
-        raise ConfigurationError("proxy is no URL; it looks like http://proxy.example:3128") from None
+        raise ConfigurationError(f"{name} is no URL; it looks like http://proxy.example:3128") from None
     if url.scheme not in {"http", "https"} or not url.host:
         raise ConfigurationError(
-            "proxy must be an http:// or https:// URL with a host; other kinds are not supported"
+            f"{name} must be an http:// or https:// URL with a host; other kinds are not supported"
         )
     return url
 

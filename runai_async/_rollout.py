@@ -94,6 +94,7 @@ class PhaseWait:
         self._policy = policy
         self._id = revision_id
         self._last: Revision | None = None
+        self._last_error: RunaiError | None = None
         self._changed_at = clock.monotonic()
         self._trouble = Trouble()
 
@@ -108,9 +109,10 @@ class PhaseWait:
             try:
                 revision = await self._look(min(end, began + self._policy.deadline))
             except RunaiError as error:
+                self._last_error = error
                 due = self._failed(error, began)
             else:
-                due = None
+                self._last_error = due = None
                 if until is None or self._is_reached(revision, until, fail_on):
                     return revision
             now = self._clock.monotonic()
@@ -120,7 +122,7 @@ class PhaseWait:
                 slots.postpone(due)
             await self._clock.sleep(max(0.0, min(slots.wait(now), end - now)))
             if self._clock.monotonic() >= end:
-                raise self._late(until, timeout)
+                raise self._late(until, timeout) from self._last_error
 
     async def _look(self, deadline: float) -> Revision:
         revision = await self._retrying.call(self._call, deadline=deadline)
@@ -165,7 +167,13 @@ class PhaseWait:
     def _late(self, until: AbstractSet[Phase] | None, timeout: float) -> WaitTimeoutError:
         state = _described(self._last) if self._last else f"revision {self._id} was not seen"
         wanted = f", not {_listed(until)}" if until else ""
-        return WaitTimeoutError(f"{state}{wanted} within {timeout:g} s", revision=self._last)
+        return WaitTimeoutError(
+            f"{state}{wanted} within {timeout:g} s{_failing(self._last_error)}", revision=self._last
+        )
+
+
+def _failing(error: RunaiError | None) -> str:
+    return "" if error is None else f"; the last poll failed with {type(error).__name__}: {error}"
 
 
 def _listed(items: AbstractSet[Phase]) -> str:
@@ -197,7 +205,8 @@ class RolloutWait:
                 return revision
             if not events and self._clock.monotonic() < end:
                 raise self._gone()
-        raise self._late(timeout)
+        error = self._watch._last_error  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        raise self._late(timeout, error) from error
 
     def note(self, event: WatchEvent) -> None:
         """Take in what the watch tells."""
@@ -244,14 +253,17 @@ class RolloutWait:
     def _gone(self) -> RolloutFailedError:
         return RolloutFailedError(f"workload {self._watch.workload_id} was deleted", revision=self.newest)
 
-    def _late(self, timeout: float) -> WaitTimeoutError:
-        if self.newest is None:
+    def _late(self, timeout: float, error: RunaiError | None) -> WaitTimeoutError:
+        workload, meanwhile = f"workload {self._watch.workload_id}", f"; {self._meanwhile()}"
+        if not self._watch.status.synced:
+            what, meanwhile = f"no good answer came about {workload}", ""
+        elif self.newest is None:
             newer = " that is newer than the one given as after" if self._after else ""
-            what = f"workload {self._watch.workload_id} has no revision{newer}: did the change take effect?"
+            what = f"{workload} has no revision{newer}: did the change take effect?"
         else:
             what = f"{_described(self.newest)}: it may wait for quota or nodes, or still be pulling its image"
         return WaitTimeoutError(
-            f"the rollout is not done after {timeout:g} s: {what}; {self._meanwhile()}. "
+            f"the rollout is not done after {timeout:g} s: {what}{meanwhile}{_failing(error)}. "
             "Nothing was cancelled; wait again to go on",
             revision=self.newest,
             serving=self.serving,

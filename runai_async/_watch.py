@@ -24,7 +24,7 @@ from runai_async._schedule import Slots
 from runai_async._tracker import Tracker
 from runai_async._trouble import Trouble, ends_at_once
 from runai_async.checkpoint import Checkpoint
-from runai_async.errors import NotFoundError, RunaiError
+from runai_async.errors import DeadlineExceededError, NotFoundError, RunaiError
 from runai_async.events import WatchDegraded, WatchEvent, WatchRecovered
 from runai_async.policy import STALE_INTERVALS, PollPolicy, interval_at
 
@@ -86,8 +86,9 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
     """
 
     __slots__ = (
-        "__weakref__", "_began", "_clock", "_closed", "_ending", "_idle", "_interrupted", "_last_good",
-        "_last_success_at", "_policy", "_poller", "_request", "_slots", "_tracker", "_trouble", "_waiter",
+        "__weakref__", "_began", "_clock", "_closed", "_ending", "_idle", "_interrupted", "_last_error",
+        "_last_good", "_last_success_at", "_policy", "_poller", "_request", "_slots", "_tracker", "_trouble",
+        "_waiter",
     )  # fmt: skip
 
     def __init__(self, poller: Poller, tracker: Tracker, clock: Clock, policy: PollPolicy) -> None:
@@ -101,6 +102,7 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
         self._began = clock.monotonic()
         self._last_good: float | None = None
         self._last_success_at: datetime | None = None
+        self._last_error: RunaiError | None = None
         self._ending = False
         self._closed = False
         self._waiter: asyncio.Task[object] | None = None
@@ -198,7 +200,8 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
         """Return the events of the next poll that has any, or none at the monotonic time *until*.
 
         For the waits of this package, which must not judge by half of what a poll found, and are the only
-        consumer of their watch. None, too, when the workload is gone. An error has no checkpoint then.
+        consumer of their watch. None, too, when the workload is gone. An error has no checkpoint then. If the
+        last poll failed, `_last_error` is why.
         """
         slots = self._begun()
         while self._goes_on():
@@ -266,8 +269,13 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
         try:
             await self._poller.poll(self._tracker, self._request, until)
         except RunaiError as error:
+            if until < math.inf:
+                self._last_error = error  # for who waits; thousands of watches would keep many tracebacks
+                if isinstance(error, DeadlineExceededError) and self._clock.monotonic() >= until:
+                    return  # the wait is over, and the server was not given its time
             self._failed(error, began, slots)
             return
+        self._last_error = None
         if self._trouble.failures:
             self._recovered()
         now = self._last_good = self._clock.monotonic()

@@ -17,6 +17,7 @@ from yarl import URL
 
 from runai_async import _codec
 from runai_async._addresses import check_base_url, check_id
+from runai_async._arguments import check_client, check_fleet, check_resume
 from runai_async._auth import Authenticated
 from runai_async._clock import Clock, SystemClock
 from runai_async._credentials import Auth, auth_from, base_url_from
@@ -55,7 +56,8 @@ class RunaiClient:
             loopback only, unless *allow_http*.
         auth: a bearer token, `StaticToken`, `ClientCredentials`, `CliCredentials`, or a `TokenProvider`.
         session: an `aiohttp.ClientSession` of yours, used and never closed.
-        timeout: seconds for one attempt, everything in it.
+        timeout: seconds for one attempt, everything in it; the exchange of a token, which all calls share,
+            has as many of its own, and so has the repeat after a 401. The deadline of *retry* covers them.
         retry: when a failed attempt is repeated, and the deadline of a whole call.
         max_concurrency: the most requests in flight; more calls than that wait their turn, which does not
             count against *timeout*.
@@ -97,8 +99,7 @@ class RunaiClient:
         transport: Transport | None = None,
     ) -> None:
         url = check_base_url(base_url, allow_http=allow_http)
-        _check_numbers(timeout=timeout, max_concurrency=max_concurrency, max_body=max_body)
-        _check_retry(retry)
+        check_client(retry=retry, timeout=timeout, max_concurrency=max_concurrency, max_body=max_body)
         if ssl_context is not None and ca_file is not None:
             raise ConfigurationError("pass ssl_context or ca_file, not both: load the file into the context")
         _codec.prepare()
@@ -148,7 +149,7 @@ class RunaiClient:
         """
         env = os.environ if environ is None else environ
         auth, base_url = auth_from(env), base_url_from(env)
-        if ca_file := env.get("RUNAI_CA_FILE"):
+        if (ca_file := env.get("RUNAI_CA_FILE")) and options.get("ssl_context") is None:
             options.setdefault("ca_file", ca_file)
         return cls(base_url, auth, **options)  # type: ignore[arg-type]  # checked by the constructor
 
@@ -158,7 +159,8 @@ class RunaiClient:
         It shares the pool, the token and the retry budget, costs next to nothing, and need not be closed.
 
         Args:
-            timeout: seconds for one attempt; None keeps the present one.
+            timeout: seconds for one attempt, but not for the exchange of a token, which is shared; None keeps
+                the present one.
             retry: when a failed attempt is repeated; None keeps the present one.
 
         Raises:
@@ -167,9 +169,7 @@ class RunaiClient:
         Example:
             >>> count = await runai.with_options(retry=RetryPolicy(attempts=1)).count_revisions(workload_id)
         """
-        _check_retry(retry)
-        if timeout is not None:
-            _check_numbers(timeout=timeout)
+        check_client(retry=retry, timeout=1 if timeout is None else timeout)
         other = copy(self)
         other._retrying = self._retrying.with_options(retry, timeout)  # noqa: SLF001  (our own copy)
         other._owns_transport = False  # noqa: SLF001
@@ -293,8 +293,9 @@ class RunaiClient:
             fill_gaps: read from the history which phases were missed between two polls.
 
         Raises:
-            ValueError: no UUID, an interval below 0.01 s, or a checkpoint of another workload. What ends the
-                iteration is in `RevisionWatch`.
+            ValueError: no UUID, an interval below 0.01 s, or a checkpoint of another workload.
+            TypeError: *poll* or *resume_from* is something else. What ends the iteration is in
+                `RevisionWatch`.
 
         Example:
             >>> async for event in runai.watch_revisions(workload_id, interval=10):
@@ -305,7 +306,7 @@ class RunaiClient:
             deleted chat-00001 Running
             deleted chat-00002 Running
         """
-        _check_resume(resume_from, Checkpoint)
+        check_resume(resume_from, Checkpoint)
         policy = poll_policy(poll, interval)
         tracker = Tracker(
             check_id(workload_id, "workload_id"),
@@ -353,7 +354,8 @@ class RunaiClient:
 
         Raises:
             ValueError: an id is no UUID, or a number is out of range.
-            TypeError: *workloads* is a single id. What ends the iteration is in `FleetWatch`.
+            TypeError: *workloads* is a single id; *poll* or *resume_from* is something else. What ends the
+                iteration is in `FleetWatch`.
 
         Example:
             >>> async with runai.watch_fleet(runai.inference_workloads, interval=30) as fleet:
@@ -363,13 +365,13 @@ class RunaiClient:
             chat-00001 is gone
             chat-00002 is gone
         """
-        _check_positive(
+        check_fleet(
             max_concurrency=max_concurrency,
             rate_limit=rate_limit,
             buffer=buffer,
             discovery_interval=discovery_interval,
         )
-        _check_resume(resume_from, FleetCheckpoint)
+        check_resume(resume_from, FleetCheckpoint)
         policy = poll_policy(poll, interval)
         return FleetWatch(
             Poller(self._endpoints, self._retrying, self._clock, self._hooks, policy),
@@ -425,7 +427,7 @@ class RunaiClient:
             poll: how often to ask, and how patient to be.
 
         Raises:
-            ValueError: no UUID, or no phase that the API lists.
+            ValueError: no UUID, no phase at all, or one that the API does not list.
             PhaseFailedError: it came to a phase of *fail_on*, or was deleted.
             WaitTimeoutError: *timeout* passed; nothing was cancelled.
             NotFoundError: there is no such revision; believed after `PollPolicy.missing_grace`.
@@ -439,11 +441,13 @@ class RunaiClient:
             >>> revision = await runai.wait_for_phase(revision_id, Phase.RUNNING, timeout=600)
         """
         wanted, bad = phases(until, "until"), phases(fail_on, "fail_on")
+        if not wanted:
+            raise ValueError("until must name at least one phase")
         wait = PhaseWait(
             self._endpoints,
             self._retrying,
             self._clock,
-            poll or PollPolicy(),
+            poll_policy(poll),
             check_id(revision_id, "revision_id"),
         )
         return await wait.run(wanted, bad - wanted, check_timeout(timeout))
@@ -486,7 +490,7 @@ class RunaiClient:
         """
         seconds = check_timeout(timeout)
         workload = check_id(workload_id, "workload_id")
-        policy = evolve(poll or PollPolicy(), emit=frozenset({"updated"}))
+        policy = evolve(poll_policy(poll), emit=frozenset({"updated"}))
         began = self._clock.monotonic()
         since = None
         if after is not None:
@@ -545,36 +549,3 @@ class RunaiClient:
         """
         revision = check_id(revision_id, "revision_id")
         return paged(lambda offset: self._retrying.call(self._endpoints.revision_history(revision, offset)))
-
-
-def _check_numbers(*, timeout: float, max_concurrency: int = 1, max_body: int = 1) -> None:
-    for name, number in (("timeout", timeout), ("max_concurrency", max_concurrency), ("max_body", max_body)):
-        if isinstance(number, bool) or not isinstance(number, int | float):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise ConfigurationError(f"{name} must be a number, not {type(number).__name__}")
-    if not 0 < timeout < float("inf"):
-        raise ConfigurationError(f"timeout must be a positive number of seconds, not {timeout!r}")
-    if max_concurrency < 1:
-        raise ConfigurationError(f"max_concurrency must be at least 1, not {max_concurrency!r}")
-    if max_body < 1:
-        raise ConfigurationError(f"max_body must be at least 1 byte, not {max_body!r}")
-
-
-def _check_retry(retry: RetryPolicy | None) -> None:
-    if retry is not None and not isinstance(retry, RetryPolicy):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise ConfigurationError(
-            f"retry must be a RetryPolicy, like RetryPolicy(attempts=3), not {type(retry).__name__}"
-        )
-
-
-def _check_resume(value: object, kind: type) -> None:
-    if value is not None and not isinstance(value, kind):
-        raise TypeError(
-            f"resume_from must be a {kind.__name__}, as {kind.__name__}.from_json(saved) returns, "
-            f"not {type(value).__name__}"
-        )
-
-
-def _check_positive(**numbers: float | None) -> None:
-    for name, number in numbers.items():
-        if number is not None and not 0 < number < float("inf"):
-            raise ValueError(f"{name} must be a positive number, not {number!r}")

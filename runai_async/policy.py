@@ -127,9 +127,13 @@ class PollPolicy:
             raise ValueError(f"jitter is a fraction of the interval, 0 to 1, not {self.jitter!r}")
 
 
-def poll_policy(policy: PollPolicy | None, interval: float | None) -> PollPolicy:
+def poll_policy(policy: PollPolicy | None, interval: float | None = None) -> PollPolicy:
     """Return the policy that a caller's two arguments mean: *interval* overrides the policy's own."""
-    policy = policy or PollPolicy()
+    policy = PollPolicy() if policy is None else policy
+    if not isinstance(policy, PollPolicy):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(
+            f"poll must be a PollPolicy, like PollPolicy(interval=30), not {type(policy).__name__}"
+        )
     return policy if interval is None else evolve(policy, interval=interval)
 
 

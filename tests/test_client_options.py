@@ -8,6 +8,7 @@ import traceback
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -81,14 +82,17 @@ PROXIED = b'HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n{"count": 7}'
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"timeout": 0}, "timeout must be a positive number of seconds, not 0"),
+        ({"timeout": 0}, "timeout must be a positive number, not 0"),
         ({"timeout": "5"}, "timeout must be a number, not str"),
-        ({"max_body": True}, "max_body must be a number, not bool"),
+        ({"max_body": True}, "max_body must be a whole number, not bool"),
+        ({"max_concurrency": 1.5}, "max_concurrency must be a whole number, not float"),
+        ({"max_concurrency": float("nan")}, "max_concurrency must be a whole number, not float"),
+        ({"max_concurrency": None}, "max_concurrency must be a whole number, not NoneType"),
         ({"retry": 3}, "retry must be a RetryPolicy, like RetryPolicy(attempts=3), not int"),
-        ({"timeout": float("inf")}, "timeout must be a positive number of seconds, not inf"),
-        ({"timeout": float("nan")}, "timeout must be a positive number of seconds, not nan"),
+        ({"timeout": float("inf")}, "timeout must be a positive number, not inf"),
+        ({"timeout": float("nan")}, "timeout must be a positive number, not nan"),
         ({"max_concurrency": 0}, "max_concurrency must be at least 1, not 0"),
-        ({"max_body": 0}, "max_body must be at least 1 byte, not 0"),
+        ({"max_body": 0}, "max_body must be at least 1, not 0"),
         ({"ca_file": "x", "ssl_context": ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)}, "ssl_context or ca_file"),
         ({"proxy": "socks5://s3cret@host:1"}, "must be an http:// or https:// URL"),
         ({"proxy": "proxy.example:3128"}, "must be an http:// or https:// URL"),
@@ -117,10 +121,28 @@ def test_a_copy_with_a_timeout_that_cannot_work_is_refused() -> None:
 
 
 @pytest.mark.parametrize("name", ["max_concurrency", "rate_limit", "buffer", "discovery_interval"])
-@pytest.mark.parametrize("number", [0, -1, float("nan")])
-def test_a_fleet_refuses_numbers_that_cannot_work(name: str, number: float) -> None:
-    with pytest.raises(ValueError, match=f"^{name} must be a positive number"):
-        RunaiClient("https://acme.run.ai", "token").watch_fleet([], **{name: number})  # type: ignore[arg-type]
+@pytest.mark.parametrize("number", [0, -1, float("nan"), None, "5"])
+def test_a_fleet_refuses_numbers_that_cannot_work(name: str, number: Any) -> None:
+    runai = RunaiClient("https://acme.run.ai", "token")
+    if (name, number) == ("rate_limit", None):
+        runai.watch_fleet([], rate_limit=None)  # no limit
+    else:
+        with pytest.raises(ValueError, match=f"^{name} must be (a|at least)"):
+            runai.watch_fleet([], **{name: number})
+
+
+@pytest.mark.parametrize("poll", [5, {"interval": 5}])
+async def test_what_is_no_policy_is_a_type_error_that_says_what_it_should_be(poll: Any) -> None:
+    runai = RunaiClient("https://acme.run.ai", "token", transport=FakeTransport())
+    words = r"^poll must be a PollPolicy, like PollPolicy\(interval=30\), not (int|dict)$"
+    with pytest.raises(TypeError, match=words):
+        runai.watch_revisions(WORKLOAD, poll=poll)
+    with pytest.raises(TypeError, match=words):
+        runai.watch_fleet([WORKLOAD], poll=poll)
+    with pytest.raises(TypeError, match=words):
+        await runai.wait_for_phase(WORKLOAD, "Running", poll=poll)
+    with pytest.raises(TypeError, match=words):
+        await runai.wait_for_rollout(WORKLOAD, poll=poll)
 
 
 # --- TLS --------------------------------------------------------------------------------------------------
@@ -256,6 +278,20 @@ def test_the_environments_proxy_is_read_as_other_programs_do(
     monkeypatch.setenv(name, "http://proxy:3128")
     monkeypatch.setenv("NO_PROXY", bypass)
     assert environment_proxy(URL(url)) == (proxy and URL(proxy))
+
+
+@pytest.mark.parametrize(
+    "address", ["socks5://s3cret@host:1", "proxy.example:3128", "http://s3cret@host:port"]
+)
+def test_a_proxy_of_the_environment_that_cannot_work_is_named(
+    monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", address)
+    with pytest.raises(ConfigurationError, match=r"^https_proxy in the environment ") as caught:
+        RunaiClient("https://acme.run.ai", "token")
+    assert "trust_env=False" in str(caught.value)
+    assert "s3cret" not in str(caught.value)
+    RunaiClient("https://acme.run.ai", "token", trust_env=False)
 
 
 # --- sessions of the caller's -----------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import ssl
 from pathlib import Path
 
 import pytest
@@ -126,6 +127,16 @@ async def test_a_ca_file_of_the_environment_is_used_unless_one_is_given(tmp_path
         async with RunaiClient.from_env(environ=environ, **options) as runai:
             with pytest.raises(ConfigurationError, match=f"ca_file '{path}' cannot be used"):
                 await runai.count_revisions(WORKLOAD)
+
+
+async def test_a_ca_file_of_the_environment_gives_way_to_an_ssl_context() -> None:
+    environ = {
+        "RUNAI_BASE_URL": "https://acme.run.ai",
+        "RUNAI_TOKEN": "abc",
+        "RUNAI_CA_FILE": "/named/by/env",
+    }
+    async with RunaiClient.from_env(environ=environ, ssl_context=ssl.create_default_context()) as runai:
+        assert "https://acme.run.ai" in repr(runai)
 
 
 def test_the_options_are_the_clients() -> None:

@@ -199,6 +199,21 @@ async def test_the_deadline_covers_reading_the_history_too() -> None:
     assert [event.kind for event in events] == ["phase_changed"]
 
 
+async def test_a_history_that_hangs_holds_an_event_up_for_no_longer_than_an_interval() -> None:
+    stage = Stage()
+    revision_id = stage.add("Pending")
+    policy = PollPolicy(interval=5, jitter=0, fast_for=0)
+    async with stage.client(timeout=300) as runai:
+        watch = runai.watch_revisions(stage.workload_id, poll=policy, fill_gaps=True)
+        await stage.told(watch, 1)
+        stage.clock.shift_now(1)
+        stage.phase(revision_id, "Running")
+        stage.others = None
+        events = await stage.told(watch, 9.5)
+
+    assert [event.kind for event in events] == ["phase_changed"]
+
+
 async def test_a_wall_clock_that_jumps_moves_no_poll() -> None:
     stage = Stage()
     stage.add()

@@ -9,11 +9,13 @@ from stage import HTML_502, REFUSED_401, REFUSED_404, Stage
 
 from runai_async import (
     AuthenticationError,
+    DeadlineExceededError,
     NotFoundError,
     Phase,
     PhaseFailedError,
     PollPolicy,
     RolloutFailedError,
+    ServerError,
     WaitTimeoutError,
     WatchOutageError,
 )
@@ -142,6 +144,14 @@ async def test_a_phase_that_the_api_does_not_list_is_a_value_error(until: str | 
     async with stage.client() as runai:
         with pytest.raises(ValueError, match=r"until: .* is no phase that the API lists; they are Creating"):
             await runai.wait_for_phase(UNKNOWN_ID, until)
+    assert stage.asked == []
+
+
+async def test_no_phase_at_all_is_a_value_error() -> None:
+    stage = Stage()
+    async with stage.client() as runai:
+        with pytest.raises(ValueError, match="until must name at least one phase"):
+            await runai.wait_for_phase(UNKNOWN_ID, [])
     assert stage.asked == []
 
 
@@ -390,12 +400,14 @@ async def test_the_timeout_counts_from_before_the_one_given_as_after_is_looked_u
             await within(stage, 6, runai.wait_for_rollout(stage.workload_id, after=before, timeout=5))
 
 
-async def test_a_timeout_cuts_a_poll_that_hangs() -> None:
+async def test_a_timeout_cuts_a_poll_that_hangs_and_tells_of_no_outage(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     stage = Stage()
     stage.add("Pending")
     stage.lists = stage.others = None
     async with stage.client() as runai:
-        with pytest.raises(WaitTimeoutError) as caught:
+        with pytest.raises(WaitTimeoutError, match="no good answer came about workload") as caught:
             await within(stage, 5, runai.wait_for_rollout(stage.workload_id, timeout=5))
         with pytest.raises(WaitTimeoutError, match="was not seen"):
             await within(stage, 5, runai.wait_for_phase(UNKNOWN_ID, "Running", timeout=5))
@@ -405,3 +417,44 @@ async def test_a_timeout_cuts_a_poll_that_hangs() -> None:
 
     assert caught.value.revision is None
     assert other.value.revision is None
+    assert isinstance(caught.value.__cause__, DeadlineExceededError)
+    assert isinstance(other.value.__cause__, DeadlineExceededError)
+    assert caplog.messages == []
+
+
+@pytest.mark.parametrize("seen", [False, True])
+async def test_a_timeout_in_an_outage_says_so_and_claims_nothing_that_is_not_known(seen: bool) -> None:
+    stage = Stage()
+    revision_id = stage.add("Pending")
+    if not seen:
+        stage.lists = stage.others = HTML_502
+    stage.at(5, lambda: vars(stage).update(lists=HTML_502, others=HTML_502))
+    words = "the last poll failed with ServerError: GET https://acme.example/api/v1/workloads/inferences/"
+    async with stage.client() as runai:
+        with pytest.raises(WaitTimeoutError, match=words) as rollout:
+            await within(stage, 30, runai.wait_for_rollout(stage.workload_id, timeout=30))
+        with pytest.raises(WaitTimeoutError, match=words) as phase:
+            await within(stage, 30, runai.wait_for_phase(revision_id, "Running", timeout=30))
+
+    assert isinstance(rollout.value.__cause__, ServerError)
+    assert isinstance(phase.value.__cause__, ServerError)
+    assert ("no good answer came about workload" in str(rollout.value)) is not seen
+    assert "has no revision" not in str(rollout.value)
+    assert ("no other revision serves" in str(rollout.value)) is seen
+
+
+async def test_an_outage_that_is_over_is_no_reason_of_a_timeout() -> None:
+    stage = Stage()
+    revision_id = stage.add("Pending")
+    stage.lists = stage.others = HTML_502
+    stage.at(10, lambda: vars(stage).update(lists=True, others=True))
+    async with stage.client() as runai:
+        with pytest.raises(WaitTimeoutError) as rollout:
+            await within(stage, 40, runai.wait_for_rollout(stage.workload_id, timeout=40))
+        stage.lists = stage.others = HTML_502
+        stage.at(50, lambda: vars(stage).update(lists=True, others=True))
+        with pytest.raises(WaitTimeoutError) as phase:
+            await within(stage, 40, runai.wait_for_phase(revision_id, "Running", timeout=40))
+
+    for error in (rollout.value, phase.value):
+        assert (error.__cause__, "the last poll failed" in str(error)) == (None, False)
