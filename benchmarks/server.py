@@ -68,7 +68,7 @@ class Answers:
         if request.startswith(b"POST ") and request.split(b" ", 2)[1].endswith(b"/token"):
             return self._ok(json.dumps({"accessToken": token(), "expiresIn": 3600}).encode())
         body = b'{"code":404,"message":"there is nothing here"}'
-        return _HEAD % (b"404 Not Found", len(body)) + body
+        return _HEAD % (b"404 Not Lookup", len(body)) + body
 
     def _ok(self, body: bytes) -> bytes:
         return _HEAD % (b"200 OK", len(body)) + body

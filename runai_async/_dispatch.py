@@ -157,7 +157,7 @@ class Dispatcher:
             now = self._clock.monotonic()
             # One for each interval: where many are late, those polled faster wait for their like only.
             turn, schedule = min(
-                ((schedule.turn(now), schedule) for schedule in self._schedules.values()),
+                ((schedule.look(now), schedule) for schedule in self._schedules.values()),
                 key=itemgetter(0),
                 default=(math.inf, None),
             )

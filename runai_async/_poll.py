@@ -19,7 +19,7 @@ from runai_async._paging import paged
 from runai_async._refusals import is_refusal
 from runai_async._requests import Call, Endpoints, with_parse
 from runai_async._retry import Retrying
-from runai_async._tracker import Found, Tracker
+from runai_async._tracker import Lookup, Tracker
 from runai_async.errors import DecodeError, NotFoundError, RunaiError
 from runai_async.events import Synced
 from runai_async.hooks import Hooks, PollFinished, PollStarted
@@ -135,10 +135,10 @@ class Poller:
         """Return when that has to be there which known events wait for: within an interval."""
         return min(deadline, self._clock.monotonic() + max(1.0, self._policy.interval))
 
-    async def _look_for(self, tracker: Tracker, missing: list[str], deadline: float) -> dict[str, Found]:
+    async def _look_for(self, tracker: Tracker, missing: list[str], deadline: float) -> dict[str, Lookup]:
         """Look for missing revisions with two requests at most. One that fails decides nothing."""
         deadline = self._soon(deadline)
-        found: dict[str, Found] = {}
+        found: dict[str, Lookup] = {}
         try:
             found = await self._among_deleted(tracker, set(missing), deadline)
         except RunaiError as error:
@@ -148,39 +148,39 @@ class Poller:
             try:
                 found[rest[0]] = await self._by_id(rest[0], deadline)
             except RunaiError as error:
-                found[rest[0]] = Found(failed=True)
+                found[rest[0]] = Lookup(failed=True)
                 logger.debug("workload %s: a confirmation failed: %s", tracker.workload_id, error)
         return found
 
-    async def _among_deleted(self, tracker: Tracker, missing: set[str], deadline: float) -> dict[str, Found]:
+    async def _among_deleted(self, tracker: Tracker, missing: set[str], deadline: float) -> dict[str, Lookup]:
         """Look for missing ones in the deleted list; of a broken one its id and `deletedAt` are enough."""
         call = with_parse(
             self._endpoints.list_revisions(tracker.workload_id, deleted=True), _codec.split_revisions
         )
-        found: dict[str, Found] = {}
+        found: dict[str, Lookup] = {}
         for raw in await self._ask(call, deadline):
             key, at = _codec.identity(raw), _codec.deletion_time(raw)
             if key in missing and at is not None:
                 try:
-                    found[key] = Found(raw, _codec.decode_revision(raw))
+                    found[key] = Lookup(raw, _codec.decode_revision(raw))
                 except DecodeError as error:
                     logger.warning(
                         "workload %s: a revision cannot be decoded: %s", tracker.workload_id, error
                     )
-                    found[key] = Found(None, evolve(tracker.last_state(key), deleted_at=at))
+                    found[key] = Lookup(None, evolve(tracker.last_state(key), deleted_at=at))
         return found
 
-    async def _by_id(self, revision_id: str, deadline: float) -> Found:
+    async def _by_id(self, revision_id: str, deadline: float) -> Lookup:
         call = with_parse(
             self._endpoints.get_revision(revision_id),
-            lambda body: Found(body, _codec.decode_revision(body)),
+            lambda body: Lookup(body, _codec.decode_revision(body)),
         )
         try:
             return await self._ask(call, deadline)
         except NotFoundError as error:
             if not is_refusal(error):
                 raise  # a gateway's 404 tells nothing of the revision
-            return Found()
+            return Lookup()
 
     async def _between(
         self, tracker: Tracker, snapshot: Snapshot, deadline: float

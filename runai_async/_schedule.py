@@ -74,15 +74,22 @@ class Slots:
 class Schedule(Generic[T]):
     """A heap of what is due when, of those that are polled at one interval.
 
-    What a pause made late is worked off at little more than the usual rate. All of it at once would be a
-    storm: after a pause of an interval, one poll of every workload. So the schedule goes on from where it
-    stood, a tenth quicker than the clock, until it is on time again.
+    The naive schedule takes whatever is due. After a pause (a full buffer, a process that stood still) that
+    is much at once: after a whole interval every workload, in one second, and so again an interval later.
+    Here each item has its *turn*, too. While all is on time, that is when it is due. After a pause the first
+    one's turn is now, and the turn of each further one follows that of the one before as their dues follow
+    each other, only a tenth quicker, until turn and due are one again. Order and spread stay as they were.
+
+    A busy event loop, or a limit of requests, makes items late as well, all the time. To take that for
+    pauses would slow the schedule down for good, and it would fall behind. So the turns are reckoned from one
+    another and not from the time at which an item was taken, and there was a pause only where nobody looked
+    for a while and the first item became late meanwhile.
     """
 
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, T]] = []
         self._count = 0
-        self._turn, self._due = -math.inf, 0.0  # of what was taken last
+        self._turn, self._due = -math.inf, 0.0  # of the item that was taken last
         self._looked_at = -math.inf
 
     def push(self, due: float, item: T) -> None:
@@ -97,8 +104,8 @@ class Schedule(Generic[T]):
             heapq.heappop(self._heap)
         return self._heap[0][0] if self._heap else math.inf
 
-    def turn(self, now: float) -> float:
-        """Return when the turn of the first item comes: when it is due, unless there was a pause."""
+    def look(self, now: float) -> float:
+        """Look whether there was a pause, and return when the turn of the first item comes."""
         unseen_for, self._looked_at = now - self._looked_at, now
         due = self.first
         turn = max(due, self._turn + min(due - self._due, _LONGEST_GAP) / _CATCH_UP)
@@ -110,7 +117,7 @@ class Schedule(Generic[T]):
 
     def pop(self, now: float) -> T:
         """Take the first item, whose turn has come."""
-        self._turn, self._due = self.turn(now), self.first
+        self._turn, self._due = self.look(now), self.first
         return heapq.heappop(self._heap)[2]
 
     def dues(self) -> Iterator[float]:

@@ -46,7 +46,7 @@ _Item = tuple[WatchEvent, RevisionMark | None]
 _Items = list[_Item]
 
 
-class Found:
+class Lookup:
     """What another request told about a missing revision: nothing at all means that there is none (404).
 
     Attributes:
@@ -172,7 +172,7 @@ class Tracker:
         *,
         at: float,
         now: datetime,
-        found: Mapping[str, Found] | None = None,
+        found: Mapping[str, Lookup] | None = None,
         missing_grace: float = 0.0,
         between: Mapping[str, Sequence[Revision]] | None = None,
     ) -> None:
@@ -259,7 +259,7 @@ class Tracker:
         return [RevisionUpdated(revision=revision, observed_at=now, changes=changes)] if changes else []
 
     def _decide(
-        self, entry: _Entry, found: Found | None, at: float, now: datetime, missing_grace: float
+        self, entry: _Entry, found: Lookup | None, at: float, now: datetime, missing_grace: float
     ) -> _Items:
         """Decide about a missing revision by what was found of it elsewhere, if it was looked for."""
         if entry.missing_since is None:

@@ -33,7 +33,7 @@ def polls(looks: Iterable[float]) -> Iterator[tuple[float, float]]:
     for n in range(WORKLOADS):
         planned(schedule, Workload((n + 0.5) / WORKLOADS), (n + 0.5) / RATE)
     for now in looks:
-        while schedule.turn(now) <= now:
+        while schedule.look(now) <= now:
             late = now - schedule.first
             workload = schedule.pop(now)
             planned(schedule, workload, next_slot(workload.place, INTERVAL, now + INTERVAL / 2))
@@ -69,9 +69,9 @@ def test_of_a_small_fleet_the_polls_after_a_pause_are_a_second_apart_at_most() -
     schedule = Schedule[Workload]()
     planned(schedule, Workload(0.1), 10.0)
     planned(schedule, Workload(0.5), 40.0)
-    assert schedule.turn(100.0) == 100.0
+    assert schedule.look(100.0) == 100.0
     schedule.pop(100.0)
-    assert schedule.turn(100.0) == pytest.approx(100 + 1 / 1.1)
+    assert schedule.look(100.0) == pytest.approx(100 + 1 / 1.1)
 
 
 def test_what_is_due_at_another_time_now_is_not_waited_for() -> None:
@@ -83,7 +83,7 @@ def test_what_is_due_at_another_time_now_is_not_waited_for() -> None:
     assert schedule.first == 12.0
     assert schedule.pop(12.0) is here
     here.due = None
-    assert schedule.turn(12.0) == float("inf")
+    assert schedule.look(12.0) == float("inf")
 
 
 def test_what_a_limit_made_late_was_no_pause() -> None:
@@ -93,7 +93,7 @@ def test_what_a_limit_made_late_was_no_pause() -> None:
     for n in range(400):
         planned(schedule, Workload(0), 10.5 + n / 4)
     for now in every(1 / 6, 10, 40):  # one each: six a second, of which four are needed
-        if schedule.turn(now) <= now:
+        if schedule.look(now) <= now:
             schedule.pop(now)
 
     assert 40 - schedule.first < 0.3

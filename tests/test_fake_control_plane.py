@@ -301,7 +301,7 @@ WORKLOAD_ID = "7c5a8c3e-0b8e-4d5c-9b1a-1d2e3f4a5b6c"
     ("method", "path", "status", "said"),
     [
         ("GET", "/api/v1/workloads/count", 200, None),
-        ("GET", "/api/v1/nothing", 404, "Not Found"),
+        ("GET", "/api/v1/nothing", 404, "Not Lookup"),
         ("DELETE", "/api/v1/workloads", 405, "Method Not Allowed"),
         ("GET", "/api/v1/workloads/inferences/x/revisions", 400, "workload_id must be a UUID"),
         ("GET", "/api/v1/workloads?deleted=yes", 400, "deleted must be true or false"),

@@ -10,7 +10,7 @@ from model import WORKLOAD_ID, Answer, body_of, revision
 from runai_async import _codec
 from runai_async._listing import Snapshot
 from runai_async._marks import missed_phases
-from runai_async._tracker import Found, Tracker
+from runai_async._tracker import Lookup, Tracker
 from runai_async.checkpoint import Checkpoint
 from runai_async.client import RunaiClient
 from runai_async.errors import DecodeError
@@ -57,9 +57,9 @@ def resumed(of: Tracker, **options: Any) -> Tracker:
     return tracker(resume_from=Checkpoint.from_json(of.checkpoint().to_json()), **options)
 
 
-def found(answer: Answer) -> Found:
+def found(answer: Answer) -> Lookup:
     raw = _codec.encode(answer)
-    return Found(raw, _codec.decode_revision(raw))
+    return Lookup(raw, _codec.decode_revision(raw))
 
 
 def brief(events: Sequence[Any]) -> list[tuple[str, str, str]]:
@@ -76,7 +76,7 @@ def test_what_was_there_before_is_known_but_not_told_without_include_existing() 
     assert [mark.id for mark in quiet.checkpoint().revisions] == ["a", "b"]
     assert quiet.checkpoint().synced
     changed = a | {"phase": "Failed", "phaseUpdatedAt": minute(2)}
-    assert brief(poll(quiet, changed, revision("c"), found={"b": Found()})) == [
+    assert brief(poll(quiet, changed, revision("c"), found={"b": Lookup()})) == [
         ("added", "c", "Running"),
         ("phase_changed", "a", "Failed"),
         ("deleted", "b", "Running"),
@@ -94,7 +94,7 @@ def test_the_events_of_one_poll_are_ordered_by_the_servers_time_then_id() -> Non
         revision("a", phase="Failed"),
         *changes,
         revision("new", createdAt=minute(1)),
-        found={"x": found_x, "y": Found()},
+        found={"x": found_x, "y": Lookup()},
     )
     assert [event.revision_id for event in events] == ["new", "c", "d", "x", "a", "y"]
 
@@ -180,15 +180,15 @@ def test_an_undecodable_revision_is_present_and_keeps_its_last_state() -> None:
     watch = watching(revision("b", runningPods=4))
     assert watch.missing(read(watch, BROKEN)) == []
     assert poll(watch, BROKEN) == []
-    (event,) = poll(watch, found={"b": Found()})
+    (event,) = poll(watch, found={"b": Lookup()})
     assert (event.kind, event.revision.running_pods) == ("deleted", 4)
     assert brief(poll(watch, revision("b", phase="Failed"))) == [("added", "b", "Failed")]
 
 
 def test_nothing_is_missing_in_an_answer_with_a_revision_whose_id_cannot_be_read() -> None:
     watch = watching(revision("a"))
-    assert poll(watch, NAMELESS, found={"a": Found()}) == []
-    assert brief(poll(watch, found={"a": Found()})) == [("deleted", "a", "Running")]
+    assert poll(watch, NAMELESS, found={"a": Lookup()}) == []
+    assert brief(poll(watch, found={"a": Lookup()})) == [("deleted", "a", "Running")]
 
 
 # --- what is gone -----------------------------------------------------------------------------------------
@@ -206,7 +206,7 @@ def test_a_workload_that_was_gone_and_is_back_as_it_was_is_told_again() -> None:
 
 def test_a_404_counts_when_the_revision_has_been_missing_for_the_grace() -> None:
     watch = watching(revision("a"))
-    lost: dict[str, Any] = {"found": {"a": Found()}, "missing_grace": 60.0}
+    lost: dict[str, Any] = {"found": {"a": Lookup()}, "missing_grace": 60.0}
     assert poll(watch, at=0, **lost) == []
     assert poll(watch, revision("a"), at=30) == []  # back: the time begins again
     assert poll(watch, at=50, **lost) == []
@@ -221,7 +221,7 @@ def test_a_404_counts_when_the_revision_has_been_missing_for_the_grace() -> None
 
 def test_one_that_is_found_counts_as_listed_and_the_grace_begins_again() -> None:
     watch = watching(revision("a"))
-    lost: dict[str, Any] = {"found": {"a": Found()}, "missing_grace": 60.0}
+    lost: dict[str, Any] = {"found": {"a": Lookup()}, "missing_grace": 60.0}
     assert poll(watch, at=0, **lost) == []
     assert poll(watch, at=50, found={"a": found(revision("a"))}, missing_grace=60.0) == []
     assert poll(watch, at=70, **lost) == []
@@ -300,7 +300,7 @@ def test_a_deletion_told_again_after_a_crash_has_the_same_id() -> None:
     watch = watching(revision("a", phaseUpdatedAt=minute(1)))
     poll(watch, revision("a"))  # an answer without the time
     again = resumed(watch)
-    first, second = (poll(one, found={"a": Found()})[0] for one in (watch, again))
+    first, second = (poll(one, found={"a": Lookup()})[0] for one in (watch, again))
     assert isinstance(first, RevisionDeleted)
     assert second.id == first.id
 
@@ -406,7 +406,7 @@ def test_an_unchanged_body_is_not_read_again_unless_a_question_is_open() -> None
     assert watch.read(body_of(revision("a"), revision("b"))) is None
     for _ in range(2):
         assert poll(watch, revision("a")) == []  # where is b?
-    poll(watch, revision("a"), found={"b": Found()})
+    poll(watch, revision("a"), found={"b": Lookup()})
     poll(watch, revision("a"))
     assert watch.read(body_of(revision("a"))) is None
 
@@ -433,7 +433,7 @@ def test_only_revisions_whose_bytes_changed_are_decoded(monkeypatch: pytest.Monk
     assert decoded == ["b", "e"]
     poll(watch, a, b | {"runningPods": 2}, c)
     assert decoded == ["b", "e"]
-    (event,) = poll(watch, c, b | {"runningPods": 2}, found={"a": Found()})
+    (event,) = poll(watch, c, b | {"runningPods": 2}, found={"a": Lookup()})
     assert (decoded, event.revision.id, event.revision.running_pods) == (["b", "e", "a"], "a", 1)
 
 

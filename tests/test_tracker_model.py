@@ -14,7 +14,7 @@ from model import WORKLOAD_ID, Answer, Consumer, Plane, Told, body_of
 from promises import check, check_order, told
 
 from runai_async._codec import decode_revision
-from runai_async._tracker import Found, Tracker
+from runai_async._tracker import Lookup, Tracker
 from runai_async.checkpoint import Checkpoint
 from runai_async.events import RevisionEvent
 
@@ -24,11 +24,11 @@ GRACE = 30.0
 TAKE, RESUME = "take", "resume"
 
 
-def found_of(answer: Answer | None) -> Found:
+def found_of(answer: Answer | None) -> Lookup:
     if answer is None:
-        return Found()
+        return Lookup()
     raw = json.dumps(answer).encode()
-    return Found(raw, decode_revision(raw))
+    return Lookup(raw, decode_revision(raw))
 
 
 def resumed(checkpoint: Checkpoint, *, emit_updates: bool = False) -> Tracker:
