@@ -176,10 +176,11 @@ _REFUSALS = frozenset({"invalid_client", "invalid_grant", "unauthorized_client"}
 def _refused(error: ApiError) -> ApiError:
     """Return what a refusal means, said of the token and not of what it was wanted for.
 
-    A 400 or 403 that refuses the credentials is an AuthenticationError. Any other 403 or 404 is a plain
-    ApiError, lest a watch takes it for the word that its workload is gone.
+    A 400 or 403 that refuses the credentials is an AuthenticationError; of v1 that is every 400, which has no
+    other word for it. Any other 403 or 404 is a plain ApiError, lest a watch takes it for the word that its
+    workload is gone.
     """
-    if error.status == 400 and error.message in _REFUSALS:  # noqa: PLR2004
+    if error.status == 400 and (error.message in _REFUSALS or is_refusal(error)):  # noqa: PLR2004
         kind: type[ApiError] = AuthenticationError
     elif isinstance(error, PermissionDeniedError) and is_refusal(error):
         kind = AuthenticationError

@@ -240,6 +240,7 @@ class FleetWatch(AsyncIterator[FleetEvent]):
             ValueError: no UUID.
         """
         key = check_id(workload_id, "workload_id")
+        self._resume.pop(key, None)
         member = self._members.pop(key, None)
         if member is not None:
             member.removed, member.due = True, None

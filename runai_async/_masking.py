@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
+from collections.abc import Iterator
 from urllib.parse import quote, quote_plus
 
 from attrs import evolve
@@ -28,6 +31,9 @@ def _plainly(body: bytes) -> bytes:
         return body
 
 
-def _spellings(secret: str) -> tuple[str, ...]:
-    """Return a secret as it is, and as it stands in JSON, in a URL and in a form."""
-    return secret, json.dumps(secret)[1:-1], quote(secret, safe=""), quote_plus(secret)
+def _spellings(secret: str) -> Iterator[str]:
+    """Return a secret as it is, and as it stands in JSON, in HTML, in a URL and in a form."""
+    yield from (secret, html.escape(secret), json.dumps(secret)[1:-1])
+    yield json.dumps(secret)[1:-1].replace("/", "\\/")
+    for form in (quote(secret, safe=""), quote_plus(secret)):
+        yield from (form, re.sub("%..", lambda escape: escape[0].lower(), form))

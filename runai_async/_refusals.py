@@ -48,7 +48,9 @@ def _explained(answer: Response, headers: Mapping[str, str]) -> tuple[int | None
     body = _codec.decode_object(answer.body) or {}
     code, message, details = body.get("code"), body.get("message"), body.get("details")
     if type(code) is int and isinstance(message, str):
-        return code, message, details if isinstance(details, str) else None
+        # What others say (gRPC's gateway, Kubernetes) looks alike, but for their codes or details.
+        is_the_apis = 100 <= code <= 599 and (details is None or isinstance(details, str))  # noqa: PLR2004
+        return (code, message, details) if is_the_apis else (None, message, None)
     # https://www.rfc-editor.org/rfc/rfc6749#section-5.2, what token endpoints say
     if isinstance(body.get("error"), str):
         description = body.get("error_description")

@@ -18,9 +18,10 @@ from runai_async._clock import Clock
 from runai_async._requests import Endpoints
 from runai_async._retry import Retrying
 from runai_async._schedule import Slots
-from runai_async._trouble import Trouble, ends_at_once
+from runai_async._trouble import Trouble, cause_of_cut, ends_at_once
 from runai_async._watch import RevisionWatch
 from runai_async.errors import (
+    DeadlineExceededError,
     NotFoundError,
     PhaseFailedError,
     RolloutFailedError,
@@ -109,6 +110,10 @@ class PhaseWait:
             try:
                 revision = await self._look(min(end, began + self._policy.deadline))
             except RunaiError as error:
+                if isinstance(error, DeadlineExceededError) and self._clock.monotonic() >= end:
+                    answered = self._last is not None
+                    cause = cause_of_cut(error, self._last_error, answered=answered)
+                    raise self._late(until, timeout, cause) from cause
                 self._last_error = error
                 due = self._failed(error, began)
             else:
@@ -122,7 +127,7 @@ class PhaseWait:
                 slots.postpone(due)
             await self._clock.sleep(max(0.0, min(slots.wait(now), end - now)))
             if self._clock.monotonic() >= end:
-                raise self._late(until, timeout) from self._last_error
+                raise self._late(until, timeout, self._last_error) from self._last_error
 
     async def _look(self, deadline: float) -> Revision:
         revision = await self._retrying.call(self._call, deadline=deadline)
@@ -164,12 +169,12 @@ class PhaseWait:
             self._policy, now, self._changed_at + self._policy.fast_for if moves else -math.inf
         )
 
-    def _late(self, until: AbstractSet[Phase] | None, timeout: float) -> WaitTimeoutError:
+    def _late(
+        self, until: AbstractSet[Phase] | None, timeout: float, error: RunaiError | None
+    ) -> WaitTimeoutError:
         state = _described(self._last) if self._last else f"revision {self._id} was not seen"
         wanted = f", not {_listed(until)}" if until else ""
-        return WaitTimeoutError(
-            f"{state}{wanted} within {timeout:g} s{_failing(self._last_error)}", revision=self._last
-        )
+        return WaitTimeoutError(f"{state}{wanted} within {timeout:g} s{_failing(error)}", revision=self._last)
 
 
 def _failing(error: RunaiError | None) -> str:

@@ -13,6 +13,7 @@ from runai_async._refusals import is_refusal
 from runai_async.errors import (
     AuthenticationError,
     ConfigurationError,
+    DeadlineExceededError,
     DecodeError,
     NotFoundError,
     PermissionDeniedError,
@@ -35,6 +36,16 @@ def ends_at_once(error: RunaiError, *, first: bool) -> bool:
         return True
     broken = isinstance(error, ConfigurationError) or (isinstance(error, DecodeError) and error.is_json)
     return broken and first
+
+
+def cause_of_cut(
+    error: DeadlineExceededError, before: RunaiError | None, *, answered: bool
+) -> RunaiError | None:
+    """Return why there was no good poll when a wait ended and cut one off: what failed *before*, if any did.
+
+    A server that had *answered* until then did not fail: it was only not given its time once more.
+    """
+    return error.last_error or before or (None if answered else error)
 
 
 def _is_refused(error: RunaiError) -> bool:

@@ -22,7 +22,7 @@ from runai_async._clock import Clock
 from runai_async._poll import Poller
 from runai_async._schedule import Slots
 from runai_async._tracker import Tracker
-from runai_async._trouble import Trouble, ends_at_once
+from runai_async._trouble import Trouble, cause_of_cut, ends_at_once
 from runai_async.checkpoint import Checkpoint
 from runai_async.errors import DeadlineExceededError, NotFoundError, RunaiError
 from runai_async.events import WatchDegraded, WatchEvent, WatchRecovered
@@ -269,10 +269,12 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
         try:
             await self._poller.poll(self._tracker, self._request, until)
         except RunaiError as error:
+            if isinstance(error, DeadlineExceededError) and self._clock.monotonic() >= until:
+                answered = self._last_good is not None
+                self._last_error = cause_of_cut(error, self._last_error, answered=answered)
+                return
             if until < math.inf:
                 self._last_error = error  # for who waits; thousands of watches would keep many tracebacks
-                if isinstance(error, DeadlineExceededError) and self._clock.monotonic() >= until:
-                    return  # the wait is over, and the server was not given its time
             self._failed(error, began, slots)
             return
         self._last_error = None

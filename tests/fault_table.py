@@ -204,6 +204,7 @@ EXPECTED: dict[str, Row] = {
     "302 to another origin": lasting(ApiError),
     "307 to another origin": lasting(ApiError),
     **status(400, lasting(ApiError)),
+    "400 with the API's error": as_token(lasting(ApiError), AuthenticationError),
     **status(401, denied()),
     **status(403, as_token(lasting(PermissionDeniedError), ApiError)),
     **status(404, as_token(lasting(NotFoundError), ApiError)),

@@ -98,18 +98,23 @@ class Stage:
             self._plans.pop(0)[1]()
         kind, key = self._what(request)
         self.asked.append((self.clock.monotonic(), kind, key))
-        if self.latency:
-            await self.clock.sleep(self.latency)
+        await self._pass(self.latency, timeout, deadline)
         meets: Answer | bool = self.others
         if kind == "list":
             meets = self.next_lists.popleft() if self.next_lists else self.by_id.get(key, self.lists)
         if meets is None:
-            limit = min(timeout, deadline - self.clock.monotonic())
-            await self.clock.sleep(limit)
-            raise AttemptTimeoutError("silence") if limit == timeout else DeadlineExceededError("silence")
+            await self._pass(float("inf"), timeout, deadline)
         if isinstance(meets, Exception):
             raise meets
         return meets if isinstance(meets, Response) else self._answer(kind, key)
+
+    async def _pass(self, seconds: float, timeout: float, deadline: float) -> None:
+        """Let an attempt's time pass, as much as it has."""
+        limit = min(timeout, deadline - self.clock.monotonic())
+        if seconds:
+            await self.clock.sleep(min(seconds, limit))
+        if seconds > limit:
+            raise AttemptTimeoutError("silence") if limit == timeout else DeadlineExceededError("silence")
 
     def _what(self, request: Request) -> tuple[str, str]:
         parts = request.url.path.removeprefix("/api/v1/workloads").strip("/").split("/")

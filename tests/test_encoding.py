@@ -133,6 +133,27 @@ def test_what_is_not_there_is_left_out() -> None:
     assert to_json(RequestedResources(gpu=ResourceCores())) == b'{"gpu":{}}'
 
 
+@pytest.mark.parametrize(
+    "shape",
+    [lambda event: [event], lambda event: (event, event), lambda event: {"last": event}],
+    ids=["list", "tuple", "mapping"],
+)
+def test_events_in_a_sequence_or_mapping_are_written_as_they_are_alone(shape: Callable[[Any], Any]) -> None:
+    alone = json.loads(to_json(CHANGED))
+    written = to_json(shape(CHANGED))
+    assert json.loads(written) == json.loads(json.dumps(shape(alone)))
+    assert [secret for secret in SECRETS if secret.encode() in written] == []
+
+
+@pytest.mark.parametrize(
+    "shape", [lambda item: (item,), lambda item: {"last": [item]}], ids=["sequence", "mapping"]
+)
+def test_no_secret_is_in_what_holds_a_model_if_none_is_wanted(shape: Callable[[Any], Any]) -> None:
+    written = to_json(shape(REVISION), include_secrets=False)
+    assert json.loads(written) == json.loads(json.dumps(shape(OPEN)))
+    assert json.loads(to_json(shape(REVISION))) == json.loads(json.dumps(shape(NORMAL)))
+
+
 def test_ids_are_text_but_the_tenant_s_is_a_number() -> None:
     revision = from_json(json.dumps({**PLAIN, "projectId": 7}), Revision)
     written = json.loads(to_json(revision))

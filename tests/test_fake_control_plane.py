@@ -65,6 +65,54 @@ async def test_a_deleted_revision_moves_to_the_deleted_list_and_is_found_by_id(
     assert sent == [{}, {}, {"deleted": "true"}]
 
 
+@pytest.mark.parametrize(
+    ("asked", "running"),
+    [
+        ({"number": 2, "min": 1, "max": 4}, 2),
+        ({"min": 3, "max": 5}, 3),
+        ({"number": 1, "min": 2}, 2),
+        ({"number": 0}, 0),
+        ({"min": 0}, 0),
+        ({}, 1),
+        (None, 1),
+    ],
+)
+async def test_as_many_pods_run_as_are_asked_for_so_that_a_rollout_is_done(
+    plane: FakeControlPlane, runai: RunaiClient, asked: dict[str, int] | None, running: int
+) -> None:
+    workload_id = plane.add_workload()
+    for phase in ("Running", "Pending"):
+        revision_id = plane.add_revision(workload_id, phase, requested_pods=asked)
+        plane.set_phase(revision_id, "Running")
+        assert plane.revision(revision_id)["runningPods"] == running
+        assert (await runai.wait_for_rollout(workload_id, timeout=5)).id == revision_id
+
+
+async def test_a_revision_of_the_fake_is_a_copy_and_its_ids_are_in_their_normal_form(
+    plane: FakeControlPlane, runai: RunaiClient
+) -> None:
+    given = "5B0F6F0C-8F3E-4F52-BB0E-2D8F4F6A9C01"
+    workload_id = plane.add_workload(id=given)
+    revision_id = plane.add_revision(workload_id, "Pending", id=given)
+    before = plane.revision(revision_id)
+    plane.set_phase(revision_id, "Running")
+    before["images"].append("another")
+    assert (before["phase"], workload_id, revision_id) == ("Pending", given.lower(), given.lower())
+    assert "another" not in ((await runai.get_revision(revision_id)).images or ())
+
+
+async def test_it_stops_on_a_loop_that_has_no_readers_to_remove(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(*_: object) -> bool:
+        raise NotImplementedError
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "remove_reader", missing)
+    async with FakeControlPlane() as plane, RunaiClient(plane.url, plane.token) as runai:
+        assert [item async for item in runai.list_workloads()] == []
+        port = plane.port
+    async with FakeControlPlane(port=port):
+        pass
+
+
 async def test_a_hidden_revision_is_nowhere_until_it_is_shown(
     plane: FakeControlPlane, runai: RunaiClient
 ) -> None:
@@ -301,7 +349,7 @@ WORKLOAD_ID = "7c5a8c3e-0b8e-4d5c-9b1a-1d2e3f4a5b6c"
     ("method", "path", "status", "said"),
     [
         ("GET", "/api/v1/workloads/count", 200, None),
-        ("GET", "/api/v1/nothing", 404, "Not Lookup"),
+        ("GET", "/api/v1/nothing", 404, "Not Found"),
         ("DELETE", "/api/v1/workloads", 405, "Method Not Allowed"),
         ("GET", "/api/v1/workloads/inferences/x/revisions", 400, "workload_id must be a UUID"),
         ("GET", "/api/v1/workloads?deleted=yes", 400, "deleted must be true or false"),

@@ -1,6 +1,7 @@
 """What is sent for each call, and what each answer means."""
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -22,7 +23,6 @@ from runai_async import (
     ConfigurationError,
     DecodeError,
     NotFoundError,
-    PermissionDeniedError,
     ServerError,
     ServiceUnavailableError,
     _codec,
@@ -376,9 +376,30 @@ def test_an_error_of_another_shape_gives_its_status_and_text(
     assert not is_refusal(error)
 
 
-def test_details_that_are_no_text_are_left_out() -> None:
-    error = error_of(403, b'{"code": 403, "message": "no", "details": {"a": 1}}')
-    assert (type(error), error.code, error.details) == (PermissionDeniedError, 403, None)
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"code": 5, "message": "no", "details": []}',
+        b'{"code": 7, "message": "no"}',
+        b'{"code": 0, "message": "no"}',
+        b'{"code": 600, "message": "no"}',
+        b'{"kind": "Status", "code": 404, "message": "no", "details": {"name": "a"}}',
+    ],
+    ids=["gRPC's", "gRPC's 403", "0", "600", "Kubernetes'"],
+)
+def test_what_other_servers_say_in_a_like_shape_is_quoted_and_is_no_refusal(body: bytes) -> None:
+    error = error_of(404, body)
+    assert (type(error), error.code, error.message, error.details) == (NotFoundError, None, "no", None)
+    assert not is_refusal(error)
+
+
+def test_an_id_that_is_no_uuid_stays_in_its_place_in_the_path() -> None:
+    endpoints = Endpoints(URL("https://acme.run.ai/"))
+    for name in ("../../secret?x=1#f", "a b", "..", "?deleted=1", "a\r\nX: y"):
+        for request in (endpoints.get_revision(name).request, endpoints.revision_history(name, 0).request):
+            path = request.url.raw_path.removeprefix("/api/v1/workloads/inferences/revisions/")
+            assert re.fullmatch(r"[A-Za-z0-9%]+(/history)?", path), path
+            assert set(request.url.query) <= {"offset", "limit"}
 
 
 @pytest.mark.parametrize(

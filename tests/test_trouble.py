@@ -81,7 +81,10 @@ async def test_later_such_an_envelope_is_an_outage() -> None:
         assert watch.status.consecutive_failures == 0
 
 
-@pytest.mark.parametrize("answer", [SICK_404, Response(403, body=b"<html/>"), NO_JSON, HTML_502])
+GRPCS_404 = Response(404, body=b'{"code": 5, "message": "Not Found", "details": []}')
+
+
+@pytest.mark.parametrize("answer", [SICK_404, Response(403, body=b"<html/>"), GRPCS_404, NO_JSON, HTML_502])
 async def test_a_sick_gateway_is_no_refusal(answer: Response) -> None:
     stage = Stage()
     revision_id = stage.add()

@@ -14,6 +14,7 @@ from runai_async import (
     Phase,
     PhaseFailedError,
     PollPolicy,
+    RetryPolicy,
     RolloutFailedError,
     ServerError,
     WaitTimeoutError,
@@ -441,6 +442,29 @@ async def test_a_timeout_in_an_outage_says_so_and_claims_nothing_that_is_not_kno
     assert ("no good answer came about workload" in str(rollout.value)) is not seen
     assert "has no revision" not in str(rollout.value)
     assert ("no other revision serves" in str(rollout.value)) is seen
+
+
+@pytest.mark.parametrize("in_outage", [False, True])
+async def test_a_timeout_that_cuts_a_poll_names_what_failed_before_and_not_its_own_cut(
+    in_outage: bool,
+) -> None:
+    stage = Stage()
+    revision_id = stage.add("Pending")
+    stage.latency = 0.7
+    if in_outage:
+        stage.lists = stage.others = HTML_502
+    retry = RetryPolicy(attempts=10, wait_initial=0.1, wait_max=0.1)
+    poll = PollPolicy(interval=0.1, fast_interval=0.1, jitter=0)
+    async with stage.client(retry=retry) as runai:
+        with pytest.raises(WaitTimeoutError) as rollout:
+            await within(stage, 3, runai.wait_for_rollout(stage.workload_id, timeout=2.5, poll=poll))
+        with pytest.raises(WaitTimeoutError) as phase:
+            await within(stage, 3, runai.wait_for_phase(revision_id, "Running", timeout=2.5, poll=poll))
+
+    for error in (rollout.value, phase.value):
+        assert type(error.__cause__) is (ServerError if in_outage else type(None))
+        assert ("the last poll failed with ServerError" in str(error)) is in_outage
+        assert "DeadlineExceeded" not in str(error)
 
 
 async def test_an_outage_that_is_over_is_no_reason_of_a_timeout() -> None:

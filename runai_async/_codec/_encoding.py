@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, cast
 
@@ -10,7 +10,7 @@ import attrs
 import msgspec
 
 from runai_async._codec._careful import converter, utc
-from runai_async._codec._fields import camel
+from runai_async._codec._fields import camel, is_model
 from runai_async.diff import FieldChange
 from runai_async.events import FleetEvent, RevisionAdded, RevisionDeleted, RevisionEvent, RevisionUpdated
 from runai_async.models import SECRET_FIELDS
@@ -28,7 +28,7 @@ def to_json(value: Any, *, include_secrets: bool | None = None) -> bytes:
     nulls inside arrays and everything in `extra` stay as they came.
 
     Args:
-        value: a model, a sequence of models, or an event.
+        value: a model, an event, or a sequence or mapping of them.
         include_secrets: whether environment, command and arguments are in it. Left None, a model is
             complete and an event is without them.
 
@@ -39,14 +39,19 @@ def to_json(value: Any, *, include_secrets: bool | None = None) -> bytes:
         >>> to_json(ResourceCores(limit=2))
         b'{"limit":2}'
     """
+    return encode(_plain(value, include_secrets))
+
+
+def _plain(value: Any, include_secrets: bool | None) -> Any:  # noqa: FBT001
+    """Turn a value into JSON's types, the events and models in it by the rule of `to_json`."""
     if attrs.has(value.__class__) and hasattr(value, "kind"):
-        return encode(event_to_dict(value, include_secrets=bool(include_secrets)))
+        return event_to_dict(value, include_secrets=bool(include_secrets))
+    if isinstance(value, Mapping):
+        return {key: _plain(item, include_secrets) for key, item in value.items()}  # pyright: ignore[reportUnknownVariableType]
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        return [_plain(item, include_secrets) for item in value]  # pyright: ignore[reportUnknownVariableType]
     plain: Any = converter().unstructure(value)
-    if include_secrets is not False:
-        return encode(plain)
-    items: list[dict[str, Any]] = plain if isinstance(value, Sequence) else [plain]
-    safe = [_without_secrets(item) for item in items]
-    return encode(safe if items is plain else safe[0])
+    return _without_secrets(plain) if include_secrets is False and is_model(value.__class__) else plain
 
 
 def _without_secrets(revision: dict[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import ssl
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from copy import deepcopy
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
@@ -236,8 +237,8 @@ class FakeControlPlane:
         self._state.delete_workload(workload_id)
 
     def revision(self, revision_id: str) -> dict[str, Any]:
-        """Return a revision as the API has it."""
-        return self._state.revision(revision_id)
+        """Return a revision as the API has it now: a copy, which later changes leave as it is."""
+        return deepcopy(self._state.revision(revision_id))
 
     async def roll_out(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from contextlib import suppress
 
 from aiohttp import web
 
@@ -40,7 +41,8 @@ class Server:
             # A connection that is just being accepted when asyncio's server closes would never be closed: so
             # no more are accepted, then those that were get the turns that they need.
             for wire in listener.sockets:
-                asyncio.get_running_loop().remove_reader(wire.fileno())
+                with suppress(NotImplementedError):  # the loop of Windows has none to remove
+                    asyncio.get_running_loop().remove_reader(wire.fileno())
             for _ in range(_ACCEPT_TURNS):
                 await asyncio.sleep(0)
             listener.close()

@@ -97,7 +97,7 @@ class State:
     # --- workloads ----------------------------------------------------------------------------------------
 
     def add_workload(self, name: str | None, kind: str, fields: dict[str, Any]) -> str:
-        workload_id = str(fields.pop("id", None) or self._new_id())
+        workload_id = str(fields.pop("id", None) or self._new_id()).lower()
         now = stamp(self.clock())
         self.workloads[workload_id] = {
             **sample_workload(workload_id, kind, name or f"llm-{len(self.workloads) + 1}", self._tenant, now),
@@ -127,7 +127,7 @@ class State:
     def add_revision(self, workload_id: str, phase: str, fields: dict[str, Any]) -> str:
         workload = self._workload(workload_id)
         fields = wire(fields)
-        revision_id = str(fields.pop("id", None) or self._new_id())
+        revision_id = str(fields.pop("id", None) or self._new_id()).lower()
         number = len(self._of_workload[workload_id]) + 1
         now = stamp(self.clock())
         self.revisions[revision_id] = {
@@ -148,7 +148,10 @@ class State:
 
     def _pods(self, revision_id: str) -> int:
         revision = self.revisions[revision_id]
-        return int(revision["requestedPods"].get("number") or 1) if revision["phase"] == "Running" else 0
+        if revision["phase"] != "Running":
+            return 0
+        asked: dict[str, Any] = revision.get("requestedPods") or {}
+        return max((asked[key] for key in ("number", "min") if asked.get(key) is not None), default=1)
 
     def revision(self, revision_id: str) -> dict[str, Any]:
         """Return a revision as a test may change it. Raises `NotThereError`."""
