@@ -151,6 +151,9 @@ class DecodeError(RunaiError):
 class ApiError(RunaiError):
     """The API, or what stands before it, answered with an error or a redirect.
 
+    Some statuses have a class of their own, which says it of what was asked for: a 403 or 404 of the token
+    endpoint has none.
+
     Attributes:
         status: the HTTP status.
         code: the code of the API's error body, or None where the body was not the API's.
@@ -218,7 +221,7 @@ class ApiError(RunaiError):
 
 
 class AuthenticationError(ApiError):
-    """401: the token, or the credentials for one, were refused.
+    """The token was refused (401), or the credentials for one were (400, 401, 403 of the token endpoint).
 
     Example:
         >>> try:
