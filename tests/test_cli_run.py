@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import click
 import pytest
@@ -25,6 +26,7 @@ from runai_async.cli._failures import (
     describe,
     exit_status,
 )
+from runai_async.cli._options import console
 from runai_async.cli._run import run as run_coroutine
 from runai_async.testing import FakeControlPlane
 
@@ -256,3 +258,62 @@ async def test_shells_can_complete(shell: str, place: str) -> None:
     words = {"COMP_WORDS": "runai-async rev", "COMP_CWORD": place}
     result = await ran(None, _RUNAI_ASYNC_COMPLETE=f"{shell}_complete", **words)
     assert (result.status, "revisions" in result.out, "watch" in result.out) == (0, True, False)
+
+
+# --- where what is printed goes -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", ["count", "list", "get"])
+async def test_a_closed_stdout_changes_no_exit_status(command: str) -> None:
+    async with FakeControlPlane() as plane:
+        workload_id = plane.add_workload("llm")
+        revision_id = plane.add_revision(workload_id)
+        key = revision_id if command == "get" else workload_id
+        line = f"{sys.executable} -m runai_async revisions {command} {key} >&-"
+        process = await asyncio.create_subprocess_exec(
+            "sh", "-c", line, stderr=asyncio.subprocess.PIPE, env=environment(plane)
+        )
+        _, err = await process.communicate()
+    assert (process.returncode, err) == (0, b"")
+
+
+def test_a_table_whose_reader_goes_is_no_failed_phase() -> None:
+    with pytest.raises(ReaderGoneError):
+        console().on_broken_pipe()
+
+
+async def test_a_token_file_that_is_no_text_is_a_usage_error(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_bytes(b"\xff\xfe\x00")
+    async with FakeControlPlane() as plane:
+        result = await ran(plane, "revisions", "count", "llm", "--token-file", str(file))
+    assert (result.status, result.out) == (2, "")
+    assert f"{file} is no text" in result.err
+
+
+async def test_a_forced_colour_makes_no_terminal_of_a_pipe() -> None:
+    async with FakeControlPlane() as plane:
+        workload_id = plane.add_workload("llm")
+        plane.add_revision(workload_id, "Pending")
+        result = await ran(plane, "rollout", "status", "llm", "--timeout", "700ms", FORCE_COLOR="1")
+    assert result.status == 3
+    assert [text for text in ("\r", "\x1b[2K", "\x1b[?25l") if text in result.out] == []
+    assert len(result.out.splitlines()) == 2
+
+
+async def test_a_hostile_name_is_no_command_to_the_terminal(tmp_path: Path) -> None:
+    name = "e\x1b[31mvil\x07"
+    async with FakeControlPlane() as plane:
+        workload_id = plane.add_workload(name)
+        ids = [plane.add_revision(workload_id, "Running", name=name, images=["llm:1"]) for _ in range(2)]
+        picture = tmp_path / "t.svg"
+        results = [
+            await ran(plane, "rollout", "status", workload_id, "--after", ids[0][:8], "--timeout", "300ms"),
+            await ran(plane, "rollout", "status", workload_id),
+            await ran(plane, "revisions", "diff", workload_id, ids[0], ids[0], "-o", "table"),
+            await ran(plane, "timeline", workload_id, "--svg", str(picture), "--since", "800000d"),
+        ]
+    assert [result.status for result in results[1:]] == [0, 0, 0], results
+    for result in results:
+        assert [text for text in (result.out, result.err) if "\x1b" in text or "\x07" in text] == []
+    assert ET.fromstring(picture.read_text()).tag.endswith("svg")

@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import os
 import re
+import signal
 import stat
 import threading
 from collections.abc import AsyncIterator
@@ -343,3 +345,128 @@ async def test_a_save_that_runs_when_all_ends_is_over_before_the_last_one(tmp_pa
     assert keeping.cancelled()
     first, last = (text.to_json() for text in texts)
     assert saved == [f"begins {first}", f"ends {first}", f"begins {last}", f"ends {last}"]
+
+
+def checkpoint_of(key: str, *, synced: bool = True) -> FleetCheckpoint:
+    return FleetCheckpoint({key: Checkpoint(key, synced=synced)})
+
+
+ONE, OTHER = "5d6e6a0a-5f0a-4a4e-9a5b-0c7a1f1f6b1d", "6d6e6a0a-5f0a-4a4e-9a5b-0c7a1f1f6b1d"
+
+
+async def test_a_save_that_fails_is_warned_of_once_and_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("runai_async.cli._state._PAUSE", 0.001)
+    place, away = tmp_path / "there", tmp_path / "away"
+    place.mkdir()
+    current = [checkpoint_of(ONE)]
+    path = place / "state.json"
+    keeping = asyncio.create_task(StateFile(path).keep(lambda: current[-1]))
+
+    async def until_saved(text: str) -> None:
+        async with asyncio.timeout(10):
+            while not path.exists() or path.read_text() != text:
+                await asyncio.sleep(0.001)
+
+    await until_saved(current[-1].to_json())
+    place.rename(away)
+    current.append(checkpoint_of(ONE, synced=False))
+    async with asyncio.timeout(10):
+        while not caplog.messages:
+            await asyncio.sleep(0.001)
+    await asyncio.sleep(0.05)
+    assert caplog.messages == [
+        f"--state {path} cannot be written: No such file or directory; it is tried again"
+    ]
+    away.rename(place)
+    await until_saved(current[-1].to_json())
+    keeping.cancel()
+    await asyncio.wait({keeping})
+    assert keeping.cancelled()
+
+
+async def test_what_has_not_changed_is_not_saved_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runai_async.cli._state._PAUSE", 0.001)
+    saved: list[str] = []
+
+    class Counting(StateFile):
+        def save(self, text: str) -> None:
+            saved.append(text)
+
+    looks: list[None] = []
+
+    def current() -> FleetCheckpoint:
+        looks.append(None)
+        return checkpoint_of(ONE)
+
+    keeping = asyncio.create_task(Counting(tmp_path / "state.json").keep(current))
+    async with asyncio.timeout(10):
+        while len(looks) < 5:
+            await asyncio.sleep(0.001)
+    keeping.cancel()
+    await asyncio.wait({keeping})
+    assert saved == [checkpoint_of(ONE).to_json()]
+
+
+async def test_a_state_file_behind_a_link_stays_where_it_is_with_what_it_has_of_others(
+    plane: FakeControlPlane, workload_id: str, tmp_path: Path
+) -> None:
+    file, link = tmp_path / "real.json", tmp_path / "link.json"
+    both = FleetCheckpoint({workload_id: Checkpoint(workload_id), OTHER: Checkpoint(OTHER, synced=True)})
+    file.write_text(both.to_json())
+    link.symlink_to(file)
+    result = await ran(plane, "watch", workload_id, *FAST, "--count", "1", "--state", str(link))
+    assert (result.status, link.is_symlink()) == (0, True)
+    kept = FleetCheckpoint.from_json(file.read_text()).workloads
+    assert kept[OTHER] == both.workloads[OTHER]
+    assert len(kept[workload_id].revisions) == 1
+
+
+async def test_what_is_no_file_is_no_state(plane: FakeControlPlane, workload_id: str, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    result = await ran(plane, "watch", workload_id, "--state", str(pipe))
+    assert (result.status, result.out) == (2, "")
+    assert "is no regular file: name another one" in result.err
+
+
+async def test_a_view_that_tells_outages_itself_still_warns_of_what_it_cannot_show(
+    plane: FakeControlPlane, workload_id: str
+) -> None:
+    plane.add_revision(workload_id, "Failed", created_at="yesterday")
+    result = await ran(plane, "watch", workload_id, *BRIEF, "-o", "table")
+    assert (result.status, result.err.count("a revision cannot be decoded")) == (3, 1)
+    rollout = await ran(plane, "rollout", "status", workload_id)
+    assert "a revision cannot be decoded: $.createdAt" in rollout.err
+
+
+@pytest.mark.parametrize("command", [["watch"], ["rollout", "status"]])
+@pytest.mark.parametrize("workload", [ONE, "my-llm"])
+async def test_the_timeout_covers_the_first_questions_too(command: list[str], workload: str) -> None:
+    async with FakeControlPlane() as plane:
+        plane.add_workload("my-llm", id=ONE)
+        plane.hold()
+        result = await ran(plane, *command, workload, "--timeout", "100ms", "--deadline", "20s")
+    assert (result.status, result.out) == (3, "")
+    assert "the 0.1 s of --timeout are over" in result.err
+
+
+async def test_a_signal_is_heard_while_nobody_reads_a_full_pipe() -> None:
+    async with FakeControlPlane() as plane:
+        workload_id = plane.add_workload()
+        for _ in range(300):
+            plane.add_revision(workload_id, "Running")
+        async with started(plane, "watch", workload_id, "-o", "jsonl") as process:
+            # 300 lines of 2 kB fill the pipe, and what asyncio reads ahead of it, long before the last one.
+            await polled(plane, 1)
+            await asyncio.sleep(0.5)
+            process.terminate()
+            await asyncio.sleep(0.2)
+            process.terminate()
+            async with asyncio.timeout(10):  # not by wait(), which wants the pipe read to its end
+                while process.returncode is None:
+                    await asyncio.sleep(0.01)
+    assert process.returncode == -signal.SIGTERM

@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Generator
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import click
@@ -50,6 +51,10 @@ class Settings:
     quiet: bool = False
 
 
+_TOLD_BY_VIEWS = frozenset({"_watch", "_outage"})
+"""The modules of the package that log outages."""
+
+
 class _Log(logging.Handler):
     """Prints what the package logs as lines on stderr."""
 
@@ -59,7 +64,8 @@ class _Log(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print a warning; with --debug, anything."""
-        if self._settings.debug or (record.levelno >= logging.WARNING and not self._settings.quiet):
+        told = self._settings.quiet and record.module in _TOLD_BY_VIEWS
+        if self._settings.debug or (record.levelno >= logging.WARNING and not told):
             text = masked(clean(record.getMessage()), self._settings.secrets)
             click.echo(f"runai-async: {record.levelname.lower()}: {text}", err=True)
 
@@ -139,6 +145,11 @@ def app(settings: Settings, debug: bool) -> None:  # noqa: FBT001  (click calls 
 
 def run() -> None:
     """Run the command line."""
+    # Where the caller has closed them, what is printed is for nobody, but the exit status is not.
+    sys.stdout, sys.stderr = (
+        stream or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115  (as long as the process)
+        for stream in (sys.stdout, sys.stderr)
+    )
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without Unicode is no reason to end

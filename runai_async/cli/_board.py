@@ -118,8 +118,8 @@ class Board:
 
     def hook(self, event: HookEvent) -> None:
         """Take in how a poll ended: a good one ends a trouble, a refused one is shown at once."""
-        if not isinstance(event, PollFinished):
-            return
+        if not isinstance(event, PollFinished) or event.error == "CancelledError":
+            return  # no poll, or one that the end of the command cut off
         now = datetime.now(UTC)
         lane = self._lanes.setdefault(event.workload_id, _Lane())
         lane.heard = now

@@ -15,7 +15,8 @@ _REFRESH = 0.2
 
 def can_show(screen: Console) -> bool:
     """Tell whether a view can be kept up to date there: it is a terminal, and not one that only appends."""
-    return screen.is_terminal and not screen.is_dumb_terminal
+    # Rich takes FORCE_COLOR for a terminal; but in a pipe a picture cannot be drawn anew.
+    return screen.is_terminal and screen.file.isatty() and not screen.is_dumb_terminal
 
 
 @contextlib.asynccontextmanager

@@ -17,7 +17,7 @@ import click
 from attrs import frozen
 from rich.console import Console
 
-from runai_async.cli._failures import InputError
+from runai_async.cli._failures import InputError, ReaderGoneError
 from runai_async.cli._run import run
 from runai_async.client import RunaiClient
 from runai_async.hooks import Hook
@@ -100,13 +100,16 @@ def examples(*lines: str) -> str:
     return "\b\n" + "\n".join(["Examples:", *(f"  {line}" for line in lines)])
 
 
-def output_option(*choices: Output, of: str) -> Callable[[Command], Command]:
+_ELSE = "Without it: a table on a terminal, JSON lines in a pipe."
+
+
+def output_option(*choices: Output, of: str, else_: str = _ELSE) -> Callable[[Command], Command]:
     """Add `--output`."""
     return click.option(
         "-o",
         "--output",
         type=click.Choice(choices),
-        help=f"{of} Without it: a table on a terminal, JSON lines in a pipe.",
+        help=f"{of} {else_}",
     )
 
 
@@ -136,7 +139,13 @@ def chosen(output: Output | None) -> Output:
 
 def console() -> Console:
     """Return a console on stdout: colours only on a terminal, and not where NO_COLOR is set."""
-    return Console(highlight=False, emoji=False, markup=False)
+    return _Console(highlight=False, emoji=False, markup=False)
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Say that the reader is gone, instead of ending the process with the status of a failed phase."""
+        raise ReaderGoneError
 
 
 @frozen
@@ -240,7 +249,10 @@ def _token(file: Any, *, ask: bool) -> str | None:
     if ask:
         token, source = _typed().strip(), "what was typed"
     elif file is not None:
-        token, source = str(file.read()).strip(), file.name
+        try:
+            token, source = str(file.read()).strip(), file.name
+        except UnicodeDecodeError:
+            raise click.UsageError(f"{file.name} is no text") from None
     else:
         return None
     if not token:
@@ -272,6 +284,7 @@ def write_new(option: str, path: Path, text: str) -> None:
     Raises:
         InputError: the file cannot be written.
     """
+    path = Path(os.path.realpath(path))  # a link stays one
     beside = path.with_name(f".{path.name}.{os.getpid()}.new")
     try:
         descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

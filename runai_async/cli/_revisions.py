@@ -10,6 +10,7 @@ import click
 from rich.console import Group
 
 from runai_async._codec import to_json
+from runai_async.cli._format import clean
 from runai_async.cli._ids import as_uuid, find_revisions, find_workload
 from runai_async.cli._options import (
     GIVEN,
@@ -79,7 +80,9 @@ def list_(connection: Connection, workload: str, *, deleted: bool, output: Outpu
 @revisions.command(epilog=examples("runai-async revisions count $WORKLOAD --deleted"))
 @click.argument("workload", type=GIVEN)
 @click.option("--deleted", is_flag=True, help="Count the deleted revisions instead of the live ones.")
-@output_option("table", "json", "jsonl", of="Without it, or as a table, the bare number.")
+@output_option(
+    "table", "json", "jsonl", of="json is an object.", else_="Without it, or as a table: the bare number."
+)
 @connecting
 def count(connection: Connection, workload: str, *, deleted: bool, output: Output | None) -> None:
     """Count the revisions of a WORKLOAD."""
@@ -158,7 +161,7 @@ def diff(
     changes = compare_revisions(before, after, scope=scope, show_secrets=show_secrets)
     match chosen(output):
         case "table" if not changes:
-            click.echo(f"{before.name} and {after.name} have the same {scope}", err=True)
+            click.echo(f"{clean(before.name)} and {clean(after.name)} have the same {scope}", err=True)
         case "table":
             console().print(changes_table(changes, before, after))
             if any(MASK in (item.old, item.new) for item in changes):

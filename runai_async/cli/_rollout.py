@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import time
 from collections.abc import AsyncGenerator
@@ -28,6 +29,7 @@ from runai_async.cli._options import (
     examples,
     max_outage_option,
 )
+from runai_async.cli._run import within
 from runai_async.cli._tables import conditions_table, phase_text
 from runai_async.client import RunaiClient
 from runai_async.errors import RolloutFailedError, WaitError, WaitTimeoutError
@@ -160,18 +162,22 @@ def status(
 
     async def work(runai: RunaiClient) -> Revision:
         async with progress.shown():
-            named, since = await _asked(runai, workload, after)
-            progress.say(f"rollout of {named.name or named.id}{f', after {since.name}' if since else ''}")
+            began = asyncio.get_running_loop().time()
+            async with within(timeout):
+                named, since = await _asked(runai, workload, after)
+            what = f"{named.name or named.id}{f', after {since.name}' if since else ''}"
+            progress.say(f"rollout of {clean(what)}")
             async with runai.watch_revisions(named.id, poll=poll) as watch:
                 wait = _ReportedWait(watch, None if since is None else age(since), progress)
-                return await wait.run(float("inf") if timeout is None else timeout)
+                spent = asyncio.get_running_loop().time() - began
+                return await wait.run(float("inf") if timeout is None else timeout, spent=spent)
 
     try:
         done = connection.run(work)
     except (RolloutFailedError, WaitTimeoutError) as error:
         _explain(error)
         raise
-    progress.say(Text(f"the rollout is done: {done.name} serves", style="green"))
+    progress.say(Text(f"the rollout is done: {clean(done.name)} serves", style="green"))
 
 
 async def _asked(runai: RunaiClient, workload: str, after: str | None) -> tuple[Named, Revision | None]:

@@ -8,16 +8,16 @@ import os
 import signal
 import stat
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from typing import Any, TypeVar
 
-from runai_async.cli._failures import ReaderGoneError, SignalledError
+from runai_async.cli._failures import ReaderGoneError, SignalledError, TimeIsUpError
 
 T = TypeVar("T")
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-_NOT_HERE = (NotImplementedError, RuntimeError, ValueError)
-"""Raised where a loop takes no signals: on Windows, outside the main thread. KeyboardInterrupt does there."""
+_NOT_HERE = (OSError, ValueError)
+"""Raised where no handler can be set: outside the main thread. KeyboardInterrupt does there."""
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
@@ -40,9 +40,10 @@ async def _interruptible(work: Coroutine[Any, Any, T], reasons: list[Exception])
     task = asyncio.ensure_future(work)
 
     def end(reason: Exception) -> None:
-        reasons.append(reason)
-        task.cancel()
-        _ignore()
+        if not reasons:
+            reasons.append(reason)
+            task.cancel()
+            _ignore()
 
     _listen(end)
     try:
@@ -51,24 +52,46 @@ async def _interruptible(work: Coroutine[Any, Any, T], reasons: list[Exception])
         _ignore()
 
 
+@contextlib.asynccontextmanager
+async def within(seconds: float | None) -> AsyncGenerator[None, None]:
+    """End what is done in it after so many seconds. Raises `TimeIsUpError`."""
+    limit = asyncio.timeout(seconds)
+    try:
+        async with limit:
+            yield
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        raise TimeIsUpError(f"the {seconds:g} s of --timeout are over") from None
+
+
 def _listen(end: Callable[[Exception], None]) -> None:
     """Call *end* on a signal, or when the reader of stdout goes, even while there is nothing to write."""
     loop = asyncio.get_running_loop()
+
+    def on_signal(number: int, _: object) -> None:
+        # Here, and not by the loop, which a full pipe may hold up: the next signal ends the process.
+        _restore()
+        loop.call_soon_threadsafe(end, SignalledError(signal.Signals(number)))
+
     with contextlib.suppress(*_NOT_HERE):
         for number in _SIGNALS:
-            loop.add_signal_handler(number, end, SignalledError(number))
+            signal.signal(number, on_signal)
     if (pipe := _pipe()) is not None:
         loop.add_reader(pipe, end, ReaderGoneError())  # readable, at this end, means: closed
 
 
 def _ignore() -> None:
-    """Let signals do again what they do by default."""
-    loop = asyncio.get_running_loop()
-    with contextlib.suppress(*_NOT_HERE):
-        for number in _SIGNALS:
-            loop.remove_signal_handler(number)
+    """Let signals do again what they do by default, and do not look at stdout any more."""
+    _restore()
     if (pipe := _pipe()) is not None:
-        loop.remove_reader(pipe)
+        asyncio.get_running_loop().remove_reader(pipe)
+
+
+def _restore() -> None:
+    with contextlib.suppress(*_NOT_HERE):
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _pipe() -> int | None:

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection
+import logging
+import time
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
-from runai_async.checkpoint import FleetCheckpoint
+from runai_async.checkpoint import Checkpoint, FleetCheckpoint
 from runai_async.cli._failures import InputError
 from runai_async.cli._options import write_new
 
+logger = logging.getLogger("runai_async")
+
 _PAUSE = 0.5
 """Seconds between two looks whether there is something to save."""
+_SHARE = 20
+"""How many times as long as a save the pause is at least: one of thousands of workloads takes its time."""
 
 
 class StateFile:
@@ -23,7 +29,9 @@ class StateFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._saved: str | None = None
+        self._saved: FleetCheckpoint | None = None
+        self._others: Mapping[str, Checkpoint] = {}
+        self._failing = False
 
     def load(self, asked: Collection[str] | None) -> FleetCheckpoint | None:
         """Read what was saved; nothing is fine.
@@ -31,9 +39,11 @@ class StateFile:
         Args:
             asked: the ids of the workloads that are to be watched; None for whatever there is.
         """
+        if self._path.exists() and not self._path.is_file():
+            raise InputError(f"--state {self._path} is no regular file: name another one")
         try:
-            self._saved = self._path.read_text(encoding="utf-8")
-            checkpoint = FleetCheckpoint.from_json(self._saved)
+            text = self._path.read_text(encoding="utf-8")
+            checkpoint = FleetCheckpoint.from_json(text)
         except FileNotFoundError:
             self.save('{"version":1,"workloads":[]}')  # now, rather than after hours, it shows if it cannot
             return None
@@ -45,29 +55,47 @@ class StateFile:
             raise InputError(
                 f"--state {self._path} is of workload {', '.join(checkpoint.workloads)}: name another file"
             )
+        self.save(text)
+        if asked is not None:
+            self._others = {key: item for key, item in checkpoint.workloads.items() if key not in asked}
         return checkpoint
 
     def save(self, text: str) -> None:
         """Put a checkpoint's JSON in the place of the last one."""
-        if text == self._saved:
-            return
         write_new("--state", self._path, text)
-        self._saved = text
 
     async def keep(self, current: Callable[[], FleetCheckpoint]) -> None:
-        """Save what is current, again and again, and once more when cancelled."""
+        """Save what is current whenever it has changed, and once more when cancelled.
+
+        A save that fails is warned of and tried again, as a full disk may be well again; only the last one's
+        error is raised.
+        """
+        pause = _PAUSE
         try:
             while True:
-                await asyncio.sleep(_PAUSE)
-                await self._save_whole(current().to_json())
+                await asyncio.sleep(pause)
+                began = time.monotonic()
+                try:
+                    await self._save_whole(current())
+                except InputError as error:
+                    if not self._failing:
+                        logger.warning("%s; it is tried again", error)
+                    self._failing = True
+                else:
+                    self._failing = False
+                pause = max(_PAUSE, _SHARE * (time.monotonic() - began))
         finally:
-            await self._save_whole(current().to_json())
+            await self._save_whole(current())
 
-    async def _save_whole(self, text: str) -> None:
+    async def _save_whole(self, checkpoint: FleetCheckpoint) -> None:
         """Save in a thread, and do not leave it before that is done: the next save must not meet it."""
-        saving = asyncio.ensure_future(asyncio.to_thread(self.save, text))
+        if checkpoint == self._saved:
+            return
+        whole = FleetCheckpoint({**self._others, **checkpoint.workloads})
+        saving = asyncio.ensure_future(asyncio.to_thread(lambda: self.save(whole.to_json())))
         try:
             await asyncio.shield(saving)
         except asyncio.CancelledError:
             await asyncio.gather(saving, return_exceptions=True)
             raise
+        self._saved = checkpoint

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from html import escape
 
-from runai_async.cli._format import duration, moment
+from runai_async.cli._format import clean, duration, moment
 from runai_async.cli._spans import Lane, phases_in, range_of
 from runai_async.models import Phase
 
@@ -27,19 +27,21 @@ _COLOURS = {
 }
 _OTHER = "#d9d9d9"
 _WIDTH, _MARGIN, _TOP, _LANE, _BAR, _LEGEND = 960, 220, 48, 34, 20, 130
+_PHASES_A_ROW = (_WIDTH - 16) // _LEGEND
 
 
 def svg(title: str, lanes: Sequence[Lane]) -> str:
     """Return the picture of the lanes as SVG; the mouse over a bar tells phase and duration."""
-    height = _TOP + _LANE * len(lanes) + 70
+    legend_rows = -(-len(phases_in(lanes)) // _PHASES_A_ROW)
+    height = _TOP + _LANE * len(lanes) + 46 + 24 * legend_rows
     size = f'viewBox="0 0 {_WIDTH} {height}"'
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="sans-serif" font-size="13">',
             f'<rect width="{_WIDTH}" height="{height}" fill="#ffffff"/>',
-            f'<text x="16" y="28" font-size="16" font-weight="bold">{escape(title)}</text>',
+            f'<text x="16" y="28" font-size="16" font-weight="bold">{escape(clean(title))}</text>',
             *_lanes(lanes),
-            *_legend(lanes, height - 24),
+            *_legend(lanes, height - 24 * legend_rows),
             "</svg>\n",
         ]
     )
@@ -55,7 +57,7 @@ def _lanes(lanes: Sequence[Lane]) -> Iterator[str]:
 
     for index, lane in enumerate(lanes):
         y = _TOP + _LANE * index
-        yield f'<text x="16" y="{y + 15}">{escape(lane.revision.name)}</text>'
+        yield f'<text x="16" y="{y + 15}">{escape(clean(lane.revision.name))}</text>'
         for span in lane.spans:
             width = max(0.5, x(span.end) - x(span.start))
             yield (
@@ -70,9 +72,10 @@ def _lanes(lanes: Sequence[Lane]) -> Iterator[str]:
 
 def _legend(lanes: Sequence[Lane], y: int) -> Iterator[str]:
     for index, phase in enumerate(phases_in(lanes)):
-        x = 16 + _LEGEND * index
-        yield f'<rect x="{x}" y="{y - 11}" width="12" height="12" fill="{_colour(phase)}"/>'
-        yield f'<text x="{x + 18}" y="{y}">{_named(phase)}</text>'
+        row, column = divmod(index, _PHASES_A_ROW)
+        x, at = 16 + _LEGEND * column, y + 24 * row
+        yield f'<rect x="{x}" y="{at - 11}" width="12" height="12" fill="{_colour(phase)}"/>'
+        yield f'<text x="{x + 18}" y="{at}">{_named(phase)}</text>'
 
 
 def _colour(phase: Phase | None) -> str:
@@ -80,4 +83,4 @@ def _colour(phase: Phase | None) -> str:
 
 
 def _named(phase: Phase | None) -> str:
-    return "not known" if phase is None else escape(str(phase))
+    return "not known" if phase is None else escape(clean(phase))

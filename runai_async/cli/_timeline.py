@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -73,7 +74,10 @@ def timeline(
 
     name, lanes = connection.run(work)
     if since is not None:
-        lanes = cut(lanes, now - timedelta(seconds=since))
+        start = datetime.min.replace(tzinfo=UTC)
+        with contextlib.suppress(OverflowError):  # before there were years
+            start = now - timedelta(seconds=since)
+        lanes = cut(lanes, start)
     if not lanes:
         click.echo(f"{workload} has no revisions to draw", err=True)
     elif picture is not None:

@@ -14,7 +14,6 @@ from attrs import evolve, frozen
 from runai_async._fleet import FleetWatch
 from runai_async._watch import RevisionWatch
 from runai_async.checkpoint import FleetCheckpoint
-from runai_async.cli._failures import TimeIsUpError
 from runai_async.cli._ids import explore, find_workloads, reach
 from runai_async.cli._options import (
     DURATION,
@@ -29,6 +28,7 @@ from runai_async.cli._options import (
     max_outage_option,
     output_option,
 )
+from runai_async.cli._run import within
 from runai_async.cli._state import StateFile
 from runai_async.cli._watch_views import View, view_for
 from runai_async.client import RunaiClient, is_inference_type
@@ -151,13 +151,10 @@ def watch(
 
 
 async def _watch(runai: RunaiClient, wanted: Wanted, view: View, file: StateFile | None) -> None:
-    stream = await _opened(runai, wanted, view, file)
-    async with view.shown(), stream, _kept(stream, file):
-        try:
-            async with asyncio.timeout(wanted.timeout):
-                await _tell(stream, view, wanted.count)
-        except TimeoutError:
-            raise TimeIsUpError(f"the {wanted.timeout:g} s of --timeout are over") from None
+    async with within(wanted.timeout):
+        stream = await _opened(runai, wanted, view, file)
+        async with view.shown(), stream, _kept(stream, file):
+            await _tell(stream, view, wanted.count)
 
 
 async def _tell(stream: Stream, view: View, count: int | None) -> None:
