@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from types import TracebackType
@@ -27,6 +28,7 @@ from runai_async._poll import Poller
 from runai_async._roster import Roster, WorkloadIds, named_ids
 from runai_async._schedule import next_slot
 from runai_async._tracker import Tracker
+from runai_async._trouble import is_refused
 from runai_async.checkpoint import Checkpoint, FleetCheckpoint
 from runai_async.errors import AuthenticationError, RunaiError
 from runai_async.events import FleetEvent
@@ -52,7 +54,7 @@ class FleetStatus:
             one had none.
         failing: workloads whose last poll failed.
         stale: there are workloads, but the last good poll of any is longer ago than three intervals and a
-            deadline. A watchdog needs no more.
+            deadline; or there are none, because discovery fails for so long. A watchdog needs no more.
 
     Example:
         >>> async with runai.watch_fleet(workload_ids) as fleet:
@@ -113,6 +115,8 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         self._members: dict[str, Member] = {}
         self._error: RunaiError | None = None
         self._began = clock.monotonic()
+        self._discovered_at = self._began
+        self._discoveries_failed = 0
         self._entered = False
         self._open = False
         self._tasks = Tasks(self._fail)
@@ -250,21 +254,51 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         """Ask again and again which workloads there are."""
         rounds = 0
         while self._goes_on:
+            began = self._clock.monotonic()
             try:
                 ids = await named_ids(self._roster.ask)
             except AuthenticationError as error:
                 self._end(error)
                 return
             except Exception as error:  # noqa: BLE001  (whatever a caller's function raises)
-                logger.warning(
-                    "the fleet's discovery failed, nothing changes: %s: %s", type(error).__name__, error
-                )
+                self._undiscovered(error, began)
             else:
+                self._discovered()
                 self._take_in(ids, first=rounds == 0)
                 rounds += bool(ids)
                 if rounds == _RESUME_ROUNDS:
                     self._resume.clear()
-            await self._clock.sleep(self._discovery_interval)
+            await self._clock.sleep(self._discovery_pause())
+
+    def _undiscovered(self, error: Exception, began: float) -> None:
+        """Note a discovery that failed; where nobody is watched, nothing else tells of an outage."""
+        self._discoveries_failed += 1
+        level = logging.WARNING if self._discoveries_failed == 1 else logging.DEBUG
+        logger.log(
+            level, "the fleet's discovery failed, nothing changes: %s: %s", type(error).__name__, error
+        )
+        if not self._members and isinstance(error, RunaiError) and not is_refused(error):
+            self._judge.unanswered(error, began, self._clock.monotonic())
+
+    def _discovered(self) -> None:
+        now = self._discovered_at = self._clock.monotonic()
+        if self._discoveries_failed:
+            logger.info("the fleet's discovery works again")
+            self._discoveries_failed = 0
+        if not self._members:
+            self._judge.answered(now)
+
+    def _discovery_pause(self) -> float:
+        """Return the seconds until the next discovery; fewer where for want of one nothing is watched."""
+        if self._members or not self._discoveries_failed:
+            return self._discovery_interval
+        doubled = 2.0 ** min(self._discoveries_failed - 1, 32)
+        longest = min(self._policy.interval * doubled, self._discovery_interval)
+        pause = random.uniform(longest / 2, longest)  # noqa: S311
+        if self._policy.max_outage is not None:
+            left = self._policy.max_outage - self._judge.outage.silence(self._clock.monotonic())
+            pause = min(pause, max(left, self._policy.interval))
+        return pause
 
     def _take_in(self, ids: frozenset[str], *, first: bool) -> None:
         """Let those join who are new. A workload that joins later is news, its revisions too."""
@@ -315,6 +349,7 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         oldest_at = None
         if goods and len(goods) == len(members):
             oldest_at = self._clock.now() - timedelta(seconds=now - min(goods))
+        last = max(goods, default=self._began if members else self._discovered_at)
         patience = STALE_INTERVALS * self._policy.interval + self._policy.deadline
         return FleetStatus(
             watched=len(members),
@@ -324,7 +359,7 @@ class FleetWatch(AsyncIterator[FleetEvent]):
             lag=self._dispatcher.lag(now),
             oldest_success_at=oldest_at,
             failing=sum(member.trouble is not None for member in members),
-            stale=bool(members) and now - max(goods, default=self._began) > patience,
+            stale=bool(members or self._discoveries_failed) and now - last > patience,
         )
 
     @overload
@@ -334,7 +369,8 @@ class FleetWatch(AsyncIterator[FleetEvent]):
     def checkpoint(self, workload_id: str | UUID | None = None) -> Checkpoint | FleetCheckpoint:
         """Return what was delivered up to now, of the whole fleet or of one workload.
 
-        Of the fleet's *resume_from*, what the first two discoveries did not claim yet is in it, too.
+        Of the fleet's *resume_from*, what the first two discoveries did not claim yet is in it, too. That of
+        thousands of workloads takes a second to make and write: do it now and then, or for one workload.
 
         Raises:
             ValueError: no UUID.

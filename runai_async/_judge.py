@@ -61,7 +61,7 @@ class Judge:
     def good(self, member: Member, began: float) -> float:
         """Note a good poll and return when the next one is due."""
         now = member.last_good = self._clock.monotonic()
-        self._answered(now)
+        self.answered(now)
         if self._roster.is_leaving(member.tracker.workload_id):
             self._leave(member)
         if member.trouble is not None:
@@ -85,9 +85,9 @@ class Judge:
     def _weigh(self, member: Member, trouble: Trouble, error: RunaiError, began: float, now: float) -> None:
         """Decide what one workload's failed polls amount to."""
         if trouble.is_refused:
-            self._answered(now)
-        else:
-            self._unanswered(error, began, now)
+            self.answered(now)
+        elif self._members:  # or it was in flight when the last one was removed
+            self.unanswered(error, began, now)
         if trouble.believes(error, began, self._policy.missing_grace):
             self._refused(member, error)
         elif ends_at_once(error, first=member.last_good is None and trouble.failures == 1):
@@ -142,7 +142,7 @@ class Judge:
             )
             self._buffer.put(member, event)
 
-    def _answered(self, now: float) -> None:
+    def answered(self, now: float) -> None:
         """Note an answer; after an outage of all, those whom it hit are polled at their next places again.
 
         Where only some fail, be they many, others are answered all the time: then nobody's back-off ends.
@@ -155,10 +155,8 @@ class Judge:
             if member.is_backing_off and member.due is not None:
                 self._plan(member, next_slot(member.place, self._policy.interval, now))
 
-    def _unanswered(self, error: RunaiError, began: float, now: float) -> None:
-        """Note a poll without any answer, and end the fleet where there was none for too long."""
-        if not self._members:
-            return  # it was in flight when the last one was removed
+    def unanswered(self, error: RunaiError, began: float, now: float) -> None:
+        """Note a request without any answer, and end the fleet where there was none for too long."""
         self.outage.unanswered(error, began, now, watched=len(self._members), interval=self._policy.interval)
         limit, seconds = self._policy.max_outage, self.outage.silence(now)
         if limit is not None and seconds >= limit:

@@ -47,7 +47,7 @@ def check_timeout(timeout: float | None) -> float:
     """Return the seconds of a wait. Raises `ValueError` for what is no positive number."""
     if timeout is None:
         return math.inf
-    if not timeout > 0:
+    if not isinstance(timeout, int | float) or not timeout > 0:  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ValueError(f"timeout must be a positive number of seconds, or None, not {timeout!r}")
     return timeout
 

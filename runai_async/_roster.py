@@ -31,6 +31,11 @@ class Roster:
     def __init__(self, workloads: WorkloadIds) -> None:
         if isinstance(workloads, str | UUID):
             raise TypeError("workloads must be an iterable of ids, not a single id: put it into a list")
+        if not callable(workloads) and not isinstance(workloads, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(
+                "workloads must be ids, or a function that returns them, like runai.inference_workloads "
+                f"(without parentheses: it is asked again and again), not {type(workloads).__name__}"
+            )
         self.fixed: list[str] | None = None
         if callable(workloads):
             self.ask: _Ask = workloads

@@ -48,7 +48,8 @@ def cause_of_cut(
     return error.last_error or before or (None if answered else error)
 
 
-def _is_refused(error: RunaiError) -> bool:
+def is_refused(error: RunaiError) -> bool:
+    """Tell whether an error is the API's own word that it will not tell."""
     return isinstance(error, PermissionDeniedError | NotFoundError) and is_refusal(error)
 
 
@@ -71,7 +72,7 @@ class Trouble:
     def failed(self, error: RunaiError, at: float) -> None:
         """Note a poll that began at *at* and failed."""
         self.failures += 1
-        if not _is_refused(error):
+        if not is_refused(error):
             self._begin_outage(at)
             self._refused_as = None
         elif self._refused_as is not type(error):

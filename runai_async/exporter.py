@@ -42,7 +42,8 @@ _BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 class Metrics:
     """Keeps the metrics; give `hook` to the client and every event to `tell`, in the loop.
 
-    Running pods are as fresh as the events are: let `PollPolicy.emit` name "updated".
+    Running pods are as fresh as the events are: let `PollPolicy.emit` name "updated". A watch that was
+    resumed does not tell again what has not changed since: give `tell` the events of one that began afresh.
 
     Of each revision that was told, with the labels `workload_id`, `workload`, `revision_id`, `revision`:
 

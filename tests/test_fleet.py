@@ -12,6 +12,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from attrs import evolve
 from stage import HTML_502, REFUSED_401, REFUSED_403, REFUSED_404, WORKLOAD_GONE, Stage
 
 from runai_async import (
@@ -1046,6 +1047,54 @@ async def test_a_discovery_that_fails_or_names_nothing_changes_nothing(
 
     assert rounds == 11
     assert ("discovery failed" in caplog.text) == (trouble == "fails")
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+async def test_an_outage_before_the_first_discovery_is_one_and_ends_like_one(
+    caplog: pytest.LogCaptureFixture, resumed: bool
+) -> None:
+    stage, ids, _ = of_size(1)
+    saved = FleetCheckpoint({ids[0]: Checkpoint(ids[0], synced=True)}) if resumed else None
+    stage.others = HTML_502
+    caplog.set_level(logging.INFO)
+    async with stage.client() as runai:
+        async with runai.watch_fleet(runai.inference_workloads, poll=POLICY, resume_from=saved) as fleet:
+            with pytest.raises(WatchOutageError, match="no answer from the control plane for 6") as caught:
+                await stage.told(fleet, 200)
+        assert caught.value.checkpoint == (saved or FleetCheckpoint({}))
+        assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"]
+
+        caplog.clear()
+        patient = evolve(POLICY, max_outage=None)
+        async with runai.watch_fleet(
+            runai.inference_workloads, poll=patient, discovery_interval=1e6
+        ) as fleet:
+            assert await stage.told(fleet, 3 * 10 + 60) == []
+            assert not fleet.status.stale
+            assert await stage.told(fleet, 3000) == []
+            assert fleet.status.stale
+            stage.others = True
+            await stage.told(fleet, 10_000)
+            assert (fleet.status.watched, fleet.status.stale) == (2, False)
+        assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING", "INFO", "INFO"]
+
+
+async def test_a_discovery_that_is_refused_is_no_outage_and_makes_a_fleet_stale() -> None:
+    stage, _, _ = of_size(1)
+    stage.others = REFUSED_403
+    async with stage.client() as runai, runai.watch_fleet(runai.inference_workloads, poll=POLICY) as fleet:
+        assert await stage.told(fleet, 300) == []
+        assert fleet.status.stale
+
+
+@pytest.mark.parametrize("workloads", [None, 5, "generator"])
+async def test_what_is_neither_ids_nor_a_function_is_a_type_error_that_says_the_mend(workloads: Any) -> None:
+    async with Stage().client() as runai:
+        given: Any = runai.inference_workloads() if workloads == "generator" else workloads
+        with pytest.raises(TypeError, match="without parentheses: it is asked again and again"):
+            runai.watch_fleet(given)
+        if workloads == "generator":
+            await given.aclose()
 
 
 async def test_a_workload_not_named_and_404_tells_its_deletions_and_is_forgotten() -> None:

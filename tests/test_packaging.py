@@ -66,6 +66,11 @@ def test_the_package_says_that_it_is_typed() -> None:
             "prometheus_client",
             "the exporter needs prometheus-client: pip install 'runai-async[exporter]'",
         ),
+        (
+            "testing.fixtures",
+            "pytest_asyncio",
+            "the fixtures need pytest-asyncio: pip install pytest-asyncio",
+        ),
         ("telemetry", "opentelemetry", "spans need opentelemetry-api: pip install 'runai-async[telemetry]'"),
     ],
 )

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 from stage import HTML_502, REFUSED_401, REFUSED_404, Stage
@@ -156,8 +156,8 @@ async def test_no_phase_at_all_is_a_value_error() -> None:
     assert stage.asked == []
 
 
-@pytest.mark.parametrize("timeout", [0, -1, float("nan")])
-async def test_a_timeout_must_be_positive(timeout: float) -> None:
+@pytest.mark.parametrize("timeout", [0, -1, float("nan"), "10"])
+async def test_a_timeout_must_be_positive(timeout: Any) -> None:
     stage = Stage()
     async with stage.client() as runai:
         with pytest.raises(ValueError, match="timeout must be a positive number"):

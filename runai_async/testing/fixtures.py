@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-import pytest_asyncio
-
 from runai_async.client import RunaiClient
 from runai_async.testing._plane import FakeControlPlane
+
+try:
+    import pytest_asyncio
+except ImportError as _error:
+    raise ImportError("the fixtures need pytest-asyncio: pip install pytest-asyncio") from _error
 
 
 @pytest_asyncio.fixture
