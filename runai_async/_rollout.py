@@ -9,6 +9,7 @@ takes nothing for a failure but what is final.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
@@ -31,6 +32,8 @@ from runai_async.errors import (
 from runai_async.events import RevisionDeleted, RevisionEvent, WatchEvent
 from runai_async.models import Phase, Revision
 from runai_async.policy import PollPolicy, interval_at
+
+logger = logging.getLogger("runai_async")
 
 FAILURES = frozenset({Phase.FAILED, Phase.COMPLETED})
 """The phases that end a wait badly: an inference workload is not meant to complete."""
@@ -133,6 +136,9 @@ class PhaseWait:
         revision = await self._retrying.call(self._call, deadline=deadline)
         if self._last is None or revision.phase != self._last.phase:
             self._changed_at = self._clock.monotonic()
+        if (since := self._trouble.outage_since) is not None:
+            seconds = self._clock.monotonic() - since
+            logger.info("revision %s: polls are good again after %.0f s", self._id, seconds)
         self._last, self._trouble = revision, Trouble()
         return revision
 
@@ -151,6 +157,7 @@ class PhaseWait:
 
     def _failed(self, error: RunaiError, began: float) -> float | None:
         """Decide what a failed look means; return when to look again, None for the usual time."""
+        in_outage = self._trouble.outage_since is not None
         self._trouble.failed(error, began)
         if ends_at_once(error, first=self._last is None and self._trouble.failures == 1):
             raise error
@@ -161,6 +168,8 @@ class PhaseWait:
             raise error
         if self._trouble.lasts_too_long(now, self._policy.max_outage):
             raise self._trouble.outage_error(f"revision {self._id}", error, now) from error
+        if not in_outage and self._trouble.outage_since is not None:
+            logger.warning("revision %s: polls fail, %s: %s", self._id, type(error).__name__, error)
         return self._trouble.next_due(now, self._interval(now), self._policy)
 
     def _interval(self, now: float) -> float:

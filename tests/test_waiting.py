@@ -139,6 +139,23 @@ async def test_a_wait_lives_through_an_outage_that_ends_and_not_through_one_that
             await within(stage, 1000, runai.wait_for_phase(revision_id, Phase.RUNNING))
 
 
+async def test_an_outage_in_a_wait_for_a_phase_is_one_warning_and_one_line(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO")
+    stage = Stage()
+    revision_id = stage.add("Pending")
+    stage.at(10, lambda: setattr(stage, "others", HTML_502))
+    stage.at(100, lambda: setattr(stage, "others", True))
+    stage.at(150, lambda: stage.phase(revision_id, "Running"))
+    async with stage.client() as runai:
+        await within(stage, 300, runai.wait_for_phase(revision_id, "Running", poll=STEADY))
+    assert [(record.levelname, record.getMessage().partition(": ")[2][:14]) for record in caplog.records] == [
+        ("WARNING", "polls fail, Se"),
+        ("INFO", "polls are good"),
+    ]
+
+
 @pytest.mark.parametrize("until", ["Runing", ["Running", "Suspending"]])
 async def test_a_phase_that_the_api_does_not_list_is_a_value_error(until: str | list[str]) -> None:
     stage = Stage()
