@@ -28,6 +28,7 @@ from runai_async.cli._failures import (
 )
 from runai_async.cli._options import console
 from runai_async.cli._run import run as run_coroutine
+from runai_async.cli._run import within
 from runai_async.testing import FakeControlPlane
 
 # --- what the tests of the command line share ---------------------------------------------------------------
@@ -275,6 +276,12 @@ async def test_a_closed_stdout_changes_no_exit_status(command: str) -> None:
         )
         _, err = await process.communicate()
     assert (process.returncode, err) == (0, b"")
+
+
+async def test_a_timeout_of_something_else_is_not_taken_for_the_commands_own() -> None:
+    with pytest.raises(errors.AttemptTimeoutError, match="slow"):
+        async with within(10):
+            raise errors.AttemptTimeoutError("slow")
 
 
 def test_a_table_whose_reader_goes_is_no_failed_phase() -> None:

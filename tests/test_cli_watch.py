@@ -358,11 +358,19 @@ async def test_a_save_that_fails_is_warned_of_once_and_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("runai_async.cli._state._PAUSE", 0.001)
+    monkeypatch.setattr("runai_async.cli._state._SHARE", 0)
+    attempts: list[None] = []
+
+    class Counting(StateFile):
+        def save(self, text: str) -> None:
+            attempts.append(None)
+            super().save(text)
+
     place, away = tmp_path / "there", tmp_path / "away"
     place.mkdir()
     current = [checkpoint_of(ONE)]
     path = place / "state.json"
-    keeping = asyncio.create_task(StateFile(path).keep(lambda: current[-1]))
+    keeping = asyncio.create_task(Counting(path).keep(lambda: current[-1]))
 
     async def until_saved(text: str) -> None:
         async with asyncio.timeout(10):
@@ -372,10 +380,10 @@ async def test_a_save_that_fails_is_warned_of_once_and_tried_again(
     await until_saved(current[-1].to_json())
     place.rename(away)
     current.append(checkpoint_of(ONE, synced=False))
+    goal = len(attempts) + 3
     async with asyncio.timeout(10):
-        while not caplog.messages:
+        while len(attempts) < goal:
             await asyncio.sleep(0.001)
-    await asyncio.sleep(0.05)
     assert caplog.messages == [
         f"--state {path} cannot be written: No such file or directory; it is tried again"
     ]
@@ -423,6 +431,12 @@ async def test_a_state_file_behind_a_link_stays_where_it_is_with_what_it_has_of_
     kept = FleetCheckpoint.from_json(file.read_text()).workloads
     assert kept[OTHER] == both.workloads[OTHER]
     assert len(kept[workload_id].revisions) == 1
+
+
+def test_a_state_of_whatever_there_is_keeps_no_others(tmp_path: Path) -> None:
+    path = tmp_path / "state.json"
+    path.write_text(checkpoint_of(ONE).to_json())
+    assert StateFile(path).load(None) == checkpoint_of(ONE)
 
 
 async def test_what_is_no_file_is_no_state(plane: FakeControlPlane, workload_id: str, tmp_path: Path) -> None:

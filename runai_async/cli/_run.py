@@ -40,10 +40,9 @@ async def _interruptible(work: Coroutine[Any, Any, T], reasons: list[Exception])
     task = asyncio.ensure_future(work)
 
     def end(reason: Exception) -> None:
-        if not reasons:
-            reasons.append(reason)
-            task.cancel()
-            _ignore()
+        reasons.append(reason)
+        task.cancel()
+        _ignore()
 
     _listen(end)
     try:
