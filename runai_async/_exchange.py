@@ -176,9 +176,9 @@ _REFUSALS = frozenset({"invalid_client", "invalid_grant", "unauthorized_client"}
 def _refused(error: ApiError) -> ApiError:
     """Return what a refusal means, said of the token and not of what it was wanted for.
 
-    A 400 or 403 that refuses the credentials is an AuthenticationError; of v1 that is every 400, which has no
-    other word for it. Any other 403 or 404 is a plain ApiError, lest a watch takes it for the word that its
-    workload is gone.
+    A 400 or 403 in the API's words, or a 400 in OAuth's, refuses the credentials and is an
+    AuthenticationError: what we sent was well-formed, and v1 has no 401. Any other 403 or 404 is a plain
+    ApiError, lest a watch takes it for the word that its workload is gone.
     """
     if error.status == 400 and (error.message in _REFUSALS or is_refusal(error)):  # noqa: PLR2004
         kind: type[ApiError] = AuthenticationError

@@ -184,32 +184,26 @@ async def test_the_deadline_covers_the_confirmations_of_a_poll_too() -> None:
     assert [poll.seconds for poll in polls[:3]] == [0, 4, 4]
 
 
-async def test_the_deadline_covers_reading_the_history_too() -> None:
+@pytest.mark.parametrize(
+    ("policy", "seconds"),
+    [
+        (PollPolicy(interval=10, jitter=0, fast_for=0, deadline=4), 13.5),
+        (PollPolicy(interval=5, jitter=0, fast_for=0), 9.5),
+    ],
+    ids=["deadline", "interval"],
+)
+async def test_a_history_that_hangs_holds_an_event_up_for_a_deadline_and_an_interval_at_most(
+    policy: PollPolicy, seconds: float
+) -> None:
     stage = Stage()
     revision_id = stage.add("Pending")
-    policy = PollPolicy(interval=10, jitter=0, fast_for=0, deadline=4)
     async with stage.client(timeout=300) as runai:
         watch = runai.watch_revisions(stage.workload_id, poll=policy, fill_gaps=True)
         await stage.told(watch, 1)
         stage.clock.shift_now(1)
         stage.phase(revision_id, "Running")
         stage.others = None
-        events = await stage.told(watch, 13.5)
-
-    assert [event.kind for event in events] == ["phase_changed"]
-
-
-async def test_a_history_that_hangs_holds_an_event_up_for_no_longer_than_an_interval() -> None:
-    stage = Stage()
-    revision_id = stage.add("Pending")
-    policy = PollPolicy(interval=5, jitter=0, fast_for=0)
-    async with stage.client(timeout=300) as runai:
-        watch = runai.watch_revisions(stage.workload_id, poll=policy, fill_gaps=True)
-        await stage.told(watch, 1)
-        stage.clock.shift_now(1)
-        stage.phase(revision_id, "Running")
-        stage.others = None
-        events = await stage.told(watch, 9.5)
+        events = await stage.told(watch, seconds)
 
     assert [event.kind for event in events] == ["phase_changed"]
 

@@ -31,7 +31,6 @@ class StateFile:
         self._path = path
         self._saved: FleetCheckpoint | None = None
         self._others: Mapping[str, Checkpoint] = {}
-        self._failing = False
 
     def load(self, asked: Collection[str] | None) -> FleetCheckpoint | None:
         """Read what was saved; nothing is fine.
@@ -70,7 +69,7 @@ class StateFile:
         A save that fails is warned of and tried again, as a full disk may be well again; only the last one's
         error is raised.
         """
-        pause = _PAUSE
+        pause, failing = _PAUSE, False
         try:
             while True:
                 await asyncio.sleep(pause)
@@ -78,11 +77,11 @@ class StateFile:
                 try:
                     await self._save_whole(current())
                 except InputError as error:
-                    if not self._failing:
+                    if not failing:
                         logger.warning("%s; it is tried again", error)
-                    self._failing = True
+                    failing = True
                 else:
-                    self._failing = False
+                    failing = False
                 pause = max(_PAUSE, _SHARE * (time.monotonic() - began))
         finally:
             await self._save_whole(current())
