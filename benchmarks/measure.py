@@ -1,6 +1,6 @@
 """How it is measured: sides that run in processes of their own, in turns, and medians of the turns.
 
-A side is an async context manager in a module of `benchmarks.sides`: it takes the server's address and
+A side is an async context manager in a module of `benchmarks.clients`: it takes the server's address and
 yields a `Run`. Its module is imported in the side's own process, so no side pays for another one's imports.
 """
 
@@ -109,7 +109,7 @@ def interleaved(
     """Run sides in turns, the order reversed each time; return the samples of each.
 
     Args:
-        sides: like `ours:list_revisions`, a module of `benchmarks.sides` and a name in it; `+uvloop` may
+        sides: like `ours:list_revisions`, a module of `benchmarks.clients` and a name in it; `+uvloop` may
             follow.
         url: the server's address.
         amount: how much one turn does.

@@ -58,9 +58,9 @@ class Plane:
 
 
 @contextmanager
-def control_plane(*arguments: float) -> Iterator[Plane]:
-    """Run a control plane in a process of its own; what *arguments* mean says `benchmarks.plane`."""
-    command = [sys.executable, "-m", "benchmarks.plane", *map(str, arguments)]
+def running_control_plane(*arguments: float) -> Iterator[Plane]:
+    """Run a control plane in a process of its own; what *arguments* mean says `benchmarks.control_plane`."""
+    command = [sys.executable, "-m", "benchmarks.control_plane", *map(str, arguments)]
     process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     with ended(process):
         yield Plane(process)

@@ -23,7 +23,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from benchmarks.bodies import Churn, Template, workload_id
+from benchmarks.payloads import Churn, Template, workload_id
 from benchmarks.processes import ROOT, ended
 
 _HEAD = (

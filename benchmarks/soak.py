@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import record
-from benchmarks.plane import SLOW
+from benchmarks.control_plane import SLOW
 from benchmarks.processes import megabytes
-from benchmarks.record import Log, Plane, control_plane, judged, read, written
+from benchmarks.record import Log, Plane, judged, read, running_control_plane, written
 from runai_async import PollPolicy, RunaiClient
 
 WORKLOADS, INTERVAL, MINUTES = 1000, 10.0, 10.0
@@ -69,7 +69,7 @@ class Samples:
         }
 
 
-async def story(plane: Plane, minutes: float, interval: float) -> dict[str, Any]:
+async def story(control_plane: Plane, minutes: float, interval: float) -> dict[str, Any]:
     """Run it and return the figures."""
     policy = PollPolicy(
         interval=interval,
@@ -79,31 +79,31 @@ async def story(plane: Plane, minutes: float, interval: float) -> dict[str, Any]
         max_outage=None,
     )
     # What it takes when the control plane is slow, so that all there will be is there in the first cycle.
-    at_once = max(10, round(len(plane.ids) / interval * SLOW))
+    at_once = max(10, round(len(control_plane.ids) / interval * SLOW))
     log, samples, before = Log().listen(), Samples(), {name: gauge() for name, gauge in GAUGES.items()}
     cycles = max(4, round(minutes * 60 / (CYCLE * interval)))
     with tempfile.TemporaryFile("w+", encoding="utf-8") as file:
         async with (
-            RunaiClient(plane.url, plane.credentials) as runai,
-            runai.watch_fleet(plane.ids, poll=policy, max_concurrency=at_once) as fleet,
+            RunaiClient(control_plane.url, control_plane.credentials) as runai,
+            runai.watch_fleet(control_plane.ids, poll=policy, max_concurrency=at_once) as fleet,
             written(fleet, file),
         ):
-            plane.say("go")
+            control_plane.say("go")
             sampler: asyncio.Task[None] | None = None
             for cycle in range(cycles):
                 if cycle == 1:  # the first one is there to warm up
                     sampler = asyncio.create_task(samples.take(interval / 10))
                 for word, intervals in SCHEDULE:
-                    plane.say(word)
+                    control_plane.say(word)
                     await asyncio.sleep(intervals * interval)
-            plane.say("rest")
+            control_plane.say("rest")
             if sampler is not None:
                 sampler.cancel()
-            figures = await record.settled(lambda: judged(read(file), plane.report()), interval)
+            figures = await record.settled(lambda: judged(read(file), control_plane.report()), interval)
     await asyncio.sleep(0.1)  # for what is being closed
     after = {name: gauge() for name, gauge in GAUGES.items()}
     return {
-        "workloads": len(plane.ids),
+        "workloads": len(control_plane.ids),
         "outages": cycles,
         "warnings": log.levels.count("WARNING"),
         **figures,
@@ -143,8 +143,8 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     options = parser.parse_args()
     changes = options.workloads / options.interval / POLLS_A_CHANGE
-    with control_plane(options.workloads, changes, TURNOVER) as plane:
-        figures = asyncio.run(story(plane, options.minutes, options.interval))
+    with running_control_plane(options.workloads, changes, TURNOVER) as control_plane:
+        figures = asyncio.run(story(control_plane, options.minutes, options.interval))
     print(json.dumps(figures) if options.json else shown(figures))
     if found := wrong(figures):
         sys.exit(f"not as it should be: {', '.join(found)}")

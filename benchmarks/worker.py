@@ -22,7 +22,7 @@ def main(name: str, url: str) -> None:
     """Find a side and run it in the event loop that its name asks for."""
     name, _, loop = name.partition("+")
     module, _, attribute = name.partition(":")
-    side: Side = getattr(importlib.import_module(f"benchmarks.sides.{module}"), attribute)
+    side: Side = getattr(importlib.import_module(f"benchmarks.clients.{module}"), attribute)
     factory = importlib.import_module(loop).new_event_loop if loop else None
     with asyncio.Runner(loop_factory=factory) as runner:
         runner.run(work(side, url))

@@ -29,12 +29,12 @@ Beside them there are `runai_async.testing` (a fake control plane, transport and
 the README under "Guarantees". Modules whose names begin with an underscore are not for users.
 """
 
+from runai_async._auth.credentials import Auth, CliCredentials, ClientCredentials, StaticToken, TokenProvider
 from runai_async._codec import from_json, to_cloudevent, to_json
-from runai_async._credentials import Auth, CliCredentials, ClientCredentials, StaticToken, TokenProvider
-from runai_async._fleet import FleetStatus, FleetWatch
-from runai_async._roster import WorkloadIds
+from runai_async._fleet.discovery import WorkloadIds
+from runai_async._fleet.fleet_watch import FleetStatus, FleetWatch
 from runai_async._version import __version__
-from runai_async._watch import RevisionWatch, WatchStatus
+from runai_async._watch.revision_watch import RevisionWatch, WatchStatus
 from runai_async.checkpoint import Checkpoint, FleetCheckpoint, RevisionMark
 from runai_async.client import RunaiClient
 from runai_async.diff import FieldChange, compare_revisions

@@ -16,7 +16,7 @@ def main() -> None:
             "pip install 'runai-async[cli]'\n"
         )
         sys.exit(2)
-    from runai_async.cli import run  # noqa: PLC0415  (not before it is known that it can be imported)
+    from runai_async.cli.app import run  # noqa: PLC0415  (not before it is known that it can be imported)
 
     run()
 

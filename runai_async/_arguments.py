@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Iterable
+from uuid import UUID
+
+from attrs import evolve
 
 from runai_async.errors import ConfigurationError
-from runai_async.policy import RetryPolicy
+from runai_async.models import Phase
+from runai_async.policy import PollPolicy, RetryPolicy
 
 
 def check_client(
@@ -64,3 +70,57 @@ def _whole(name: str, value: object) -> str | None:
     if isinstance(value, bool) or not isinstance(value, int):
         return f"{name} must be a whole number, not {type(value).__name__}"
     return None if value > 0 else f"{name} must be at least 1, not {value}"
+
+
+def poll_policy(policy: PollPolicy | None, interval: float | None = None) -> PollPolicy:
+    """Return the policy that a caller's two arguments mean: *interval* overrides the policy's own."""
+    policy = PollPolicy() if policy is None else policy
+    if not isinstance(policy, PollPolicy):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(
+            f"poll must be a PollPolicy, like PollPolicy(interval=30), not {type(policy).__name__}"
+        )
+    return policy if interval is None else evolve(policy, interval=interval)
+
+
+_HEX = "[0-9a-fA-F]"
+
+
+_NORMAL_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+_UUID = rf"{_HEX}{{8}}-?{_HEX}{{4}}-?{_HEX}{{4}}-?{_HEX}{{4}}-?{_HEX}{{12}}"
+
+
+def check_id(value: str | UUID, name: str) -> str:
+    """Return a workload's or revision's id in its normal form.
+
+    Raises:
+        ValueError: it is no UUID. Nothing else ever goes into a path.
+    """
+    if isinstance(value, UUID):
+        return str(value)
+    if isinstance(value, str) and _NORMAL_UUID.fullmatch(value):  # pyright: ignore[reportUnnecessaryIsInstance]
+        return value  # as nearly all are; making a UUID of it takes ten times as long
+    # UUID() would also take "0x1…", "+1…" and " 1…", and make another id of it.
+    if isinstance(value, str) and re.fullmatch(_UUID, value.removeprefix("{").removesuffix("}")):  # pyright: ignore[reportUnnecessaryIsInstance]
+        return str(UUID(value))
+    raise ValueError(f"{name} must be a UUID, not {value!r:.60}")
+
+
+def check_timeout(timeout: float | None) -> float:
+    """Return the seconds of a wait. Raises `ValueError` for what is no positive number."""
+    if timeout is None:
+        return math.inf
+    if not isinstance(timeout, int | float) or not timeout > 0:  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ValueError(f"timeout must be a positive number of seconds, or None, not {timeout!r}")
+    return timeout
+
+
+def phases(value: Phase | str | Iterable[Phase | str], name: str) -> frozenset[Phase]:
+    """Return the set of phases that a caller named, one or several. Raises `ValueError` for unlisted ones."""
+    named = frozenset(Phase(item) for item in ([value] if isinstance(value, str) else value))
+    if unknown := sorted(phase for phase in named if not phase.is_known):
+        raise ValueError(
+            f"{name}: {unknown[0]!r} is no phase that the API lists; they are {', '.join(Phase)}"
+        )
+    return named

@@ -16,28 +16,38 @@ from attrs import evolve
 from yarl import URL
 
 from runai_async import _codec
-from runai_async._addresses import check_base_url, check_id
-from runai_async._arguments import check_client, check_fleet, check_resume
-from runai_async._auth import Authenticated
+from runai_async._api.endpoints import Endpoints
+from runai_async._api.paging import LONGEST_PAGE, paged
+from runai_async._api.retry import RetryBudget, Retrying
+from runai_async._arguments import (
+    check_client,
+    check_fleet,
+    check_id,
+    check_resume,
+    check_timeout,
+    phases,
+    poll_policy,
+)
+from runai_async._auth.credentials import Auth
+from runai_async._auth.environment import auth_from, base_url_from
+from runai_async._auth.sources import token_source
+from runai_async._auth.transport import Authenticated
 from runai_async._clock import Clock, SystemClock
-from runai_async._credentials import Auth, auth_from, base_url_from
-from runai_async._fleet import FleetWatch
-from runai_async._paging import LONGEST_PAGE, paged
-from runai_async._poll import Poller
-from runai_async._proxy import check_proxy, environment_proxy
-from runai_async._requests import Endpoints
-from runai_async._retry import RetryBudget, Retrying
-from runai_async._rollout import FAILURES, PhaseWait, RolloutWait, age, check_timeout, phases
-from runai_async._roster import WorkloadIds
-from runai_async._tokens import token_source
-from runai_async._tracker import Tracker
-from runai_async._transport import AiohttpTransport, Transport
-from runai_async._watch import RevisionWatch
+from runai_async._fleet.discovery import WorkloadIds
+from runai_async._fleet.fleet_watch import FleetWatch
+from runai_async._http.addresses import check_base_url, check_proxy, environment_proxy
+from runai_async._http.aiohttp_transport import AiohttpTransport
+from runai_async._http.messages import Transport
+from runai_async._wait.phase import PhaseWait
+from runai_async._wait.rollout import FAILED_PHASES, RolloutWait, creation_order
+from runai_async._watch.poll import Poller
+from runai_async._watch.revision_watch import RevisionWatch
+from runai_async._watch.tracker import Tracker
 from runai_async.checkpoint import Checkpoint, FleetCheckpoint
 from runai_async.errors import ConfigurationError
 from runai_async.hooks import Hook, Hooks
 from runai_async.models import HistoryRecord, Phase, Revision, Workload
-from runai_async.policy import PollPolicy, RetryPolicy, poll_policy
+from runai_async.policy import PollPolicy, RetryPolicy
 
 
 def is_inference_type(workload: Workload) -> bool:
@@ -270,7 +280,7 @@ class RunaiClient:
             'chat-00001'
         """
         revisions = await self.list_revisions(workload_id)
-        return max(revisions, key=age, default=None)
+        return max(revisions, key=creation_order, default=None)
 
     def watch_revisions(
         self,
@@ -413,7 +423,7 @@ class RunaiClient:
         revision_id: str | UUID,
         until: Phase | str | Iterable[Phase | str],
         *,
-        fail_on: Phase | str | Iterable[Phase | str] = FAILURES,
+        fail_on: Phase | str | Iterable[Phase | str] = FAILED_PHASES,
         timeout: float | None = None,
         poll: PollPolicy | None = None,
     ) -> Revision:
@@ -495,7 +505,7 @@ class RunaiClient:
         since = None
         if after is not None:
             look = PhaseWait(self._endpoints, self._retrying, self._clock, policy, check_id(after, "after"))
-            since = age(await look.run(None, frozenset(), seconds))
+            since = creation_order(await look.run(None, frozenset(), seconds))
         async with self.watch_revisions(workload, poll=policy) as watch:
             return await RolloutWait(watch, self._clock, since).run(
                 seconds, spent=self._clock.monotonic() - began

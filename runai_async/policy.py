@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from typing import Any, Literal
 
-from attrs import Attribute, evolve, field, frozen
+from attrs import Attribute, field, frozen
 
 LEAST_INTERVAL = 0.01
 """Seconds. Two polls of one workload are never closer than this."""
@@ -125,18 +125,3 @@ class PollPolicy:
     def __attrs_post_init__(self) -> None:
         if self.jitter > 1:
             raise ValueError(f"jitter is a fraction of the interval, 0 to 1, not {self.jitter!r}")
-
-
-def poll_policy(policy: PollPolicy | None, interval: float | None = None) -> PollPolicy:
-    """Return the policy that a caller's two arguments mean: *interval* overrides the policy's own."""
-    policy = PollPolicy() if policy is None else policy
-    if not isinstance(policy, PollPolicy):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise TypeError(
-            f"poll must be a PollPolicy, like PollPolicy(interval=30), not {type(policy).__name__}"
-        )
-    return policy if interval is None else evolve(policy, interval=interval)
-
-
-def interval_at(policy: PollPolicy, now: float, fast_until: float) -> float:
-    """Return the seconds between polls: the fast ones until the monotonic time *fast_until*."""
-    return min(policy.interval, policy.fast_interval) if now < fast_until else policy.interval

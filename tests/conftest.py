@@ -58,7 +58,7 @@ def no_blocking_calls() -> Iterator[None]:
         blockbuster.functions[call].can_block_in("aiohttp/helpers.py", "netrc_from_env")
     for call in ("io.BufferedReader.read", "os.stat"):
         # two small files, once, where a client is made of the vendor's login
-        blockbuster.functions[call].can_block_in("runai_async/_credentials.py", "_read_key")
+        blockbuster.functions[call].can_block_in("runai_async/_auth/credentials.py", "_read_key")
     blockbuster.activate()
     yield
     blockbuster.deactivate()

@@ -24,7 +24,7 @@ from runai_async import (
     TransportError,
     to_json,
 )
-from runai_async._proxy import environment_proxy
+from runai_async._http.addresses import environment_proxy
 from runai_async.testing import FakeControlPlane, FakeTransport, Response
 
 WORKLOAD = "3f0f1e0c-7d61-4c0e-9d4a-0d2f6f8f1b11"
@@ -54,19 +54,19 @@ def ca_file(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> 
 async def secure(authority: trustme.CA) -> AsyncIterator[FakeControlPlane]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("localhost").configure_cert(context)
-    async with FakeControlPlane(ssl_context=context) as plane:
-        yield plane
+    async with FakeControlPlane(ssl_context=context) as control_plane:
+        yield control_plane
 
 
 @asynccontextmanager
-async def proxying(answer: bytes) -> AsyncIterator[tuple[str, list[str]]]:
+async def proxying(response: bytes) -> AsyncIterator[tuple[str, list[str]]]:
     """Serve as a proxy that answers by itself; give its address and the heads of what it was asked."""
     heads: list[str] = []
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(asyncio.IncompleteReadError):
             heads.append((await reader.readuntil(b"\r\n\r\n")).decode())
-            writer.write(answer)
+            writer.write(response)
         writer.close()
 
     server = await asyncio.start_server(connected, "127.0.0.1", 0)
@@ -244,13 +244,13 @@ async def test_https_goes_through_a_tunnel_and_a_refusal_does_not_tell_the_proxy
 async def test_the_environment_may_name_a_proxy_and_what_goes_past_it(
     monkeypatch: pytest.MonkeyPatch, bypass: str | None
 ) -> None:
-    async with FakeControlPlane() as plane, proxying(PROXIED) as (proxy, heads):
+    async with FakeControlPlane() as control_plane, proxying(PROXIED) as (proxy, heads):
         monkeypatch.setenv("HTTP_PROXY", f"http://{proxy}")
         if bypass:
             monkeypatch.setenv("NO_PROXY", bypass)
-        async with RunaiClient(plane.url, plane.token) as runai:
+        async with RunaiClient(control_plane.url, control_plane.token) as runai:
             assert await runai.count_revisions(WORKLOAD) == (0 if bypass else 7)
-        async with RunaiClient(plane.url, plane.token, trust_env=False) as runai:
+        async with RunaiClient(control_plane.url, control_plane.token, trust_env=False) as runai:
             assert await runai.count_revisions(WORKLOAD) == 0
     assert len(heads) == (0 if bypass else 1)
 
@@ -298,26 +298,29 @@ def test_a_proxy_of_the_environment_that_cannot_work_is_named(
 
 
 async def test_a_given_session_is_used_and_never_closed() -> None:
-    async with FakeControlPlane() as plane, aiohttp.ClientSession(headers={"X-Mine": "yes"}) as session:
-        async with RunaiClient(plane.url, plane.token, session=session) as runai:
+    async with (
+        FakeControlPlane() as control_plane,
+        aiohttp.ClientSession(headers={"X-Mine": "yes"}) as session,
+    ):
+        async with RunaiClient(control_plane.url, control_plane.token, session=session) as runai:
             await runai.count_revisions(WORKLOAD)
-        assert (session.closed, plane.requests[0].headers["X-Mine"]) == (False, "yes")
+        assert (session.closed, control_plane.requests[0].headers["X-Mine"]) == (False, "yes")
         with pytest.raises(RuntimeError, match="the client is closed"):
             await runai.count_revisions(WORKLOAD)
 
 
 async def test_a_given_session_that_was_closed_says_so() -> None:
-    async with FakeControlPlane() as plane:
+    async with FakeControlPlane() as control_plane:
         async with aiohttp.ClientSession() as session:
-            runai = RunaiClient(plane.url, plane.token, session=session)
+            runai = RunaiClient(control_plane.url, control_plane.token, session=session)
             await runai.count_revisions(WORKLOAD)
         with pytest.raises(RuntimeError, match="the client's session is closed; make a new client"):
             await runai.count_revisions(WORKLOAD)
 
 
 async def test_a_given_session_that_raises_for_a_status_does_not_hide_it() -> None:
-    async with FakeControlPlane() as plane, aiohttp.ClientSession(raise_for_status=True) as session:
-        runai = RunaiClient(plane.url, plane.token, session=session, retry=ONCE)
+    async with FakeControlPlane() as control_plane, aiohttp.ClientSession(raise_for_status=True) as session:
+        runai = RunaiClient(control_plane.url, control_plane.token, session=session, retry=ONCE)
         with pytest.raises(NotFoundError):
             await runai.list_revisions(WORKLOAD)
 
@@ -357,11 +360,14 @@ async def test_a_value_that_is_wrong_is_a_value_error_before_anything_is_sent() 
 
 
 async def test_revisions_are_listed_counted_and_got() -> None:
-    async with FakeControlPlane(seed=1) as plane, RunaiClient(plane.url, plane.token) as runai:
-        workload = plane.add_workload()
+    async with (
+        FakeControlPlane(seed=1) as control_plane,
+        RunaiClient(control_plane.url, control_plane.token) as runai,
+    ):
+        workload = control_plane.add_workload()
         assert await runai.newest_revision(workload) is None
-        ids = [plane.add_revision(workload, phase="Running") for _ in range(3)]
-        plane.delete_revision(ids[0])
+        ids = [control_plane.add_revision(workload, phase="Running") for _ in range(3)]
+        control_plane.delete_revision(ids[0])
         assert {revision.id for revision in await runai.list_revisions(workload, deleted=False)} == set(
             ids[1:]
         )
@@ -379,19 +385,22 @@ async def test_revisions_are_listed_counted_and_got() -> None:
 
 
 async def test_workloads_and_history_come_page_by_page() -> None:
-    async with FakeControlPlane() as plane, RunaiClient(plane.url, plane.token) as runai:
+    async with (
+        FakeControlPlane() as control_plane,
+        RunaiClient(control_plane.url, control_plane.token) as runai,
+    ):
         ids = [
-            plane.add_workload(),
-            plane.add_workload(type="Training"),
-            plane.add_workload(type="nim-INFERENCE"),
+            control_plane.add_workload(),
+            control_plane.add_workload(type="Training"),
+            control_plane.add_workload(type="nim-INFERENCE"),
         ]
         assert {workload.id async for workload in runai.list_workloads(page_size=2)} == set(ids)
-        assert [request.query["offset"] for request in plane.requests] == ["0", "2"]
+        assert [request.query["offset"] for request in control_plane.requests] == ["0", "2"]
         assert {item async for item in runai.inference_workloads()} == {ids[0], ids[2]}
         filtered = [workload.id async for workload in runai.list_workloads(filter_by="type==Training")]
         assert filtered == [ids[1]]
-        revision = plane.add_revision(ids[0], phase="Pending")
-        plane.set_phase(revision, "Running")
+        revision = control_plane.add_revision(ids[0], phase="Pending")
+        control_plane.set_phase(revision, "Running")
         assert len([record async for record in runai.revision_history(revision)]) >= 2
         async with runai.watch_fleet(ids, interval=0.05) as fleet:
             assert (await anext(aiter(fleet))).workload_id == ids[0]
@@ -399,8 +408,11 @@ async def test_workloads_and_history_come_page_by_page() -> None:
 
 @pytest.mark.parametrize("following", [0, -1, None])
 async def test_a_page_that_leads_nowhere_new_is_the_last_one(following: int | None) -> None:
-    async with FakeControlPlane() as plane, RunaiClient(plane.url, plane.token) as runai:
-        revision = plane.add_revision(plane.add_workload())
+    async with (
+        FakeControlPlane() as control_plane,
+        RunaiClient(control_plane.url, control_plane.token) as runai,
+    ):
+        revision = control_plane.add_revision(control_plane.add_workload())
         records = [to_json(record) async for record in runai.revision_history(revision)]
         workloads = [to_json(workload) async for workload in runai.list_workloads()]
     pages = [(b"records", records), (b"workloads", workloads), (b"records", []), (b"workloads", [])]

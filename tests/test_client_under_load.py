@@ -17,58 +17,62 @@ async def _no_debug() -> None:
 
 
 async def test_a_thousand_calls_succeed_though_a_third_of_the_answers_is_faulty() -> None:
-    async with FakeControlPlane(seed=7) as plane:
-        workload_id = plane.add_workload()
-        ids = [plane.add_revision(workload_id, "Running") for _ in range(3)]
+    async with FakeControlPlane(seed=7) as control_plane:
+        workload_id = control_plane.add_workload()
+        ids = [control_plane.add_revision(workload_id, "Running") for _ in range(3)]
         each = 1 - 0.7 ** (1 / 10)  # ten kinds, drawn one after the other: 30 % meet one of them
         for kind in FAULTS:
-            plane.fault(kind, times=None, rate=each, seconds=1.5 if kind == "latency" else 0.0)
-        plane.fail_next(None, 503, rate=each)
-        plane.fail_next(None, 502, body="<html>Bad Gateway</html>", rate=each)
-        plane.fail_next(None, 500, body="", rate=each)
-        plane.fail_next(None, 429, headers={"Retry-After": "0"}, rate=each)
+            control_plane.fault(kind, times=None, rate=each, seconds=1.5 if kind == "latency" else 0.0)
+        control_plane.fail_next(None, 503, rate=each)
+        control_plane.fail_next(None, 502, body="<html>Bad Gateway</html>", rate=each)
+        control_plane.fail_next(None, 500, body="", rate=each)
+        control_plane.fail_next(None, 429, headers={"Retry-After": "0"}, rate=each)
         policy = RetryPolicy(attempts=10, wait_initial=0.05)
-        async with RunaiClient(plane.url, plane.token, timeout=1.0, retry=policy) as runai:
-            answers = await asyncio.gather(*(runai.list_revisions(workload_id) for _ in range(1000)))
+        async with RunaiClient(control_plane.url, control_plane.token, timeout=1.0, retry=policy) as runai:
+            responses = await asyncio.gather(*(runai.list_revisions(workload_id) for _ in range(1000)))
 
-        assert all(sorted(item.id for item in answer) == sorted(ids) for answer in answers)
-        assert 1300 <= len(plane.requests) <= 1600
+        assert all(sorted(item.id for item in response) == sorted(ids) for response in responses)
+        assert 1300 <= len(control_plane.requests) <= 1600
 
 
 @pytest.mark.parametrize(("calls", "places"), [(400, 20), pytest.param(2000, 100, marks=pytest.mark.slow)])
 async def test_waiting_for_a_free_slot_does_not_count_against_the_timeout(calls: int, places: int) -> None:
-    async with FakeControlPlane() as plane:
-        workload_id = plane.add_workload()
-        plane.latency = 0.1
+    async with FakeControlPlane() as control_plane:
+        workload_id = control_plane.add_workload()
+        control_plane.latency = 0.1
         async with RunaiClient(
-            plane.url, plane.token, timeout=1.0, retry=RetryPolicy(attempts=1), max_concurrency=places
+            control_plane.url,
+            control_plane.token,
+            timeout=1.0,
+            retry=RetryPolicy(attempts=1),
+            max_concurrency=places,
         ) as runai:
             counts = await asyncio.gather(*(runai.count_revisions(workload_id) for _ in range(calls)))
 
         assert counts == [0] * calls
-        assert 0.95 * places <= plane.max_in_flight <= places
+        assert 0.95 * places <= control_plane.max_in_flight <= places
 
 
 @pytest.mark.parametrize("count", [300, pytest.param(1000, marks=pytest.mark.slow)])
 async def test_a_revoked_token_is_exchanged_once_for_all_calls_in_flight(count: int) -> None:
-    async with FakeControlPlane() as plane:
-        workload_id = plane.add_workload()
-        plane.add_revision(workload_id)
-        auth = ClientCredentials(plane.client_id, plane.client_secret)
+    async with FakeControlPlane() as control_plane:
+        workload_id = control_plane.add_workload()
+        control_plane.add_revision(workload_id)
+        auth = ClientCredentials(control_plane.client_id, control_plane.client_secret)
         async with RunaiClient(
-            plane.url, auth, max_concurrency=count, retry=RetryPolicy(attempts=1)
+            control_plane.url, auth, max_concurrency=count, retry=RetryPolicy(attempts=1)
         ) as runai:
             assert await runai.count_revisions(workload_id) == 1
-            plane.reset_record()
-            plane.hold()
+            control_plane.reset_record()
+            control_plane.hold()
             calls = [asyncio.create_task(runai.count_revisions(workload_id)) for _ in range(count)]
             async with asyncio.timeout(20):
-                while plane.in_flight < count:
+                while control_plane.in_flight < count:
                     await asyncio.sleep(0.01)
-            plane.revoke_tokens()
-            plane.release()
+            control_plane.revoke_tokens()
+            control_plane.release()
             counts = await asyncio.gather(*calls)
 
         assert counts == [1] * count
-        assert plane.token_requests == 1
-        assert len(plane.requests) == count + 1 + count
+        assert control_plane.token_requests == 1
+        assert len(control_plane.requests) == count + 1 + count

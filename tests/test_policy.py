@@ -6,7 +6,8 @@ import attrs
 import pytest
 
 from runai_async import PollPolicy, RetryPolicy
-from runai_async.policy import EMIT_NAMES, LEAST_INTERVAL, poll_policy
+from runai_async._arguments import poll_policy
+from runai_async.policy import EMIT_NAMES, LEAST_INTERVAL
 
 NUMBERS = [
     *((RetryPolicy, name) for name in ("wait_initial", "wait_max", "deadline")),

@@ -68,21 +68,21 @@ def spans() -> Iterator[Spans]:
 
 
 @pytest.fixture
-async def plane() -> AsyncIterator[FakeControlPlane]:
-    async with FakeControlPlane() as plane:
-        yield plane
+async def control_plane() -> AsyncIterator[FakeControlPlane]:
+    async with FakeControlPlane() as control_plane:
+        yield control_plane
 
 
 @pytest.fixture
-async def runai(plane: FakeControlPlane, spans: Spans) -> AsyncIterator[RunaiClient]:
-    async with RunaiClient(plane.url, plane.token, hooks=[SpanHook(spans.provider)]) as runai:
+async def runai(control_plane: FakeControlPlane, spans: Spans) -> AsyncIterator[RunaiClient]:
+    async with RunaiClient(control_plane.url, control_plane.token, hooks=[SpanHook(spans.provider)]) as runai:
         yield runai
 
 
 async def test_a_call_is_one_internal_span_and_the_parent_of_the_request_s(
-    plane: FakeControlPlane, runai: RunaiClient, spans: Spans
+    control_plane: FakeControlPlane, runai: RunaiClient, spans: Spans
 ) -> None:
-    await runai.count_revisions(plane.add_workload())
+    await runai.count_revisions(control_plane.add_workload())
     request, call = spans.ended
     assert (call.name, call.kind, call.status.status_code) == (
         "count_revisions",
@@ -102,19 +102,19 @@ async def test_a_call_is_one_internal_span_and_the_parent_of_the_request_s(
 
 
 async def test_a_call_is_the_child_of_the_caller_s_span(
-    plane: FakeControlPlane, runai: RunaiClient, spans: Spans
+    control_plane: FakeControlPlane, runai: RunaiClient, spans: Spans
 ) -> None:
     with spans.provider.get_tracer("app").start_as_current_span("handler") as handler:
-        await runai.count_revisions(plane.add_workload())
+        await runai.count_revisions(control_plane.add_workload())
         assert trace.get_current_span() is handler
     assert spans.parent(spans.only("count_revisions")) == spans.only("handler")
 
 
 async def test_retries_are_events_of_one_span(
-    plane: FakeControlPlane, runai: RunaiClient, spans: Spans
+    control_plane: FakeControlPlane, runai: RunaiClient, spans: Spans
 ) -> None:
-    plane.fail_next(2, 503, headers={"Retry-After": "0"})
-    await runai.count_revisions(plane.add_workload())
+    control_plane.fail_next(2, 503, headers={"Retry-After": "0"})
+    await runai.count_revisions(control_plane.add_workload())
     call = spans.only("count_revisions")
     assert [(event.name, dict(event.attributes or {})) for event in call.events] == [
         (
@@ -147,25 +147,25 @@ async def test_an_error_is_the_span_s_status(runai: RunaiClient, spans: Spans) -
 
 
 async def test_a_cancelled_call_has_ended_and_is_no_error(
-    plane: FakeControlPlane, runai: RunaiClient, spans: Spans
+    control_plane: FakeControlPlane, runai: RunaiClient, spans: Spans
 ) -> None:
-    plane.fault("hang")
+    control_plane.fault("hang")
     call = asyncio.create_task(runai.get_revision(NO_REVISION))
-    while not plane.requests:
+    while not control_plane.requests:
         await asyncio.sleep(0.002)
     call.cancel()
     await asyncio.wait({call})
     span = spans.only("get_revision")
     assert (span.status.status_code, attribute(span, "runai.cancelled")) == (StatusCode.UNSET, True)
     assert attribute(span, "error.type") is None
-    await runai.count_revisions(plane.add_workload())
+    await runai.count_revisions(control_plane.add_workload())
     assert spans.only("count_revisions").parent is None
 
 
 async def test_a_call_that_timed_out_leaves_its_caller_s_context_as_it_was(
-    plane: FakeControlPlane, runai: RunaiClient, spans: Spans
+    control_plane: FakeControlPlane, runai: RunaiClient, spans: Spans
 ) -> None:
-    plane.fault("hang")
+    control_plane.fault("hang")
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.05):
             await runai.get_revision(NO_REVISION)
@@ -174,11 +174,11 @@ async def test_a_call_that_timed_out_leaves_its_caller_s_context_as_it_was(
 
 
 async def test_calls_at_the_same_time_do_not_mix_up(
-    plane: FakeControlPlane, runai: RunaiClient, spans: Spans
+    control_plane: FakeControlPlane, runai: RunaiClient, spans: Spans
 ) -> None:
-    plane.fault("latency", seconds=0.02, times=40, rate=0.5)
-    workload_id = plane.add_workload()
-    ids = [plane.add_revision(workload_id) for _ in range(20)]
+    control_plane.fault("latency", seconds=0.02, times=40, rate=0.5)
+    workload_id = control_plane.add_workload()
+    ids = [control_plane.add_revision(workload_id) for _ in range(20)]
     calls = [runai.count_revisions(workload_id) for _ in ids]
     await asyncio.gather(*calls, *(runai.get_revision(item) for item in ids))
     ours = {span.context.span_id: span.name for span in spans.ours}
@@ -189,10 +189,10 @@ async def test_calls_at_the_same_time_do_not_mix_up(
 
 
 async def test_a_poll_is_the_parent_of_its_call(
-    plane: FakeControlPlane, runai: RunaiClient, spans: Spans
+    control_plane: FakeControlPlane, runai: RunaiClient, spans: Spans
 ) -> None:
-    workload_id = plane.add_workload()
-    plane.add_revision(workload_id)
+    workload_id = control_plane.add_workload()
+    control_plane.add_revision(workload_id)
     async with aclosing(runai.watch_revisions(workload_id, poll=POLL)) as watch:
         await anext(watch)
         assert trace.get_current_span() is trace.INVALID_SPAN
@@ -206,10 +206,12 @@ async def test_a_poll_is_the_parent_of_its_call(
     }
 
 
-async def test_a_failed_poll_says_so(plane: FakeControlPlane, runai: RunaiClient, spans: Spans) -> None:
-    workload_id = plane.add_workload()
-    plane.add_revision(workload_id)
-    plane.fail_next(1, 418)
+async def test_a_failed_poll_says_so(
+    control_plane: FakeControlPlane, runai: RunaiClient, spans: Spans
+) -> None:
+    workload_id = control_plane.add_workload()
+    control_plane.add_revision(workload_id)
+    control_plane.fail_next(1, 418)
     async with aclosing(runai.watch_revisions(workload_id, poll=POLL)) as watch:
         await anext(watch)
     first, second = [span for span in spans.ours if span.name == "poll"]
@@ -218,11 +220,11 @@ async def test_a_failed_poll_says_so(plane: FakeControlPlane, runai: RunaiClient
 
 
 async def test_polls_of_a_fleet_are_traces_of_their_own(
-    plane: FakeControlPlane, runai: RunaiClient, spans: Spans
+    control_plane: FakeControlPlane, runai: RunaiClient, spans: Spans
 ) -> None:
-    ids = [plane.add_workload() for _ in range(5)]
+    ids = [control_plane.add_workload() for _ in range(5)]
     for workload_id in ids:
-        plane.add_revision(workload_id, "Running")
+        control_plane.add_revision(workload_id, "Running")
     async with runai.watch_fleet(ids, poll=POLL, max_concurrency=2) as fleet:
         while sum(span.name == "poll" for span in spans.ended) < 20:
             await asyncio.sleep(0.01)
@@ -258,6 +260,6 @@ def test_an_attempt_without_an_answer_has_no_status(spans: Spans) -> None:
     assert attribute(span, "http.response.status_code") is None
 
 
-async def test_without_an_sdk_nothing_happens(plane: FakeControlPlane) -> None:
-    async with RunaiClient(plane.url, plane.token, hooks=[SpanHook()]) as runai:
-        assert await runai.count_revisions(plane.add_workload()) == 0
+async def test_without_an_sdk_nothing_happens(control_plane: FakeControlPlane) -> None:
+    async with RunaiClient(control_plane.url, control_plane.token, hooks=[SpanHook()]) as runai:
+        assert await runai.count_revisions(control_plane.add_workload()) == 0

@@ -20,15 +20,15 @@ import sys
 from benchmarks.fleet import kill, sleep, steady, trouble
 from benchmarks.fleet.size import Size
 from benchmarks.processes import ROOT
-from benchmarks.record import control_plane
+from benchmarks.record import running_control_plane
 
 STORIES = {"steady": steady.story, "kill": kill.story, "trouble": trouble.story, "sleep": sleep.story}
 
 
 def told(name: str, size: Size) -> bool:
     """Run a story, print what was seen, and return whether all was as it should be."""
-    with control_plane(size.workloads, size.changes) as plane:
-        seen, wrong = asyncio.run(STORIES[name](plane, size))
+    with running_control_plane(size.workloads, size.changes) as control_plane:
+        seen, wrong = asyncio.run(STORIES[name](control_plane, size))
     print(f"{name}: {size.workloads:,} workloads at {size.interval:g} s, {size.changes:g} changes a second")
     for what, value in seen.items():
         print(f"| {what:<62} | {value} |")

@@ -19,7 +19,7 @@ from pathlib import Path
 from random import Random
 from typing import IO
 
-from benchmarks.fleet.size import Seen, Size
+from benchmarks.fleet.size import Counts, Size
 from benchmarks.processes import ROOT
 from benchmarks.record import Line, Plane, judged, line_of, read, settled, told, wrong
 from runai_async import FleetCheckpoint, FleetWatch, RunaiClient
@@ -77,7 +77,7 @@ async def live(file: IO[str], place: Path, url: str, token: str, ids: list[str],
 
 
 @asynccontextmanager
-async def _life(directory: Path, plane: Plane, size: Size) -> AsyncIterator[None]:
+async def _life(directory: Path, control_plane: Plane, size: Size) -> AsyncIterator[None]:
     """Let a process watch, and kill it at the end of the block."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "benchmarks.fleet.kill", str(directory)), cwd=ROOT, stdin=PIPE, stdout=PIPE
@@ -85,7 +85,9 @@ async def _life(directory: Path, plane: Plane, size: Size) -> AsyncIterator[None
     assert process.stdin is not None
     assert process.stdout is not None
     try:
-        process.stdin.write(json.dumps([plane.url, plane.token, plane.ids, size]).encode())
+        process.stdin.write(
+            json.dumps([control_plane.url, control_plane.token, control_plane.ids, size]).encode()
+        )
         process.stdin.write_eof()
         assert await process.stdout.readline() == WATCHING
         yield
@@ -126,20 +128,22 @@ def repeated(lives: Iterable[Sequence[Line]]) -> dict[str, int]:
     return counts
 
 
-async def story(plane: Plane, size: Size) -> Seen:
+async def story(control_plane: Plane, size: Size) -> Counts:
     """Run it and return what was seen."""
     random = Random(size.seed)
     seconds = [random.uniform(*LIVES) * size.interval for _ in range(KILLS)]
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
-        plane.say("go")
+        control_plane.say("go")
         for life in seconds:
-            async with _life(directory, plane, size):
+            async with _life(directory, control_plane, size):
                 await asyncio.sleep(life)
-        async with _life(directory, plane, size):
+        async with _life(directory, control_plane, size):
             await asyncio.sleep(LIVES[-1] * size.interval)
-            plane.say("rest")
-            figures = await settled(lambda: judged(_once(_lives(directory)), plane.report()), size.interval)
+            control_plane.say("rest")
+            figures = await settled(
+                lambda: judged(_once(_lives(directory)), control_plane.report()), size.interval
+            )
         lives = _lives(directory)
     counts = repeated(lives)
     seen = {

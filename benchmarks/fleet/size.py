@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from runai_async import PollPolicy
 
-Seen = tuple[dict[str, str], list[str]]
+Counts = tuple[dict[str, str], list[str]]
 """What a story returns: its figures, and the names of what is not as it should be."""
 
 

@@ -8,7 +8,7 @@ import tempfile
 import time
 from typing import IO, NamedTuple
 
-from benchmarks.fleet.size import Seen, Size
+from benchmarks.fleet.size import Counts, Size
 from benchmarks.processes import megabytes
 from benchmarks.record import PATIENCE, Plane, grew, judged, line_of, read, settled, told, wrong
 from runai_async import FleetStatus, FleetWatch, RunaiClient
@@ -62,17 +62,19 @@ def _wrong(samples: list[Sample], buffer: int, at_once: int) -> list[str]:
     return ["the buffer is never full"] * (not full) + ["the buffer is above its bound"] * above
 
 
-async def story(plane: Plane, size: Size) -> Seen:
+async def story(control_plane: Plane, size: Size) -> Counts:
     """Run it and return what was seen."""
     buffer, at_once = int(BUFFER / size.scale), max(10, int(AT_ONCE / size.scale))
     awake = asyncio.Event()
     with tempfile.TemporaryFile("w+", encoding="utf-8") as file:
         async with (
-            RunaiClient(plane.url, plane.token) as runai,
-            runai.watch_fleet(plane.ids, poll=size.policy(), buffer=buffer, max_concurrency=at_once) as fleet,
+            RunaiClient(control_plane.url, control_plane.token) as runai,
+            runai.watch_fleet(
+                control_plane.ids, poll=size.policy(), buffer=buffer, max_concurrency=at_once
+            ) as fleet,
         ):
             consumer = asyncio.create_task(_consume(fleet, file, awake))
-            plane.say("go")
+            control_plane.say("go")
             awake.set()
             await asyncio.sleep(size.seconds(BEFORE))
             sleeps: dict[str, list[Sample]] = {}
@@ -82,8 +84,8 @@ async def story(plane: Plane, size: Size) -> Seen:
                 awake.set()
                 await asyncio.sleep(size.seconds(BETWEEN))
             after = megabytes()
-            plane.say("rest")
-            figures = await settled(lambda: judged(read(file), plane.report()), size.interval)
+            control_plane.say("rest")
+            figures = await settled(lambda: judged(read(file), control_plane.report()), size.interval)
             await fleet.aclose()
             await consumer
 

@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable
 
-from benchmarks.fleet.size import Seen, Size
+from benchmarks.fleet.size import Counts, Size
 from benchmarks.record import Log, Plane, delays, judged, read, settled, told, written, wrong
 from runai_async import RunaiClient
 
@@ -23,30 +23,30 @@ def _per_second(times: Iterable[float], start: float, seconds: float, width: flo
     return [counts[n] for n in range(int(seconds / width))]
 
 
-async def story(plane: Plane, size: Size) -> Seen:
+async def story(control_plane: Plane, size: Size) -> Counts:
     """Run it and return what was seen."""
     interval, second, log = size.interval, size.seconds(1), Log().listen()
     with tempfile.TemporaryFile("w+", encoding="utf-8") as file:
         async with (
-            RunaiClient(plane.url, plane.token) as runai,
-            runai.watch_fleet(plane.ids, poll=size.policy()) as fleet,
+            RunaiClient(control_plane.url, control_plane.token) as runai,
+            runai.watch_fleet(control_plane.ids, poll=size.policy()) as fleet,
             written(fleet, file),
         ):
             await asyncio.sleep(1.5 * interval)
-            plane.say("go")
+            control_plane.say("go")
             began, cpu = time.monotonic(), time.process_time()
             await asyncio.sleep(size.seconds(STEADY))
             share = (time.process_time() - cpu) / (time.monotonic() - began)
-            plane.say("down")
+            control_plane.say("down")
             down, stopped = time.monotonic(), time.time()
             await asyncio.sleep(size.seconds(OUTAGE))
-            plane.say("up")
+            control_plane.say("up")
             up = time.monotonic()
             await asyncio.sleep(size.seconds(AFTER))
-            plane.say("rest")
+            control_plane.say("rest")
             resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-            figures = await settled(lambda: judged(read(file), plane.report()), interval)
-        asked = plane.report()["asked"]
+            figures = await settled(lambda: judged(read(file), control_plane.report()), interval)
+        asked = control_plane.report()["asked"]
         steady = [line for line in read(file) if line.heard < stopped]
 
     healthy = size.workloads / interval

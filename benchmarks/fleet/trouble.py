@@ -8,7 +8,7 @@ import time
 from collections.abc import Collection, Iterable
 from typing import Any, NamedTuple
 
-from benchmarks.fleet.size import Seen, Size
+from benchmarks.fleet.size import Counts, Size
 from benchmarks.record import PATIENCE, Line, Plane, delays, judged, read, settled, told, written, wrong
 from runai_async import HookEvent, PollFinished, RunaiClient, WorkloadFailed
 
@@ -58,14 +58,14 @@ class Spell(NamedTuple):
         return [line for line in lines if self.start <= line.heard < self.end]
 
 
-async def _spell(plane: Plane, troubled: dict[str, str], size: Size) -> Spell:
+async def _spell(control_plane: Plane, troubled: dict[str, str], size: Size) -> Spell:
     """Let some be in trouble for a while, and all be well again."""
     start = time.time()
     for workload_id, trouble in troubled.items():
         word, *how = trouble.split()
-        plane.say(word, workload_id, *how)
+        control_plane.say(word, workload_id, *how)
     await asyncio.sleep(SPELL * size.interval)
-    plane.say("well")
+    control_plane.say("well")
     return Spell(start, time.time())
 
 
@@ -82,27 +82,29 @@ def _others(
     return [line for line in lines if line.workload_id not in troubled], record | {"changes": changes}
 
 
-async def story(plane: Plane, size: Size) -> Seen:
+async def story(control_plane: Plane, size: Size) -> Counts:
     """Run it and return what was seen."""
     interval, recovery = size.interval, Recovery()
-    troubled = dict(zip(plane.ids, TROUBLES, strict=False))
+    troubled = dict(zip(control_plane.ids, TROUBLES, strict=False))
     expected = sorted((workload_id, TROUBLES[trouble]) for workload_id, trouble in troubled.items())
     with tempfile.TemporaryFile("w+", encoding="utf-8") as file:
         async with (
-            RunaiClient(plane.url, plane.token, hooks=[recovery.hook]) as runai,
-            runai.watch_fleet(plane.ids, poll=size.policy(MAX_OUTAGE)) as fleet,
+            RunaiClient(control_plane.url, control_plane.token, hooks=[recovery.hook]) as runai,
+            runai.watch_fleet(control_plane.ids, poll=size.policy(MAX_OUTAGE)) as fleet,
             written(fleet, file),
         ):
             await asyncio.sleep(1.5 * interval)
-            plane.say("go")
+            control_plane.say("go")
             began = time.time()
             await asyncio.sleep(BEFORE * interval)
-            first = await _spell(plane, troubled, size)
+            first = await _spell(control_plane, troubled, size)
             well = await recovery.of(troubled, interval)
             await asyncio.sleep(WELL * interval)
-            again = await _spell(plane, troubled, size)
-            plane.say("rest")
-            figures = await settled(lambda: judged(*_others(read(file), plane.report(), troubled)), interval)
+            again = await _spell(control_plane, troubled, size)
+            control_plane.say("rest")
+            figures = await settled(
+                lambda: judged(*_others(read(file), control_plane.report(), troubled)), interval
+            )
         lines = read(file)
 
     spells = {"first": first, "second": again}

@@ -9,7 +9,7 @@ Two roads lead from bytes to a model, and tests hold them to the same results:
   unknown key, a type it does not expect. Then the careful road decides, and explains.
 """
 
-from runai_async._codec._answers import (
+from runai_async._codec.decode import (
     decode_count,
     decode_object,
     decode_page,
@@ -22,7 +22,7 @@ from runai_async._codec._answers import (
     prepare,
     split_revisions,
 )
-from runai_async._codec._encoding import encode, event_to_dict, to_cloudevent, to_json
+from runai_async._codec.encode import encode, event_to_dict, to_cloudevent, to_json
 
 __all__ = [
     "decode_count",

@@ -6,11 +6,10 @@ there are the protocols `Transport` and `Clock`.
 """
 
 from runai_async._clock import Clock
-from runai_async._messages import Request, Response
-from runai_async._transport import Transport
+from runai_async._http.messages import Request, Response, Transport
 from runai_async.testing._clock import FakeClock
+from runai_async.testing._control_plane import Answered, FakeControlPlane, RecordedRequest
 from runai_async.testing._faults import FaultKind
-from runai_async.testing._plane import Answered, FakeControlPlane, RecordedRequest
 from runai_async.testing._state import Transition
 from runai_async.testing._transport import FakeTransport, SentRequest
 

@@ -26,10 +26,10 @@ class Transition:
         phase_updated_at: of the revision, as the API has it.
 
     Example:
-        >>> plane = FakeControlPlane()
-        >>> revision_id = plane.add_revision(plane.add_workload(), "Pending")
-        >>> plane.set_phase(revision_id, "Running")
-        >>> [(change.kind, change.phase) for change in plane.transitions]
+        >>> control_plane = FakeControlPlane()
+        >>> revision_id = control_plane.add_revision(control_plane.add_workload(), "Pending")
+        >>> control_plane.set_phase(revision_id, "Running")
+        >>> [(change.kind, change.phase) for change in control_plane.transitions]
         [('added', 'Pending'), ('phase', 'Running')]
     """
 

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from attrs import field, frozen
 from yarl import URL
 
-from runai_async._messages import Request, Response
+from runai_async._http.messages import Request, Response
 
 
 @frozen

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 from runai_async.client import RunaiClient
-from runai_async.testing._plane import FakeControlPlane
+from runai_async.testing._control_plane import FakeControlPlane
 
 try:
     import pytest_asyncio
@@ -19,8 +19,8 @@ except ImportError as _error:
 @pytest_asyncio.fixture
 async def runai_control_plane() -> AsyncIterator[FakeControlPlane]:
     """A fake control plane that serves for the time of one test."""
-    async with FakeControlPlane() as plane:
-        yield plane
+    async with FakeControlPlane() as control_plane:
+        yield control_plane
 
 
 @pytest_asyncio.fixture

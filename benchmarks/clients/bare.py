@@ -1,0 +1,92 @@
+"""aiohttp and nothing else: what no client that is built on it can go below."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import platform
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import orjson
+from yarl import URL
+
+from benchmarks.clients.turns import AUTHORIZATION, CONCURRENCY, calls, polls
+from benchmarks.measure import Run, Sample, Side
+from benchmarks.payloads import workload_id
+
+_AGENT = f"benchmarks/0.1.0 aiohttp/{aiohttp.__version__} Python/{platform.python_version()}"
+HEADERS = {"User-Agent": _AGENT, "Accept": "application/json", "Authorization": AUTHORIZATION}
+
+
+def _path(mode: str, number: int) -> str:
+    return f"/{mode}/api/v1/workloads/inferences/{workload_id(number)}/revisions"
+
+
+def _get(read: Callable[[bytes], Any]) -> Side:
+    @asynccontextmanager
+    async def side(url: str) -> AsyncIterator[Run]:
+        address = url + _path("fresh", 1)
+
+        async def call() -> None:
+            async with session.get(address, headers=HEADERS) as answer:
+                read(await answer.read())
+
+        async with aiohttp.ClientSession() as session:
+            yield calls(call)
+
+    return side
+
+
+get_read = _get(len)
+get_orjson = _get(orjson.loads)
+
+
+def _watch(workloads: int, *, tuned: bool = False) -> Side:
+    """Make a side that polls on the schedule of a watch: a grid of 10 ms, passed slots skipped."""
+
+    @asynccontextmanager
+    async def side(url: str) -> AsyncIterator[Run]:
+        slots = asyncio.Semaphore(CONCURRENCY)
+        counted = url + _path("fixed", 1) + "/count"
+        # Built once: of so many different texts, aiohttp would parse each one every time.
+        addresses = [URL(url + _path("fixed", number)) for number in range(workloads)]
+
+        async def watch(address: URL) -> None:
+            slot = time.monotonic()
+            while True:
+                if (wait := slot - time.monotonic()) > 0:
+                    await asyncio.sleep(wait)
+                async with slots, session.get(address, headers=HEADERS) as answer:
+                    await answer.read()
+                slot += 0.01 * max(1, math.ceil((time.monotonic() - slot) / 0.01))
+
+        async def count() -> int:
+            async with session.get(counted) as answer:
+                return int(json.loads(await answer.read())["count"])
+
+        async def run(amount: int) -> Sample:
+            tasks = [asyncio.ensure_future(watch(address)) for address in addresses]
+            await asyncio.sleep(0.5)
+            sample = await polls(amount / 1000, count)
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+            return sample
+
+        options: dict[str, Any] = {"connector": aiohttp.TCPConnector(limit=0)}
+        if tuned:
+            options |= {"cookie_jar": aiohttp.DummyCookieJar(), "timeout": aiohttp.ClientTimeout()}
+        async with aiohttp.ClientSession(**options) as session:
+            yield run
+
+    return side
+
+
+watch_many = _watch(512)
+watch_many_tuned = _watch(512, tuned=True)
+watch_few = _watch(32)

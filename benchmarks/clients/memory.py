@@ -1,0 +1,139 @@
+"""What is kept in memory: for each workload that is watched, and after many polls."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from benchmarks.clients.ours import CREDENTIALS
+from benchmarks.measure import Run, Sample
+from benchmarks.payloads import Template, workload_id
+from runai_async import PollPolicy, Revision, RevisionDeleted, RevisionWatch, RunaiClient, WatchEvent
+from runai_async._codec import decode_revisions
+
+_WARM = 500
+"""Workloads before those that are counted: they pay for pools and buffers."""
+_POLICY = PollPolicy(interval=3600, jitter=0)
+
+
+def resident() -> float:
+    """Return the bytes of this process that are in memory."""
+    gc.collect()
+    return int(Path("/proc/self/statm").read_text().split()[1]) * float(os.sysconf("SC_PAGE_SIZE"))
+
+
+async def _until(reached: Callable[[], bool]) -> None:
+    while not reached():  # noqa: ASYNC110  (there is no event to wait for, and no hurry)
+        await asyncio.sleep(0.1)
+
+
+async def _grown(more: int, grow: Callable[[range], Awaitable[None]]) -> Sample:
+    """Return the bytes that each workload takes, once there are some already."""
+    await grow(range(_WARM))
+    before = resident()
+    await grow(range(_WARM, _WARM + more))
+    return Sample(more, 0.0, 0.0, (resident() - before) / more)
+
+
+@asynccontextmanager
+async def watches(url: str) -> AsyncIterator[Run]:
+    """Watch each workload by itself, a task waiting for its next event."""
+    async with RunaiClient(f"{url}/fixed", CREDENTIALS) as runai:
+        kept: list[tuple[RevisionWatch, asyncio.Task[WatchEvent]]] = []
+
+        async def grow(numbers: range) -> None:
+            new = [
+                runai.watch_revisions(workload_id(n), poll=_POLICY, include_existing=False) for n in numbers
+            ]
+            kept.extend((watch, asyncio.create_task(watch.__anext__())) for watch in new)
+            await _until(lambda: all(watch.status.synced for watch in new))
+
+        async def run(amount: int) -> Sample:
+            sample = await _grown(amount, grow)
+            for watch, _ in kept:
+                await watch.aclose()
+            await asyncio.gather(*(task for _, task in kept), return_exceptions=True)
+            return sample
+
+        yield run
+
+
+@asynccontextmanager
+async def fleet(url: str) -> AsyncIterator[Run]:
+    """Watch all as one fleet."""
+    async with RunaiClient(f"{url}/fixed", CREDENTIALS) as runai:
+
+        async def run(amount: int) -> Sample:
+            async with runai.watch_fleet((), interval=2, poll=_POLICY, include_existing=False) as watched:
+
+                async def grow(numbers: range) -> None:
+                    for number in numbers:
+                        watched.add(workload_id(number))
+                    await _until(lambda: watched.status.oldest_success_at is not None)
+
+                return await _grown(amount, grow)
+
+        yield run
+
+
+@asynccontextmanager
+async def typed_and_raw(_: str) -> AsyncIterator[Run]:
+    """Keep the revisions decoded, and the body: what a plain watch would keep."""
+    template = Template()
+    kept: list[tuple[bytes, list[Revision]]] = []
+
+    async def grow(numbers: range) -> None:
+        kept.extend((body, decode_revisions(body)) for body in template.bodies(numbers.start, len(numbers)))
+
+    async def run(amount: int) -> Sample:
+        return await _grown(amount, grow)
+
+    yield run
+
+
+class LeapingClock:
+    """A clock that leaps over every sleep, so that a watch polls as fast as the server answers."""
+
+    def __init__(self) -> None:
+        self._leapt = 0.0
+
+    def monotonic(self) -> float:
+        """Return the machine's seconds, and those that were leapt over."""
+        return time.monotonic() + self._leapt
+
+    def now(self) -> datetime:
+        """Return the wall clock's time."""
+        return datetime.now(UTC)
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait for nothing."""
+        self._leapt += seconds
+        await asyncio.sleep(0)
+
+
+@asynccontextmanager
+async def churn(url: str) -> AsyncIterator[Run]:
+    """Watch a workload of which every answer differs, and whose revisions are deleted one after another."""
+    async with RunaiClient(f"{url}/churn", CREDENTIALS, clock=LeapingClock()) as runai:
+        policy = PollPolicy(interval=0.01, jitter=0)
+        watch = runai.watch_revisions(workload_id(1), poll=policy)
+
+        async def run(amount: int) -> Sample:
+            before = await runai.count_revisions(workload_id(1))
+            deleted = 0
+            async for event in watch:
+                deleted += isinstance(event, RevisionDeleted)
+                # Every answer tells something, so that events come at least as often as polls.
+                if not watch.checkpoint().revisions:
+                    raise RuntimeError("the watch forgot what it told")
+                if deleted * 10 >= amount:
+                    break
+            return Sample(await runai.count_revisions(workload_id(1)) - before, 0.0, 0.0, resident())
+
+        yield run

@@ -1,0 +1,100 @@
+"""This package."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Any
+
+from benchmarks.clients.turns import CONCURRENCY, calls, decodes, polls
+from benchmarks.measure import Run, Sample, Side, Stopwatch
+from benchmarks.payloads import changing, workload_id
+from runai_async import ClientCredentials, PollPolicy, RunaiClient
+from runai_async._codec import decode_revisions
+from runai_async._watch.tracker import Tracker
+
+CREDENTIALS = ClientCredentials("benchmarks", "secret")
+_WORKLOAD = workload_id(1)
+
+
+@asynccontextmanager
+async def list_revisions(url: str) -> AsyncIterator[Run]:
+    """List with the client that a user has: token, retries, limits, every type checked."""
+    async with RunaiClient(f"{url}/fresh", CREDENTIALS) as runai:
+        yield calls(lambda: runai.list_revisions(_WORKLOAD))
+
+
+decode = decodes(decode_revisions)
+decode_unknown = decodes(decode_revisions, unknown=True)
+
+
+def _watch(workloads: int) -> Side:
+    """Make a side that watches; between turns no watch polls, because a cancelled `anext` loses nothing."""
+
+    @asynccontextmanager
+    async def side(url: str) -> AsyncIterator[Run]:
+        async with RunaiClient(f"{url}/fixed", CREDENTIALS, max_concurrency=CONCURRENCY) as runai:
+            watches = [
+                runai.watch_revisions(
+                    workload_id(number), interval=0.01, poll=PollPolicy(jitter=0), include_existing=False
+                )
+                for number in range(workloads)
+            ]
+
+            async def run(amount: int) -> Sample:
+                tasks = [asyncio.ensure_future(anext(watch)) for watch in watches]
+                await asyncio.sleep(0.5)
+                sample = await polls(amount / 1000, lambda: runai.count_revisions(_WORKLOAD))
+                for task in tasks:
+                    task.cancel()
+                await asyncio.wait(tasks)
+                return sample
+
+            yield run
+
+    return side
+
+
+watch_many = _watch(512)
+watch_few = _watch(32)
+
+
+def _changing(make: Callable[[bytes], Callable[[bytes], Any]]) -> Side:
+    """Make a side that reads answers of which each has one changed revision of twenty."""
+
+    @asynccontextmanager
+    async def side(_: str) -> AsyncIterator[Run]:
+        answers = changing(20)
+        read = make(next(answers))
+
+        async def run(amount: int) -> Sample:
+            bodies = list(islice(answers, amount))
+            watch = Stopwatch()
+            for body in bodies:
+                read(body)
+            return watch.sample(amount)
+
+        yield run
+
+    return side
+
+
+def _tracked(first: bytes) -> Callable[[bytes], None]:
+    tracker, now = Tracker(_WORKLOAD, include_existing=False), datetime.now(UTC)
+
+    def read(body: bytes) -> None:
+        snapshot = tracker.read(body)
+        assert snapshot is not None
+        tracker.apply(snapshot, at=0.0, now=now)
+        while tracker.pending:
+            tracker.take()
+
+    read(first)
+    return read
+
+
+changed_poll = _changing(_tracked)
+changed_decode = _changing(lambda _: decode_revisions)

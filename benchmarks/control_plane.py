@@ -1,0 +1,118 @@
+"""The fake control plane in a process of its own.
+
+`python -m benchmarks.control_plane WORKLOADS CHANGES_PER_SECOND [TURNOVER]`; TURNOVER is the share of changes
+that replace a revision by a new one. It says where it is over stdout, as a line of JSON, and then obeys the
+words that come over stdin: `go` and `rest` (begin and cease to change), `down` and `up`, `slow`, `err` and
+`well`, `hang ID`, `garbage ID` and `refuse ID STATUS` (one workload until all is `well`), `revoke` (all
+tokens), `report`. It ends with its stdin.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import sys
+
+from runai_async.testing import FakeControlPlane
+
+SLOW = 0.3
+"""Seconds that each answer takes when it is slow."""
+PHASES = ("Running", "Degraded", "Stopped", "Pending", "Unknown")
+
+
+class Changing:
+    """A control plane whose revisions change their phase at a rate."""
+
+    def __init__(
+        self, control_plane: FakeControlPlane, workloads: int, rate: float, turnover: float = 0.0
+    ) -> None:
+        self.control_plane = control_plane
+        self.rate = rate
+        self.turnover = turnover
+        self.ids = [control_plane.add_workload() for _ in range(workloads)]
+        self.revisions = [control_plane.add_revision(key, "Running") for key in self.ids]
+        self.random = random.Random(7)
+
+    async def change(self) -> None:
+        """Change one after the other, at the rate, until cancelled."""
+        now = asyncio.get_running_loop().time
+        due = now()
+        while True:
+            due += 1 / self.rate
+            await asyncio.sleep(max(0.0, due - now()))
+            if self.random.random() < self.turnover:
+                self._replace(self.random.randrange(len(self.ids)))
+            else:
+                self.control_plane.set_phase(self.random.choice(self.revisions), self.random.choice(PHASES))
+
+    def _replace(self, index: int) -> None:
+        old, self.revisions[index] = (
+            self.revisions[index],
+            self.control_plane.add_revision(self.ids[index], "Running"),
+        )
+        self.control_plane.delete_revision(old)
+
+    def be(self, *words: str) -> None:
+        """Be slow, err in many ways, be well again; or err for one workload alone."""
+        match words:
+            case ["hang", workload_id]:
+                self.control_plane.fault("hang", path=workload_id, times=None)
+            case ["garbage", workload_id]:
+                self.control_plane.fault("bad_json", path=workload_id, times=None)
+            case ["refuse", workload_id, status]:
+                self.control_plane.fail_next(None, int(status), path=workload_id)
+            case ["slow" | "err" | "well" as word]:
+                self._be_all(word)
+            case _:
+                raise ValueError(f"{words!r} means nothing here")
+
+    def _be_all(self, word: str) -> None:
+        self.control_plane.clear_faults()
+        self.control_plane.latency = SLOW if word == "slow" else 0.0
+        if word == "err":
+            for kind in ("reset", "truncate", "bad_json"):
+                self.control_plane.fault(kind, times=None, rate=0.05)
+            for status in (429, 500, 502, 503):
+                self.control_plane.fail_next(None, status, body="<html>no</html>", rate=0.05)
+
+    def report(self) -> str:
+        """Tell every change, which revisions were deleted, and when lists were asked for."""
+        gone = [item.revision_id for item in self.control_plane.transitions if item.kind == "deleted"]
+        changes = [
+            [item.revision_id, item.phase, item.phase_updated_at]
+            for item in self.control_plane.transitions
+            if item.kind != "deleted"
+        ]
+        asked = [request.at for request in self.control_plane.requests if request.path.endswith("/revisions")]
+        return json.dumps({"changes": changes, "gone": gone, "asked": asked})
+
+
+async def serve(workloads: int, rate: float, turnover: float = 0.0) -> None:
+    """Serve until stdin ends."""
+    async with FakeControlPlane(record_limit=2_000_000, token_lifetime=86_400) as control_plane:
+        changing = Changing(control_plane, workloads, rate, turnover)
+        place = {"url": control_plane.url, "token": control_plane.token, "ids": changing.ids}
+        credentials = {"client_id": control_plane.client_id, "client_secret": control_plane.client_secret}
+        print(json.dumps(place | credentials), flush=True)
+        changes: asyncio.Task[None] | None = None
+        while words := (await asyncio.to_thread(sys.stdin.readline)).split():
+            match words:
+                case ["go"]:
+                    changes = asyncio.create_task(changing.change())
+                case ["rest"] if changes is not None:
+                    changes.cancel()
+                case ["down"]:
+                    await control_plane.stop()
+                case ["up"]:
+                    await control_plane.start()
+                case ["revoke"]:
+                    control_plane.revoke_tokens()
+                case ["report"]:
+                    await asyncio.to_thread(print, changing.report(), flush=True)
+                case _:
+                    changing.be(*words)
+
+
+if __name__ == "__main__":
+    asyncio.run(serve(int(sys.argv[1]), *map(float, sys.argv[2:])))

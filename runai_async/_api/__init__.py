@@ -1,0 +1,1 @@
+"""The endpoints: what to send, what a response means, and when to try again."""

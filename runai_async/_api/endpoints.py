@@ -1,0 +1,111 @@
+"""What to send for each call and what the answer means. No I/O, no clock.
+
+One endpoint in, one `Request` out; one `Response` in, one model or error out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, TypeVar
+from urllib.parse import quote
+
+from yarl import URL
+
+from runai_async import _codec
+from runai_async._api.paging import LONGEST_PAGE
+from runai_async._api.statuses import raise_for_status
+from runai_async._http.messages import Request, Response
+from runai_async.models import HistoryRecord, Revision, Workload
+
+T = TypeVar("T")
+
+
+class Call(Generic[T]):
+    """A request and the way to read its answer; what `Retrying` runs.
+
+    Attributes:
+        operation: the name that hooks and messages use.
+        parse: turns a good answer's body into a value; raises `DecodeError`.
+    """
+
+    __slots__ = ("operation", "parse", "request")
+
+    def __init__(self, operation: str, request: Request, parse: Callable[[bytes], T]) -> None:
+        self.operation: str = operation
+        self.request: Request = request
+        self.parse: Callable[[bytes], T] = parse
+
+    def read(self, response: Response) -> T:
+        """Turn an answer into a value.
+
+        Raises:
+            ApiError: its status is an error.
+            DecodeError: its body is not in the promised shape.
+        """
+        if response.status != 200:  # noqa: PLR2004  (so quick a look is worth it)
+            raise_for_status(response, self.request)
+        return self.parse(response.body)
+
+
+class Endpoints:
+    """The calls that the control plane at one base URL takes."""
+
+    def __init__(self, base_url: URL) -> None:
+        self.base_url = base_url
+
+    def _inferences(self, path: str) -> URL:
+        # Not joined, which takes seven times as long: what is in it needs no quoting any more.
+        return self.base_url.with_path(
+            f"{self.base_url.raw_path}api/v1/workloads/inferences/{path}", encoded=True
+        )
+
+    # https://run-ai-docs.nvidia.com/api/2.22/workloads/revisions
+    def list_revisions(self, workload_id: str, *, deleted: bool | None = None) -> Call[list[Revision]]:
+        """Return the call for a workload's revisions: the live ones, or only the deleted ones."""
+        request = _listing(self._inferences(f"{workload_id}/revisions"), deleted)
+        return Call("list_revisions", request, _codec.decode_revisions)
+
+    def count_revisions(self, workload_id: str, *, deleted: bool | None = None) -> Call[int]:
+        """Return the call for the number of a workload's revisions."""
+        request = _listing(self._inferences(f"{workload_id}/revisions/count"), deleted)
+        return Call("count_revisions", request, _codec.decode_count)
+
+    def get_revision(self, revision_id: str) -> Call[Revision]:
+        """Return the call for one revision."""
+        request = Request("GET", self._inferences(f"revisions/{_segment(revision_id)}"))
+        return Call("get_revision", request, _codec.decode_revision)
+
+    def revision_history(self, revision_id: str, offset: int) -> Call[tuple[list[HistoryRecord], int | None]]:
+        """Return the call for one page of a revision's history, and the offset of the next one."""
+        url = self._inferences(f"revisions/{_segment(revision_id)}/history")
+        request = Request("GET", url.with_query(offset=str(offset), limit=str(LONGEST_PAGE)))
+        return Call(
+            "revision_history", request, lambda body: _codec.decode_page(body, "records", HistoryRecord)
+        )
+
+    def list_workloads(
+        self, filter_by: Sequence[str], offset: int, limit: int, *, deleted: bool | None = None
+    ) -> Call[tuple[list[Workload], int | None]]:
+        """Return the call for one page of the workloads, and the offset of the next one."""
+        query = {"offset": str(offset), "limit": str(limit)}
+        if filter_by:
+            query["filterBy"] = ",".join(filter_by)
+        request = _listing(self.base_url.joinpath("api/v1/workloads").with_query(query), deleted)
+        return Call("list_workloads", request, lambda body: _codec.decode_page(body, "workloads", Workload))
+
+
+def _segment(revision_id: str) -> str:
+    """Quote an id for a path: a watch asks for those that answers tell, which may be no UUIDs."""
+    return quote(revision_id, safe="").replace(".", "%2E")
+
+
+def _listing(url: URL, deleted: bool | None) -> Request:  # noqa: FBT001  (the parameter's own values)
+    return Request("GET", url.update_query(deleted="true") if deleted else url)
+
+
+def with_parse(call: Call[Any], parse: Callable[[bytes], T]) -> Call[T]:
+    """Return the same call, its good answers read in another way."""
+    return Call(call.operation, call.request, parse)
+
+
+# --- tokens -----------------------------------------------------------------------------------------------

@@ -1,0 +1,109 @@
+"""What an answer with an error status, or a redirect, means."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+from multidict import CIMultiDict
+from yarl import URL
+
+from runai_async import _codec
+from runai_async._http.messages import Request, Response
+from runai_async.errors import ApiError
+
+_TEXT_LIMIT = 300
+"""Characters of a body that is not the API's which an error quotes."""
+
+
+def raise_for_status(response: Response, request: Request) -> None:
+    """Raise the `ApiError` that an answer's status stands for; return if it stands for success."""
+    if not 200 <= response.status < 300:  # noqa: PLR2004  (HTTP's classes)
+        raise error_for(response, request)
+
+
+def error_for(response: Response, request: Request) -> ApiError:
+    """Make the error that an answer with an error status, or a redirect, stands for."""
+    headers = _presentable(CIMultiDict(response.headers), request.url)
+    code, message, details = _explained(response, headers)
+    return ApiError.for_status(response.status)(
+        response.status,
+        message,
+        code=code,
+        details=details,
+        headers=headers,
+        method=request.method,
+        url=str(request.url.with_query(None)),
+        request_id=_request_id(headers),
+        retry_after=_retry_after(headers.get("Retry-After")),
+    )
+
+
+def _explained(response: Response, headers: Mapping[str, str]) -> tuple[int | None, str, str | None]:
+    """Return an error's code, message and details; of a body that is not the API's, the start of its text."""
+    if 300 <= response.status < 400:  # noqa: PLR2004
+        return None, _redirect(headers.get("Location")), None
+    body = _codec.decode_object(response.body) or {}
+    code, message, details = body.get("code"), body.get("message"), body.get("details")
+    if type(code) is int and isinstance(message, str):
+        # What others say (gRPC's gateway, Kubernetes) looks alike, but for their codes or details.
+        is_the_apis = 100 <= code <= 599 and (details is None or isinstance(details, str))  # noqa: PLR2004
+        return (code, message, details) if is_the_apis else (None, message, None)
+    # https://www.rfc-editor.org/rfc/rfc6749#section-5.2, what token endpoints say
+    if isinstance(body.get("error"), str):
+        description = body.get("error_description")
+        return None, body["error"], description if isinstance(description, str) else None
+    return None, _text(response.body), None
+
+
+def _presentable(headers: CIMultiDict[str], asked: URL) -> CIMultiDict[str]:
+    """Return headers without what lets someone in: cookies, and all but the path of a redirect's address."""
+    if "Set-Cookie" in headers:
+        headers["Set-Cookie"] = "***"
+    if headers.get("Location"):
+        headers["Location"] = _target(headers["Location"], asked)
+    return headers
+
+
+def _target(location: str, asked: URL) -> str:
+    try:
+        return str(asked.join(URL(location)).with_query(None).with_fragment(None).with_user(None))
+    except ValueError:
+        return "an address that is no URL"
+
+
+def _redirect(target: str | None) -> str:
+    return (
+        f"redirects to {target or 'nowhere'}; redirects are not followed, "
+        "set base_url to the control plane's own address"
+    )
+
+
+def _text(body: bytes) -> str:
+    text = " ".join(body[: 4 * _TEXT_LIMIT].decode("utf-8", "replace").split())
+    return text if len(text) <= _TEXT_LIMIT else text[:_TEXT_LIMIT] + "…"
+
+
+def _request_id(headers: Mapping[str, str]) -> str | None:
+    return headers.get("X-Request-Id") or headers.get("X-Correlation-Id") or headers.get("Request-Id")
+
+
+def _retry_after(value: str | None) -> float | None:
+    """Read a Retry-After header: seconds or a date. What is neither is ignored."""
+    if value is None:
+        return None
+    if re.fullmatch(r"\d{1,9}(\.\d+)?", value.strip()):
+        return float(value)
+    try:
+        until = parsedate_to_datetime(value)
+    except (ValueError, TypeError, OverflowError):
+        return None
+    until = until if until.tzinfo else until.replace(tzinfo=UTC)
+    return max(0.0, (until - datetime.now(UTC)).total_seconds())
+
+
+def is_from_api(error: ApiError) -> bool:
+    """Tell whether an error is the API's own word, and not a gateway's: its body was the contract's."""
+    return error.code is not None

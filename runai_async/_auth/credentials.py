@@ -1,0 +1,168 @@
+"""What a user gives to be let in: a token, credentials, or a provider of tokens."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any, Literal, Protocol, runtime_checkable
+
+from attrs import Attribute, field, frozen
+
+from runai_async.errors import ConfigurationError
+
+
+@runtime_checkable
+class TokenProvider(Protocol):
+    """Where bearer tokens come from; implement both methods to bring your own.
+
+    Example:
+        >>> class VaultToken:
+        ...     async def get_token(self) -> str:
+        ...         return await vault.read("runai")
+        ...     def invalidate(self, token: str) -> None:
+        ...         vault.forget(token)
+        >>> runai = RunaiClient("https://acme.run.ai", VaultToken())
+    """
+
+    async def get_token(self) -> str:
+        """Return a token that is good now. Called for every request, so keep it."""
+        ...
+
+    def invalidate(self, token: str) -> None:
+        """Learn that the control plane refused *token*: do not return that one again."""
+        ...
+
+
+def check_token(value: Any, name: str) -> str:
+    """Return a token that fits a header. Its value is never told."""
+    if not isinstance(value, str) or not value:
+        raise ConfigurationError(f"{name} must be a non-empty str")
+    if not re.fullmatch(r"[\x21-\x7e]+", value):
+        raise ConfigurationError(f"{name} must be printable ASCII without spaces or line breaks")
+    return value
+
+
+def _sendable(_: object, attribute: Attribute[Any], value: Any) -> None:
+    check_token(value, attribute.name)
+
+
+@frozen
+class StaticToken:
+    """A bearer token that someone else renews. A str given as *auth* is this.
+
+    Attributes:
+        token: without the word `Bearer`; not in the repr.
+
+    Raises:
+        ConfigurationError: empty, or not fit for a header.
+
+    Example:
+        >>> runai = RunaiClient("https://acme.run.ai", StaticToken(token))
+    """
+
+    token: str = field(repr=False, validator=_sendable)
+
+    async def get_token(self) -> str:
+        """Return the token."""
+        return self.token
+
+    def invalidate(self, token: str) -> None:
+        """Do nothing: there is no other one."""
+
+
+@frozen
+class ClientCredentials:
+    """The id and secret of an application (service account), exchanged for tokens as they are needed.
+
+    Attributes:
+        client_id: the application's id.
+        client_secret: its secret; not in the repr.
+        api: "v1", `POST /api/v1/token`, which all control planes have; or "v2", `POST /api/v2/token`
+            (RFC 6749), from 2.24 on, where v1 is deprecated from 2.25 on.
+
+    Raises:
+        ConfigurationError: empty, or another *api*.
+
+    Example:
+        >>> runai = RunaiClient("https://acme.run.ai", ClientCredentials("app", "secret", api="v1"))
+    """
+
+    client_id: str = field(validator=_sendable)
+    client_secret: str = field(repr=False, validator=_sendable)
+    api: Literal["v1", "v2"] = "v1"
+
+    def __attrs_post_init__(self) -> None:
+        if self.api not in {"v1", "v2"}:
+            raise ConfigurationError(f"api must be 'v1' or 'v2', not {self.api!r}")
+
+
+def _path(value: str | os.PathLike[str]) -> Path:
+    """Return a path; unlike `Path` itself it tells a signature what it takes."""
+    return Path(value)
+
+
+@frozen
+class CliCredentials:
+    """The login that the vendor's command line keeps in `~/.runai`.
+
+    The files are read again when a token is refused, so a new login is picked up.
+
+    Attributes:
+        folder: where `authentication.json` and `config.json` are; by default `~/.runai`.
+
+    Example:
+        >>> login = CliCredentials()
+        >>> runai = RunaiClient(login.read_base_url(), login)
+    """
+
+    folder: Path = field(factory=lambda: Path.home() / ".runai", converter=_path)
+
+    def read_token(self) -> str:
+        """Read the token.
+
+        Raises:
+            ConfigurationError: the message tells what to do.
+        """
+        encoded = _read_key(self.folder / "authentication.json", "accessToken")
+        try:
+            decoded = base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True).decode("ascii")
+        except (binascii.Error, ValueError):
+            decoded = encoded  # a token that is not encoded
+        return check_token(decoded.strip(), f"the token in {self.folder / 'authentication.json'}")
+
+    def read_base_url(self) -> str:
+        """Read the control plane's URL.
+
+        Raises:
+            ConfigurationError: the message tells what to do.
+        """
+        return _read_key(self.folder / "config.json", "control_plane", "url")
+
+
+def _read_key(path: Path, *keys: str) -> str:
+    """Read a text out of a JSON file of the vendor's command line."""
+    try:
+        value: Any = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise ConfigurationError(
+            f"{path} is not there: log in with the vendor's command line first"
+        ) from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise ConfigurationError(
+            f"{path} cannot be read as JSON ({type(error).__name__}): log in again"
+        ) from None
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None  # pyright: ignore[reportUnknownMemberType,reportUnknownVariableType]
+    if not isinstance(value, str) or not value:
+        raise ConfigurationError(f"{path} holds no {'.'.join(keys)}: log in again")
+    return value
+
+
+Auth = str | StaticToken | ClientCredentials | CliCredentials | TokenProvider
+"""What `RunaiClient` takes as *auth*."""
+
+# --- from the environment ---------------------------------------------------------------------------------

@@ -1,0 +1,59 @@
+"""Credentials and the base URL from the environment, or else from the vendor CLI's login."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from runai_async._auth.credentials import Auth, CliCredentials, ClientCredentials, StaticToken
+from runai_async.errors import ConfigurationError
+
+
+def auth_from(environ: Mapping[str, str]) -> Auth:
+    """Return the credentials that an environment names, or else the login of the vendor's command line.
+
+    Raises:
+        ConfigurationError: there are none; the message names what is missing.
+    """
+    token, client_id, client_secret = (
+        environ.get(name) for name in ("RUNAI_TOKEN", "RUNAI_CLIENT_ID", "RUNAI_CLIENT_SECRET")
+    )
+    if token:
+        return StaticToken(token)
+    if client_id and client_secret:
+        return ClientCredentials(client_id, client_secret, _token_api(environ))
+    if client_id or client_secret:
+        missing = "RUNAI_CLIENT_SECRET" if client_id else "RUNAI_CLIENT_ID"
+        raise ConfigurationError(f"{missing} is not set, though its other half is")
+    credentials = CliCredentials()
+    try:
+        credentials.read_token()
+    except ConfigurationError as error:
+        raise ConfigurationError(
+            f"no credentials: set RUNAI_TOKEN, or RUNAI_CLIENT_ID and RUNAI_CLIENT_SECRET ({error})"
+        ) from error
+    return credentials
+
+
+def _token_api(environ: Mapping[str, str]) -> Literal["v1", "v2"]:
+    match environ.get("RUNAI_TOKEN_API") or "v1":
+        case "v1" | "v2" as api:
+            return api
+        case other:
+            raise ConfigurationError(f"RUNAI_TOKEN_API must be v1 or v2, not {other!r}")
+
+
+def base_url_from(environ: Mapping[str, str]) -> str:
+    """Return the control plane that an environment names, or else that of the vendor's command line.
+
+    Raises:
+        ConfigurationError: there is none.
+    """
+    if url := environ.get("RUNAI_BASE_URL"):
+        return url
+    try:
+        return CliCredentials().read_base_url()
+    except ConfigurationError as error:
+        raise ConfigurationError(
+            f"no control plane: set RUNAI_BASE_URL, like https://acme.run.ai ({error})"
+        ) from error

@@ -1,0 +1,138 @@
+"""From models and events to JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, cast
+
+import attrs
+import msgspec
+
+from runai_async._codec.converter import converter, utc
+from runai_async._codec.fields import camel, is_model
+from runai_async.diff import FieldChange
+from runai_async.events import FleetEvent, RevisionAdded, RevisionDeleted, RevisionEvent, RevisionUpdated
+from runai_async.models import SECRET_FIELDS
+
+
+def encode(value: Any) -> bytes:
+    """Encode Python's own types as JSON."""
+    return msgspec.json.encode(value)
+
+
+def to_json(value: Any, *, include_secrets: bool | None = None) -> bytes:
+    """Encode a model or an event as JSON in the API's own camelCase.
+
+    The normal form: ids are strings, times UTC with `Z` and at most microseconds, what is None is left out,
+    nulls inside arrays and everything in `extra` stay as they came.
+
+    Args:
+        value: a model, an event, or a sequence or mapping of them.
+        include_secrets: whether environment, command and arguments are in it. Left None, a model is
+            complete and an event is without them.
+
+    Raises:
+        TypeError: it cannot be encoded.
+
+    Example:
+        >>> to_json(ResourceCores(limit=2))
+        b'{"limit":2}'
+    """
+    return encode(_plain(value, include_secrets))
+
+
+def _plain(value: Any, include_secrets: bool | None) -> Any:  # noqa: FBT001
+    """Turn a value into JSON's types, the events and models in it by the rule of `to_json`."""
+    if attrs.has(value.__class__) and hasattr(value, "kind"):
+        return event_to_dict(value, include_secrets=bool(include_secrets))
+    if isinstance(value, Mapping):
+        return {key: _plain(item, include_secrets) for key, item in value.items()}  # pyright: ignore[reportUnknownVariableType]
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        return [_plain(item, include_secrets) for item in value]  # pyright: ignore[reportUnknownVariableType]
+    plain: Any = converter().unstructure(value)
+    return _without_secrets(plain) if include_secrets is False and is_model(value.__class__) else plain
+
+
+def _without_secrets(revision: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in revision.items() if key not in _SECRET_KEYS}
+
+
+_SECRET_KEYS = frozenset(camel(name) for name in SECRET_FIELDS)
+
+
+def event_to_dict(event: FleetEvent, *, include_secrets: bool = False) -> dict[str, Any]:
+    """Turn an event into JSON's types."""
+    head: dict[str, Any] = {
+        "event": event.kind,
+        "workloadId": event.workload_id,
+        "observedAt": utc(event.observed_at),
+    }
+    if isinstance(event, RevisionEvent):
+        return {**head, **_revision_part(event, include_secrets=include_secrets)}
+    error = getattr(event, "error", None)
+    if error is not None:
+        head |= {"error": type(error).__name__, "message": str(error)}
+    if (seconds := getattr(event, "seconds", None)) is not None:
+        head["seconds"] = seconds
+    return head
+
+
+def _revision_part(event: RevisionEvent, *, include_secrets: bool) -> dict[str, Any]:
+    revision = converter().unstructure(event.revision)
+    part: dict[str, Any] = {
+        "id": event.id,
+        "revisionId": event.revision_id,
+        "serverTime": event.server_time and utc(event.server_time),
+        "revision": revision if include_secrets else _without_secrets(revision),
+    }
+    if isinstance(event, RevisionAdded):
+        part["initial"] = event.initial
+    elif isinstance(event, RevisionUpdated):
+        part["changes"] = [_change(change) for change in event.changes]
+    elif not isinstance(event, RevisionDeleted):
+        part |= {"previousPhase": event.previous_phase, "coalesced": event.coalesced}
+    return {key: value for key, value in part.items() if value is not None}
+
+
+def _change(change: FieldChange) -> dict[str, Any]:
+    return {
+        "path": change.path,
+        "old": converter().unstructure(change.old),
+        "new": converter().unstructure(change.new),
+    }
+
+
+def to_cloudevent(event: RevisionEvent, *, include_secrets: bool = False) -> dict[str, Any]:
+    """Wrap an event about a revision as a CloudEvents 1.0 event in JSON's types (structured mode).
+
+    https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md
+
+    Args:
+        event: what a watch yielded.
+        include_secrets: whether environment, command and arguments are in `data`.
+
+    Raises:
+        TypeError: an event that is not about a revision.
+
+    Example:
+        >>> to_cloudevent(event)["type"]
+        'runai_async.revision.phase_changed'
+    """
+    if not isinstance(event, RevisionEvent):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"only events about a revision are CloudEvents, not {type(event).__name__}")
+    data = event_to_dict(event, include_secrets=include_secrets)
+    return {
+        "specversion": "1.0",
+        "id": event.id,
+        "source": f"/workloads/{event.workload_id}",
+        "type": f"runai_async.revision.{event.kind}",
+        "subject": event.revision_id,
+        "time": _text(event.server_time or event.observed_at),
+        "datacontenttype": "application/json",
+        "data": msgspec.to_builtins(data),
+    }
+
+
+def _text(time: datetime) -> str:
+    return cast(str, msgspec.to_builtins(utc(time)))

@@ -1,0 +1,1 @@
+"""Watching many workloads as one stream."""

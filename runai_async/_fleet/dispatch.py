@@ -1,0 +1,179 @@
+"""Hands the polls of a fleet to workers, as they come due.
+
+There is no task, queue or generator for each workload: thousands of them would cost more than the polls.
+One loop takes what is due from a heap and hands it to a few workers, of which there are only as many as
+polls are in flight.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterator
+from itertools import chain
+from operator import itemgetter
+
+from runai_async._clock import Clock
+from runai_async._fleet.member import Member
+from runai_async._fleet.schedule import RateLimit, Schedule
+from runai_async._fleet.tasks import Tasks
+from runai_async.errors import DeadlineExceededError
+
+_NAP = 0.05
+"""Seconds that the loop may sleep without an ear for what is added meanwhile."""
+
+
+class Dispatcher:
+    """Lets each member be polled when it is due: no more at once than allowed, no faster, none out of turn.
+
+    Args:
+        poll: polls a member, and plans when it is due again.
+        is_full: asked before each poll whether what it brings would have no room; see `wake`.
+        tasks: what the loop and the workers belong to.
+        clock: tells what is due.
+        max_concurrency: the most polls in flight.
+        rate_limit: the most requests a second; None for no limit.
+
+    Attributes:
+        in_flight: polls that run.
+    """
+
+    def __init__(
+        self,
+        poll: Callable[[Member], Awaitable[None]],
+        is_full: Callable[[], bool],
+        tasks: Tasks,
+        clock: Clock,
+        *,
+        max_concurrency: int,
+        rate_limit: float | None,
+    ) -> None:
+        self.in_flight: int = 0
+        self._poll = poll
+        self._is_full = is_full
+        self._tasks = tasks
+        self._clock = clock
+        self._max_concurrency = max_concurrency
+        self._limit = RateLimit(rate_limit)
+        self._schedules: defaultdict[float, Schedule[Member]] = defaultdict(Schedule)
+        self._stopped = False
+        self._sleeping: asyncio.Task[None] | None = None
+        self._sleeping_until = math.inf
+        self._waiting: asyncio.Future[None] | None = None
+        self._idle: list[asyncio.Future[Member]] = []
+
+    def start(self) -> None:
+        """Begin to poll what is due."""
+        self._tasks.start(self._run)
+
+    def stop(self) -> None:
+        """Begin no further poll."""
+        self._stopped = True
+
+    def plan(self, member: Member, due: float) -> None:
+        """Make a member due; if it was due at another time, then now and not then."""
+        if member.due == due:
+            return
+        member.due = due
+        if self._sleeping is not None and due < self._sleeping_until:
+            self._sleeping.cancel()
+        self._schedules[member.interval].push(due, member)
+
+    def due(self, now: float) -> int:
+        """Count the members that are due and wait for a poll."""
+        return sum(due <= now for due in self._dues())
+
+    def lag(self, now: float) -> float:
+        """Return the seconds by which the poll that waits longest is late."""
+        return max(0.0, now - min(self._dues(), default=now))
+
+    def _dues(self) -> Iterator[float]:
+        return chain.from_iterable(schedule.dues() for schedule in self._schedules.values())
+
+    def wake(self) -> None:
+        """Go on, if it was for want of room that nothing was polled."""
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
+
+    async def pace(self, deadline: float = math.inf) -> None:
+        """Wait for a request's turn, where there is a rate to keep; none is taken beyond *deadline*.
+
+        Raises:
+            DeadlineExceededError: the next free turn comes later than that.
+        """
+        now = self._clock.monotonic()
+        if now + self._limit.wait(now) > deadline:
+            raise DeadlineExceededError("the fleet's rate_limit leaves no place before the deadline")
+        if (pause := self._limit.reserve(now)) > 0:
+            await self._clock.sleep(pause)
+
+    async def _run(self) -> None:
+        """Hand out what is due, as long as there is room for it."""
+        while not self._stopped:
+            if self.in_flight >= self._max_concurrency or self._is_full():
+                await self._room()
+                continue
+            now = self._clock.monotonic()
+            # One for each interval: where many are late, those polled faster wait for their like only.
+            turn, schedule = min(
+                ((schedule.peek(now), schedule) for schedule in self._schedules.values()),
+                key=itemgetter(0),
+                default=(math.inf, None),
+            )
+            if schedule is None or turn > now:
+                await self._sleep(turn)
+                continue
+            member = schedule.pop(now)
+            member.due = None
+            await self.pace()
+            if not (member.removed or self._stopped):
+                self._hand_out(member)
+
+    async def _room(self) -> None:
+        self._waiting = asyncio.get_running_loop().create_future()
+        try:
+            await self._waiting
+        finally:
+            self._waiting = None
+
+    async def _sleep(self, until: float) -> None:
+        """Wait for what is due next; a longer wait is cut short where something is added."""
+        seconds = until - self._clock.monotonic()
+        if seconds <= _NAP:
+            await self._clock.sleep(seconds)
+            return
+        task = self._sleeping = asyncio.get_running_loop().create_task(_slept(self._clock, seconds))
+        self._sleeping_until = until
+        self._tasks.keep(task)
+        try:
+            await asyncio.wait({task})
+        finally:
+            task.cancel()
+            self._sleeping = None
+
+    def _hand_out(self, member: Member) -> None:
+        """Give a poll to a worker that has none, or to a new one."""
+        self.in_flight += 1
+        if self._idle:
+            self._idle.pop().set_result(member)
+        else:
+            self._tasks.start(self._work, member)
+
+    async def _work(self, member: Member) -> None:
+        """Poll, then wait for the next one to poll."""
+        while True:
+            try:
+                await self._poll(member)
+            finally:
+                self.in_flight -= 1
+                self.wake()
+            if self._stopped:  # a transport may have made an error of the cancellation
+                return
+            turn: asyncio.Future[Member] = asyncio.get_running_loop().create_future()
+            self._idle.append(turn)
+            member = await turn
+
+
+async def _slept(clock: Clock, seconds: float) -> None:
+    await clock.sleep(seconds)

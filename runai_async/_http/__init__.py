@@ -1,0 +1,1 @@
+"""One HTTP request and its response, and the aiohttp session that carries them."""

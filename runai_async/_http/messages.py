@@ -1,0 +1,92 @@
+"""One HTTP request, one HTTP answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from attrs import field, frozen
+from yarl import URL
+
+_NO_HEADERS: Mapping[str, str] = {}
+
+
+@frozen
+class Request:
+    """One HTTP request, before a token is added to it.
+
+    Attributes:
+        url: whole, query included.
+        headers: further headers; may hold secrets.
+        body: may hold secrets.
+        queued: whether it counts against the client's concurrency. The token's request does not: the calls
+            that would have to make room for it may be waiting for it.
+
+    Example:
+        >>> class Counting:
+        ...     async def send(self, request: Request, **limits: object) -> Response:
+        ...         print(request.method, request.url.path)
+        ...         return Response(body=b'{"count": 2}')
+        >>> runai = RunaiClient("https://acme.run.ai", token, transport=Counting())
+        >>> await runai.count_revisions(workload_id)
+        GET /api/v1/workloads/inferences/5b7ad5a4-4f2c-4c0a-b63b-0d4c1e9f7c11/revisions/count
+        2
+    """
+
+    method: str
+    url: URL
+    headers: Mapping[str, str] | None = field(default=None, repr=False)
+    body: bytes | None = field(default=None, repr=False)
+    queued: bool = True
+
+
+@frozen
+class Response:
+    """One whole HTTP answer.
+
+    Attributes:
+        status: the HTTP status.
+        headers: the names may be in any case.
+        body: whole and unpacked.
+
+    Example:
+        >>> transport = FakeTransport([Response(429, {"Retry-After": "2"}), Response(body=b'{"count": 2}')])
+    """
+
+    status: int = 200
+    headers: Mapping[str, str] = field(factory=lambda: _NO_HEADERS)
+    body: bytes = field(default=b"", repr=False)
+
+
+class Transport(Protocol):
+    """Sends one request and returns one whole answer, whatever its status.
+
+    Example:
+        >>> class TwoOfEach:
+        ...     async def send(self, request: Request, **limits: object) -> Response:
+        ...         return Response(200, body=b'{"count": 2}')
+        ...     async def aclose(self) -> None:
+        ...         pass
+        >>> runai = RunaiClient("https://acme.run.ai", token, transport=TwoOfEach())
+    """
+
+    async def send(
+        self, request: Request, *, timeout: float, deadline: float, authorization: str | None = None
+    ) -> Response:
+        """Send *request*.
+
+        Args:
+            request: what to send.
+            timeout: seconds for this attempt, everything in it.
+            deadline: the clock's monotonic time at which to give up.
+            authorization: the value of the Authorization header.
+
+        Raises:
+            TransportError: there was no usable answer.
+            DeadlineExceededError: the deadline came first.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Release what the transport holds."""
+        ...

@@ -1,0 +1,1 @@
+"""Waiting for a phase or a rollout."""

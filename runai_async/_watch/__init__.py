@@ -1,0 +1,1 @@
+"""Watching one workload: what is new, what was missed, what is really gone."""

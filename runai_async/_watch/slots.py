@@ -1,0 +1,38 @@
+"""When the polls of one watch or wait are due. No I/O, no clock."""
+
+from __future__ import annotations
+
+import math
+import random
+
+from runai_async.policy import LEAST_INTERVAL, PollPolicy
+
+
+def interval_at(policy: PollPolicy, now: float, fast_until: float) -> float:
+    """Return the seconds between polls: the fast ones until the monotonic time *fast_until*."""
+    return min(policy.interval, policy.fast_interval) if now < fast_until else policy.interval
+
+
+class Slots:
+    """When the polls of one watch are due: on a grid, so that neither waiting nor jitter adds up."""
+
+    __slots__ = ("due", "last_start", "slot")
+
+    def __init__(self, start: float) -> None:
+        self.slot = start
+        self.due = start
+        self.last_start = -math.inf
+
+    def wait(self, now: float) -> float:
+        """Return the seconds until a poll may begin."""
+        return max(self.due, self.last_start + LEAST_INTERVAL) - now
+
+    def advance(self, now: float, interval: float, jitter: float) -> None:
+        """Make the next slot due; those that have passed are skipped."""
+        missed = max(0, math.ceil((now - self.slot) / interval) - 1)
+        self.slot += interval * (missed + 1)
+        self.due = self.slot + random.uniform(0, jitter * interval)  # noqa: S311
+
+    def postpone(self, due: float) -> None:
+        """Leave the grid: the next poll is due then, and a new grid begins there."""
+        self.slot = self.due = due

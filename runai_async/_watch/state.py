@@ -1,0 +1,83 @@
+"""From one state of a revision to the next: what is told of it, and what is kept of that. Pure functions."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from datetime import UTC, datetime
+from typing import Any
+
+import attrs
+from attrs import evolve
+
+from runai_async.checkpoint import RevisionMark
+from runai_async.events import PhaseChanged, RevisionDeleted, RevisionEvent
+from runai_async.models import Revision
+
+REQUIRED = [name for name in attrs.fields_dict(RevisionMark) if name in attrs.fields_dict(Revision)]
+"""The fields of a revision that a checkpoint keeps."""
+_SHARED = ("type", "cluster_id", "department_id", "project_id")
+"""Fields that many revisions share; interned, because a fleet keeps thousands of them."""
+_EARLIEST = datetime.min.replace(tzinfo=UTC)
+
+
+def time_key(event: RevisionEvent) -> tuple[bool, datetime]:
+    """Return a key that sorts by the server's time, those without one last."""
+    at = event.server_time
+    return (True, _EARLIEST) if at is None else (False, at)
+
+
+def new_mark(revision: Revision, workload_id: str) -> RevisionMark:
+    """Return what a checkpoint keeps of a revision, before any event of it was told."""
+    fields: dict[str, Any] = {name: getattr(revision, name) for name in REQUIRED}
+    fields |= {name: sys.intern(fields[name]) for name in _SHARED}
+    fields["tenant_id"] = _shared(revision.tenant_id)
+    if fields["workload_id"] == workload_id:
+        fields["workload_id"] = workload_id
+    return RevisionMark(**fields, told_until=revision.phase_updated_at)
+
+
+@functools.lru_cache(64)
+def _shared(number: int) -> int:
+    """Return one object for all equal numbers: what interning is to texts."""
+    return number
+
+
+def mark_after(mark: RevisionMark, revision: Revision) -> RevisionMark:
+    """Return the mark after an event that told *revision*."""
+    at, until = revision.phase_updated_at, mark.told_until
+    later = at if until is None or (at is not None and at > until) else until
+    return evolve(mark, phase=revision.phase, phase_updated_at=at, count=mark.count + 1, told_until=later)
+
+
+def ordinal_of(mark: RevisionMark | None, revision: Revision) -> int | None:
+    """Return the count that an event's id needs, or None where the server's time tells it apart already."""
+    at = revision.phase_updated_at
+    if mark is None:
+        return 0 if at is None else None
+    is_later = at is not None and (mark.told_until is None or at > mark.told_until)
+    return None if is_later else mark.count
+
+
+def has_moved(mark: RevisionMark, revision: Revision) -> bool:
+    """Tell whether a revision's phase is another one, or the same one come back to."""
+    if revision.phase != mark.phase:
+        return True
+    before, after = mark.phase_updated_at, revision.phase_updated_at
+    return before is not None and after is not None and before != after
+
+
+def deletion(mark: RevisionMark, revision: Revision, now: datetime) -> RevisionDeleted:
+    """Return the event of a revision's end."""
+    return RevisionDeleted(revision=revision, observed_at=now, ordinal=mark.returns or None)
+
+
+def phase_change(mark: RevisionMark, revision: Revision, now: datetime) -> PhaseChanged:
+    """Return the event of a change of phase."""
+    return PhaseChanged(
+        revision=revision,
+        observed_at=now,
+        previous_phase=mark.phase,
+        coalesced=revision.phase == mark.phase,
+        ordinal=ordinal_of(mark, revision),
+    )

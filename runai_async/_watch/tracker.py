@@ -1,0 +1,377 @@
+"""Snapshots in, events and checkpoint out. No I/O, no clock: the heart of the watch.
+
+The naive watch keeps the last answer and compares the next one with it. That fails in four ways:
+
+- What is compared must be what the consumer was *told*, or an event that was found but not delivered is
+  lost when the process ends. So each undelivered event carries the state before it, and a checkpoint is the
+  known state with the undelivered events taken back.
+- A revision that is not in the list is not deleted: lists come from caches, replicas and sick gateways. So a
+  missing revision is only a question, which the poll asks elsewhere, and the answer to which decides.
+- A poll is several requests, and may be cancelled between any two. So nothing changes here until all of
+  them are in: `read` and the questions look only, and one call of `apply` takes everything in.
+- Most answers are like the one before. So the last body is kept, an equal one is recognised by comparing
+  bytes, and of another one only the revisions whose bytes are new are decoded. A revision that is needed
+  again (the last state of a deleted one) is decoded from the bytes that are kept anyway.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from attrs import evolve
+
+from runai_async import _codec
+from runai_async._watch.listing import Listing, Snapshot
+from runai_async._watch.state import (
+    REQUIRED,
+    deletion,
+    has_moved,
+    mark_after,
+    new_mark,
+    ordinal_of,
+    phase_change,
+    time_key,
+)
+from runai_async.checkpoint import Checkpoint, RevisionMark
+from runai_async.diff import compare_revisions
+from runai_async.events import RevisionAdded, RevisionEvent, RevisionUpdated, WatchEvent
+from runai_async.models import Revision
+
+_NEVER = float("-inf")
+_Item = tuple[WatchEvent, RevisionMark | None]
+"""An event, and the state of its revision before it."""
+_Items = list[_Item]
+
+
+class Lookup:
+    """What another request told about a missing revision: nothing at all means that there is none (404).
+
+    Attributes:
+        failed: the request failed and decides nothing; but it was this revision's turn.
+    """
+
+    __slots__ = ("failed", "raw", "revision")
+
+    def __init__(
+        self, raw: bytes | None = None, revision: Revision | None = None, *, failed: bool = False
+    ) -> None:
+        self.raw: bytes | None = raw
+        self.revision: Revision | None = revision
+        self.failed: bool = failed
+
+
+class _Entry:
+    """What is kept of one known revision, beside its bytes."""
+
+    __slots__ = ("asked_at", "changed_at", "mark", "missing_since")
+
+    def __init__(self, mark: RevisionMark, changed_at: float) -> None:
+        self.mark = mark
+        self.changed_at = changed_at
+        self.missing_since: float | None = None
+        self.asked_at = _NEVER
+
+
+class Tracker:
+    """Decides what is new, what was missed, what is really gone, and what was delivered.
+
+    Args:
+        workload_id: whose revisions these are.
+        include_existing: whether the revisions of the first answer are told.
+        emit_updates: whether changes of other fields than the phase are told.
+        resume_from: what was delivered before.
+
+    Raises:
+        ValueError: the checkpoint is another workload's.
+    """
+
+    __slots__ = (
+        "_emit_updates", "_fast_since", "_include_existing", "_initial_left", "_known", "_listing",
+        "_pending", "_settled", "synced", "workload_id",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        workload_id: str,
+        *,
+        include_existing: bool = True,
+        emit_updates: bool = False,
+        resume_from: Checkpoint | None = None,
+    ) -> None:
+        self.workload_id: str = workload_id
+        self.synced: bool = False
+        self._include_existing = include_existing
+        self._emit_updates = emit_updates
+        self._known: dict[str, _Entry] = {}
+        self._listing = Listing()
+        self._settled = False
+        self._pending: deque[_Item] | None = None
+        self._initial_left = 0
+        self._fast_since: float = _NEVER
+        if resume_from is not None:
+            self._resume(resume_from)
+
+    def _resume(self, checkpoint: Checkpoint) -> None:
+        if checkpoint.workload_id != self.workload_id:
+            raise ValueError(
+                f"the checkpoint is of workload {checkpoint.workload_id}, "
+                f"but this watch is of {self.workload_id}"
+            )
+        self.synced = checkpoint.synced
+        for mark in checkpoint.revisions:
+            self._known[mark.id] = _Entry(mark, _NEVER)
+
+    # --- looking ------------------------------------------------------------------------------------------
+
+    @property
+    def undecodable(self) -> int:
+        """How many revisions of the last answer could not be decoded."""
+        return len(self._listing.undecodable)
+
+    def fast_until(self, fast_for: float) -> float:
+        """Return the monotonic time until which a revision on its way asks for fast polling."""
+        return self._fast_since + fast_for
+
+    def read(self, body: bytes) -> Snapshot | None:
+        """Read a list answer; None if it is the one before and leaves no question open.
+
+        Raises:
+            DecodeError: it is no list of revisions at all.
+        """
+        if self._settled and body == self._listing.body:
+            return None
+        return self._listing.read(body)
+
+    def missing(self, snapshot: Snapshot) -> list[str]:
+        """Return the known live revisions that an answer lacks; those not asked for the longest are first."""
+        if self._known.keys() <= snapshot.places.keys() or not snapshot.is_complete:
+            return []
+        entries = [
+            entry
+            for revision_id, entry in self._known.items()
+            if entry.mark.deleted_at is None and not snapshot.lists(revision_id)
+        ]
+        return [entry.mark.id for entry in sorted(entries, key=lambda entry: entry.asked_at)]
+
+    def gaps(self, snapshot: Snapshot) -> list[tuple[RevisionMark, Revision]]:
+        """Return the states before and after each change of phase: some may have been missed in between."""
+        return [
+            (entry.mark, revision)
+            for key, revision in snapshot.changed.items()
+            if (entry := self._known.get(key)) and has_moved(entry.mark, revision)
+        ]
+
+    # --- taking in ----------------------------------------------------------------------------------------
+
+    def apply(
+        self,
+        snapshot: Snapshot,
+        *,
+        at: float,
+        now: datetime,
+        found: Mapping[str, Lookup] | None = None,
+        missing_grace: float = 0.0,
+        between: Mapping[str, Sequence[Revision]] | None = None,
+    ) -> None:
+        """Take an answer in, with what other requests told about it, and queue the events.
+
+        Args:
+            snapshot: what `read` returned.
+            at: monotonic time.
+            now: wall-clock time, for `observed_at`.
+            found: what was asked about missing revisions, by id.
+            missing_grace: seconds for which a revision must be missing before a 404 by id is believed.
+            between: the states in the gaps, by id.
+        """
+        missing = self.missing(snapshot)
+        groups = [
+            *(
+                self._take(revision, now, at, (between or {}).get(key, ()))
+                for key, revision in snapshot.changed.items()
+            ),
+            *(
+                self._decide(self._known[item], (found or {}).get(item), at, now, missing_grace)
+                for item in missing
+            ),
+        ]
+        self._keep(snapshot)
+        self._queue(group for group in groups if group)
+        if not self.synced:
+            self.synced = True
+            self._initial_left = len(self._pending or ())
+        self._settled = not missing
+
+    def _take(self, revision: Revision, now: datetime, at: float, between: Sequence[Revision]) -> _Items:
+        """Compare a listed revision, whose bytes are new, with what is known of it."""
+        entry = self._known.get(revision.id)
+        if entry is not None:
+            return self._compare(entry, revision, now, at, between)
+        return self._add(revision, now, at) if revision.deleted_at is None else []
+
+    def _add(self, revision: Revision, now: datetime, at: float) -> _Items:
+        mark = new_mark(revision, self.workload_id)
+        self._known[revision.id] = _Entry(mark, at)
+        if not (self.synced or self._include_existing):
+            return []
+        event = RevisionAdded(
+            revision=revision, observed_at=now, initial=not self.synced, ordinal=ordinal_of(None, revision)
+        )
+        self._known[revision.id].mark = mark_after(mark, revision)
+        return [(event, None)]
+
+    def _compare(
+        self, entry: _Entry, revision: Revision, now: datetime, at: float, between: Sequence[Revision]
+    ) -> _Items:
+        """Return the events between a revision's known state and another one, and make that the known one."""
+        before = entry.mark
+        events: _Items = []
+        if entry.changed_at == _NEVER:
+            entry.changed_at = at
+        if before.deleted_at is not None and revision.deleted_at is not None:
+            return []  # told already
+        if before.deleted_at is not None:
+            events.append((self._returned(entry, revision, now), before))
+        elif has_moved(before, revision):
+            for step in (*between, revision):
+                events.append((phase_change(entry.mark, step, now), entry.mark))
+                entry.mark = mark_after(entry.mark, step)
+        elif self._emit_updates and revision.deleted_at is None:
+            events.extend((event, before) for event in self._updated(revision, now))
+        if events and not isinstance(events[-1][0], RevisionUpdated):
+            entry.changed_at = at
+        if revision.deleted_at is not None:
+            events.append((deletion(entry.mark, revision, now), entry.mark))
+        entry.mark = _dated(entry.mark, revision)
+        return events
+
+    def _returned(self, entry: _Entry, revision: Revision, now: datetime) -> WatchEvent:
+        """Tell a revision that was told deleted and is live again."""
+        ordinal = ordinal_of(entry.mark, revision)
+        entry.mark = evolve(mark_after(entry.mark, revision), returns=entry.mark.returns + 1)
+        return RevisionAdded(revision=revision, observed_at=now, ordinal=ordinal)
+
+    def _updated(self, revision: Revision, now: datetime) -> list[WatchEvent]:
+        raw = self._listing.raw(revision.id)
+        changes = compare_revisions(_codec.decode_revision(raw), revision, scope="all") if raw else ()
+        return [RevisionUpdated(revision=revision, observed_at=now, changes=changes)] if changes else []
+
+    def _decide(
+        self, entry: _Entry, found: Lookup | None, at: float, now: datetime, missing_grace: float
+    ) -> _Items:
+        """Decide about a missing revision by what was found of it elsewhere, if it was looked for."""
+        if entry.missing_since is None:
+            entry.missing_since = at
+        if found is None:
+            return []
+        entry.asked_at = at
+        if found.failed:
+            return []
+        if found.revision is not None:
+            events = self._compare(entry, found.revision, now, at, ())
+            if found.raw is not None:
+                self._listing.hold(entry.mark.id, found.raw)
+            if found.revision.deleted_at is None:
+                entry.missing_since = None
+            return events
+        if at - entry.missing_since < missing_grace:
+            return []
+        return [self._gone(entry, now)]
+
+    def _gone(self, entry: _Entry, now: datetime) -> _Item:
+        """Tell a deletion of which no answer tells the time: by `deleted_at`, it is when it was observed."""
+        before, revision = entry.mark, self.last_state(entry.mark.id)
+        entry.mark = evolve(before, deleted_at=now.astimezone(UTC))
+        return deletion(before, revision, now), before
+
+    def delete_all(self, now: datetime) -> None:
+        """Tell the deletion of every known revision: their workload is gone."""
+        live = [entry for entry in self._known.values() if entry.mark.deleted_at is None]
+        self._queue([self._gone(entry, now)] for entry in live)
+        # Should it come back with the bytes that it had, they are news.
+        self._listing, self._settled = Listing(), False
+
+    def last_state(self, revision_id: str) -> Revision:
+        """Return a revision's last known state; after a resume, only the fields that the schema requires."""
+        mark, raw = self._known[revision_id].mark, self._listing.raw(revision_id)
+        if raw is not None:
+            return evolve(_codec.decode_revision(raw), phase_updated_at=mark.phase_updated_at)
+        fields: dict[str, Any] = {name: getattr(mark, name) for name in REQUIRED}
+        return Revision(**fields)
+
+    def _keep(self, snapshot: Snapshot) -> None:
+        """Make the answer the one that the next is compared with; forget deleted revisions that it lacks."""
+        fast_since = _NEVER
+        for key, entry in list(self._known.items()):
+            is_listed = snapshot.lists(key)
+            if is_listed:
+                entry.missing_since = None
+            if entry.mark.deleted_at is None:
+                if entry.changed_at > fast_since and not entry.mark.phase.is_settled:
+                    fast_since = entry.changed_at
+            elif not is_listed and snapshot.is_complete:
+                del self._known[key]
+        self._fast_since = fast_since
+        self._listing.keep(snapshot, self._known)
+
+    def _queue(self, groups: Iterable[_Items]) -> None:
+        """Queue events by the server's time and revision id, each revision's in the order they came about."""
+        timed: list[tuple[tuple[bool, datetime], str, int, _Item]] = []
+        for group in groups:
+            latest = _FIRST
+            for index, item in enumerate(group):
+                event = item[0]
+                assert isinstance(event, RevisionEvent)  # noqa: S101  (for the type checkers: no other comes here)
+                latest = max(latest, time_key(event))
+                timed.append((latest, event.revision_id, index, item))
+        if timed:
+            timed.sort(key=lambda row: row[:3])
+            self._extend(row[3] for row in timed)
+
+    def _extend(self, items: Iterable[_Item]) -> None:
+        if self._pending is None:
+            self._pending = deque()
+        self._pending.extend(items)
+
+    # --- delivering ---------------------------------------------------------------------------------------
+
+    def put(self, event: WatchEvent) -> None:
+        """Queue an event about the watch as such behind those that wait."""
+        self._extend([(event, None)])
+
+    @property
+    def pending(self) -> int:
+        """How many events wait to be delivered."""
+        return len(self._pending) if self._pending else 0
+
+    def take(self) -> WatchEvent:
+        """Deliver the next event: from here on it is in the checkpoint."""
+        assert self._pending  # noqa: S101  (callers look at `pending` first)
+        event, _ = self._pending.popleft()
+        if self._initial_left:
+            self._initial_left -= 1
+        if not self._pending:
+            self._pending = None
+        return event
+
+    def checkpoint(self) -> Checkpoint:
+        """Return what was delivered: the known state, with the undelivered events taken back."""
+        marks: dict[str, RevisionMark | None] = {key: entry.mark for key, entry in self._known.items()}
+        for event, before in reversed(self._pending or ()):
+            if isinstance(event, RevisionEvent):
+                marks[event.revision_id] = before
+        delivered = tuple(mark for mark in marks.values() if mark is not None)
+        return Checkpoint(self.workload_id, delivered, self.synced and not self._initial_left)
+
+
+_FIRST = (False, datetime.min.replace(tzinfo=UTC))
+
+
+def _dated(mark: RevisionMark, revision: Revision) -> RevisionMark:
+    """Return the mark with the times that the revision has now, which may have come or gone untold."""
+    at = revision.phase_updated_at or mark.phase_updated_at
+    if (at, revision.deleted_at) == (mark.phase_updated_at, mark.deleted_at):
+        return mark
+    return evolve(mark, phase_updated_at=at, deleted_at=revision.deleted_at)

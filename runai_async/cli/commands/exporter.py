@@ -1,0 +1,122 @@
+"""`exporter`: revisions as Prometheus metrics."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+from runai_async.cli.connection import Connection, connecting
+from runai_async.cli.exits import InputError
+from runai_async.cli.ids import check_discovery, check_reachable, find_workloads
+from runai_async.cli.options import DURATION, NON_EMPTY, check_workloads, examples
+from runai_async.client import RunaiClient, is_inference_type
+from runai_async.errors import ConfigurationError
+from runai_async.policy import LEAST_INTERVAL, STALE_INTERVALS, PollPolicy
+
+if TYPE_CHECKING:
+    from runai_async.exporter import Metrics
+
+_DISCOVERY_INTERVAL = 60.0
+
+
+def _address(text: str) -> tuple[str, int]:
+    found = re.fullmatch(r"(?:\[(?P<six>[^\]]+)\]|(?P<host>[^:]*)):(?P<port>\d{1,5})", text)
+    if found is None or int(found["port"]) > 65535:  # noqa: PLR2004  (TCP's range)
+        raise click.UsageError(f"{text!r} is no address: write it like 127.0.0.1:9464")
+    return found["six"] or found["host"] or "127.0.0.1", int(found["port"])
+
+
+@click.command(
+    epilog=examples(
+        "runai-async exporter --all", "runai-async exporter chat embed --listen 0.0.0.0:9464 --interval 60s"
+    )
+)
+@click.argument("workloads", nargs=-1, type=NON_EMPTY, metavar="[WORKLOAD]...")
+@click.option("--all", "everything", is_flag=True, help="Export all inference workloads, new ones too.")
+@click.option(
+    "--listen", default="127.0.0.1:9464", show_default=True, metavar="HOST:PORT", help="Where to serve."
+)
+@click.option("--interval", type=DURATION, default="30s", show_default=True, help="Between polls.")
+@connecting
+def exporter(
+    connection: Connection, workloads: tuple[str, ...], *, everything: bool, listen: str, interval: float
+) -> None:
+    """Serve the state of revisions, and of this client, as Prometheus metrics.
+
+    /metrics has the metrics; /healthz is 503 when no poll was good for three intervals (with --all, a minute
+    at the least) and a deadline. Once it serves, an outage is waited for, however long it is. It runs until
+    Ctrl-C or SIGTERM.
+    """
+    check_workloads(workloads, "export", everything=everything)
+    address = _address(listen)
+    try:
+        from runai_async.exporter import Metrics  # noqa: PLC0415  (an extra of its own)
+    except ImportError as error:
+        raise ConfigurationError(str(error)) from error
+    metrics = Metrics()
+    poll = PollPolicy(
+        interval=max(interval, LEAST_INTERVAL),
+        deadline=connection.deadline,
+        max_outage=None,
+        emit=frozenset({"updated"}),
+    )
+    connection.run(lambda runai: _export(runai, metrics, workloads, poll, address), hooks=[metrics.hook])
+
+
+async def _export(
+    runai: RunaiClient,
+    metrics: Metrics,
+    workloads: tuple[str, ...],
+    poll: PollPolicy,
+    address: tuple[str, int],
+) -> None:
+    patience = STALE_INTERVALS * poll.interval
+    if workloads:
+        found = await find_workloads(runai, workloads)
+        metrics.names.update({item.id: item.name for item in found if item.name})
+        await check_reachable(runai, found[0].id)
+        fleet = runai.watch_fleet([item.id for item in found], poll=poll)
+    else:
+        await check_discovery(_discovered(runai, metrics), "inference workload")
+        # Where there is nothing to poll, only discovery answers.
+        patience = max(patience, _DISCOVERY_INTERVAL)
+        fleet = runai.watch_fleet(
+            lambda: _discovered(runai, metrics), poll=poll, discovery_interval=_DISCOVERY_INTERVAL
+        )
+    async with fleet, _served(metrics, patience + poll.deadline, *address):
+        metrics.of_fleet(fleet)
+        async for event in fleet:
+            metrics.tell(event)
+
+
+async def _discovered(runai: RunaiClient, metrics: Metrics) -> AsyncIterator[str]:
+    empty = True
+    async for workload in runai.list_workloads():
+        if is_inference_type(workload):
+            empty = False
+            metrics.names[workload.id] = workload.name
+            yield workload.id
+    if empty:
+        metrics.nothing_to_poll()
+
+
+@asynccontextmanager
+async def _served(metrics: Metrics, patience: float, host: str, port: int) -> AsyncGenerator[None, None]:
+    from runai_async.exporter import serving  # noqa: PLC0415
+
+    async with AsyncExitStack() as stack:
+        try:
+            serve = serving(metrics, lambda: metrics.is_fresh(patience), host, port)
+            real = await stack.enter_async_context(serve)
+        except OSError as error:
+            raise InputError(
+                f"--listen {host}:{port} cannot be used, try another: {error.strerror}"
+            ) from error
+        shown = f"[{host}]" if ":" in host else host
+        limit = f"503 after {patience:g} s without a good poll"
+        click.echo(f"serving http://{shown}:{real}/metrics and /healthz ({limit})", err=True)
+        yield

@@ -1,0 +1,129 @@
+"""From what a user types to ids: whole ids, names, or the beginning of an id that fits only one."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import AsyncIterator, Iterable, Sequence
+from typing import TypeVar
+from uuid import UUID
+
+import click
+from attrs import frozen
+
+from runai_async.cli.exits import InputError
+from runai_async.client import RunaiClient, is_inference_type
+from runai_async.errors import ApiError, AuthenticationError
+from runai_async.models import Revision, Workload
+
+T = TypeVar("T", Workload, Revision)
+
+_SUGGESTED = 3
+
+
+@frozen
+class WorkloadRef:
+    """A workload's id, and its name where that was asked for."""
+
+    id: str
+    name: str | None = None
+
+
+def as_uuid(text: str) -> str | None:
+    """Return the id in its normal form, or None for what is no whole id."""
+    try:
+        return str(UUID(text))
+    except ValueError:
+        return None
+
+
+async def find_workloads(runai: RunaiClient, texts: Sequence[str]) -> list[WorkloadRef]:
+    """Find workloads by id, name, or the beginning of an id; ask the API only where it must be."""
+    ids = [as_uuid(text) for text in texts]
+    if all(ids):
+        return [WorkloadRef(item) for item in ids if item]
+    known = [item async for item in runai.list_workloads()]
+    names = {item.id: item.name for item in known}
+    return [
+        WorkloadRef(item, names.get(item)) if item else _workload(known, text)
+        for text, item in zip(texts, ids, strict=True)
+    ]
+
+
+async def find_workload(runai: RunaiClient, text: str) -> WorkloadRef:
+    """Find one workload; see `find_workloads`."""
+    return (await find_workloads(runai, [text]))[0]
+
+
+async def check_reachable(runai: RunaiClient, workload_id: str) -> None:
+    """Fail now where nothing answers or nobody is let in; a watch would ask on for its longest outage."""
+    try:
+        await runai.count_revisions(workload_id)
+    except AuthenticationError:
+        raise
+    except ApiError:
+        pass  # what it means is for the watch to judge
+
+
+async def check_discovery(discovered: AsyncIterator[str], what: str) -> None:
+    """Fail now where discovery does not work at all: a fleet would ask on and on. Say where it finds nothing.
+
+    Args:
+        discovered: the ids of workloads.
+        what: what they are, in the singular.
+    """
+    if not [item async for item in discovered]:
+        click.echo(f"no {what} matches yet; new ones are looked for every minute", err=True)
+
+
+def _workload(known: Sequence[Workload], text: str) -> WorkloadRef:
+    fitting = _fitting(known, text)
+    found = [item for item in fitting if is_inference_type(item)] or fitting
+    if not found:
+        raise InputError(f"no workload is named {text!r} or has an id that begins so{_alike(text, known)}")
+    if len(found) > 1:
+        raise InputError(f"{text!r} fits {_listed(found)}: give the whole UUID")
+    return WorkloadRef(found[0].id, found[0].name)
+
+
+async def find_revisions(runai: RunaiClient, workload: WorkloadRef, texts: Sequence[str]) -> list[Revision]:
+    """Find revisions of a workload, deleted ones too, by id, name, or the beginning of an id."""
+    known = await runai.list_revisions(workload.id)
+    if not all(_exact(known, text) for text in texts):
+        known += await runai.list_revisions(workload.id, deleted=True)
+    return [_revision(known, text, workload.name or workload.id) for text in texts]
+
+
+def _revision(known: Sequence[Revision], text: str, workload: str) -> Revision:
+    found = _fitting(known, text)
+    if not found:
+        raise InputError(
+            f"workload {workload} has no revision {text!r}: "
+            f"see runai-async revisions list {workload} (and --deleted)"
+        )
+    if len(found) > 1:
+        raise InputError(f"{text!r} fits {_listed(found)}: give more of the id")
+    return found[0]
+
+
+def _alike(text: str, known: Sequence[Workload]) -> str:
+    """Tell the names that may have been meant."""
+    names = sorted({item.name for item in known if is_inference_type(item)})
+    if not names:
+        return ": there are no inference workloads here, or none for this account"
+    if close := difflib.get_close_matches(text, names, _SUGGESTED):
+        return f": did you mean {' or '.join(close)}?"
+    more = f" and {len(names) - _SUGGESTED} more" if len(names) > _SUGGESTED else ""
+    return f": there are {', '.join(names[:_SUGGESTED])}{more}"
+
+
+def _exact(known: Iterable[T], text: str) -> list[T]:
+    return [item for item in known if item.name == text or item.id == as_uuid(text)]
+
+
+def _fitting(known: Sequence[T], text: str) -> list[T]:
+    """Return what is called so; else what has an id that begins so."""
+    return _exact(known, text) or [item for item in known if item.id.startswith(text.lower())]
+
+
+def _listed(found: Sequence[Workload | Revision]) -> str:
+    return ", ".join(f"{item.name} ({item.id})" for item in found)

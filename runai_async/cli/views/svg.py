@@ -1,0 +1,86 @@
+"""A timeline as a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from html import escape
+
+from runai_async.cli.spans import Lane, phases_in, range_of
+from runai_async.cli.text import clean, duration, moment
+from runai_async.models import Phase
+
+_COLOURS = {
+    Phase.RUNNING: "#2e9e5b",
+    Phase.COMPLETED: "#3b6fb6",
+    Phase.FAILED: "#d13438",
+    Phase.DEGRADED: "#e0a100",
+    Phase.STOPPED: "#8a8f98",
+    Phase.PENDING: "#a45bb8",
+    Phase.CREATING: "#8fd3e8",
+    Phase.INITIALIZING: "#45b0d0",
+    Phase.UPDATING: "#1f87a8",
+    Phase.RESUMING: "#66c2b5",
+    Phase.STOPPING: "#a9adb5",
+    Phase.TERMINATING: "#a9adb5",
+    Phase.DELETING: "#c3c6cb",
+}
+_OTHER = "#d9d9d9"
+_WIDTH, _MARGIN, _TOP, _LANE, _BAR, _LEGEND = 960, 220, 48, 34, 20, 130
+_PHASES_A_ROW = (_WIDTH - 16) // _LEGEND
+
+
+def svg(title: str, lanes: Sequence[Lane]) -> str:
+    """Return the picture of the lanes as SVG; the mouse over a bar tells phase and duration."""
+    legend_rows = -(-len(phases_in(lanes)) // _PHASES_A_ROW)
+    height = _TOP + _LANE * len(lanes) + 46 + 24 * legend_rows
+    size = f'viewBox="0 0 {_WIDTH} {height}"'
+    return "\n".join(
+        [
+            f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="sans-serif" font-size="13">',
+            f'<rect width="{_WIDTH}" height="{height}" fill="#ffffff"/>',
+            f'<text x="16" y="28" font-size="16" font-weight="bold">{escape(clean(title))}</text>',
+            *_lanes(lanes),
+            *_legend(lanes, height - 24 * legend_rows),
+            "</svg>\n",
+        ]
+    )
+
+
+def _lanes(lanes: Sequence[Lane]) -> Iterator[str]:
+    start, end = range_of(lanes)
+    room = _WIDTH - _MARGIN - 16
+    seconds = (end - start).total_seconds() or 1.0
+
+    def x(at: datetime) -> float:
+        return _MARGIN + room * (at - start).total_seconds() / seconds
+
+    for index, lane in enumerate(lanes):
+        y = _TOP + _LANE * index
+        yield f'<text x="16" y="{y + 15}">{escape(clean(lane.revision.name))}</text>'
+        for span in lane.spans:
+            width = max(0.5, x(span.end) - x(span.start))
+            yield (
+                f'<rect x="{x(span.start):.2f}" y="{y}" width="{width:.2f}" height="{_BAR}" '
+                f'fill="{_colour(span.phase)}"><title>{_named(span.phase)}, {duration(span.seconds)}, '
+                f"since {moment(span.start)}</title></rect>"
+            )
+    bottom = _TOP + _LANE * len(lanes) + 12
+    yield f'<text x="{_MARGIN}" y="{bottom}" fill="#555">{moment(start)}</text>'
+    yield f'<text x="{_WIDTH - 16}" y="{bottom}" fill="#555" text-anchor="end">{moment(end)}</text>'
+
+
+def _legend(lanes: Sequence[Lane], y: int) -> Iterator[str]:
+    for index, phase in enumerate(phases_in(lanes)):
+        row, column = divmod(index, _PHASES_A_ROW)
+        x, at = 16 + _LEGEND * column, y + 24 * row
+        yield f'<rect x="{x}" y="{at - 11}" width="12" height="12" fill="{_colour(phase)}"/>'
+        yield f'<text x="{x + 18}" y="{at}">{_named(phase)}</text>'
+
+
+def _colour(phase: Phase | None) -> str:
+    return _OTHER if phase is None else _COLOURS.get(phase, _OTHER)
+
+
+def _named(phase: Phase | None) -> str:
+    return "not known" if phase is None else escape(clean(phase))

@@ -1,0 +1,340 @@
+"""Tokens that are given, read from files or provided; the repeat after a 401; what no error tells."""
+
+import asyncio
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import pytest
+from yarl import URL
+
+from runai_async import (
+    ApiError,
+    AttemptTimeoutError,
+    AuthenticationError,
+    CliCredentials,
+    ClientCredentials,
+    ConfigurationError,
+    DeadlineExceededError,
+    DecodeError,
+    NotFoundError,
+    PermissionDeniedError,
+    RetryPolicy,
+    RunaiClient,
+    RunaiError,
+    StaticToken,
+    TokenProvider,
+    TransportError,
+)
+from runai_async._auth.sources import TokenSource, token_source
+from runai_async.hooks import Hooks
+from runai_async.testing import FakeClock, FakeTransport, Response
+
+WORKLOAD = "3f0f1e0c-7d61-4c0e-9d4a-0d2f6f8f1b11"
+ONCE = RetryPolicy(attempts=1)
+COUNT = Response(body=b'{"count": 2}')
+REFUSED = Response(401, body=b'{"code": 401, "message": "the token has expired"}')
+
+
+def client_of(auth: object, transport: FakeTransport) -> RunaiClient:
+    return RunaiClient(
+        "https://acme.run.ai",
+        auth,  # type: ignore[arg-type]  # some of the tests give what is no auth
+        retry=ONCE,
+        transport=transport,
+        clock=FakeClock(),
+    )
+
+
+def source_of(auth: CliCredentials | str) -> TokenSource:
+    return token_source(
+        auth, URL("https://acme.run.ai/"), FakeTransport(), FakeClock(), hooks=Hooks(), timeout=1.0
+    )
+
+
+def bearers(transport: FakeTransport) -> list[str]:
+    return [request.headers["Authorization"] for request in transport.requests]
+
+
+def told(error: BaseException | None) -> str:
+    """Return all that an error tells: its text, its attributes, and what it was raised from."""
+    if error is None:
+        return ""
+    return f"{error} {error!r} {vars(error)} {told(error.__cause__)}"
+
+
+def log_in(folder: Path, token: object, url: object = "https://acme.run.ai") -> CliCredentials:
+    (folder / "authentication.json").write_text(json.dumps({"accessToken": token}))
+    (folder / "config.json").write_text(json.dumps({"control_plane": {"url": url}}))
+    return CliCredentials(folder)
+
+
+class Provider:
+    """A provider of the user's: gives one after the other of what it has, the next one when refused."""
+
+    def __init__(self, given: Iterable[object]) -> None:
+        self.left = list(given)
+        self.asked = 0
+        self.refused: list[str] = []
+
+    async def get_token(self) -> str:
+        self.asked += 1
+        if isinstance(self.left[0], BaseException):
+            raise self.left[0]
+        return self.left[0]  # type: ignore[return-value]  # some of the tests give what is no token
+
+    def invalidate(self, token: str) -> None:
+        self.refused.append(token)
+        if len(self.left) > 1:
+            self.left.pop(0)
+
+
+# --- a token that is given --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("auth", ["abc", StaticToken("abc")])
+async def test_a_given_token_is_sent_as_bearer(auth: object) -> None:
+    transport = FakeTransport([COUNT])
+    assert await client_of(auth, transport).count_revisions(WORKLOAD) == 2
+    assert bearers(transport) == ["Bearer abc"]
+
+
+async def test_a_given_token_is_not_tried_again_when_it_was_refused() -> None:
+    transport = FakeTransport([REFUSED])
+    with pytest.raises(AuthenticationError) as caught:
+        await client_of("abc", transport).count_revisions(WORKLOAD)
+    assert (caught.value.message, caught.value.attempts) == ("the token has expired", 1)
+    assert bearers(transport) == ["Bearer abc"]
+
+
+async def test_a_static_token_is_a_provider() -> None:
+    token = StaticToken("abc")
+    assert isinstance(token, TokenProvider)
+    token.invalidate("abc")
+    assert await token.get_token() == "abc"
+
+
+async def test_the_source_of_a_given_token_has_it_without_waiting() -> None:
+    source = source_of("abc")
+    source.invalidate("abc")
+    assert (source.current(), await source.get_token()) == ("abc", "abc")
+    await source.aclose()
+
+
+@pytest.mark.parametrize("secret", ["", "secret word", "secret\nX-Admin: 1", "secrét", b"secret", None])
+def test_what_does_not_fit_a_header_is_no_secret_and_is_not_told(secret: str) -> None:
+    makers: list[tuple[str, Callable[[], object]]] = [
+        ("token", lambda: StaticToken(secret)),
+        ("client_id", lambda: ClientCredentials(secret, "s")),
+        ("client_secret", lambda: ClientCredentials("i", secret)),
+    ]
+    if isinstance(secret, str):
+        makers.append(("auth", lambda: client_of(secret, FakeTransport())))
+    for name, make in makers:
+        with pytest.raises(ConfigurationError, match=f"^{name} must be ") as caught:
+            make()
+        assert not secret or str(secret) not in str(caught.value)
+
+
+def test_an_api_that_is_not_known_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="api must be 'v1' or 'v2', not 'v3'"):
+        ClientCredentials("id", "secret", api="v3")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("auth", [None, 5, object(), Provider, b"abc"])
+def test_what_is_no_auth_is_refused_by_its_type(auth: object) -> None:
+    with pytest.raises(ConfigurationError, match=f"not {type(auth).__name__}$"):
+        client_of(auth, FakeTransport())
+
+
+def test_a_repr_shows_no_secret() -> None:
+    assert repr(StaticToken("abc")) == "StaticToken()"
+    assert repr(ClientCredentials("id", "abc")) == "ClientCredentials(client_id='id', api='v1')"
+    assert repr(client_of("abc", FakeTransport())) == "<RunaiClient https://acme.run.ai/>"
+
+
+# --- a login of the vendor's command line -----------------------------------------------------------------
+
+
+async def test_a_login_is_read_at_first_use_and_kept(tmp_path: Path) -> None:
+    transport = FakeTransport([COUNT, COUNT])
+    runai = client_of(log_in(tmp_path, "one."), transport)
+    await runai.count_revisions(WORKLOAD)
+    log_in(tmp_path, "two.")
+    await runai.count_revisions(WORKLOAD)
+    await runai.aclose()
+    assert bearers(transport) == ["Bearer one.", "Bearer one."]
+
+
+async def test_a_new_login_is_picked_up_when_the_old_token_is_refused(tmp_path: Path) -> None:
+    async def log_in_again(_: object) -> Response:
+        await asyncio.to_thread(log_in, tmp_path, "two.")
+        return REFUSED
+
+    transport = FakeTransport([log_in_again, COUNT])
+    assert await client_of(log_in(tmp_path, "one."), transport).count_revisions(WORKLOAD) == 2
+    assert bearers(transport) == ["Bearer one.", "Bearer two."]
+
+
+async def test_the_same_login_is_not_tried_twice(tmp_path: Path) -> None:
+    transport = FakeTransport([REFUSED])
+    with pytest.raises(AuthenticationError):
+        await client_of(log_in(tmp_path, "one."), transport).count_revisions(WORKLOAD)
+    assert bearers(transport) == ["Bearer one."]
+
+
+async def test_a_login_is_dropped_only_for_its_own_token(tmp_path: Path) -> None:
+    source = source_of(log_in(tmp_path, "two."))
+    assert await source.get_token() == "two."
+    source.invalidate("one.")
+    assert source.current() == "two."
+    source.invalidate("two.")
+    assert source.current() is None
+
+
+# --- a provider of the user's -----------------------------------------------------------------------------
+
+
+async def test_a_provider_is_asked_for_every_request() -> None:
+    transport, provider = FakeTransport([COUNT, COUNT]), Provider(["one"])
+    runai = client_of(provider, transport)
+    await runai.count_revisions(WORKLOAD)
+    provider.left = ["two"]
+    await runai.count_revisions(WORKLOAD)
+    await runai.aclose()
+    assert (bearers(transport), provider.refused) == (["Bearer one", "Bearer two"], [])
+
+
+async def test_a_provider_learns_which_token_was_refused_and_gives_another() -> None:
+    transport, provider = FakeTransport([REFUSED, COUNT]), Provider(["one", "two"])
+    assert await client_of(provider, transport).count_revisions(WORKLOAD) == 2
+    assert (bearers(transport), provider.refused) == (["Bearer one", "Bearer two"], ["one"])
+
+
+async def test_a_provider_that_gives_the_refused_token_again_is_not_believed() -> None:
+    transport, provider = FakeTransport([REFUSED]), Provider(["one"])
+    with pytest.raises(AuthenticationError):
+        await client_of(provider, transport).count_revisions(WORKLOAD)
+    assert (bearers(transport), provider.asked) == (["Bearer one"], 2)
+
+
+async def test_a_token_is_not_dropped_for_what_it_may_not_do() -> None:
+    transport, provider = FakeTransport([Response(403)]), Provider(["one", "two"])
+    with pytest.raises(PermissionDeniedError):
+        await client_of(provider, transport).count_revisions(WORKLOAD)
+    assert (bearers(transport), provider.refused) == (["Bearer one"], [])
+
+
+async def test_a_refused_request_is_repeated_once_and_no_more() -> None:
+    transport, provider = FakeTransport([REFUSED, REFUSED]), Provider(["one", "two", "three"])
+    with pytest.raises(AuthenticationError):
+        await client_of(provider, transport).count_revisions(WORKLOAD)
+    assert bearers(transport) == ["Bearer one", "Bearer two"]
+
+
+@pytest.mark.parametrize("cause", [ValueError("secret"), TimeoutError("secret"), KeyError("secret")])
+async def test_a_provider_that_fails_is_a_transport_error_without_its_words(cause: Exception) -> None:
+    transport = FakeTransport()
+    with pytest.raises(TransportError) as caught:
+        await client_of(Provider([cause]), transport).count_revisions(WORKLOAD)
+    assert str(caught.value) == f"the token provider failed: {type(cause).__name__}"
+    assert (caught.value.__cause__, transport.requests) == (cause, [])
+
+
+@pytest.mark.parametrize("kind", [NotFoundError, PermissionDeniedError])
+async def test_what_a_provider_was_refused_is_not_taken_for_the_calls_own_refusal(
+    kind: type[ApiError],
+) -> None:
+    refused = kind(404, "no such secret", code=404)
+    with pytest.raises(TransportError, match=f"^the token provider failed: {kind.__name__}$") as caught:
+        await client_of(Provider([refused]), FakeTransport()).count_revisions(WORKLOAD)
+    assert caught.value.__cause__ is refused
+
+
+async def test_a_provider_that_fails_to_take_a_refusal_is_a_transport_error_too() -> None:
+    class Forgetful(Provider):
+        def invalidate(self, token: str) -> None:
+            raise KeyError(token)
+
+    with pytest.raises(TransportError, match=r"^the token provider failed: KeyError$"):
+        await client_of(Forgetful(["one"]), FakeTransport([REFUSED])).count_revisions(WORKLOAD)
+
+
+@pytest.mark.parametrize("error", [ConfigurationError("log in"), AttemptTimeoutError("the vault is slow")])
+async def test_an_error_of_ours_passes_from_a_provider_as_it_is(error: RunaiError) -> None:
+    with pytest.raises(type(error)) as caught:
+        await client_of(Provider([error]), FakeTransport()).count_revisions(WORKLOAD)
+    assert caught.value is error
+
+
+async def test_a_cancellation_passes_from_a_provider() -> None:
+    with pytest.raises(asyncio.CancelledError):
+        await client_of(Provider([asyncio.CancelledError()]), FakeTransport()).count_revisions(WORKLOAD)
+
+
+@pytest.mark.parametrize("token", [None, b"one", "", "o\nne"])
+async def test_a_provider_that_gives_no_token_is_a_configuration_error(token: object) -> None:
+    transport = FakeTransport()
+    with pytest.raises(ConfigurationError, match="the provider's token must be"):
+        await client_of(Provider([token]), transport).count_revisions(WORKLOAD)
+    assert transport.requests == []
+
+
+async def test_the_deadline_covers_a_provider_that_hangs() -> None:
+    class Hanging(Provider):
+        async def get_token(self) -> str:
+            await asyncio.Event().wait()
+            raise AssertionError
+
+    runai = client_of(Hanging([]), FakeTransport()).with_options(retry=RetryPolicy(deadline=0.02))
+    with pytest.raises(DeadlineExceededError, match="while waiting for a token"):
+        await runai.count_revisions(WORKLOAD)
+
+
+async def test_a_provider_may_say_itself_why_it_was_late() -> None:
+    class Explaining(Provider):
+        async def get_token(self) -> str:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                raise AttemptTimeoutError("the vault is sealed")
+
+    runai = client_of(Explaining([]), FakeTransport()).with_options(
+        retry=RetryPolicy(deadline=0.02, attempts=1)
+    )
+    with pytest.raises(AttemptTimeoutError, match="the vault is sealed"):
+        await runai.count_revisions(WORKLOAD)
+
+
+# --- a server that quotes ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("response", "kind"),
+    [
+        (Response(401, body=b'{"code": 401, "message": "no: abc&xyz"}'), AuthenticationError),
+        (Response(403, body=b'{"code": 403, "message": "no", "details": "Bearer abc&xyz"}'), ApiError),
+        (Response(400, body=b"<p>Bearer abc&xyz</p>"), ApiError),
+        # as Go, PHP and others write it in JSON
+        (Response(400, body=b'{"code": 400, "message": "no: abc\\u0026xyz"}'), ApiError),
+        (Response(503, headers={"X-Echo": "Bearer abc&xyz"}), ApiError),
+        (Response(302, headers={"Location": "https://other/login/abc&xyz"}), ApiError),
+        (Response(200, body=b"<p>Bearer abc&xyz</p>"), DecodeError),
+    ],
+    ids=["message", "details", "text", "escaped", "header", "redirect", "no JSON"],
+)
+async def test_a_token_that_the_server_quotes_is_in_no_error(
+    response: Response, kind: type[RunaiError]
+) -> None:
+    with pytest.raises(kind) as caught:
+        await client_of("abc&xyz", FakeTransport([response])).count_revisions(WORKLOAD)
+    assert "abc&xyz" not in told(caught.value)
+
+
+async def test_neither_token_is_told_when_both_are_refused_and_quoted() -> None:
+    responses = [
+        Response(401, body=f'{{"code": 401, "message": "{name}"}}'.encode()) for name in ("k1!", "k2!")
+    ]
+    with pytest.raises(AuthenticationError, match=r"401 \*\*\*") as caught:
+        await client_of(Provider(["k1!", "k2!"]), FakeTransport(responses)).count_revisions(WORKLOAD)
+    assert [name for name in ("k1!", "k2!") if name in told(caught.value)] == []

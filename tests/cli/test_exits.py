@@ -1,0 +1,285 @@
+"""What a whole command says, and ends with, when something is wrong; where secrets come from."""
+
+import asyncio
+import contextlib
+import os
+import pty
+import re
+import signal
+import sys
+from pathlib import Path
+
+import click
+import pytest
+from attrs import evolve
+from support.cli import Ran, environment, finished, ran
+
+import runai_async
+from runai_async.cli.options import NON_EMPTY
+from runai_async.testing import FakeControlPlane
+
+NO_WORKLOAD = "5d6e6a0a-5f0a-4a4e-9a5b-0c7a1f1f6b1d"
+
+
+async def test_version() -> None:
+    assert await ran(None, "--version") == Ran(0, f"runai-async, version {runai_async.__version__}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["wach"], "No such command 'wach'"),
+        (["revisions", "list"], "Missing argument 'WORKLOAD'; see runai-async revisions list --help"),
+        (["watch"], "name the workloads to watch, or give --all; see runai-async watch --help"),
+        (["exporter"], "name the workloads to export, or give --all; see runai-async exporter --help"),
+        (["exporter", "--all", "x"], "give workloads or --all, not both; see runai-async exporter --help"),
+        (["watch", "--all", "x"], "give workloads or --all, not both; see runai-async watch --help"),
+        (["watch", "x", "--filter", "name==x"], "--filter wants --all; see runai-async watch --help"),
+        (["watch", "x", "--type", "training"], "--type wants --all; see runai-async watch --help"),
+        (["watch", "x", "--timeout", "10 minutes"], "'10 minutes' is no duration: write it like 90s"),
+        (["watch", "x", "--timeout", "0"], "a duration must be more than 0"),
+        (["revisions", "get", "abc"], "'abc' is no UUID: give the whole id, or the --workload to look in"),
+        (["watch", "x", "--token", "secret"], "No such option"),
+        (["watch", "x", "--token-file", "-", "--ask-token"], "give --token-file or --ask-token, not both"),
+    ],
+)
+async def test_wrong_usage_is_one_line_and_status_2(args: list[str], said: str) -> None:
+    async with FakeControlPlane() as control_plane:
+        result = await ran(control_plane, *args)
+        assert (result.status, result.out, result.err.count("\n")) == (2, "", 1)
+        assert result.err.startswith("runai-async: error: ")
+        assert said in result.err
+        assert len(control_plane.requests) == 0
+
+
+@pytest.mark.parametrize(
+    ("args", "name"),
+    [
+        (["revisions", "list", ""], "WORKLOAD"),
+        (["revisions", "count", " "], "WORKLOAD"),
+        (["revisions", "get", "", "-w", "chat"], "REVISION"),
+        (["revisions", "get", "3f2a", "-w", ""], "--workload"),
+        (["revisions", "diff", "", "a", "b"], "WORKLOAD"),
+        (["revisions", "diff", "chat", "", "b"], "A"),
+        (["revisions", "diff", "chat", "a", ""], "B"),
+        (["watch", ""], "WORKLOAD"),
+        (["watch", "chat", ""], "WORKLOAD"),
+        (["watch", "--all", "--type", ""], "--type"),
+        (["watch", "--all", "--filter", ""], "--filter"),
+        (["rollout", "status", ""], "WORKLOAD"),
+        (["rollout", "status", "chat", "--after", ""], "--after"),
+        (["timeline", ""], "WORKLOAD"),
+        (["timeline", "chat", "--svg", ""], "--svg"),
+        (["watch", "chat", "--state", ""], "--state"),
+        (["revisions", "count", "chat", "--base-url", ""], "--base-url"),
+        (["revisions", "count", "chat", "--ca-file", ""], "--ca-file"),
+        (["exporter", ""], "WORKLOAD"),
+    ],
+    ids=repr,
+)
+async def test_an_empty_text_is_no_name_of_the_only_one(args: list[str], name: str) -> None:
+    async with FakeControlPlane() as control_plane:
+        control_plane.add_revision(control_plane.add_workload("chat"), "Running")
+        result = await ran(control_plane, *args)
+        assert (result.status, result.out, len(control_plane.requests)) == (2, "", 0)
+    command = " ".join(args[:2] if args[0] in {"revisions", "rollout"} else args[:1])
+    said = f"{name} is empty (is a variable not set?); see runai-async {command} --help"
+    assert result.err == f"runai-async: error: {said}\n"
+
+
+def test_an_empty_text_of_no_argument_is_refused_too() -> None:
+    with pytest.raises(click.UsageError, match=r"^a value is empty \(is a variable not set\?\)$"):
+        NON_EMPTY("")
+
+
+API_COMMANDS = [
+    ["revisions", "list", NO_WORKLOAD],
+    ["revisions", "count", NO_WORKLOAD],
+    ["revisions", "get", NO_WORKLOAD],
+    ["revisions", "diff", NO_WORKLOAD, "a", "b"],
+    ["watch", NO_WORKLOAD],
+    ["watch", "--all"],
+    ["rollout", "status", NO_WORKLOAD],
+    ["timeline", NO_WORKLOAD],
+    ["exporter", NO_WORKLOAD, "--listen", "127.0.0.1:0"],
+    ["exporter", "--all", "--listen", "127.0.0.1:0"],
+]
+
+
+@pytest.mark.parametrize("args", API_COMMANDS, ids=" ".join)
+async def test_without_credentials_a_command_says_what_to_set(args: list[str]) -> None:
+    result = await ran(None, *args, RUNAI_BASE_URL="https://acme.run.ai")
+    assert (result.status, result.out, result.err.count("\n")) == (2, "", 1)
+    assert "set RUNAI_TOKEN, or RUNAI_CLIENT_ID and RUNAI_CLIENT_SECRET" in result.err
+
+
+@pytest.mark.parametrize("args", API_COMMANDS, ids=" ".join)
+async def test_with_a_refused_token_a_command_ends_with_status_4(args: list[str]) -> None:
+    async with FakeControlPlane() as control_plane:
+        result = await ran(control_plane, *args, RUNAI_TOKEN="refused-token")
+    assert (result.status, result.err.splitlines()[-1][:20]) == (4, "runai-async: error: ")
+    assert "401" in result.err
+    assert "refused-token" not in result.err + result.out
+
+
+@pytest.mark.parametrize("args", API_COMMANDS, ids=" ".join)
+async def test_without_a_server_a_command_ends_with_status_4(args: list[str]) -> None:
+    async with FakeControlPlane() as control_plane:
+        gone = control_plane.url
+    result = await ran(None, *args, "--deadline", "50ms", RUNAI_BASE_URL=gone, RUNAI_TOKEN="some-token")
+    assert result.status == 4
+    assert result.err.splitlines()[-1].startswith("runai-async: error: ")
+    assert "Traceback" not in result.err
+
+
+async def test_a_wrong_answer_ends_with_status_5() -> None:
+    async with FakeControlPlane() as control_plane:
+        result = await ran(control_plane, "revisions", "get", NO_WORKLOAD)
+    assert (result.status, result.out) == (5, "")
+    assert f"404 there is no revision {NO_WORKLOAD}" in result.err
+
+
+async def test_debug_prints_a_traceback_with_secrets_masked() -> None:
+    async with FakeControlPlane() as control_plane:
+        body = {"code": 400, "message": f"I got {control_plane.token}"}
+        for args in (
+            ["--debug", "revisions", "count", NO_WORKLOAD],
+            ["revisions", "count", NO_WORKLOAD, "--debug"],
+        ):
+            control_plane.fail_next(1, 400, body=body)
+            result = await ran(control_plane, *args)
+            assert result.status == 5
+            assert "Traceback (most recent call last)" in result.err
+            assert result.err.count("I got ***") >= 2
+            assert control_plane.token not in result.err
+
+
+async def test_an_unexpected_error_is_a_line_that_asks_for_a_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(**_: object) -> None:
+        raise ZeroDivisionError("oops")
+
+    monkeypatch.setattr("runai_async.client.RunaiClient.from_env", broken)
+    result = await ran(None, "revisions", "count", NO_WORKLOAD)
+    assert (result.status, result.err.count("\n")) == (5, 1)
+    assert "ZeroDivisionError: oops; this is a defect" in result.err
+
+
+@pytest.mark.parametrize("name", ["RUNAI_TOKEN", "RUNAI_CLIENT_SECRET"])
+async def test_no_secret_is_in_what_is_printed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(**_: object) -> None:
+        raise ZeroDivisionError("a-great-secret is wrong")
+
+    monkeypatch.setattr("runai_async.client.RunaiClient.from_env", broken)
+    result = await ran(None, "revisions", "count", NO_WORKLOAD, "--debug", **{name: "a-great-secret"})
+    assert "ZeroDivisionError: *** is wrong; this is a defect" in result.err
+    assert "a-great-secret" not in result.err
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (
+            ["chat", "embed", "job"],
+            "no workload is named 'chta' or has an id that begins so: did you mean chat?",
+        ),
+        (["a", "b", "c", "d"], "begins so: there are a, b, c and 1 more"),
+        (["a"], "begins so: there are a"),
+        ([], "begins so: there are no inference workloads here, or none for this account"),
+    ],
+)
+async def test_a_name_that_fits_nothing_brings_near_ones(names: list[str], said: str) -> None:
+    async with FakeControlPlane() as control_plane:
+        for name in names:
+            control_plane.add_workload(name)
+        result = await ran(control_plane, "timeline", "chta")
+    assert (result.status, result.out) == (2, "")
+    assert result.err.endswith(f"{said}\n")
+
+
+# --- credentials --------------------------------------------------------------------------------------------
+
+
+async def test_the_token_comes_from_a_file(tmp_path: Path) -> None:
+    async with FakeControlPlane() as control_plane:
+        workload_id = control_plane.add_workload()
+        file = tmp_path / "token"
+        file.write_text(control_plane.token + "\n", encoding="utf-8")
+        args = ["revisions", "count", workload_id, "--base-url", control_plane.url, "--token-file"]
+        assert await ran(None, *args, str(file)) == Ran(0, "0\n", "")
+        assert await ran(None, *args, "-", stdin=control_plane.token) == Ran(0, "0\n", "")
+        file.write_text("\n", encoding="utf-8")
+        assert (await ran(None, *args, str(file))).status == 2
+
+
+async def asked(control_plane: FakeControlPlane, stdin: int) -> asyncio.subprocess.Process:
+    """Start a command that asks for the token, with no terminal but what stdin may be."""
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "runai_async", "revisions", "count", control_plane.add_workload()),
+        *("--base-url", control_plane.url, "--ask-token"),
+        stdin=stdin,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env=environment(None),
+        start_new_session=True,
+    )
+
+
+NOTHING_TYPED = (
+    "Token: \nrunai-async: error: what was typed holds no token; "
+    "see python -m runai_async revisions count --help\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        (None, Ran(0, "0\n", "Token: \n")),
+        (b"\n", Ran(2, "", NOTHING_TYPED)),
+        (b"\x04", Ran(2, "", NOTHING_TYPED)),
+        (signal.SIGINT, Ran(130, "", "Token: \n")),
+    ],
+    ids=["a token", "nothing", "the end of input", "an interrupt"],
+)
+async def test_the_token_is_asked_for_on_a_terminal_and_not_shown(
+    typed: bytes | signal.Signals | None, expected: Ran
+) -> None:
+    ours, theirs = pty.openpty()
+    async with FakeControlPlane() as control_plane:
+        process = await asked(control_plane, theirs)
+        assert process.stderr is not None
+        begun = await process.stderr.readexactly(len("Token: "))
+        if isinstance(typed, signal.Signals):
+            process.send_signal(typed)
+        else:
+            os.write(ours, f"{control_plane.token}\n".encode() if typed is None else typed)
+        ended = await finished(process)
+    os.set_blocking(ours, False)
+    shown = b""
+    with contextlib.suppress(OSError):
+        shown = os.read(ours, 4096)
+    os.close(theirs)
+    os.close(ours)
+    assert evolve(ended, err=begun.decode() + ended.err) == expected
+    assert shown.strip() == b""
+
+
+async def test_without_a_terminal_nothing_is_asked() -> None:
+    async with FakeControlPlane() as control_plane:
+        ended = await finished(await asked(control_plane, asyncio.subprocess.DEVNULL))
+    assert (ended.status, ended.out, ended.err.count("\n")) == (2, "", 1)
+    assert ended.err.startswith(
+        "runai-async: error: there is no terminal to ask on: --token-file - reads stdin; see "
+    )
+
+
+async def test_no_option_takes_a_secret() -> None:
+    texts = [
+        (await ran(None, *args, "--help")).out for args in (["watch"], ["revisions", "list"], ["timeline"])
+    ]
+    for text in texts:
+        options = set(re.findall(r"--[a-z-]+", text))
+        assert {name for name in options if re.search(r"token|secret|password", name)} <= {
+            "--token-file",
+            "--ask-token",
+            "--show-secrets",
+        }

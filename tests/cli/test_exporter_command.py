@@ -1,0 +1,187 @@
+"""`runai-async exporter`: from a workload's name to a scrape, and how it ends."""
+
+import asyncio
+import re
+import signal
+import socket
+import sys
+from asyncio.subprocess import Process
+
+import pytest
+from support.cli import Ran, finished, ran, started
+from support.metrics import Series, get, names, series, values
+
+from runai_async import RunaiClient
+from runai_async.cli.commands.exporter import _discovered
+from runai_async.exporter import Metrics
+from runai_async.testing import FakeControlPlane
+
+LISTEN = ["--listen", "127.0.0.1:0", "--interval", "30ms"]
+
+
+async def serving(process: Process) -> tuple[int, str]:
+    """Wait until the exporter serves; return the port, and for how long no poll may be good."""
+    assert process.stderr is not None
+    line = (await process.stderr.readline()).decode()
+    found = re.fullmatch(
+        r"serving http://127\.0\.0\.1:(\d+)/metrics and /healthz \(503 after (.*) without a good poll\)\n",
+        line,
+    )
+    assert found, line + (await process.stderr.read()).decode()
+    return int(found[1]), found[2]
+
+
+async def port_of(process: Process) -> int:
+    """Wait until the exporter serves; return where."""
+    return (await serving(process))[0]
+
+
+async def scraped(port: int) -> Series:
+    return series((await get(port, "/metrics"))[2])
+
+
+async def phases(port: int) -> set[tuple[str, str, str]]:
+    """Return workload, revision and phase of all revisions that a scrape brings."""
+    found = [dict(labels) for name, labels in await scraped(port) if name == "runai_revision_phase"]
+    return {(item.get("workload", ""), item["revision"], item["phase"]) for item in found}
+
+
+async def until_phases(port: int, *expected: tuple[str, str, str]) -> None:
+    async with asyncio.timeout(20):
+        while await phases(port) != set(expected):
+            await asyncio.sleep(0.02)
+
+
+async def test_named_workloads_are_exported_until_a_signal_also_in_an_outage() -> None:
+    async with FakeControlPlane() as control_plane:
+        ids = [control_plane.add_workload(name) for name in ("chat", "embed", "other")]
+        revisions = [control_plane.add_revision(workload_id, "Pending") for workload_id in ids]
+        brief = ["--deadline", "200ms"]
+        async with started(control_plane, "exporter", "chat", ids[1], *LISTEN, *brief) as process:
+            port = await port_of(process)
+            await until_phases(port, ("chat", "chat-00001", "Pending"), ("embed", "embed-00001", "Pending"))
+            control_plane.set_phase(revisions[0], "Running", running_pods=1)
+            control_plane.delete_revision(revisions[1])
+            await until_phases(port, ("chat", "chat-00001", "Running"))
+            control_plane.update_revision(revisions[0], running_pods=2)
+            async with asyncio.timeout(20):
+                while values(await scraped(port), "runai_revision_running_pods") != [2]:
+                    await asyncio.sleep(0.02)
+            assert (await get(port, "/healthz"))[0] == 200
+            control_plane.fail_next(None, 503)
+            async with asyncio.timeout(20):
+                while (await get(port, "/healthz"))[0] == 200:
+                    await asyncio.sleep(0.02)
+            assert await phases(port) == {("chat", "chat-00001", "Running")}
+            control_plane.clear_faults()
+            async with asyncio.timeout(20):
+                while (await get(port, "/healthz"))[0] == 503:
+                    await asyncio.sleep(0.02)
+            process.send_signal(signal.SIGTERM)
+            ended = await finished(process)
+    assert (ended.status, ended.out) == (143, "")
+    assert ended.err.startswith(
+        "runai-async: warning: the control plane does not answer (workloads watched: 2)"
+    )
+    assert ended.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("args", "limit"),
+    [
+        (["chat", "--interval", "1s", "--deadline", "2s"], "5 s"),
+        (["--all", "--interval", "1s", "--deadline", "2s"], "62 s"),
+        (["--all", "--interval", "30s", "--deadline", "2500ms"], "92.5 s"),
+    ],
+)
+async def test_it_says_how_long_no_poll_may_be_good(args: list[str], limit: str) -> None:
+    async with FakeControlPlane() as control_plane:
+        control_plane.add_workload("chat")
+        async with started(control_plane, "exporter", *args, "--listen", "127.0.0.1:0") as process:
+            assert (await serving(process))[1] == limit
+
+
+async def test_all_are_the_inference_workloads_and_none_is_healthy_too() -> None:
+    async with FakeControlPlane() as control_plane:
+        control_plane.add_revision(control_plane.add_workload("job", type="Training"), "Running")
+        async with started(control_plane, "exporter", "--all", *LISTEN) as process:
+            assert process.stderr is not None
+            assert await process.stderr.readline() == (
+                b"no inference workload matches yet; new ones are looked for every minute\n"
+            )
+            port = await port_of(process)
+            assert (await get(port, "/healthz"))[0] == 200
+            found = await scraped(port)
+            assert values(found, "runai_async_workloads") == [0]
+            assert "runai_revision_phase" not in names(found)
+            process.send_signal(signal.SIGINT)
+            assert await finished(process) == Ran(130, "", "")
+
+
+async def test_a_discovery_that_finds_nothing_is_healthy_as_it_is() -> None:
+    class Told(Metrics):
+        empty = 0
+
+        def nothing_to_poll(self) -> None:
+            self.empty += 1
+
+    metrics = Told()
+    async with (
+        FakeControlPlane() as control_plane,
+        RunaiClient(control_plane.url, control_plane.token) as runai,
+    ):
+        control_plane.add_workload("job", type="Training")
+        assert [item async for item in _discovered(runai, metrics)] == []
+        assert metrics.empty == 1
+        workload_id = control_plane.add_workload("chat")
+        assert [item async for item in _discovered(runai, metrics)] == [workload_id]
+    assert (metrics.empty, metrics.names) == (1, {workload_id: "chat"})
+
+
+async def test_a_refused_token_ends_it_half_way_with_status_4() -> None:
+    async with FakeControlPlane() as control_plane:
+        control_plane.add_revision(control_plane.add_workload("chat"), "Running")
+        async with started(control_plane, "exporter", "--all", *LISTEN) as process:
+            await until_phases(await port_of(process), ("chat", "chat-00001", "Running"))
+            control_plane.revoke_tokens()
+            ended = await finished(process)
+    assert (ended.status, ended.out, ended.err.count("\n")) == (4, "", 1)
+    assert "401" in ended.err
+
+
+async def test_an_address_in_use_is_said() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        async with FakeControlPlane() as control_plane:
+            result = await ran(control_plane, "exporter", control_plane.add_workload(), "--listen", address)
+    assert (result.status, result.out) == (2, "")
+    assert result.err == (
+        f"runai-async: error: --listen {address} cannot be used, try another: Address already in use\n"
+    )
+
+
+@pytest.mark.parametrize("address", ["9464", "127.0.0.1:x", "127.0.0.1:65536", "::1:9464", "[::1]"])
+async def test_what_is_no_address_is_said_before_anything_is_asked(address: str) -> None:
+    async with FakeControlPlane() as control_plane:
+        result = await ran(control_plane, "exporter", "--all", "--listen", address)
+        assert (result.status, result.out, len(control_plane.requests)) == (2, "", 0)
+    assert f"{address!r} is no address: write it like 127.0.0.1:9464" in result.err
+
+
+async def test_a_workload_that_is_not_there_is_said() -> None:
+    async with FakeControlPlane() as control_plane:
+        result = await ran(control_plane, "exporter", "chta", *LISTEN)
+    assert (result.status, result.out, result.err.count("\n")) == (2, "", 1)
+    assert "no workload is named 'chta'" in result.err
+
+
+async def test_without_its_extra_one_line_says_the_mend(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "prometheus_client", None)
+    monkeypatch.delitem(sys.modules, "runai_async.exporter")
+    assert await ran(None, "exporter", "--all") == Ran(
+        2,
+        "",
+        "runai-async: error: the exporter needs prometheus-client: pip install 'runai-async[exporter]'\n",
+    )

@@ -1,0 +1,163 @@
+"""`--help` teaches: every command has examples, and they work."""
+
+import asyncio
+import re
+import shlex
+import shutil
+import signal
+import string
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+from support.cli import Ran, environment, finished, ran, started
+
+from runai_async.cli.app import app
+from runai_async.testing import FakeControlPlane
+
+COMMANDS = [
+    "demo",
+    "revisions",
+    "revisions list",
+    "revisions count",
+    "revisions get",
+    "revisions diff",
+    "watch",
+    "rollout",
+    "rollout status",
+    "timeline",
+    "exporter",
+    "fake",
+]
+
+
+def leaves(group: click.Group, path: tuple[str, ...] = ()) -> list[str]:
+    """Return the names of all commands."""
+    ctx = click.Context(group)
+    found: list[str] = []
+    for name in group.list_commands(ctx):
+        command = group.get_command(ctx, name)
+        assert command is not None
+        found.append(" ".join([*path, name]))
+        if isinstance(command, click.Group):
+            found += leaves(command, (*path, name))
+    return found
+
+
+def examples(text: str) -> list[str]:
+    """Return the lines of the examples in a help text."""
+    _, _, after = text.partition("\n  Examples:\n")
+    return [line.strip() for line in after.splitlines() if line.strip()]
+
+
+def arguments(line: str, env: Mapping[str, str]) -> list[str]:
+    """Return the arguments of the one call of `runai-async` in a line of a shell."""
+    (call,) = re.findall(r"runai-async ([^|&>)]*)", re.sub(r"\$\{\w+:\+([^}]*)\}", r"\1", line))
+    return [string.Template(part).substitute(env) for part in shlex.split(call)]
+
+
+def test_the_commands_are_those_tested_here() -> None:
+    assert isinstance(app, click.Group)
+    assert sorted(leaves(app)) == sorted(COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_has_examples_and_fits_80_columns(command: str) -> None:
+    result = CliRunner().invoke(app, [*command.split(), "--help"], prog_name="runai-async", terminal_width=80)
+    assert result.exit_code == 0
+    assert examples(result.output)
+    assert [line for line in result.output.splitlines() if len(line) > 80] == []
+    assert f"runai-async {command}" in examples(result.output)[0]
+
+
+async def test_the_root_s_help_tells_exit_statuses_and_completion() -> None:
+    result = await ran(None, "--help")
+    assert "  3    timeout\n" in result.out
+    assert 'eval "$(_RUNAI_ASYNC_COMPLETE=bash_source runai-async)"' in result.out
+    assert (await ran(None)).status in {0, 2}  # the same help; which status, click's releases differ about
+
+
+@pytest.mark.parametrize("command", sorted(set(COMMANDS) - {"demo", "exporter", "fake"}))
+async def test_the_examples_work(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    lines = examples((await ran(None, *command.split(), "--help")).out)
+    async with FakeControlPlane() as control_plane:
+        workload_id = control_plane.add_workload("my-llm")
+        old, new = "3f2a0000-1111-4111-8111-111111111111", control_plane.add_revision(workload_id, "Running")
+        control_plane.add_revision(
+            workload_id, "Running", id=old, created_at=datetime(2026, 1, 1, tzinfo=UTC)
+        )
+        names = {"WORKLOAD": workload_id, "REVISION": new, "OLD": old, "NEW": new, "PREFIX": old[:8]}
+        for line in lines:
+            if line.startswith("# "):
+                continue
+            more = ["--count", "1", "--interval", "20ms"] if "watch" in line else []
+            result = await ran(control_plane, *arguments(line, {**names, "AFTER": old}), *more)
+            assert result.status == 0, (line, result)
+            assert result.out or "--svg" in line or "--deleted" in line, line
+
+
+@pytest.mark.skipif(shutil.which("jq") is None, reason="wants jq")
+@pytest.mark.parametrize("first", [True, False])
+async def test_the_recipe_of_a_pipeline_works_on_the_first_rollout_too(first: bool) -> None:
+    """A shell runs it as it stands, with a function in the place of the last call."""
+    lines = examples((await ran(None, "rollout", "status", "--help")).out)
+    recipe = lines[next(number for number, line in enumerate(lines) if line.startswith("AFTER=")) :]
+    command = f"{shlex.quote(sys.executable)} -m runai_async"
+    script = [recipe[0].replace("runai-async", command), 'runai-async() { echo "$@"; }', *recipe[1:]]
+    async with FakeControlPlane() as control_plane:
+        workload_id = control_plane.add_workload("my-llm")
+        after = "" if first else f" --after={control_plane.add_revision(workload_id, 'Running')}"
+        process = await asyncio.create_subprocess_exec(
+            "bash",
+            "-euo",
+            "pipefail",
+            "-c",
+            "\n".join(script),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=environment(control_plane, WORKLOAD=workload_id),
+        )
+        ended = await finished(process)
+    assert ended == Ran(0, f"rollout status {workload_id} --timeout 10m{after}\n", "")
+
+
+async def test_the_examples_of_the_exporter_work() -> None:
+    """They run until they are told to end, and their port may be taken here."""
+    lines = examples((await ran(None, "exporter", "--help")).out)
+    async with FakeControlPlane() as control_plane:
+        for name in ("chat", "embed"):
+            control_plane.add_revision(control_plane.add_workload(name), "Running")
+
+        async def tried(line: str) -> None:
+            words = [word.replace(":9464", ":0") for word in arguments(line, {})]
+            listen = [] if "--listen" in words else ["--listen", "127.0.0.1:0"]
+            async with started(control_plane, *words, *listen) as process:
+                assert process.stderr is not None
+                assert (await process.stderr.readline()).startswith(b"serving http://"), line
+                process.send_signal(signal.SIGINT)
+                assert (await finished(process)).status == 130
+
+        await asyncio.gather(*(tried(line) for line in lines))
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        ("watch", "Give up after so long without an answer; at the start, after --deadline. [default: 15m]"),
+        ("rollout status", "Give up after so long without an answer; at the start, after --deadline."),
+        (
+            "exporter",
+            "no poll was good for three intervals (with --all, a minute at the least) and a deadline.",
+        ),
+        ("demo", "the control plane's, so that lines can be out of order after an outage."),
+        ("", "5 any other error of the API (such as 404), or a defect"),
+        ("exporter", "Once it serves, an outage is waited for, however long it is."),
+    ],
+)
+async def test_the_help_tells_what_is_not_plain(command: str, told: str) -> None:
+    assert told in " ".join((await ran(None, *command.split(), "--help")).out.split())

@@ -1,0 +1,163 @@
+"""How times, pods, ids, phases and events are written."""
+
+import json
+from datetime import timedelta
+
+import pytest
+from rich.console import Console
+from support.samples import CONTROL_PLANE, NOW, WORKLOAD, revision
+
+from runai_async import (
+    FieldChange,
+    Phase,
+    PhaseChanged,
+    Revision,
+    RevisionAdded,
+    RevisionDeleted,
+    RevisionUpdated,
+    ServiceUnavailableError,
+    Synced,
+    TransportError,
+    WatchDegraded,
+    WatchRecovered,
+    WorkloadFailed,
+    from_json,
+)
+from runai_async.cli.text import clean, duration, pods, short_ids
+from runai_async.cli.views.lines import event_line
+from runai_async.cli.views.tables import revisions_table
+from runai_async.events import FleetEvent
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (-5, "0s"),
+        (0, "0s"),
+        (9.99, "9s"),
+        (59, "59s"),
+        (60, "1m00s"),
+        (125, "2m05s"),
+        (599, "9m59s"),
+        (600, "10m"),
+        (3599, "59m"),
+        (3600, "1h00m"),
+        (11220, "3h07m"),
+        (36000, "10h"),
+        (86400, "1d00h"),
+        (864000, "10d"),
+    ],
+)
+def test_a_span_of_time_is_short(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("running", "asked", "text"),
+    [
+        (1, {"number": 2}, "1/2"),
+        (1, {"number": 2, "min": 1, "max": 4}, "1/2"),
+        (1, {"min": 0, "max": 4}, "1/0-4"),
+        (1, {"min": 1}, "1/1-"),
+        (1, {}, "1"),
+        (1, None, "1"),
+        (None, {"number": 2}, "?/2"),
+    ],
+)
+def test_pods_are_running_out_of_requested(
+    running: int | None, asked: dict[str, int] | None, text: str
+) -> None:
+    shape = CONTROL_PLANE.revision(CONTROL_PLANE.add_revision(WORKLOAD, "Running"))
+    shape |= {"runningPods": running, "requestedPods": asked}
+    assert pods(from_json(json.dumps(shape).encode(), Revision)) == text
+
+
+@pytest.mark.parametrize(
+    ("ids", "short"),
+    [
+        (["aaaaaaaa-1", "bbbbbbbb-1"], ["aaaaaaaa", "bbbbbbbb"]),
+        (["aaaaaaaa-1", "aaaaaaaa-2"], ["aaaaaaaa-1", "aaaaaaaa-2"]),
+        ([], []),
+        (["a" * 35 + "1", "a" * 35 + "2"], ["a" * 35 + "1", "a" * 35 + "2"]),
+    ],
+)
+def test_short_ids_can_be_told_apart(ids: list[str], short: list[str]) -> None:
+    assert list(short_ids(ids).values()) == short
+
+
+EARLIER = NOW - timedelta(minutes=2)
+
+
+@pytest.mark.parametrize(
+    ("event", "line"),
+    [
+        (
+            RevisionAdded(revision=revision(phase_updated_at=EARLIER), observed_at=NOW, initial=True),
+            "12:00:00.000  llm-00001  is there: Running for 2m00s  2/2 pods",
+        ),
+        (
+            RevisionAdded(revision=revision(phase="Pending", created_at=EARLIER), observed_at=NOW),
+            "11:58:00.000  llm-00001  is new: Pending  0/2 pods",
+        ),
+        (
+            PhaseChanged(
+                revision=revision(phase="Failed", phase_message="no\n image"),
+                observed_at=NOW,
+                previous_phase=Phase.PENDING,
+            ),
+            "12:00:00.000  llm-00001  Pending -> Failed  0/2 pods  no image",
+        ),
+        (
+            PhaseChanged(revision=revision(), observed_at=NOW, previous_phase=Phase.RUNNING, coalesced=True),
+            "12:00:00.000  llm-00001  left Running and is back: Running  2/2 pods",
+        ),
+        (
+            RevisionUpdated(
+                revision=revision(), observed_at=NOW, changes=(FieldChange("running_pods", 1, 2),)
+            ),
+            "12:00:00.000  llm-00001  running_pods 1 -> 2",
+        ),
+        (
+            RevisionUpdated(revision=revision(), observed_at=NOW, changes=(FieldChange("images", 1, 2),) * 4),
+            "12:00:00.000  llm-00001  4 fields changed",
+        ),
+        (
+            RevisionDeleted(revision=revision(deleted_at=EARLIER), observed_at=NOW),
+            "11:58:00.000  llm-00001  is deleted, was Running",
+        ),
+        (Synced(workload_id=WORKLOAD, observed_at=NOW), "12:00:00.000  llm  is read"),
+        (
+            WatchDegraded(
+                workload_id=WORKLOAD,
+                observed_at=NOW,
+                error=ServiceUnavailableError(503, "upgrade", details="soon", url="http://x"),
+            ),
+            "12:00:00.000  llm  outage begins: 503 upgrade soon",
+        ),
+        (
+            WatchRecovered(workload_id="unnamed", observed_at=NOW, seconds=2.04),
+            "12:00:00.000  unnamed  outage is over after 2.0 s",
+        ),
+        (
+            WorkloadFailed(workload_id=WORKLOAD, observed_at=NOW, error=TransportError("no\nroute")),
+            "12:00:00.000  llm  fails: no route",
+        ),
+    ],
+)
+def test_an_event_is_a_line(event: FleetEvent, line: str) -> None:
+    assert event_line(event, {WORKLOAD: "llm"}).plain == line
+
+
+def test_what_a_server_says_is_no_command_to_the_terminal() -> None:
+    evil = revision(phase="Failed\x1b[2J", phase_message="\x1b]0;title\x07 \u202e\x9b2J done")
+    event = RevisionAdded(revision=evil, observed_at=NOW)
+    assert event_line(event, {}).plain.endswith("is new: Failed [2J  0/2 pods  ]0;title 2J done")
+    assert {clean("a\tb\r\nc"), clean(None)} == {"a b c", ""}
+
+
+def test_a_phase_has_its_colour_in_a_table() -> None:
+    screen = Console(width=80, color_system="standard", force_terminal=True)
+    with screen.capture() as capture:
+        screen.print(revisions_table([revision(1), revision(2, "Failed")], NOW, 80))
+    assert "\x1b[1;31mFailed" in capture.get()
+    assert "\x1b[32mRunning\x1b[0m" in capture.get()

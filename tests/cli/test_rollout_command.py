@@ -1,0 +1,211 @@
+"""`runai-async rollout status`: what a pipeline is told, and with which exit status."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Awaitable
+from typing import Any
+
+import pytest
+from support.cli import Ran, polled, ran
+
+from runai_async.testing import FakeControlPlane
+
+FAST = ["--interval", "20ms"]
+
+
+@pytest.fixture
+async def control_plane() -> AsyncIterator[FakeControlPlane]:
+    async with FakeControlPlane() as control_plane:
+        yield control_plane
+
+
+@pytest.fixture
+def workload_id(control_plane: FakeControlPlane) -> str:
+    workload_id = control_plane.add_workload("my-llm")
+    control_plane.add_revision(workload_id, "Running")
+    return workload_id
+
+
+async def status(control_plane: FakeControlPlane, *args: str, during: Awaitable[Any] | None = None) -> Ran:
+    """Run the command while something happens."""
+    meanwhile = asyncio.gather(*([during] if during is not None else []))
+    result = await ran(control_plane, "rollout", "status", *args, *FAST)
+    await meanwhile
+    return result
+
+
+def lines(result: Ran) -> list[str]:
+    """Return what was printed, without the times."""
+    return [re.sub(r"^ *\d+s  ", "", line) for line in result.out.splitlines()]
+
+
+async def roll_out(control_plane: FakeControlPlane, workload_id: str, last: str, message: str = "") -> None:
+    """Roll a revision out that comes to *last* in the end; every phase of it is seen."""
+    await polled(control_plane)
+    revision_id = control_plane.add_revision(workload_id, "Creating")
+    for phase in ("Pending", last):
+        await polled(control_plane)
+        control_plane.set_phase(revision_id, phase, message)
+
+
+async def test_a_rollout_that_is_done_ends_at_once(control_plane: FakeControlPlane, workload_id: str) -> None:
+    result = await status(control_plane, workload_id)
+    assert (result.status, result.err) == (0, "")
+    assert lines(result) == [
+        f"rollout of {workload_id}",
+        "my-llm-00001  Running  2/2 pods",
+        "the rollout is done: my-llm-00001 serves",
+    ]
+
+
+async def test_after_waits_for_a_newer_revision(control_plane: FakeControlPlane, workload_id: str) -> None:
+    result = await status(
+        control_plane,
+        "my-llm",
+        "--after",
+        control_plane.transitions[0].revision_id,
+        "--timeout",
+        "10s",
+        during=roll_out(control_plane, workload_id, "Running"),
+    )
+    assert (result.status, result.err) == (0, "")
+    assert lines(result) == [
+        "rollout of my-llm, after my-llm-00001",
+        "waiting for the new revision",
+        "my-llm-00002  Creating  0/2 pods",
+        "my-llm-00002  Pending  0/2 pods",
+        "my-llm-00002  Running  2/2 pods",
+        "the rollout is done: my-llm-00002 serves",
+    ]
+    assert "\x1b" not in result.out
+
+
+@pytest.mark.parametrize("length", [6, 36, None])
+async def test_after_is_an_id_or_its_beginning_or_a_name(
+    control_plane: FakeControlPlane, workload_id: str, length: int | None
+) -> None:
+    after = "my-llm-00001" if length is None else control_plane.transitions[0].revision_id[:length]
+    control_plane.add_revision(workload_id, "Running")
+    result = await status(control_plane, "my-llm", "--after", after)
+    assert (result.status, lines(result)[0]) == (0, "rollout of my-llm, after my-llm-00001")
+
+
+async def test_a_failure_tells_message_and_conditions(
+    control_plane: FakeControlPlane, workload_id: str
+) -> None:
+    change = roll_out(control_plane, workload_id, "Failed", "ImagePullBackOff: no such image")
+    result = await status(control_plane, workload_id, "--after", "my-llm-00001", during=change)
+    assert (result.status, lines(result)[-1]) == (
+        1,
+        "my-llm-00002  Failed  0/2 pods  ImagePullBackOff: no such image",
+    )
+    told = [line.rstrip() for line in result.err.splitlines()]
+    assert told[:4] == [
+        "my-llm-00002 is Failed",
+        "ImagePullBackOff: no such image",
+        "TYPE              STATUS   REASON     MESSAGE",
+        "Ready             Unknown  Deploying  the revision is being rolled out",
+    ]
+    assert told[-1].startswith("runai-async: error: the rollout failed: revision my-llm-00002 (")
+    assert "my-llm-00001 (" in told[-1]
+    assert "serves meanwhile" in told[-1]
+
+
+async def test_a_timeout_has_a_status_of_its_own(control_plane: FakeControlPlane, workload_id: str) -> None:
+    control_plane.add_revision(workload_id, "Pending", phase_message="waiting for 2 GPUs")
+    result = await status(control_plane, workload_id, "--timeout", "100ms")
+    assert (result.status, lines(result)[-1]) == (3, "my-llm-00002  Pending  0/2 pods  waiting for 2 GPUs")
+    assert result.err.splitlines()[:2] == ["my-llm-00002 is Pending", "waiting for 2 GPUs"]
+    assert "Nothing was cancelled; wait again to go on" in result.err.splitlines()[-1]
+
+
+async def test_where_there_is_no_revision_the_error_alone_is_told(control_plane: FakeControlPlane) -> None:
+    result = await status(control_plane, control_plane.add_workload("empty"), "--timeout", "500ms")
+    assert (result.status, lines(result)[1:]) == (3, ["waiting for the new revision"])
+    assert result.err.count("\n") == 1
+    assert "has no revision: did the change take effect?" in result.err
+
+
+async def test_a_revision_without_conditions_has_no_table_of_them(
+    control_plane: FakeControlPlane, workload_id: str
+) -> None:
+    control_plane.add_revision(workload_id, "Failed", conditions=[])
+    result = await status(control_plane, workload_id)
+    assert (result.status, result.err.splitlines()[:-1]) == (1, ["my-llm-00002 is Failed"])
+
+
+async def test_a_very_long_message_is_told_whole_once(
+    control_plane: FakeControlPlane, workload_id: str
+) -> None:
+    message = "no such image " * 400
+    control_plane.add_revision(workload_id, "Pending", phase_message=message)
+    result = await status(control_plane, workload_id, "--timeout", "100ms")
+    assert result.status == 3
+    assert len(lines(result)[-1]) < 300
+    assert result.err.splitlines()[1] == message.strip()
+    assert len(result.err.splitlines()[-1]) < 700
+    assert result.err.endswith("wait again to go on\n")
+
+
+async def test_pods_that_come_one_by_one_are_told(control_plane: FakeControlPlane, workload_id: str) -> None:
+    revision_id = control_plane.add_revision(workload_id, "Pending", requested_pods={"number": 2})
+
+    async def scale() -> None:
+        for running in (0, 1, 2):
+            await polled(control_plane)
+            control_plane.set_phase(revision_id, "Running", running_pods=running)
+
+    result = await status(control_plane, workload_id, during=scale())
+    assert lines(result)[2:-1] == [f"my-llm-00002  Running  {running}/2 pods" for running in (0, 1, 2)]
+
+
+async def test_an_outage_is_told_and_waited_for(control_plane: FakeControlPlane, workload_id: str) -> None:
+    revision_id = control_plane.add_revision(workload_id, "Pending")
+
+    async def outage() -> None:
+        await polled(control_plane)
+        # Not retried within a call, so no deadline can cut what is told of it.
+        control_plane.fail_next(None, 501, body={"code": 501, "message": "upgrade"})
+        await polled(control_plane, 5)
+        control_plane.clear_faults()
+        control_plane.set_phase(revision_id, "Running")
+
+    result = await status(control_plane, workload_id, during=outage())
+    assert (result.status, result.err) == (0, "")
+    assert lines(result)[2] == "outage begins: 501 upgrade"
+    assert re.fullmatch(r"outage is over after \d\.\d s", lines(result)[3]) or "Running" in lines(result)[3]
+
+
+async def test_an_outage_that_does_not_end_has_status_4(
+    control_plane: FakeControlPlane, workload_id: str
+) -> None:
+    control_plane.add_revision(workload_id, "Pending")
+
+    async def outage() -> None:
+        await polled(control_plane)
+        control_plane.fail_next(None, 503)
+
+    result = await status(
+        control_plane, workload_id, "--deadline", "400ms", "--max-outage", "150ms", during=outage()
+    )
+    assert result.status == 4
+    assert result.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("after", "expected", "said"),
+    [
+        (
+            "my-llm-00009",
+            2,
+            "{} has no revision 'my-llm-00009': see runai-async revisions list {} (and --deleted)",
+        ),
+        ("5d6e6a0a-5f0a-4a4e-9a5b-0c7a1f1f6b1d", 5, "404 there is no revision"),
+    ],
+)
+async def test_an_after_that_is_not_there_is_said(
+    control_plane: FakeControlPlane, workload_id: str, after: str, expected: int, said: str
+) -> None:
+    result = await status(control_plane, workload_id, "--after", after)
+    assert (result.status, result.out, result.err.count("\n")) == (expected, "", 1)
+    assert said.format(workload_id, workload_id) in result.err

@@ -1,0 +1,198 @@
+"""Every command in what commands get into: a terminal, a server that goes, a signal, a pipe that is closed.
+
+A process takes its time to start, so one process runs many commands, one after the other. What each does in
+a pipe, with wrong input and without credentials is tested beside it and in test_cli_errors.py.
+"""
+
+import asyncio
+import fcntl
+import json
+import os
+import pty
+import re
+import signal
+import struct
+import sys
+import termios
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import pytest
+from support.cli import environment, finished, ran, read_rest, started, without_styles
+
+from runai_async.testing import FakeControlPlane
+
+OLD, NEW = "3f2a0000-1111-4111-8111-111111111111", "4a2a0000-1111-4111-8111-111111111111"
+COMMANDS = {
+    "list": "revisions list chat",
+    "count": "revisions count chat",
+    "get": "revisions get -w chat chat-00002",
+    "diff": "revisions diff chat 3f2a chat-00002",
+    "rollout": "rollout status chat --interval 20ms",
+    "timeline": "timeline chat",
+    "watch": "watch chat --interval 20ms --timeout 300ms",
+    "watch all": "watch --all --interval 20ms --timeout 300ms",
+    "exporter": "exporter chat --listen 127.0.0.1:0",
+}
+CALLS = """
+import json, sys
+from runai_async.cli.app import app
+for args in json.loads(sys.argv[1]):
+    try:
+        app(args.split(), prog_name="runai-async")
+    except SystemExit as ended:
+        status = ended.code
+        print(f"\\n== {status}", flush=True)
+sys.exit(status)
+"""
+
+
+async def furnished(control_plane: FakeControlPlane) -> None:
+    """Add a workload with two revisions, each with an image of its own."""
+    workload_id = control_plane.add_workload("chat")
+    old = datetime(2026, 1, 1, tzinfo=UTC)
+    control_plane.add_revision(
+        workload_id, "Stopped", id=OLD, created_at=old, phase_updated_at=old, images=["llm:1"]
+    )
+    control_plane.add_revision(workload_id, "Running", id=NEW, images=["llm:2"])
+
+
+async def process_of(
+    control_plane: FakeControlPlane, commands: Sequence[str], stdout: int
+) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        CALLS,
+        json.dumps(commands),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=stdout,
+        stderr=asyncio.subprocess.PIPE,
+        env=environment(control_plane, TERM="xterm-256color"),
+    )
+
+
+def parted(text: str) -> list[tuple[int, str]]:
+    """Return exit status and output of each command."""
+    parts = re.split(r"\n== (\d+)\n", text)
+    return [(int(status), out) for out, status in zip(parts[::2], parts[1::2], strict=False)]
+
+
+# --- a terminal ---------------------------------------------------------------------------------------------
+
+
+async def test_on_a_terminal_every_command_has_its_table_or_view() -> None:
+    names = ["list", "count", "get", "diff", "rollout", "timeline", "watch", "watch all"]
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    written = bytearray()
+    async with FakeControlPlane() as control_plane:
+        await furnished(control_plane)
+        process = await process_of(control_plane, [COMMANDS[name] for name in names], theirs)
+        os.close(theirs)
+        reading = asyncio.get_running_loop()
+        reading.add_reader(ours, lambda: read_some(ours, written))
+        _, err = await process.communicate()
+        reading.remove_reader(ours)
+    read_rest(ours, written)
+    os.close(ours)
+    raw = written.decode().replace("\r\n", "\n")
+    shown = dict(zip(names, parted(without_styles(raw)), strict=True))
+    assert {name: status for name, (status, _) in shown.items()} == {
+        **dict.fromkeys(names, 0),
+        "watch": 3,
+        "watch all": 3,
+    }
+    assert err.decode().splitlines() == [
+        "*** may hold a secret: --show-secrets shows what differs",
+        *["runai-async: error: the 0.3 s of --timeout are over"] * 2,
+    ]
+    for name, text in {
+        "list": r"ID +NAME +PHASE .*\n4a2a0000  chat-00002  Running  2/2 ",
+        "count": r"^2$",
+        "get": r"Phase +Running *$",
+        "diff": r"images\[0\] +llm:1 +llm:2",
+        "rollout": r"the rollout is done: chat-00002 serves",
+        "timeline": r"chat-00001  █+",
+        "watch": r"Revisions of chat\nREVISION +PHASE ",
+        "watch all": r"Revisions of all inference workloads\nREVISION ",
+    }.items():
+        assert re.search(text, shown[name][1], re.MULTILINE), (name, shown[name])
+    assert "\x1b[32mRunning" in raw
+
+
+def read_some(descriptor: int, into: bytearray) -> None:
+    try:
+        into.extend(os.read(descriptor, 65536))
+    except OSError:  # the other end is closed
+        asyncio.get_running_loop().remove_reader(descriptor)
+
+
+# --- the server goes half way -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", sorted(set(COMMANDS) - {"exporter"}))
+async def test_a_server_that_goes_half_way_is_status_4_and_one_line(name: str) -> None:
+    """The first request, for the workloads, is answered; after it nothing is."""
+    async with FakeControlPlane() as control_plane:
+        await furnished(control_plane)
+        control_plane.fault("reset", path="/revisions", times=10_000)
+        brief = ["--deadline", "100ms"]
+        if name.startswith(("watch", "rollout")):
+            brief += ["--max-outage", "100ms"]
+        if name == "watch all":
+            brief += ["--count", "5"]
+        result = await ran(control_plane, *COMMANDS[name].replace(" --timeout 300ms", "").split(), *brief)
+        assert any(request.path.endswith("/workloads") for request in control_plane.requests)
+    assert result.status == 4
+    *warnings, error = result.err.splitlines()
+    assert error.startswith("runai-async: error: ")
+    assert [line for line in warnings if not line.startswith("runai-async: warning: ")] == []
+
+
+# --- killed half way ----------------------------------------------------------------------------------------
+
+
+async def test_a_signal_ends_every_command_half_way_without_a_word() -> None:
+    signals = {signal.SIGINT: 130, signal.SIGTERM: 143}
+    names = [name for name in COMMANDS for _ in signals]
+    async with FakeControlPlane() as control_plane:
+        await furnished(control_plane)
+        control_plane.fault("hang", times=10_000)
+        process = await process_of(control_plane, [COMMANDS[name] for name in names], asyncio.subprocess.PIPE)
+        for number in list(signals) * len(COMMANDS):
+            asked = len(control_plane.requests)
+            async with asyncio.timeout(20):
+                while len(control_plane.requests) == asked and process.returncode is None:
+                    await asyncio.sleep(0.002)
+            process.send_signal(number)
+            assert process.stdout is not None
+            assert await process.stdout.readline() == b"\n"
+            assert (await process.stdout.readline()).decode() == f"== {signals[number]}\n"
+        ended = await finished(process)
+    assert (ended.out, ended.err) == ("", "")
+
+
+async def test_a_signal_ends_the_demo_and_the_fake_half_way_without_a_word() -> None:
+    async with started(None, "demo") as demo, started(None, "fake") as fake:
+        for process, number, status in ((demo, signal.SIGTERM, 143), (fake, signal.SIGTERM, 143)):
+            assert process.stdout is not None
+            assert await process.stdout.readline()
+            process.send_signal(number)
+            ended = await finished(process)
+            assert (ended.status, ended.err) == (status, "")
+
+
+# --- a pipe whose reader goes -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["list", pytest.param("timeline", marks=pytest.mark.slow)])
+async def test_a_reader_that_goes_ends_a_command_without_a_word(name: str) -> None:
+    ours, theirs = os.pipe()
+    os.close(ours)
+    async with FakeControlPlane() as control_plane:
+        await furnished(control_plane)
+        process = await process_of(control_plane, [COMMANDS[name]], theirs)
+        os.close(theirs)
+        _, err = await process.communicate()
+    assert (process.returncode, err.decode()) == (141, "")

@@ -1,0 +1,195 @@
+"""The live view, in any width and height."""
+
+import asyncio
+import io
+import re
+from datetime import datetime, timedelta
+
+import pytest
+from attrs import evolve
+from rich.console import Console
+from rich.text import Text
+from support.samples import CONTROL_PLANE, NOW, WORKLOAD, revision
+
+from runai_async import (
+    RevisionAdded,
+    RevisionDeleted,
+    Synced,
+    TransportError,
+    WatchDegraded,
+    WatchRecovered,
+)
+from runai_async.cli.views.board import Board
+from runai_async.cli.views.console import shown
+from runai_async.hooks import PollFinished, PollStarted
+
+
+def drawn(board: Board, width: int = 80, height: int = 24, *, now: datetime = NOW) -> list[str]:
+    screen = Console(width=width, height=height, color_system=None)
+    with screen.capture() as capture:
+        screen.print(board.draw(now, width, height))
+    return [line.rstrip() for line in capture.get().splitlines()]
+
+
+def test_a_board_shows_revisions_and_the_last_events() -> None:
+    board = Board({WORKLOAD: "llm"}, "Revisions of llm")
+    board.note(RevisionAdded(revision=revision(1), observed_at=NOW, initial=True))
+    board.note(RevisionAdded(revision=revision(2, "Pending", phase_message="no GPUs"), observed_at=NOW))
+    board.hook(PollFinished(WORKLOAD, None, 2, 0, 0.1))
+    lines = drawn(board, now=NOW + timedelta(seconds=125))
+    assert lines[:-1] == [
+        "Revisions of llm",
+        "REVISION     PHASE    SINCE  PODS  MESSAGE",
+        "llm",
+        "  llm-00002  Pending  2m05s  0/2   no GPUs",
+        "  llm-00001  Running  2m05s  2/2",
+        "",
+        "12:00:00.000  llm-00001  is there: Running for 0s  2/2 pods",
+        "10:00:00.000  llm-00002  is new: Pending  0/2 pods  no GPUs",
+    ]
+    assert lines[-1].startswith("1 workload, 2 events, last answer ")
+
+
+def test_where_there_is_no_room_the_newest_and_the_one_that_serves_are_shown() -> None:
+    board = Board({WORKLOAD: "llm"}, "")
+    for number in range(1, 20):
+        phase = "Running" if number == 3 else "Failed"
+        board.note(RevisionAdded(revision=revision(number, phase), observed_at=NOW))
+    assert [line.split()[0] for line in drawn(board, height=12)[2:5]] == ["llm", "llm-00019", "llm-00003"]
+    assert drawn(board, height=12)[2] == "llm +17 older"
+
+
+def test_a_deleted_revision_stays_on_the_board_for_a_while() -> None:
+    board = Board({WORKLOAD: "llm"}, "")
+    gone = revision(1, deleted_at=NOW)
+    board.note(RevisionAdded(revision=gone, observed_at=NOW))
+    board.note(RevisionDeleted(revision=gone, observed_at=NOW))
+    assert "  llm-00001  deleted  5s" in drawn(board, now=NOW + timedelta(seconds=5))
+    assert not [line for line in drawn(board, now=NOW + timedelta(seconds=31)) if "  deleted  " in line]
+
+
+def test_an_outage_is_shown_until_it_is_over() -> None:
+    board = Board({WORKLOAD: "llm"}, "")
+    board.note(RevisionAdded(revision=revision(1), observed_at=NOW))
+    board.note(WatchDegraded(workload_id=WORKLOAD, observed_at=NOW, error=TransportError("no route")))
+    assert any("outage for 7s: no route" in line for line in drawn(board, now=NOW + timedelta(seconds=7)))
+    board.note(WatchRecovered(workload_id=WORKLOAD, observed_at=NOW, seconds=7))
+    assert not any("outage for" in line for line in drawn(board))
+
+
+def test_a_refused_poll_is_shown_before_it_is_believed() -> None:
+    board = Board({}, "")
+    board.hook(PollStarted(WORKLOAD))
+    board.hook(PollFinished(WORKLOAD, "NotFoundError", 0, 0, 0.1))
+    assert any("NotFoundError, asking again" in line for line in drawn(board, width=120))
+    board.hook(PollFinished(WORKLOAD, None, 0, 0, 0.1))
+    assert not any("NotFoundError" in line for line in drawn(board, width=120))
+
+
+def test_a_trouble_is_told_by_the_poll_that_it_began_with() -> None:
+    board = Board({}, "")
+    for error in ("TransportError", "ServerError"):
+        board.hook(PollFinished(WORKLOAD, error, 0, 0, 0.1))
+    assert any("TransportError, asking again" in line for line in drawn(board, width=120))
+    assert not any("ServerError" in line for line in drawn(board, width=120))
+
+
+@pytest.mark.parametrize("height", [10, 24, 60])
+@pytest.mark.parametrize("width", [40, 80, 200])
+@pytest.mark.parametrize(("workloads", "revisions"), [(1, 30), (3, 4), (50, 2)])
+def test_a_board_keeps_to_the_terminal(width: int, height: int, workloads: int, revisions: int) -> None:
+    board = Board({}, "Revisions of " + "all workloads " * 20)
+    for index in range(workloads):
+        workload_id = CONTROL_PLANE.add_workload(f"w-{index}")
+        for number in range(revisions):
+            item = revision(number, "Failed", workload_id=workload_id, phase_message="no such image " * 20)
+            board.note(RevisionAdded(revision=item, observed_at=NOW))
+    lines = drawn(board, width, height)
+    assert len(lines) <= height
+    assert max(map(len, lines)) <= width
+    assert any(line.startswith("  llm") for line in lines)  # revisions, not headings and events alone
+
+
+def test_where_there_is_no_room_those_are_shown_where_something_happened() -> None:
+    board = Board({f"{index}": f"w-{index}" for index in range(50)}, "")
+    for index in range(50):
+        at = NOW + timedelta(seconds=100 if index == 7 else 0)
+        board.note(Synced(workload_id=str(index), observed_at=at))
+    lines = drawn(board)
+    assert lines[2] == "w-7"
+    assert any(re.fullmatch(r"\.\.\. \d+ more workloads", line) for line in lines)
+
+
+def ailing(index: int) -> Board:
+    """Return a board of 50 workloads that run, but for one."""
+    board = Board({f"{number}": f"w-{number}" for number in range(50)}, "")
+    for number in range(50):
+        phase = "Failed" if number == index else "Running"
+        updated = NOW - timedelta(days=3 if number == index else 0, minutes=number)
+        item = revision(1, phase, phase_updated_at=updated)
+        board.note(
+            RevisionAdded(revision=evolve(item, workload_id=str(number)), observed_at=NOW, initial=True)
+        )
+    return board
+
+
+def test_where_there_is_no_room_what_ails_comes_first_then_what_changed_last() -> None:
+    headings = [line for line in drawn(ailing(7), height=40)[2:] if line.startswith("w-")]
+    assert headings[:4] == ["w-7", "w-0", "w-1", "w-2"]
+    board = ailing(7)
+    board.hook(PollFinished("30", "TransportError", 0, 0, 0.1))
+    headings = [line.split()[0] for line in drawn(board, height=40)[2:] if line.startswith("w-")]
+    assert headings[:4] == ["w-30", "w-7", "w-0", "w-1"]
+
+
+def test_workloads_stand_in_the_order_of_their_names() -> None:
+    board = Board({"1": "b", "2": "a"}, "")
+    for key in ("1", "2"):
+        board.note(Synced(workload_id=key, observed_at=NOW))
+    assert drawn(board)[2:4] == ["a", "b"]
+
+
+def test_a_workload_without_revisions_says_so_once_that_is_known() -> None:
+    board = Board({WORKLOAD: "llm"}, "")
+    board.hook(PollFinished(WORKLOAD, "TransportError", 0, 0, 0.1))
+    assert "it has no revisions" not in "".join(drawn(board))
+    board.hook(PollFinished(WORKLOAD, None, 0, 0, 0.1))
+    assert [line for line in drawn(board) if line.startswith("llm ") and line.endswith("it has no revisions")]
+    board.note(RevisionAdded(revision=revision(1), observed_at=NOW))
+    assert "it has no revisions" not in "".join(drawn(board))
+
+
+def test_a_workload_that_is_polled_no_more_goes_with_its_last_revision() -> None:
+    board = Board({WORKLOAD: "llm"}, "")
+    gone = revision(1, deleted_at=NOW)
+    board.note(RevisionDeleted(revision=gone, observed_at=NOW))
+    assert "llm" in drawn(board, now=NOW + timedelta(minutes=9))
+    assert "llm" not in drawn(board, now=NOW + timedelta(minutes=11))
+
+
+def test_a_narrow_terminal_keeps_phase_age_and_pods() -> None:
+    board = Board({WORKLOAD: "llm"}, "")
+    board.note(
+        RevisionAdded(revision=revision(1, name="a-very-long-name-of-a-revision-00001"), observed_at=NOW)
+    )
+    lines = drawn(board, width=40, now=NOW + timedelta(days=3))
+    assert lines[1].split() == ["REVISION", "PHASE", "SINCE", "PODS"]
+    assert lines[3].endswith("Running  3d00h  2/2")
+    assert "…" in lines[3]
+
+
+def test_an_outage_is_told_without_the_request_that_met_it() -> None:
+    board = Board({WORKLOAD: "llm"}, "")
+    error = TransportError("GET https://acme.run.ai/api/v1/x/y: no route to host")
+    board.note(WatchDegraded(workload_id=WORKLOAD, observed_at=NOW, error=error))
+    assert [line for line in drawn(board) if line.endswith("outage for 0s: no route to host")]
+
+
+async def test_the_last_picture_is_the_last_state() -> None:
+    screen, states = Console(file=io.StringIO(), force_terminal=True, width=80), ["first"]
+    async with shown(screen, lambda _width, _height: Text(states[-1])):
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        states.append("last")
+    assert isinstance(screen.file, io.StringIO)
+    assert [word for word in ("first", "last") if word in screen.file.getvalue()] == ["first", "last"]

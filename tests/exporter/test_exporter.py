@@ -1,0 +1,495 @@
+"""The exporter: what Prometheus is told, in the form that it takes, whatever the loop and the fleet do."""
+
+import asyncio
+import logging
+import shutil
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Self
+
+import pytest
+from attrs import evolve
+from prometheus_client import generate_latest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client.parser import text_string_to_metric_families as parse_text
+from support.metrics import Series, fetched, get, names, series, values
+from support.samples import CONTROL_PLANE, NOW, revision
+
+from runai_async import (
+    CallFinished,
+    FleetWatch,
+    HookEvent,
+    Phase,
+    PhaseChanged,
+    PollFinished,
+    PollPolicy,
+    RequestedPods,
+    RetryScheduled,
+    RevisionAdded,
+    RevisionDeleted,
+    RevisionUpdated,
+    RunaiClient,
+    TransportError,
+    WorkloadFailed,
+)
+from runai_async.exporter import Metrics, serving
+from runai_async.testing import FakeControlPlane
+
+OPENMETRICS = "application/openmetrics-text; version=1.0.0"
+POLL = PollPolicy(interval=0.02, emit=frozenset({"updated"}))
+
+
+def exported(metrics: Metrics, prefix: str = "runai_") -> Series:
+    return series(generate_latest(metrics.registry).decode(), prefix)
+
+
+def value(found: Series, name: str, **labels: str) -> float | None:
+    return found.get((name, tuple(sorted(labels.items()))))
+
+
+def labelled(item: Any, name: str = "", **more: str) -> tuple[tuple[str, str], ...]:
+    labels = {"workload_id": item.workload_id, "workload": name, "revision_id": item.id}
+    return tuple(sorted({**labels, "revision": item.name, **more}.items()))
+
+
+# --- revisions ----------------------------------------------------------------------------------------------
+
+
+def test_a_revision_is_series_in_base_units() -> None:
+    metrics, item = Metrics(), revision(1, "Pending")
+    metrics.names[item.workload_id] = "llm"
+    metrics.tell(RevisionAdded(revision=item, observed_at=NOW))
+    assert exported(metrics, "runai_revision_") == {
+        ("runai_revision_phase", labelled(item, "llm", phase="Pending")): 1,
+        ("runai_revision_running_pods", labelled(item, "llm")): 0,
+        ("runai_revision_requested_pods", labelled(item, "llm")): 1,
+        ("runai_revision_created_timestamp_seconds", labelled(item, "llm")): item.created_at.timestamp(),
+        ("runai_revision_phase_changes_total", labelled(item, "llm")): 0,
+    }
+
+
+def test_a_change_of_phase_takes_the_place_of_the_last_phase_and_is_counted() -> None:
+    metrics, item = Metrics(), revision(1, "Pending")
+    metrics.tell(RevisionAdded(revision=item, observed_at=NOW))
+    for phase in (Phase.CREATING, Phase.RUNNING):
+        now = evolve(item, phase=phase)
+        metrics.tell(PhaseChanged(revision=now, observed_at=NOW, previous_phase=Phase.PENDING))
+    assert exported(metrics, "runai_revision_phase") == {
+        ("runai_revision_phase", labelled(item, phase="Running")): 1,
+        ("runai_revision_phase_changes_total", labelled(item)): 2,
+    }
+
+
+def test_pods_move_without_a_change_of_phase() -> None:
+    metrics, item = Metrics(), revision(1)
+    for pods in (2, 1):
+        now = evolve(item, running_pods=pods)
+        metrics.tell(RevisionUpdated(revision=now, observed_at=NOW, changes=()))
+    found = exported(metrics, "runai_revision_")
+    assert found["runai_revision_running_pods", labelled(item)] == 1
+    assert found["runai_revision_phase_changes_total", labelled(item)] == 0
+
+
+@pytest.mark.parametrize(
+    ("asked", "wanted"),
+    [
+        (RequestedPods(number=3), 3),
+        (RequestedPods(number=5, min=1, max=9), 1),
+        (RequestedPods(min=0, max=4), 0),
+        (RequestedPods(max=4), None),
+        (None, None),
+    ],
+)
+def test_pods_that_are_not_known_are_no_series(asked: RequestedPods | None, wanted: int | None) -> None:
+    metrics = Metrics()
+    item = evolve(revision(1), running_pods=None, requested_pods=asked)
+    metrics.tell(RevisionAdded(revision=item, observed_at=NOW))
+    found = exported(metrics, "runai_revision_")
+    assert value(found, "runai_revision_requested_pods", **dict(labelled(item))) == wanted
+    assert "runai_revision_running_pods" not in names(found)
+
+
+def test_a_deleted_revision_leaves_the_output_and_no_other_does() -> None:
+    metrics, old, new = Metrics(), revision(1), revision(2)
+    for item in (old, new):
+        metrics.tell(RevisionAdded(revision=item, observed_at=NOW))
+    metrics.tell(RevisionDeleted(revision=old, observed_at=NOW))
+    assert {dict(labels)["revision"] for _, labels in exported(metrics, "runai_revision_")} == {new.name}
+
+
+def test_a_phase_that_is_not_known_is_a_phase() -> None:
+    metrics, item = Metrics(), revision(1, "Suspending")
+    metrics.tell(RevisionAdded(revision=item, observed_at=NOW))
+    assert exported(metrics, "runai_revision_phase")[
+        "runai_revision_phase", labelled(item, phase="Suspending")
+    ]
+
+
+def test_a_name_that_comes_later_is_used_from_then_on() -> None:
+    metrics, item = Metrics(), revision(1)
+    metrics.tell(RevisionAdded(revision=item, observed_at=NOW))
+    assert ("runai_revision_running_pods", labelled(item, "")) in exported(metrics)
+    metrics.names[item.workload_id] = "llm"
+    assert ("runai_revision_running_pods", labelled(item, "llm")) in exported(metrics)
+    assert ("runai_revision_running_pods", labelled(item, "")) not in exported(metrics)
+
+
+@pytest.mark.parametrize("parse", [parse_text, parse_openmetrics], ids=["text", "openmetrics"])
+async def test_prometheus_parsers_take_whatever_names_hold(parse: Callable[[str], Any]) -> None:
+    metrics, strange = Metrics(), 'a "b" \\ c\nd {e="f"} # é \x1b[2J'
+    item = evolve(revision(1), name=strange)
+    metrics.names[item.workload_id] = strange
+    metrics.tell(RevisionAdded(revision=item, observed_at=NOW))
+    async with serving(metrics, lambda: True, "127.0.0.1", 0) as port:
+        accept = OPENMETRICS if parse is parse_openmetrics else "text/plain"
+        status, kind, text = await get(port, "/metrics", accept)
+    assert (status, kind.split(";")[0]) == (200, accept.split(";")[0])
+    found = series(text, parse=parse)
+    assert ("runai_revision_running_pods", labelled(item, strange)) in found
+
+
+# --- the client ---------------------------------------------------------------------------------------------
+
+
+def test_calls_are_counted_by_operation_and_outcome() -> None:
+    metrics = Metrics()
+    for error, seconds in ((None, 0.3), (None, 20.0), ("NotFoundError", 0.01)):
+        metrics.hook(CallFinished("get_revision", 1, 200, error, seconds))
+    assert values(exported(metrics), "runai_async_retries_total") == [0]
+    metrics.hook(RetryScheduled("get_revision", 1, "TransportError", None, 0.5))
+    metrics.tell(WorkloadFailed(workload_id="w", observed_at=NOW, error=TransportError("gone")))
+    found, of = exported(metrics), {"operation": "get_revision"}
+    assert value(found, "runai_async_requests_total", **of, outcome="success") == 2
+    assert value(found, "runai_async_requests_total", **of, outcome="NotFoundError") == 1
+    assert value(found, "runai_async_request_duration_seconds_sum", **of) == pytest.approx(20.31)
+    assert value(found, "runai_async_request_duration_seconds_bucket", **of, le="0.5") == 2
+    assert value(found, "runai_async_retries_total", **of) == 1
+    assert value(found, "runai_async_workload_failures_total") == 1
+
+
+def test_the_last_success_is_that_of_a_poll() -> None:
+    metrics, before = Metrics(), time.time()
+    metrics.hook(PollFinished("w", "TransportError", 0, 0, 0.1))
+    assert value(exported(metrics), "runai_async_last_success_timestamp_seconds") == 0
+    metrics.hook(PollFinished("w", None, 0, 0, 0.1))
+    last = value(exported(metrics), "runai_async_last_success_timestamp_seconds")
+    assert last is not None
+    assert before <= last <= time.time()
+
+
+def test_series_of_the_client_have_no_labels_without_bounds() -> None:
+    metrics = Metrics()
+    metrics.hook(CallFinished("get_revision", 1, 200, None, 0.1))
+    metrics.hook(RetryScheduled("get_revision", 1, "TransportError", None, 0.5))
+    metrics.hook(PollFinished("some-workload", None, 0, 0, 0.1))
+    labels = {name for _, pairs in exported(metrics, "runai_async_") for name, _ in pairs}
+    assert labels == {"operation", "outcome", "le"}
+
+
+@pytest.mark.parametrize(
+    ("event", "fresh"),
+    [
+        (PollFinished("w", None, 0, 0, 0.1), True),
+        (PollFinished("w", "TransportError", 0, 0, 0.1), False),
+        (CallFinished("list_workloads", 1, 200, None, 0.1), False),
+    ],
+    ids=["good poll", "failed poll", "call"],
+)
+def test_a_good_poll_makes_fresh(event: HookEvent, fresh: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr("runai_async.exporter._metrics.time.monotonic", lambda: now)
+    metrics = Metrics()
+    assert metrics.is_fresh(10)
+    now += 11
+    assert not metrics.is_fresh(10)
+    metrics.hook(event)
+    assert metrics.is_fresh(10) == fresh
+    metrics.nothing_to_poll()
+    assert metrics.is_fresh(10)
+
+
+async def test_a_client_s_calls_and_retries_are_seen() -> None:
+    metrics = Metrics()
+    async with (
+        FakeControlPlane() as control_plane,
+        RunaiClient(control_plane.url, control_plane.token, hooks=[metrics.hook]) as runai,
+    ):
+        control_plane.fail_next(1, 503, headers={"Retry-After": "0"})
+        await runai.count_revisions(control_plane.add_workload())
+    found, of = exported(metrics), {"operation": "count_revisions"}
+    assert value(found, "runai_async_retries_total", **of) == 1
+    assert value(found, "runai_async_requests_total", **of, outcome="success") == 1
+    assert value(found, "runai_async_request_duration_seconds_count", **of) == 1
+
+
+# --- a fleet ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def control_plane() -> AsyncIterator[FakeControlPlane]:
+    async with FakeControlPlane() as control_plane:
+        yield control_plane
+
+
+async def listening(metrics: Metrics, fleet: FleetWatch) -> None:
+    async for event in fleet:
+        metrics.tell(event)
+
+
+class Watched:
+    """A fleet whose events go to metrics, served."""
+
+    def __init__(self, control_plane: FakeControlPlane, workloads: Any) -> None:
+        self.metrics = Metrics()
+        self._runai = RunaiClient(control_plane.url, control_plane.token, hooks=[self.metrics.hook])
+        self.fleet = self._runai.watch_fleet(workloads, poll=POLL, discovery_interval=0.02)
+
+    async def __aenter__(self) -> Self:
+        await self.fleet.__aenter__()
+        self.metrics.of_fleet(self.fleet)
+        self._serving = serving(self.metrics, lambda: True, "127.0.0.1", 0)
+        self.port = await self._serving.__aenter__()
+        self._listening = asyncio.create_task(listening(self.metrics, self.fleet))
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._listening.cancel()
+        await asyncio.wait({self._listening})
+        await self._serving.__aexit__(None, None, None)
+        await self.fleet.aclose()
+        await self._runai.aclose()
+
+    async def scraped(self) -> Series:
+        status, _, text = await get(self.port, "/metrics")
+        assert status == 200
+        return series(text)
+
+    async def until(self, condition: Callable[[Series], bool]) -> Series:
+        async with asyncio.timeout(10):
+            while not condition(found := await self.scraped()):
+                await asyncio.sleep(0.01)
+        return found
+
+    def revisions(self, found: Series) -> set[str]:
+        return {dict(labels)["revision"] for name, labels in found if name == "runai_revision_phase"}
+
+
+async def test_a_fleet_s_figures_move(control_plane: FakeControlPlane) -> None:
+    workload_id = control_plane.add_workload("chat")
+    revision_id = control_plane.add_revision(workload_id, "Pending")
+    success = "runai_async_last_success_timestamp_seconds"
+    async with Watched(control_plane, [workload_id]) as watched:
+        # The client's series are read first: a scrape can bring the revision, and not yet the call.
+        first = await watched.until(
+            lambda found: (
+                watched.revisions(found) == {"chat-00001"} and "runai_async_requests_total" in names(found)
+            )
+        )
+        control_plane.set_phase(revision_id, "Running", running_pods=1)
+        await watched.until(lambda found: 1 in values(found, "runai_revision_running_pods"))
+        control_plane.set_phase(revision_id, "Running", running_pods=2)
+        last = await watched.until(lambda found: 2 in values(found, "runai_revision_running_pods"))
+        polls = [values(found, "runai_async_requests_total")[0] for found in (first, last)]
+        assert polls[0] < polls[1]
+        assert values(first, success) < values(last, success)
+        assert values(last, "runai_async_workloads") == [1]
+        assert values(last, "runai_async_poll_lag_seconds")[0] >= 0
+        assert values(last, "runai_async_polls_in_flight")[0] in {0, 1}
+        assert abs(values(last, "runai_async_oldest_success_timestamp_seconds")[0] - time.time()) < 60
+
+
+async def test_the_lag_grows_while_polls_hang(control_plane: FakeControlPlane) -> None:
+    workload_id = control_plane.add_workload("chat")
+    runai = RunaiClient(control_plane.url, control_plane.token)
+    control_plane.fault("hang", times=10)
+    metrics = Metrics()
+    async with (
+        runai,
+        runai.watch_fleet([workload_id, control_plane.add_workload()], poll=POLL, max_concurrency=1) as fleet,
+    ):
+        metrics.of_fleet(fleet)
+        lags = [0.0]
+        async with asyncio.timeout(10):
+            while len(lags) < 4:
+                await asyncio.sleep(0.01)
+                lag = values(exported(metrics), "runai_async_poll_lag_seconds")[0]
+                lags += [lag] if lag > lags[-1] else []
+
+
+async def test_a_workload_that_is_removed_takes_its_series_along(control_plane: FakeControlPlane) -> None:
+    ids = [control_plane.add_workload(name) for name in ("chat", "embed")]
+    for workload_id in ids:
+        control_plane.add_revision(workload_id, "Running")
+    async with Watched(control_plane, ids) as watched:
+        await watched.until(lambda found: len(watched.revisions(found)) == 2)
+        watched.fleet.remove(ids[0])
+        assert watched.revisions(await watched.scraped()) == {"embed-00001"}
+        watched.fleet.add(ids[0])
+        await watched.until(lambda found: len(watched.revisions(found)) == 2)
+
+
+async def test_a_workload_that_discovery_names_no_more_takes_its_series_along(
+    control_plane: FakeControlPlane,
+) -> None:
+    ids = [control_plane.add_workload(name) for name in ("chat", "embed")]
+    for workload_id in ids:
+        control_plane.add_revision(workload_id, "Running")
+    async with Watched(control_plane, lambda: list(ids)) as watched:
+        await watched.until(lambda found: len(watched.revisions(found)) == 2)
+        ids.pop()  # its revisions are as they were, and so are not told deleted
+        found = await watched.until(lambda found: len(watched.revisions(found)) == 1)
+        assert watched.revisions(found) == {"chat-00001"}
+        assert values(found, "runai_async_workloads") == [1]
+
+
+async def test_another_fleet_takes_the_place_of_the_first(control_plane: FakeControlPlane) -> None:
+    metrics, ids = Metrics(), [control_plane.add_workload() for _ in range(3)]
+    async with RunaiClient(control_plane.url, control_plane.token) as runai:
+        for some in (ids[:1], ids[1:]):
+            async with runai.watch_fleet(some, poll=POLL) as fleet:
+                metrics.of_fleet(fleet)
+                assert values(exported(metrics), "runai_async_workloads") == [len(some)]
+
+
+async def test_a_fleet_that_is_closed_is_asked_without_waiting(control_plane: FakeControlPlane) -> None:
+    async with Watched(control_plane, [control_plane.add_workload()]) as watched:
+        await watched.fleet.aclose()
+        assert values(await watched.scraped(), "runai_async_workloads") == [1]
+
+
+def test_a_loop_that_is_gone_leaves_the_rest() -> None:
+    metrics = Metrics()
+
+    async def work() -> None:
+        runai = RunaiClient("http://127.0.0.1:1", "token")
+        metrics.of_fleet(runai.watch_fleet([CONTROL_PLANE.add_workload()]))
+        metrics.nothing_to_poll()
+
+    asyncio.run(work())
+    found = exported(metrics)
+    assert values(found, "runai_async_workload_failures_total") == [0]
+    assert values(found, "runai_async_workloads") == []
+
+
+async def test_a_loop_that_is_busy_for_long_leaves_the_rest(
+    control_plane: FakeControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runai_async.exporter._collector._LOOP_PATIENCE", 0.02)
+    async with Watched(control_plane, [control_plane.add_workload()]) as watched:
+        texts: list[str] = []
+        scrape = threading.Thread(target=lambda: texts.append(fetched(watched.port, "/metrics")[2]))
+        scrape.start()
+        scrape.join()  # in the loop, which can do nothing meanwhile
+        found = series(texts[0])
+        assert values(found, "runai_async_workload_failures_total") == [0]
+        assert values(found, "runai_async_workloads") == []
+        assert values(await watched.scraped(), "runai_async_workloads") == [1]
+
+
+# --- over HTTP ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("path", "healthy", "status", "body"),
+    [
+        ("/healthz", True, 200, "ok\n"),
+        ("/healthz?verbose", True, 200, "ok\n"),
+        ("/healthz", False, 503, "no good poll for too long\n"),
+        ("/", True, 404, "there are /metrics and /healthz\n"),
+        ("/metrics/", True, 404, "there are /metrics and /healthz\n"),
+    ],
+)
+async def test_every_path_has_its_answer(path: str, healthy: bool, status: int, body: str) -> None:
+    async with serving(Metrics(), lambda: healthy, "127.0.0.1", 0) as port:
+        assert await get(port, path) == (status, "text/plain; charset=utf-8", body)
+        assert await get(port, path, method="HEAD") == (status, "text/plain; charset=utf-8", "")
+        assert (await get(port, path, method="POST"))[0] == 501
+
+
+async def test_health_that_cannot_be_told_is_a_500_and_logged(caplog: pytest.LogCaptureFixture) -> None:
+    def broken() -> bool:
+        raise ZeroDivisionError
+
+    async with serving(Metrics(), broken, "127.0.0.1", 0) as port:
+        assert (await get(port, "/healthz"))[0] == 500
+        assert (await get(port, "/metrics"))[0] == 200
+    assert [(item.levelno, item.getMessage()) for item in caplog.records] == [
+        (logging.ERROR, "a request to the exporter failed")
+    ]
+
+
+async def test_a_scraper_that_goes_early_leaves_no_traceback(capfd: pytest.CaptureFixture[str]) -> None:
+    started, goes_on = threading.Event(), threading.Event()
+
+    def slow() -> bool:
+        started.set()
+        return goes_on.wait(10)
+
+    async with serving(Metrics(), slow, "127.0.0.1", 0) as port:
+        for request in (b"GET /healthz HTTP/1.0\r\n\r\n", b"GET /hea", b""):
+            sock = await asyncio.to_thread(socket.create_connection, ("127.0.0.1", port))
+            # Closed with a reset: the answer cannot be written.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
+            sock.sendall(request)
+            if request.endswith(b"\r\n\r\n"):
+                await asyncio.to_thread(started.wait, 10)
+            sock.close()
+        goes_on.set()
+        assert (await get(port, "/metrics"))[0] == 200
+    assert capfd.readouterr() == ("", "")
+
+
+async def test_scrapes_come_at_the_same_time() -> None:
+    all_here = threading.Barrier(3)
+
+    def healthy() -> bool:
+        all_here.wait(10)
+        return True
+
+    async with serving(Metrics(), healthy, "127.0.0.1", 0) as port:
+        responses = await asyncio.gather(*(get(port, "/healthz") for _ in range(3)))
+    assert [status for status, _, _ in responses] == [200] * 3
+
+
+async def test_the_port_is_free_again_afterwards() -> None:
+    async with serving(Metrics(), lambda: True, "127.0.0.1", 0) as port:
+        with pytest.raises(OSError, match="in use"):
+            async with serving(Metrics(), lambda: True, "127.0.0.1", port):
+                pass
+    async with serving(Metrics(), lambda: True, "127.0.0.1", port) as again:
+        assert again == port
+
+
+async def test_ipv6_can_be_listened_on() -> None:
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    async with serving(Metrics(), lambda: True, "::1", 0) as port:
+        with await asyncio.to_thread(socket.create_connection, ("::1", port)):
+            pass
+
+
+async def test_promtool_has_nothing_to_say(control_plane: FakeControlPlane) -> None:
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("promtool is not installed (Debian: prometheus)")
+    workload_id = control_plane.add_workload("chat")
+    control_plane.add_revision(workload_id, "Running")
+    async with Watched(control_plane, [workload_id]) as watched:
+        watched.metrics.hook(RetryScheduled("get_revision", 1, "TransportError", None, 0.5))
+        await watched.until(lambda found: "runai_async_oldest_success_timestamp_seconds" in names(found))
+        _, _, text = await get(watched.port, "/metrics")
+    checked = await asyncio.to_thread(
+        subprocess.run,
+        [promtool, "check", "metrics"],
+        input=text,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (checked.returncode, checked.stdout, checked.stderr) == (0, "", "")

@@ -1,0 +1,230 @@
+"""A fleet against the model of the control plane: what is promised of each watch, a fleet keeps for all."""
+
+import asyncio
+import json
+from collections import Counter, defaultdict
+from random import Random
+from uuid import UUID
+
+import pytest
+from support.guarantees import check, check_order, told
+from support.model import Answer, Consumer, Plane, Told, body_of
+
+from runai_async import (
+    Checkpoint,
+    FleetCheckpoint,
+    FleetWatch,
+    HookEvent,
+    PollFinished,
+    PollPolicy,
+    RetryPolicy,
+    RevisionEvent,
+    RunaiClient,
+)
+from runai_async.testing import FakeClock, Request, Response
+
+RUNS = 15
+GRACE = 30.0
+LATENCY = 2.0
+SICK = Response(502, body=b"<html>Bad Gateway</html>")
+NOT_THERE = Response(404, body=b'{"code": 404, "message": "no such revision"}')
+
+
+class Workload:
+    """One workload: what it does, what was answered of it, and what has to be told."""
+
+    def __init__(self, workload_id: str, random: Random, *, emit_updates: bool) -> None:
+        self.id = workload_id
+        self.control_plane = Plane(random, workload_id)
+        self.consumer = Consumer(emit_updates=emit_updates)
+        self.events: list[RevisionEvent] = []
+        self.responded: dict[str, dict[str, str]] = defaultdict(dict)
+        self.listed: list[Answer] = []
+        self.found: dict[str, Answer | None] = {}
+        self.remembered = Checkpoint(workload_id)
+
+    def take_in(self, at: float) -> None:
+        """Take in what one good poll was answered."""
+        for response in (*self.listed, *filter(None, self.found.values())):
+            self.responded[response["id"]][response["phaseMessage"]] = response["phase"]
+        self.consumer.expect(self.listed, self.found, at=at, grace=GRACE)
+
+    def hear(self, event: RevisionEvent) -> tuple[int, Told]:
+        """Check an event against what has to be told."""
+        what = told(event)
+        self.events.append(event)
+        if event.kind == "deleted":
+            assert event.revision_id not in self.control_plane.live()
+        return self.consumer.hear(what), what
+
+    def by_revision(self) -> dict[str, list[RevisionEvent]]:
+        grouped: dict[str, list[RevisionEvent]] = defaultdict(list)
+        for event in self.events:
+            grouped[event.revision_id].append(event)
+        return grouped
+
+    def checkpoint(self) -> Checkpoint:
+        return self.remembered
+
+
+class Run:
+    """Three workloads, one fleet that is killed and resumed, and a consumer that is mostly too slow."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = Random(seed)
+        self.clock = FakeClock()
+        emit_updates = seed % 3 == 0
+        ids = [str(UUID(int=self.random.getrandbits(128), version=4)) for _ in range(3)]
+        self.workloads = {key: Workload(key, self.random, emit_updates=emit_updates) for key in ids}
+        self.policy = PollPolicy(
+            interval=10,
+            fast_interval=5,
+            missing_grace=GRACE,
+            max_outage=None,
+            emit=frozenset({"updated"} if emit_updates else ()),
+        )
+        self.counts: Counter[str] = Counter()
+        self.is_sound = False
+
+    def chance(self, probability: float) -> bool:
+        return self.random.random() < probability
+
+    # --- the transport ------------------------------------------------------------------------------------
+
+    async def send(
+        self, request: Request, *, timeout: float, deadline: float, authorization: str | None = None
+    ) -> Response:
+        assert (timeout, authorization) == (30, "Bearer token")
+        await self.clock.sleep(self.random.choice((0.0, 0.0, LATENCY / 4)))
+        if not self.is_sound and self.chance(0.1):
+            self.counts["failed request"] += 1
+            return SICK
+        *_, before, last = request.url.path.split("/")
+        if before == "revisions":
+            return self.one(last)
+        workload = self.workloads[before]
+        if request.url.query.get("deleted") == "true":
+            return self.deleted(workload)
+        workload.listed, workload.found = workload.control_plane.listed(), {}
+        return Response(body=body_of(*workload.listed))
+
+    def deleted(self, workload: Workload) -> Response:
+        retired, lacking = workload.control_plane.retired(), workload.consumer.lacking(workload.listed)
+        workload.found.update((response["id"], response) for response in retired if response["id"] in lacking)
+        return Response(body=body_of(*retired))
+
+    def one(self, revision_id: str) -> Response:
+        """Answer a get by id; a young 404 may be wrong."""
+        workload = self.workloads[revision_id[-36:]]
+        response = workload.control_plane.get(revision_id)
+        now = self.clock.monotonic()
+        age = now - workload.consumer.missing_since.get(revision_id, now)
+        if not self.is_sound and age + LATENCY < GRACE and self.chance(0.3):
+            self.counts["wrong 404"] += response is not None
+            response = None
+        workload.found[revision_id] = response
+        return NOT_THERE if response is None else Response(body=json.dumps(response).encode())
+
+    async def aclose(self) -> None:
+        pass
+
+    def hook(self, event: HookEvent) -> None:
+        """Take in what a good poll was answered, just when the fleet does."""
+        if isinstance(event, PollFinished) and event.error is None:
+            self.workloads[event.workload_id].take_in(self.clock.monotonic())
+
+    # --- the play -----------------------------------------------------------------------------------------
+
+    async def play(self) -> "Run":
+        runai = RunaiClient(
+            "https://acme.example",
+            "token",
+            transport=self,
+            clock=self.clock,
+            hooks=[self.hook],
+            retry=RetryPolicy(attempts=1),
+        )
+        saved: FleetCheckpoint | None = None
+        for _ in range(self.random.randrange(1, 4)):
+            async with self.watch(runai, saved) as fleet:
+                await self.live(fleet, self.random.randrange(2, 25))
+                saved = FleetCheckpoint.from_json(fleet.checkpoint().to_json())
+            self.counts["resumed"] += 1
+            self.counts["dropped by a resume"] += fleet.status.buffered
+            for workload in self.workloads.values():
+                workload.consumer.resume()
+        async with self.watch(runai, saved) as fleet:
+            await self.rest(fleet)
+        await runai.aclose()
+        for workload in self.workloads.values():
+            workload.remembered = fleet.checkpoint(workload.id)
+            check(workload)
+        return self
+
+    def watch(self, runai: RunaiClient, saved: FleetCheckpoint | None) -> FleetWatch:
+        return runai.watch_fleet(
+            list(self.workloads), poll=self.policy, buffer=4, max_concurrency=2, resume_from=saved
+        )
+
+    async def live(self, fleet: FleetWatch, rounds: int) -> None:
+        for _ in range(rounds):
+            for workload in self.workloads.values():
+                for _ in range(self.random.randrange(4)):
+                    workload.control_plane.step()
+            await self.clock.advance(self.random.choice((0.2, 2.0, 5.0, 12.0)))
+            await self.deliver(fleet, hurried=self.chance(0.5))
+        for workload in self.workloads.values():
+            workload.control_plane.step()
+        await self.clock.advance(self.random.choice((0.2, 12.0)))  # what that brings, a kill comes before
+
+    async def rest(self, fleet: FleetWatch) -> None:
+        """Let nothing change or fail until all that there is to find out must be known."""
+        self.is_sound = True
+        most = max(len(workload.consumer.latest) for workload in self.workloads.values())
+        for _ in range(2 * most + 10):
+            await self.clock.advance(10)
+            await self.deliver(fleet)
+
+    async def deliver(self, fleet: FleetWatch, *, hurried: bool = False) -> None:
+        """Take events; a *hurried* consumer leaves some for later."""
+        batches: dict[str, list[tuple[int, Told]]] = defaultdict(list)
+        while fleet.status.buffered and not (hurried and self.chance(0.3)):
+            event = await anext(fleet)
+            assert isinstance(event, RevisionEvent), event
+            poll, what = self.workloads[event.workload_id].hear(event)
+            batches[event.workload_id].append((poll, what))
+            self.counts["coalesced" if what.coalesced else event.kind] += 1
+        for batch in batches.values():
+            check_order(batch)
+
+
+LEAST = {
+    "coalesced": 0.3,
+    "deleted": 0.3,
+    "resumed": 0.3,
+    "dropped by a resume": 0.3,
+    "failed request": 0.3,
+    "wrong 404": 0.1,
+    "updated": 0.1,
+}
+"""In how many of the runs each case comes up, at least."""
+
+
+async def one(seed: int) -> Run:
+    try:
+        return await Run(seed).play()
+    except AssertionError as error:
+        error.add_note(f"seed {seed}")
+        raise
+
+
+@pytest.mark.parametrize(
+    "runs", [RUNS, pytest.param(100, marks=[pytest.mark.slow, pytest.mark.timeout(180)])]
+)
+async def test_a_fleet_delivers_of_each_workload_what_the_model_expects(runs: int) -> None:
+    asyncio.get_running_loop().set_debug(False)  # its tracebacks would take most of the time
+    met: Counter[str] = Counter()
+    for seed in range(runs):
+        run = await one(seed)
+        met.update(case for case, count in run.counts.items() if count)
+    assert {case: met[case] for case, least in LEAST.items() if met[case] < least * runs} == {}

@@ -1,0 +1,20 @@
+"""The stories of a fleet at full size, each at a fiftieth of its size and time, in processes of their own."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+ROOT = Path(__file__).parents[2]
+needs_proc = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is read from /proc")
+
+
+@pytest.mark.parametrize("story", ["steady", "kill", "trouble", pytest.param("sleep", marks=needs_proc)])
+def test_a_story_ends_as_it_should(story: str) -> None:
+    command = [sys.executable, "-m", "benchmarks.fleet", story, "--scale", "50"]
+    mine = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
+    ran = subprocess.run(command, cwd=ROOT, env=mine, capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stderr) == (0, ""), ran.stdout  # stderr says what is not as it should be

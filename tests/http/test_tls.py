@@ -1,0 +1,207 @@
+"""TLS with real certificates: what is verified, and what lets a private authority in."""
+
+import socket
+import ssl
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import trustme
+
+from runai_async import (
+    ClientCredentials,
+    ConfigurationError,
+    HookEvent,
+    RetryPolicy,
+    RetryScheduled,
+    RunaiClient,
+    TransportError,
+)
+from runai_async.testing import FakeControlPlane
+
+WORKLOAD = "7c5a8c3e-0b8e-4d5c-9b1a-1d2e3f4a5b6c"
+ONCE = RetryPolicy(attempts=1)
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+async def control_plane(authority: trustme.CA) -> AsyncIterator[FakeControlPlane]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(context)
+    async with FakeControlPlane(ssl_context=context) as control_plane:
+        yield control_plane
+
+
+@pytest.fixture
+def ca_file(authority: trustme.CA, tmp_path: Path) -> Path:
+    path = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(path)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def _refused_handshakes(loop_errors: list[str]) -> Iterator[None]:
+    """Expect what asyncio's server logs, in debug mode, of a handshake that the client broke off."""
+    yield
+    loop_errors[:] = [message for message in loop_errors if "_on_handshake_complete" not in message]
+
+
+MEND = "for a private CA pass ca_file or ssl_context, for a client certificate an ssl_context"
+NOW = datetime.now(UTC)
+OTHER_HOST = "certificate is not valid for 'localhost'"
+REFUSED: dict[str, tuple[Callable[[trustme.CA], trustme.LeafCert], str]] = {
+    "of an unknown authority": (lambda _: trustme.CA().issue_cert("localhost"), "certificate verify failed"),
+    "for another host": (lambda ca: ca.issue_cert("other.example"), OTHER_HOST),
+    "for an address alone": (lambda ca: ca.issue_cert("127.0.0.1"), OTHER_HOST),
+    "that has expired": (
+        lambda ca: ca.issue_cert("localhost", not_after=NOW - timedelta(days=1)),
+        "certificate has expired",
+    ),
+    "that is not good yet": (
+        lambda ca: ca.issue_cert("localhost", not_before=NOW + timedelta(days=1)),
+        "certificate is not yet valid",
+    ),
+}
+
+
+@pytest.mark.parametrize("which", REFUSED)
+async def test_a_certificate_that_proves_nothing_is_refused_once_and_nothing_is_sent(
+    authority: trustme.CA, ca_file: Path, which: str
+) -> None:
+    make, text = REFUSED[which]
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    make(authority).configure_cert(server)
+    told: list[HookEvent] = []
+    async with FakeControlPlane(ssl_context=server) as control_plane:
+        credentials = ClientCredentials(control_plane.client_id, control_plane.client_secret)
+        for auth in (control_plane.token, credentials):
+            async with RunaiClient(control_plane.url, auth, ca_file=ca_file, hooks=[told.append]) as runai:
+                with pytest.raises(TransportError, match=text) as caught:
+                    await runai.count_revisions(control_plane.add_workload())
+            assert (caught.value.transient, MEND in str(caught.value)) == (False, True)
+
+        assert list(control_plane.requests) == []
+    assert [event for event in told if isinstance(event, RetryScheduled)] == []
+
+
+async def test_without_a_ca_file_a_private_authority_is_unknown(control_plane: FakeControlPlane) -> None:
+    async with RunaiClient(control_plane.url, control_plane.token) as runai:
+        with pytest.raises(TransportError, match=MEND) as caught:
+            await runai.count_revisions(control_plane.add_workload())
+
+    assert (caught.value.transient, list(control_plane.requests)) == (False, [])
+
+
+async def test_http_on_a_port_of_https_is_no_matter_of_retries(ca_file: Path) -> None:
+    told: list[HookEvent] = []
+    async with FakeControlPlane() as plain:
+        url = plain.url.replace("http://127.0.0.1", "https://localhost")
+        async with RunaiClient(url, "token", ca_file=ca_file, hooks=[told.append]) as runai:
+            with pytest.raises(TransportError, match="TLS failed") as caught:
+                await runai.count_revisions(plain.add_workload())
+
+    assert (caught.value.transient, list(plain.requests)) == (False, [])
+    assert [type(event).__name__ for event in told] == ["CallStarted", "CallFinished"]
+
+
+async def test_a_ca_file_lets_a_private_authority_in(control_plane: FakeControlPlane, ca_file: Path) -> None:
+    async with RunaiClient(control_plane.url, control_plane.token, ca_file=ca_file) as runai:
+        assert await runai.count_revisions(control_plane.add_workload()) == 0
+
+
+async def test_an_ssl_context_is_used_as_it_is(
+    control_plane: FakeControlPlane, authority: trustme.CA
+) -> None:
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    async with RunaiClient(control_plane.url, control_plane.token, ssl_context=context) as runai:
+        assert await runai.count_revisions(control_plane.add_workload()) == 0
+
+
+async def test_a_client_certificate_is_shown_where_the_context_holds_one(
+    authority: trustme.CA, ca_file: Path
+) -> None:
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(server)
+    authority.configure_trust(server)
+    server.verify_mode = ssl.CERT_REQUIRED
+    shown = ssl.create_default_context()
+    authority.configure_trust(shown)
+    authority.issue_cert("client@example.org").configure_cert(shown)
+    async with FakeControlPlane(ssl_context=server) as control_plane:
+        workload_id = control_plane.add_workload()
+        async with RunaiClient(control_plane.url, control_plane.token, ssl_context=shown) as runai:
+            assert await runai.count_revisions(workload_id) == 0
+        async with RunaiClient(control_plane.url, control_plane.token, ca_file=ca_file, retry=ONCE) as runai:
+            with pytest.raises(TransportError):
+                await runai.count_revisions(workload_id)
+
+
+@contextmanager
+def demanding(context: ssl.SSLContext) -> Iterator[tuple[str, list[object]]]:
+    """Serve TLS in a thread, and say why a client is not let in, which asyncio's server does not do."""
+    reasons: list[object] = []
+
+    def serve(listening: socket.socket) -> None:
+        with suppress(OSError):
+            while True:
+                connection, _ = listening.accept()
+                connection.settimeout(5)
+                with connection.dup() as rest:  # which keeps it open when the handshake has failed
+                    try:
+                        context.wrap_socket(connection, server_side=True)
+                    except ssl.SSLError as error:
+                        reasons.append(error.reason)
+                        while rest.recv(4096):  # what is left unread would reset the connection
+                            pass
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=serve, args=(listening,), daemon=True)
+        thread.start()
+        yield f"https://localhost:{listening.getsockname()[1]}", reasons
+        listening.shutdown(socket.SHUT_RDWR)
+        thread.join(5)
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+@pytest.mark.parametrize("shown", ["none", "of an unknown authority"])
+async def test_a_client_certificate_that_is_missing_or_not_taken_is_said_and_not_tried_again(
+    authority: trustme.CA, version: ssl.TLSVersion, shown: str
+) -> None:
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.minimum_version = server.maximum_version = version
+    authority.issue_cert("localhost").configure_cert(server)
+    authority.configure_trust(server)
+    server.verify_mode = ssl.CERT_REQUIRED
+    client = ssl.create_default_context()
+    authority.configure_trust(client)
+    if shown != "none":
+        trustme.CA().issue_cert("client@example.org").configure_cert(client)
+    told: list[HookEvent] = []
+    with demanding(server) as (url, reasons):
+        async with RunaiClient(url, "token", ssl_context=client, hooks=[told.append]) as runai:
+            with pytest.raises(TransportError, match=MEND) as caught:
+                await runai.count_revisions(WORKLOAD)
+
+    assert (caught.value.transient, len(set(reasons))) == (False, 1)
+    assert [type(event).__name__ for event in told] == ["CallStarted", "CallFinished"]
+
+
+async def test_a_ca_file_that_is_not_there_is_a_configuration_error(tmp_path: Path) -> None:
+    async with RunaiClient("https://acme.example", "token", ca_file=tmp_path / "none.pem") as runai:
+        with pytest.raises(ConfigurationError, match=r"ca_file '.*none\.pem' cannot be used"):
+            await runai.count_revisions(WORKLOAD)
+
+
+def test_a_ca_file_and_a_context_are_not_taken_together(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="not both"):
+        RunaiClient(
+            "https://acme.example", "t", ca_file=tmp_path / "ca.pem", ssl_context=ssl.create_default_context()
+        )

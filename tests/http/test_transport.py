@@ -1,0 +1,481 @@
+"""The transport over aiohttp: what a bad connection or answer becomes, timeouts, the session's life."""
+
+import asyncio
+import gc
+import gzip
+import re
+import socket
+import traceback
+import warnings
+
+import aiohttp
+import pytest
+from aioresponses import aioresponses
+from support.servers import Reply, serving
+from yarl import URL
+
+from runai_async import (
+    ApiError,
+    AttemptTimeoutError,
+    DeadlineExceededError,
+    RetryPolicy,
+    RunaiClient,
+    ServiceUnavailableError,
+    TransportError,
+)
+from runai_async._clock import SystemClock
+from runai_async._http.aiohttp_errors import map_error
+from runai_async._http.aiohttp_transport import USER_AGENT, AiohttpTransport
+from runai_async._http.messages import Request
+from runai_async.testing import FakeControlPlane
+
+WORKLOAD = "3f0f1e0c-7d61-4c0e-9d4a-0d2f6f8f1b11"
+BASE = "https://acme.run.ai"
+COUNT_URL = f"{BASE}/api/v1/workloads/inferences/{WORKLOAD}/revisions/count"
+ONCE = RetryPolicy(attempts=1)
+COUNT = b'{"count": 2}'
+
+
+@pytest.fixture(autouse=True)
+def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def response(body: bytes, *headers: str, status: str = "200 OK") -> bytes:
+    return "\r\n".join([f"HTTP/1.1 {status}", *headers, "", ""]).encode() + body
+
+
+def whole(body: bytes, *headers: str) -> bytes:
+    return response(body, f"Content-Length: {len(body)}", *headers)
+
+
+async def forever() -> None:
+    await asyncio.Event().wait()
+
+
+# --- what is sent -----------------------------------------------------------------------------------------
+
+
+async def test_a_request_carries_token_agent_and_what_it_accepts(mock_aiohttp: aioresponses) -> None:
+    mock_aiohttp.get(f"{COUNT_URL}?deleted=true", body=COUNT)
+    async with RunaiClient(BASE, "abc", timeout=7) as runai:
+        assert await runai.count_revisions(WORKLOAD, deleted=True) == 2
+    ((_, url), (call,)) = next(iter(mock_aiohttp.requests.items()))
+    assert url.query == {"deleted": "true"}
+    assert call.kwargs["headers"] == {
+        "User-Agent": USER_AGENT,
+        "Accept": "application/json",
+        "Accept-Encoding": "gzip, deflate",
+        "Authorization": "Bearer abc",
+    }
+    assert call.kwargs["timeout"] == aiohttp.ClientTimeout()
+    assert (call.kwargs["allow_redirects"], call.kwargs["ssl"]) == (False, True)
+
+
+async def test_the_agent_names_package_and_versions_on_the_wire() -> None:
+    async with (
+        FakeControlPlane() as control_plane,
+        RunaiClient(control_plane.url, control_plane.token) as runai,
+    ):
+        await runai.count_revisions(control_plane.add_workload())
+    assert control_plane.requests[0].headers["User-Agent"].startswith("runai-async/")
+    assert f" aiohttp/{aiohttp.__version__} Python/3." in control_plane.requests[0].headers["User-Agent"]
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"), [(503, ServiceUnavailableError), (418, ApiError), (303, ApiError)]
+)
+async def test_a_status_is_the_error_of_its_class(
+    mock_aiohttp: aioresponses, status: int, kind: type[ApiError]
+) -> None:
+    mock_aiohttp.get(COUNT_URL, status=status, body="<h1>no</h1>")
+    async with RunaiClient(BASE, "abc", retry=ONCE) as runai:
+        with pytest.raises(kind) as caught:
+            await runai.count_revisions(WORKLOAD)
+    assert (type(caught.value), caught.value.status) == (kind, status)
+
+
+async def test_a_redirect_is_not_followed_and_its_query_not_told() -> None:
+    async with (
+        FakeControlPlane() as control_plane,
+        RunaiClient(control_plane.url, control_plane.token) as runai,
+    ):
+        target = f"{control_plane.url}/login?session=s3cret#part"
+        control_plane.fail_next(1, 302, headers={"Location": target}, body="")
+        with pytest.raises(ApiError) as caught:
+            await runai.count_revisions(WORKLOAD, deleted=True)
+    assert (len(control_plane.requests), caught.value.status) == (1, 302)
+    assert f"redirects to {control_plane.url}/login;" in str(caught.value)
+    assert ("s3cret" in str(caught.value), "?" in caught.value.url) == (False, False)
+
+
+# --- what is no usable answer -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("cause", "text"),
+    [
+        (aiohttp.ServerDisconnectedError(), "Server disconnected"),
+        (aiohttp.ClientOSError(104, "Connection reset by peer"), "Connection reset by peer"),
+        (aiohttp.ClientPayloadError(), "ClientPayloadError"),
+        (OSError("no route"), "OSError: no route"),
+        (aiohttp.InvalidURL("x"), "InvalidURL"),
+        (ValueError("label too long"), "ValueError: label too long"),
+    ],
+)
+async def test_what_aiohttp_raises_becomes_a_transport_error_with_its_cause(
+    mock_aiohttp: aioresponses, cause: Exception, text: str
+) -> None:
+    mock_aiohttp.get(f"{COUNT_URL}?deleted=true", exception=cause)
+    async with RunaiClient(BASE, "abc", retry=ONCE) as runai:
+        with pytest.raises(TransportError) as caught:
+            await runai.count_revisions(WORKLOAD, deleted=True)
+    assert (caught.value.__cause__, caught.value.transient) == (cause, True)
+    assert str(caught.value).startswith(f"GET {COUNT_URL}: ")
+    assert text in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"",
+        b"HTTP/1.1 200",
+        b"SSH-2.0-OpenSSH_9.6\r\n\r\n",
+        response(COUNT[:5], "Content-Length: 12"),
+        response(b"c\r\n" + COUNT[:5], "Transfer-Encoding: chunked"),
+        response(b"zz\r\n", "Transfer-Encoding: chunked"),
+        response(b"", "Content-Length: many"),
+        whole(b"no gzip", "Content-Encoding: gzip"),
+    ],
+    ids=["nothing", "half a head", "no HTTP", "half a body", "half a chunk", "no chunk", "length", "no gzip"],
+)
+async def test_an_answer_that_is_broken_on_the_wire_is_a_transport_error(sent: bytes) -> None:
+    async with serving(sent) as url, RunaiClient(url, "abc", retry=ONCE) as runai:
+        with pytest.raises(TransportError) as caught:
+            await runai.count_revisions(WORKLOAD, deleted=True)
+    assert caught.value.transient
+    assert "deleted=true" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["reset", "truncate"])
+async def test_a_connection_that_breaks_is_tried_again(kind: str) -> None:
+    async with FakeControlPlane() as control_plane:
+        control_plane.fault(kind, times=2)  # type: ignore[arg-type]
+        async with RunaiClient(
+            control_plane.url, control_plane.token, retry=RetryPolicy(wait_initial=0)
+        ) as runai:
+            assert await runai.count_revisions(control_plane.add_workload()) == 0
+
+
+QUOTED = b'{"revisions": [{"environmentVariables": {"K": "s3cret"}}]}'
+
+
+@pytest.mark.parametrize(
+    ("sent", "text"),
+    [
+        (QUOTED, "Bad status line|Expected HTTP/"),
+        (whole(QUOTED, "Connection: close") + QUOTED, "Data after `Connection: close`"),
+        (response(QUOTED, "Transfer-Encoding: chunked"), "Invalid character in chunk size"),
+        (response(b"5\r\n" + QUOTED, "Transfer-Encoding: chunked"), "Expected LF after chunk data"),
+        (response(b"", "X Echo s3cret"), "Invalid header token"),
+        (response(b"", "Content-Length: s3cret"), "Invalid character in Content-Length"),
+        (response(b"", "X-Echo: " + 2000 * "s3cret"), "Got more than 8190 bytes"),
+        (response(b"", "X-Echo: s3cret")[:-2], "no whole and proper HTTP"),
+        (response(QUOTED, "Content-Length: 99"), "Not enough data (to|for) satisfy content length header"),
+        (whole(QUOTED, "Content-Encoding: gzip"), "said to be gzip, and is not"),
+    ],
+)
+async def test_what_an_answer_that_is_no_proper_http_holds_is_not_quoted(sent: bytes, text: str) -> None:
+    async with serving(sent) as url, RunaiClient(url, "t0ken", retry=ONCE) as runai:
+        with pytest.raises(TransportError) as caught:
+            await runai.list_revisions(WORKLOAD)
+    error = caught.value
+    told = "".join(traceback.format_exception(error)) + repr(error) + repr(error.__cause__)
+    assert (re.search(text, str(error)) is not None, "s3cret" in told, "t0ken" in told) == (
+        True,
+        False,
+        False,
+    )
+
+
+async def test_a_refused_connection_is_a_transport_error() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    async with RunaiClient(f"http://127.0.0.1:{port}", "abc", retry=ONCE) as runai:
+        with pytest.raises(TransportError, match=f"ClientConnectorError: .*127.0.0.1:{port}") as caught:
+            await runai.count_revisions(WORKLOAD)
+    assert "ssl" not in str(caught.value)
+
+
+def tracing(error: Exception) -> aiohttp.TraceConfig:
+    async def started(*_: object) -> None:
+        raise error
+
+    config = aiohttp.TraceConfig()
+    config.on_request_start.append(started)
+    return config
+
+
+async def test_a_defect_in_a_session_is_raised_as_it_is() -> None:
+    defect = RuntimeError("a defect of the caller's tracing")
+    async with aiohttp.ClientSession(trace_configs=[tracing(defect)]) as session:
+        with pytest.raises(RuntimeError) as caught:
+            await RunaiClient(BASE, "abc", session=session).count_revisions(WORKLOAD)
+    assert caught.value is defect
+    assert caught.value.__cause__ is not defect
+
+
+# --- long bodies ------------------------------------------------------------------------------------------
+
+LONG = b'{"count": ' + b" " * 5000 + b"2}"
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        whole(LONG),
+        response(LONG),
+        response(b"%x\r\n%s\r\n0\r\n\r\n" % (len(LONG), LONG), "Transfer-Encoding: chunked"),
+        whole(gzip.compress(LONG), "Content-Encoding: gzip"),
+        response(LONG, "Content-Length: 5012", status="500 Internal Server Error"),
+    ],
+    ids=["length", "no length", "chunked", "gzip", "an error's"],
+)
+async def test_a_body_has_a_greatest_length_however_it_comes(sent: bytes) -> None:
+    async with serving(sent) as url:
+        async with RunaiClient(url, "abc", max_body=len(LONG) - 1) as runai:
+            with pytest.raises(TransportError, match=rf"longer than {len(LONG) - 1} bytes") as caught:
+                await runai.count_revisions(WORKLOAD)
+        assert caught.value.transient is False
+        if b" 500 " not in sent:
+            async with RunaiClient(url, "abc", max_body=len(LONG)) as runai:
+                assert await runai.count_revisions(WORKLOAD) == 2
+
+
+async def test_a_body_without_an_end_is_given_up_at_the_greatest_length() -> None:
+    sent = 0
+
+    async def flood(_: bytes, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        writer.write(response(b""))
+        while True:
+            writer.write(b" " * 2**16)
+            await writer.drain()
+            sent += 2**16
+
+    async with serving(flood) as url, RunaiClient(url, "abc", max_body=2**20) as runai:
+        with pytest.raises(TransportError, match="longer than 1048576 bytes"):
+            await runai.count_revisions(WORKLOAD)
+    assert sent < 2**26
+
+
+async def test_a_gzip_bomb_is_not_unpacked() -> None:
+    bomb = gzip.compress(b" " * 2**26)  # 64 MiB in 64 KiB
+    async with serving(whole(bomb, "Content-Encoding: gzip")) as url, RunaiClient(url, "abc") as runai:
+        with pytest.raises(TransportError, match="longer than 33554432 bytes") as caught:
+            await runai.count_revisions(WORKLOAD)
+    assert not caught.value.transient
+
+
+# --- time -------------------------------------------------------------------------------------------------
+
+
+async def drip(_: bytes, writer: asyncio.StreamWriter) -> None:
+    writer.write(response(b"", "Content-Length: 1000"))
+    while True:
+        writer.write(b" ")
+        await asyncio.sleep(0.01)
+
+
+async def silent(_: bytes, __: asyncio.StreamWriter) -> None:
+    await forever()
+
+
+def wait_until(time: float) -> None:
+    """Let nothing else run."""
+    while asyncio.get_running_loop().time() < time:
+        pass
+
+
+@pytest.mark.parametrize("reply", [drip, silent])
+async def test_the_timeout_covers_the_whole_attempt(reply: Reply) -> None:
+    async with serving(reply) as url, RunaiClient(url, "abc", timeout=0.1, retry=ONCE) as runai:
+        with pytest.raises(AttemptTimeoutError, match=r"no complete answer within 0\.1 s$") as caught:
+            await runai.count_revisions(WORKLOAD)
+    assert isinstance(caught.value, TimeoutError)
+
+
+async def test_an_attempt_that_timed_out_is_repeated() -> None:
+    async with FakeControlPlane() as control_plane:
+        control_plane.fault("hang")
+        policy = RetryPolicy(wait_initial=0)
+        async with RunaiClient(control_plane.url, control_plane.token, timeout=0.2, retry=policy) as runai:
+            assert await runai.count_revisions(control_plane.add_workload()) == 0
+    assert len(control_plane.requests) == 2
+
+
+async def test_the_deadline_cuts_an_attempt_in_flight() -> None:
+    policy = RetryPolicy(deadline=0.1)
+    async with serving(drip) as url, RunaiClient(url, "abc", retry=policy) as runai:
+        with pytest.raises(DeadlineExceededError, match="the deadline passed with the attempt in flight"):
+            await runai.count_revisions(WORKLOAD)
+
+
+@pytest.mark.parametrize("reply", [drip, silent])
+@pytest.mark.parametrize("times_out_first", [True, False])
+async def test_a_call_that_is_cancelled_just_when_it_times_out_is_cancelled(
+    reply: Reply, times_out_first: bool
+) -> None:
+    loop = asyncio.get_running_loop()
+    async with serving(reply) as url, RunaiClient(url, "abc", timeout=0.2) as runai:
+        task = asyncio.create_task(runai.count_revisions(WORKLOAD))
+        loop.call_later(0.3 if times_out_first else 0.1, task.cancel)
+        loop.call_later(0.05, wait_until, loop.time() + 0.4)  # so that both are due in the same turn
+        await asyncio.wait({task})
+    assert task.cancelled()
+
+
+async def test_nothing_is_sent_after_the_deadline(mock_aiohttp: aioresponses) -> None:
+    transport = AiohttpTransport(SystemClock())
+    with pytest.raises(DeadlineExceededError, match="passed before GET / was sent"):
+        await transport.send(Request("GET", URL(BASE)), timeout=1, deadline=SystemClock.monotonic())
+    await transport.aclose()
+    assert mock_aiohttp.requests == {}
+
+
+async def test_waiting_for_a_slot_does_not_count_against_the_timeout() -> None:
+    async with FakeControlPlane() as control_plane:
+        control_plane.latency = 0.04
+        options = {"timeout": 0.6, "retry": ONCE, "max_concurrency": 2}
+        async with RunaiClient(control_plane.url, control_plane.token, **options) as runai:  # type: ignore[arg-type]
+            workload = control_plane.add_workload()
+            counts = await asyncio.gather(*(runai.count_revisions(workload) for _ in range(48)))
+    assert (counts, control_plane.max_in_flight) == ([0] * 48, 2)
+
+
+async def test_the_deadline_counts_while_waiting_for_a_slot() -> None:
+    async with FakeControlPlane() as control_plane:
+        control_plane.fault("hang")
+        async with RunaiClient(control_plane.url, control_plane.token, max_concurrency=1) as runai:
+            first = asyncio.create_task(runai.count_revisions(WORKLOAD))
+            while not control_plane.requests:
+                await asyncio.sleep(0.001)
+            hurried = runai.with_options(retry=RetryPolicy(deadline=0.05))
+            with pytest.raises(DeadlineExceededError, match="waiting for a free slot; raise max_concurrency"):
+                await hurried.count_revisions(WORKLOAD)
+            first.cancel()
+            await asyncio.wait([first])
+            assert await runai.count_revisions(WORKLOAD) == 0  # the slot is free again
+    assert len(control_plane.requests) == 2
+
+
+async def test_a_request_that_is_not_queued_needs_no_slot() -> None:
+    async with FakeControlPlane() as control_plane:
+        control_plane.fault("hang")
+        transport = AiohttpTransport(SystemClock(), max_concurrency=1)
+        url, deadline = URL(control_plane.url).joinpath("openapi.json"), SystemClock.monotonic() + 9
+        hanging = asyncio.create_task(transport.send(Request("GET", url), timeout=9, deadline=deadline))
+        while not control_plane.requests:
+            await asyncio.sleep(0.001)
+        token = Request("POST", URL(control_plane.url).joinpath("api/v1/token"), body=b"{}", queued=False)
+        assert (await transport.send(token, timeout=9, deadline=deadline)).status == 400
+        hanging.cancel()
+        await asyncio.wait([hanging])
+        await transport.aclose()
+
+
+# --- the session's life -----------------------------------------------------------------------------------
+
+
+async def test_calls_that_begin_at_once_share_one_session() -> None:
+    async with FakeControlPlane() as control_plane:
+        transport = AiohttpTransport(SystemClock())
+        headers = {"Authorization": f"Bearer {control_plane.token}"}
+        request = Request("GET", URL(control_plane.url).joinpath("openapi.json"), headers)
+        deadline = SystemClock.monotonic() + 30
+        await asyncio.gather(*(transport.send(request, timeout=9, deadline=deadline) for _ in range(5)))
+        await transport.aclose()
+    assert len(control_plane.requests) == 5
+
+
+def test_a_client_belongs_to_the_loop_of_its_first_use(mock_aiohttp: aioresponses) -> None:
+    mock_aiohttp.get(COUNT_URL, body=COUNT, repeat=True)
+    runai = RunaiClient(BASE, "abc")
+    with asyncio.Runner() as one, asyncio.Runner() as other:
+        assert one.run(runai.count_revisions(WORKLOAD)) == 2
+        with pytest.raises(RuntimeError, match="bound to another event loop; make one client in each loop"):
+            other.run(runai.count_revisions(WORKLOAD))
+        assert one.run(runai.count_revisions(WORKLOAD)) == 2
+        one.run(runai.aclose())
+
+
+async def test_a_closed_client_says_so(mock_aiohttp: aioresponses) -> None:
+    mock_aiohttp.get(COUNT_URL, body=COUNT)
+    runai = RunaiClient(BASE, "abc")
+    assert await runai.count_revisions(WORKLOAD) == 2
+    for _ in range(2):
+        await runai.aclose()
+    with pytest.raises(RuntimeError, match="the client is closed; make a new one"):
+        await runai.count_revisions(WORKLOAD)
+    assert await RunaiClient(BASE, "abc").aclose() is None  # type: ignore[func-returns-value]  # never used
+
+
+async def test_closing_ends_a_request_in_flight() -> None:
+    arrived = asyncio.Event()
+
+    async def hold(_: bytes, __: asyncio.StreamWriter) -> None:
+        arrived.set()
+        await forever()
+
+    async with serving(hold) as url:
+        runai = RunaiClient(url, "abc", retry=ONCE)
+        call = asyncio.create_task(runai.count_revisions(WORKLOAD))
+        await arrived.wait()
+        await runai.aclose()
+        async with asyncio.timeout(5):
+            with pytest.raises(TransportError):
+                await call
+
+
+@pytest.mark.parametrize("tripped", [AttributeError("no connector"), RuntimeError("Session is closed")])
+async def test_what_aiohttp_trips_over_is_a_defect_unless_the_session_was_closed(tripped: Exception) -> None:
+    request = Request("GET", URL(COUNT_URL))
+    expected = (
+        ("TransportError", f"GET {COUNT_URL}: the client was closed")
+        if isinstance(tripped, AttributeError)
+        else ("RuntimeError", "the client's session is closed; make a new client")
+    )
+    async with aiohttp.ClientSession() as session:
+        assert map_error(tripped, request, 1, cut=False, session=session) is tripped
+    for closed in (session, None):
+        told = map_error(tripped, request, 1, cut=False, session=closed)
+        assert (type(told).__name__, str(told)) == expected
+
+
+def complaints(runai: list[RunaiClient]) -> list[str]:
+    """Drop a client; return the warnings that come of it."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        runai.clear()
+        gc.collect()
+    return [f"{warning.category.__name__}: {warning.message}" for warning in caught]
+
+
+async def test_a_client_that_was_not_closed_is_complained_of_once() -> None:
+    async with FakeControlPlane() as control_plane:
+        clients = [RunaiClient(control_plane.url, control_plane.token)]
+        await clients[0].count_revisions(WORKLOAD)
+        (complaint,) = complaints(clients)
+    assert complaint.startswith("ResourceWarning: a RunaiClient was not closed: use `async with`, or await")
+
+
+async def test_nobody_complains_of_a_client_that_was_closed_or_never_used_or_has_a_given_session() -> None:
+    async with FakeControlPlane() as control_plane, aiohttp.ClientSession() as session:
+        clients = [RunaiClient(control_plane.url, control_plane.token) for _ in range(2)]
+        clients.append(RunaiClient(control_plane.url, control_plane.token, session=session))
+        for runai in clients[1:]:
+            await runai.count_revisions(WORKLOAD)
+        await clients[1].aclose()
+        del runai
+        assert complaints(clients) == []

@@ -1,0 +1,384 @@
+"""Every public class has an example, and every example of the docstrings runs and shows what it says."""
+
+import ast
+import asyncio
+import contextlib
+import inspect
+import io
+import json
+import re
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator
+from doctest import ELLIPSIS, DocTestParser, Example, OutputChecker
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import fields_dict
+from support.harness import HTML_502, REFUSED_401, REFUSED_404, Answer, Stage
+
+import runai_async
+from runai_async import Checkpoint, Phase, Revision, RevisionMark, RunaiClient, telemetry, testing
+from runai_async.errors import AttemptTimeoutError, AuthenticationError, TransportError
+from runai_async.exporter import Metrics, serving
+from runai_async.exporter import _metrics as exporter
+from runai_async.telemetry import SpanHook
+from runai_async.testing import FakeClock, FakeControlPlane, Request, Response
+from runai_async.testing._state import State
+
+PUBLIC: dict[str, Any] = {name: getattr(runai_async, name) for name in runai_async.__all__}
+OF_TESTS: dict[str, Any] = {name: getattr(testing, name) for name in testing.__all__}
+OBSERVED = {"Metrics": Metrics, "serving": serving, "SpanHook": SpanHook}
+ALL = {**PUBLIC, **OF_TESTS, **OBSERVED}
+
+
+def documented() -> Iterator[tuple[str, str]]:
+    """Yield what has a docstring: the modules, the public names, and the members of public classes."""
+    for module in (runai_async, testing, exporter, telemetry):
+        yield module.__name__, module.__doc__ or ""
+    for name, value in ALL.items():
+        if inspect.isclass(value) or inspect.isfunction(value):
+            yield name, value.__doc__ or ""
+        for member, item in vars(value).items() if inspect.isclass(value) else ():
+            if not member.startswith("_"):
+                yield f"{name}.{member}", inspect.getdoc(item) or ""
+
+
+def examples() -> dict[str, list[Example]]:
+    parsed = {name: DocTestParser().get_examples(text, name) for name, text in documented()}
+    return {name: found for name, found in parsed.items() if found}
+
+
+EXAMPLES = examples()
+
+
+def test_every_public_class_and_function_has_an_example() -> None:
+    made = [name for name, value in ALL.items() if inspect.isclass(value) or inspect.isroutine(value)]
+    assert [name for name in made if name not in EXAMPLES] == []
+    assert len(made) > len(ALL) / 2
+
+
+def test_every_method_of_the_client_has_an_example() -> None:
+    methods = [name for name, _ in inspect.getmembers(RunaiClient, callable) if not name.startswith("_")]
+    assert [name for name in methods if f"RunaiClient.{name}" not in EXAMPLES] == ["aclose"]
+
+
+# --- the world of the examples ------------------------------------------------------------------------------
+
+
+WORKLOAD_ID = "5b7ad5a4-4f2c-4c0a-b63b-0d4c1e9f7c11"
+YESTERDAY = "2025-12-31T12:00:00Z"
+
+
+class World(Stage):
+    """A rollout, an outage, a deletion; then the token is refused, so that no example goes on for ever.
+
+    Its clock jumps whenever all wait, so those minutes take none.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clock = FakeClock(auto=True)
+        self.state = State(None, self.clock.now, 10_000)
+        self.workload_id = self.state.add_workload("chat", "Inference", {"id": WORKLOAD_ID})
+        self.first: deque[Answer] = deque()
+        self.old = self.add(images=["llm:1"], created_at=YESTERDAY)
+        self.new = ""
+        self.at(15, self.roll_out)
+        self.at(35, lambda: self.phase(self.new, "Running"))
+        self.at(55, lambda: self.state.update_revision(self.new, {"running_pods": 3}))
+        self.at(75, lambda: self.state.delete_revision(self.old))
+        self.at(100, lambda: self.answer_all(HTML_502))
+        self.at(120, lambda: self.answer_all(True))
+        self.at(300, lambda: self.state.delete_workload(self.workload_id))
+        self.at(600, lambda: self.answer_all(REFUSED_401))
+
+    def roll_out(self) -> None:
+        self.new = self.add("Creating", images=["llm:2"])
+
+    def stay(self) -> None:
+        """Let nothing change but what an example's trouble says."""
+        self._plans.clear()
+
+    def answer_all(self, response: Answer | bool) -> None:
+        self.lists = self.others = response
+
+    async def send(
+        self, request: Request, *, timeout: float, deadline: float, authorization: str | None = None
+    ) -> Response:
+        if request.url.path.endswith("/token"):
+            return json_answer({"accessToken": "token", "expiresIn": 3600})
+        if self.first:
+            return await self.meets(self.first.popleft())
+        return await super().send(request, timeout=timeout, deadline=deadline, authorization=authorization)
+
+    async def meets(self, response: Answer) -> Response:
+        if isinstance(response, Response):
+            return response
+        assert response is not None
+        raise response
+
+    def _what(self, request: Request) -> tuple[str, str]:
+        if request.url.path.endswith("/count"):
+            return "count", request.url.query.get("deleted", "false")
+        return super()._what(request)
+
+    def _answer(self, kind: str, key: str) -> Response:
+        if kind == "count":
+            found = self.state.listed(self.workload_id, deleted=key == "true")
+            return json_answer({"count": len(list(found))})
+        return super()._answer(kind, key)
+
+    def names(self) -> dict[str, Any]:
+        """Return what the examples take for granted."""
+        runai = client_of(self)("https://acme.run.ai", "token")
+        old = self.state.revision(self.old)
+        new = old | {"name": "chat-00002", "images": ["llm:2"]}
+        response = json.dumps(old)
+        known = runai_async.from_json(response, runai_async.Revision)
+        return {
+            **ALL,
+            "RunaiClient": client_of(self),
+            "asyncio": asyncio,
+            "runai": runai,
+            "token": "token",
+            "workload_id": self.workload_id,
+            "workload_ids": [self.workload_id],
+            "revision_id": self.old,
+            "answer": response,
+            "revision": known,
+            "old": known,
+            "new": runai_async.from_json(json.dumps(new), runai_async.Revision),
+            "event": runai_async.PhaseChanged(
+                revision=known, previous_phase=Phase.PENDING, observed_at=self.clock.now()
+            ),
+            "watch": runai.watch_revisions(self.workload_id),
+            "saved": saved(known),
+            "vault": Vault(),
+            "control_plane": FakeControlPlane(),
+            "metrics": Metrics(),
+            "serving": lambda metrics, is_healthy, host, _: serving(metrics, is_healthy, host, 0),
+        }
+
+
+class Vault:
+    """Where an example's tokens come from: a token that is refused, then a good one."""
+
+    def __init__(self) -> None:
+        self._tokens = ["stale", "token"]
+
+    async def read(self, _: str) -> str:
+        return self._tokens[0]
+
+    def forget(self, token: str) -> None:
+        self._tokens.remove(token)
+
+
+def saved(revision: Revision) -> str:
+    """Return the checkpoint of a watch that has told one revision."""
+    names = [name for name in fields_dict(RevisionMark) if hasattr(revision, name)]
+    mark = RevisionMark(**{name: getattr(revision, name) for name in names if name != "count"})
+    return Checkpoint(revision.workload_id, (mark,)).to_json()
+
+
+def json_answer(value: object) -> Response:
+    return Response(body=json.dumps(value).encode())
+
+
+def client_of(world: World) -> type[RunaiClient]:
+    class ClientOfTheWorld(RunaiClient):
+        def __init__(self, base_url: str, auth: Any, **options: Any) -> None:
+            if base_url.endswith("acme.run.ai"):
+                options = {"transport": world, "clock": world.clock, **options}
+            super().__init__(base_url, auth, **options)
+
+    return ClientOfTheWorld
+
+
+def always(response: Answer) -> Callable[[World], None]:
+    return lambda world: world.answer_all(response)
+
+
+def refused(status: int, message: str = "", details: str = "", **headers: str) -> Response:
+    body = json.dumps({"code": status, "message": message, "details": details}).encode()
+    return Response(status, {"X-Request-Id": "7f3a", **headers}, body)
+
+
+def once(response: Response) -> Callable[[World], None]:
+    return lambda world: world.first.append(response)
+
+
+def later(response: Response) -> Callable[[World], None]:
+    def trouble(world: World) -> None:
+        world.stay()
+        world.at(50, lambda: world.answer_all(response))
+
+    return trouble
+
+
+def slow(world: World) -> None:
+    world.first.extend([AttemptTimeoutError("no answer within 2 s")] * 4)
+
+
+def half_broken(world: World) -> None:
+    world.add(created_at="yesterday")
+
+
+def rollout_ends(phase: str) -> Callable[[World], None]:
+    """Let the newest revision come to a phase and stay there."""
+
+    def trouble(world: World) -> None:
+        world.stay()
+        world.roll_out()
+        world.phase(world.new, phase, message="no such image")
+
+    return trouble
+
+
+def failed(world: World) -> None:
+    world.stay()
+    world.phase(world.old, "Failed", message="no such image")
+
+
+TROUBLES: dict[str, Callable[[World], None]] = {
+    "RunaiError": later(REFUSED_401),
+    "TransportError": always(TransportError("no connection to acme.run.ai")),
+    "AttemptTimeoutError": slow,
+    "DeadlineExceededError": always(None),
+    "DecodeError": half_broken,
+    "ApiError": always(refused(409, "the workload is locked")),
+    "AuthenticationError": always(refused(401, "the session has ended")),
+    "PermissionDeniedError": always(refused(403, "the project is not yours")),
+    "NotFoundError": always(REFUSED_404),
+    "RateLimitError": always(refused(429, **{"Retry-After": "90"})),
+    "ServerError": always(HTML_502),
+    "InternalServerError": always(refused(500, details="the database is read-only")),
+    "ServiceUnavailableError": always(refused(503)),
+    "WatchOutageError": later(refused(503)),
+    "WaitError": rollout_ends("Failed"),
+    "PhaseFailedError": failed,
+    "RolloutFailedError": rollout_ends("Failed"),
+    "WaitTimeoutError": rollout_ends("Pending"),
+    "RetryScheduled": once(refused(429, **{"Retry-After": "2"})),
+    "TokenProvider": once(REFUSED_401),
+}
+"""What goes wrong in the world of an example that shows what to do about it."""
+
+
+def test_every_trouble_is_that_of_an_example() -> None:
+    assert TROUBLES.keys() - EXAMPLES.keys() == set()
+
+
+# --- running them -------------------------------------------------------------------------------------------
+
+
+class Marking(ast.NodeTransformer):
+    """Puts a mark before each statement, so that one that never ran is found."""
+
+    def __init__(self) -> None:
+        self.statements: dict[int, str] = {}
+
+    def generic_visit(self, node: ast.AST) -> ast.AST:
+        super().generic_visit(node)
+        for block in ("body", "orelse", "finalbody"):
+            statements = getattr(node, block, None)
+            if isinstance(statements, list):
+                setattr(node, block, [part for item in statements for part in (self._mark(item), item)])
+        return node
+
+    def _mark(self, statement: ast.stmt) -> ast.stmt:
+        self.statements[statement.lineno] = ast.unparse(statement)
+        return ast.parse(f"__ran__({statement.lineno})").body[0]
+
+
+def display(value: object) -> None:
+    """Show a value as the interactive interpreter does, but for the `...` that stands for a reader's code."""
+    if value is not None and value is not ...:
+        sys.stdout.write(f"{value!r}\n")
+
+
+class Session:
+    """The examples of one docstring, one after the other, as somebody would type them."""
+
+    def __init__(self, name: str, world: World) -> None:
+        self.names = world.names()
+        self._name = name
+        self._given = self.names["runai"]
+        self._marking = Marking()
+        self._ran: set[int] = set()
+        self._uses_client = False
+        self.names["__ran__"] = self._ran.add
+
+    async def run(self, example: Example) -> None:
+        self._uses_client |= re.search(r"\brunai\.", example.source) is not None
+        flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+        tree = compile(example.source, self._name, "single", flags | ast.PyCF_ONLY_AST)
+        tree = ast.fix_missing_locations(self._marking.visit(ast.increment_lineno(tree, example.lineno)))
+        with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.suppress(AuthenticationError):
+            result = eval(compile(tree, self._name, "single", flags), self.names)
+            if inspect.isawaitable(result):
+                await result
+        if not OutputChecker().check_output(example.want, out.getvalue(), ELLIPSIS):
+            assert out.getvalue() == example.want
+
+    async def use_client(self) -> None:
+        """Let a client that was made and not used do something, so that what was handed to it is used."""
+        runai = self.names["runai"]
+        if runai is not self._given and not self._uses_client:
+            async with runai:
+                await runai.count_revisions(WORKLOAD_ID)
+
+    def unused(self) -> list[str]:
+        """Return the statements that never ran."""
+        return [text for line, text in self._marking.statements.items() if line not in self._ran]
+
+
+def log_in(folder: Path) -> None:
+    """Leave behind what the vendor's command line does."""
+    folder.mkdir()
+    (folder / "authentication.json").write_text(json.dumps({"accessToken": "dG9rZW4="}))
+    (folder / "config.json").write_text(json.dumps({"control_plane": {"url": "https://acme.run.ai"}}))
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+async def test_an_example_shows_what_it_says(
+    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(sys, "displayhook", display)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("RUNAI_BASE_URL", "https://acme.run.ai")
+    monkeypatch.setenv("RUNAI_TOKEN", "token")
+    log_in(tmp_path / ".runai")
+    world = World()
+    if name in TROUBLES:
+        TROUBLES[name](world)
+    session = Session(name, world)
+    async with asyncio.timeout(10):
+        for example in EXAMPLES[name]:
+            await session.run(example)
+        await session.use_client()
+    assert session.unused() == []
+
+
+# --- lists in prose -----------------------------------------------------------------------------------------
+
+
+async def test_the_metrics_that_are_listed_are_those_that_there_are() -> None:
+    metrics, world = Metrics(), World()
+    async with world.client(hooks=[metrics.hook]).watch_fleet([WORKLOAD_ID]) as fleet:
+        metrics.of_fleet(fleet)
+        metrics.tell(await anext(fleet))
+        exported = {
+            (sample.name.removesuffix("_count"), *sorted(sample.labels))
+            for family in metrics.registry.collect()
+            for sample in family.samples
+            if not sample.name.endswith(("_bucket", "_sum", "_created"))
+        }
+    text = Metrics.__doc__ or ""
+    (of_revisions,) = re.findall("with the labels (.*?):", text)
+    listed = set[tuple[str, ...]]()
+    for name, own in re.findall(r"- `(\w+)(?:\{([\w, ]+)\})?`", text):
+        shared = of_revisions if name.startswith("runai_revision_") else ""
+        listed.add((name, *sorted(re.findall(r"\w+", f"{own} {shared}"))))
+    assert listed == exported

@@ -1,0 +1,105 @@
+"""Running a command: in a thread, or as a process of its own."""
+
+import asyncio
+import os
+import re
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import click
+from attrs import frozen
+from click.testing import CliRunner
+
+import runai_async
+from runai_async.cli.app import app
+from runai_async.testing import FakeControlPlane
+
+# Imported now, the commands are frozen with the rest, and the collection after each test stays cheap.
+for name in app.list_commands(click.Context(app)):
+    app.get_command(click.Context(app), name)
+
+
+@frozen
+class Ran:
+    """How a command ended."""
+
+    status: int
+    out: str
+    err: str
+
+
+def environment(control_plane: FakeControlPlane | None, **more: str) -> dict[str, str]:
+    """Return an environment in which nothing but the plane's address and token is set."""
+    mine = {name: value for name, value in os.environ.items() if not name.startswith("RUNAI_")}
+    mine |= {"HOME": "/nonexistent", "PYTHONPATH": str(Path(runai_async.__file__).parents[1])}
+    mine |= {"COLUMNS": "80", "LINES": "24"}
+    if control_plane is not None:
+        mine |= {"RUNAI_BASE_URL": control_plane.url, "RUNAI_TOKEN": control_plane.token}
+    for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+        mine.pop(name, None)
+    mine.pop("PYTHONDONTWRITEBYTECODE", None)  # a command starts as it does for users, from byte code
+    return mine | more
+
+
+async def ran(control_plane: FakeControlPlane | None, *args: str, stdin: str = "", **env: str) -> Ran:
+    """Run a command in a thread, its stdout being no terminal."""
+    runner = CliRunner()
+    wanted = environment(control_plane, **env)
+    full = {name: wanted.get(name) for name in os.environ.keys() | wanted.keys()}
+    result = await asyncio.to_thread(runner.invoke, app, args, env=full, input=stdin, prog_name="runai-async")
+    return Ran(result.exit_code, result.stdout, result.stderr)
+
+
+@asynccontextmanager
+async def started(
+    control_plane: FakeControlPlane | None, *args: str, env: Mapping[str, str] | None = None
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Start a command as a process of its own, with pipes."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "runai_async",
+        *args,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env=environment(control_plane, **(env or {})),
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+async def finished(process: asyncio.subprocess.Process) -> Ran:
+    """Return how a process ended."""
+    out, err = await process.communicate()
+    assert process.returncode is not None
+    return Ran(process.returncode, out.decode(), err.decode())
+
+
+async def polled(control_plane: FakeControlPlane, times: int = 2) -> None:
+    """Wait for so many more requests for a list: when the second begins, the first answer is taken in."""
+
+    def count() -> int:
+        return sum(request.path.endswith("/revisions") for request in control_plane.requests)
+
+    goal = count() + times
+    while count() < goal:
+        await asyncio.sleep(0.002)
+
+
+def without_styles(text: str) -> str:
+    return re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", text)
+
+
+def read_rest(descriptor: int, into: bytearray) -> None:
+    os.set_blocking(descriptor, False)
+    try:
+        while chunk := os.read(descriptor, 65536):
+            into.extend(chunk)
+    except OSError:
+        pass

@@ -1,0 +1,508 @@
+"""The fake control plane, as a user's tests would work with it."""
+
+import asyncio
+import contextlib
+import gc
+import itertools
+import socket
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import aiohttp
+import pytest
+
+from runai_async import (
+    AttemptTimeoutError,
+    ClientCredentials,
+    DecodeError,
+    NotFoundError,
+    Phase,
+    RetryPolicy,
+    RunaiClient,
+    ServiceUnavailableError,
+)
+from runai_async.testing import FakeControlPlane, FakeTransport, Response
+from runai_async.testing._state import State, stamp
+
+pytest_plugins = ["runai_async.testing.fixtures"]
+
+
+@pytest.fixture
+async def control_plane() -> AsyncIterator[FakeControlPlane]:
+    async with FakeControlPlane() as control_plane:
+        yield control_plane
+
+
+@pytest.fixture
+async def runai(control_plane: FakeControlPlane) -> AsyncIterator[RunaiClient]:
+    async with RunaiClient(control_plane.url, control_plane.token, retry=RetryPolicy(attempts=1)) as runai:
+        yield runai
+
+
+async def test_the_fixtures_are_a_plane_and_its_client(
+    runai_control_plane: FakeControlPlane, runai_client: RunaiClient
+) -> None:
+    workload_id = runai_control_plane.add_workload()
+    revision_id = runai_control_plane.add_revision(workload_id)
+
+    assert [item.id for item in await runai_client.list_revisions(workload_id)] == [revision_id]
+
+
+async def test_a_deleted_revision_moves_to_the_deleted_list_and_is_found_by_id(
+    control_plane: FakeControlPlane, runai: RunaiClient
+) -> None:
+    workload_id = control_plane.add_workload()
+    kept, gone = control_plane.add_revision(workload_id), control_plane.add_revision(workload_id)
+    control_plane.delete_revision(gone)
+
+    assert [item.id for item in await runai.list_revisions(workload_id)] == [kept]
+    assert [item.id for item in await runai.list_revisions(workload_id, deleted=True)] == [gone]
+    assert (await runai.get_revision(gone)).deleted_at is not None
+    counts = [await runai.count_revisions(workload_id, deleted=deleted) for deleted in (None, False, True)]
+    assert counts == [1, 1, 1]
+    sent = [request.query for request in control_plane.requests if request.path.endswith("/count")]
+    assert sent == [{}, {}, {"deleted": "true"}]
+
+
+@pytest.mark.parametrize(
+    ("asked", "running"),
+    [
+        ({"number": 2, "min": 1, "max": 4}, 2),
+        ({"min": 3, "max": 5}, 3),
+        ({"number": 1, "min": 2}, 2),
+        ({"number": 0}, 0),
+        ({"min": 0}, 0),
+        ({}, 1),
+        (None, 1),
+    ],
+)
+async def test_as_many_pods_run_as_are_asked_for_so_that_a_rollout_is_done(
+    control_plane: FakeControlPlane, runai: RunaiClient, asked: dict[str, int] | None, running: int
+) -> None:
+    workload_id = control_plane.add_workload()
+    for phase in ("Running", "Pending"):
+        revision_id = control_plane.add_revision(workload_id, phase, requested_pods=asked)
+        control_plane.set_phase(revision_id, "Running")
+        assert control_plane.revision(revision_id)["runningPods"] == running
+        assert (await runai.wait_for_rollout(workload_id, timeout=5)).id == revision_id
+
+
+async def test_a_revision_of_the_fake_is_a_copy_and_its_ids_are_in_their_normal_form(
+    control_plane: FakeControlPlane, runai: RunaiClient
+) -> None:
+    given = "5B0F6F0C-8F3E-4F52-BB0E-2D8F4F6A9C01"
+    workload_id = control_plane.add_workload(id=given)
+    revision_id = control_plane.add_revision(workload_id, "Pending", id=given)
+    before = control_plane.revision(revision_id)
+    control_plane.set_phase(revision_id, "Running")
+    before["images"].append("another")
+    assert (before["phase"], workload_id, revision_id) == ("Pending", given.lower(), given.lower())
+    assert "another" not in ((await runai.get_revision(revision_id)).images or ())
+
+
+async def test_it_stops_on_a_loop_that_has_no_readers_to_remove(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(*_: object) -> bool:
+        raise NotImplementedError
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "remove_reader", missing)
+    async with (
+        FakeControlPlane() as control_plane,
+        RunaiClient(control_plane.url, control_plane.token) as runai,
+    ):
+        assert [item async for item in runai.list_workloads()] == []
+        port = control_plane.port
+    async with FakeControlPlane(port=port):
+        pass
+
+
+async def test_a_hidden_revision_is_nowhere_until_it_is_shown(
+    control_plane: FakeControlPlane, runai: RunaiClient
+) -> None:
+    workload_id = control_plane.add_workload()
+    revision_id = control_plane.add_revision(workload_id)
+    control_plane.hide_revision(revision_id)
+
+    assert await runai.list_revisions(workload_id) == []
+    with pytest.raises(NotFoundError):
+        await runai.get_revision(revision_id)
+
+    control_plane.show_revision(revision_id)
+    assert len(await runai.list_revisions(workload_id)) == 1
+
+
+async def test_a_purged_revision_leaves_no_trace(control_plane: FakeControlPlane, runai: RunaiClient) -> None:
+    workload_id = control_plane.add_workload()
+    revision_id = control_plane.add_revision(workload_id)
+    control_plane.purge_revision(revision_id)
+
+    assert await runai.list_revisions(workload_id, deleted=True) == []
+    with pytest.raises(NotFoundError):
+        await runai.get_revision(revision_id)
+
+
+async def test_a_deleted_workload_is_not_found_but_counts_nothing(
+    control_plane: FakeControlPlane, runai: RunaiClient
+) -> None:
+    workload_id = control_plane.add_workload()
+    live, deleted = control_plane.add_revision(workload_id), control_plane.add_revision(workload_id)
+    control_plane.delete_revision(deleted)
+    control_plane.delete_workload(workload_id)
+
+    with pytest.raises(NotFoundError):
+        await runai.list_revisions(workload_id)
+    assert await runai.count_revisions(workload_id) == 0
+    assert [item.id async for item in runai.list_workloads()] == []
+    assert [item.id async for item in runai.list_workloads(deleted=True)] == [workload_id]
+    gone = [item.revision_id for item in control_plane.transitions if item.kind == "deleted"]
+    assert gone == [deleted, live]
+
+
+async def test_fields_and_times_are_as_given(control_plane: FakeControlPlane, runai: RunaiClient) -> None:
+    then = datetime(2026, 5, 1, 12, tzinfo=UTC)
+    revision_id = control_plane.add_revision(
+        control_plane.add_workload(),
+        created_at=then,
+        requested_pods={"min": 0, "max": 3},
+        project_id=7,
+        environment_variables={"LOG_LEVEL": "info"},
+    )
+    control_plane.set_phase(
+        revision_id, "Running", "all well", running_pods=3, at=then + timedelta(minutes=1)
+    )
+    control_plane.update_revision(revision_id, images=["other:1"])
+
+    revision = await runai.get_revision(revision_id)
+
+    assert revision.created_at == then
+    assert revision.phase_updated_at == then + timedelta(minutes=1)
+    assert (revision.phase, revision.phase_message, revision.running_pods) == (Phase.RUNNING, "all well", 3)
+    assert (revision.project_id, revision.images) == ("7", ("other:1",))
+    assert revision.environment_variables == {"LOG_LEVEL": "info"}
+    assert revision.requested_pods is not None
+    assert (revision.requested_pods.min, revision.requested_pods.max) == (0, 3)
+
+
+async def test_a_rollout_runs_through_its_phases_and_retires_the_old(
+    control_plane: FakeControlPlane, runai: RunaiClient
+) -> None:
+    workload_id = control_plane.add_workload()
+    old = control_plane.add_revision(workload_id, "Running")
+    new = await control_plane.roll_out(
+        workload_id, phases=("Creating", "Running"), step=0.001, retire_old=True
+    )
+
+    assert [(item.id, item.phase) for item in await runai.list_revisions(workload_id)] == [(new, "Running")]
+    history = [record async for record in runai.revision_history(new)]
+    updates = [record.spec.phase_update for record in history]
+    assert [update and update.phase for update in updates] == ["Creating", "Running"]
+    changes = [(item.revision_id, item.kind, item.phase) for item in control_plane.transitions]
+    assert changes == [
+        (old, "added", "Running"),
+        (new, "added", "Creating"),
+        (new, "phase", "Running"),
+        (old, "deleted", "Running"),
+    ]
+
+
+def test_a_deletion_is_recorded_at_the_time_that_the_answers_tell() -> None:
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    readings = (start + timedelta(seconds=n) for n in itertools.count())
+    state = State(None, lambda: next(readings), 100)
+    revision_id = state.add_revision(state.add_workload("llm", "Inference", {}), "Running", {})
+    state.delete_revision(revision_id)
+
+    assert stamp(state.transitions[-1].at) == state.revision(revision_id)["deletedAt"]
+
+
+async def test_lists_are_paged_and_filtered(control_plane: FakeControlPlane, runai: RunaiClient) -> None:
+    ids = [control_plane.add_workload(name=f"llm-{n}") for n in range(7)]
+    other = control_plane.add_workload(name="notebook", type="Workspace")
+
+    assert [item.id async for item in runai.list_workloads(page_size=3)] == [*ids, other]
+    assert [item.id async for item in runai.list_workloads(filter_by=["type==Workspace"])] == [other]
+    assert [item.id async for item in runai.list_workloads(filter_by=["name=@llm", "name!=llm-0"])] == ids[1:]
+    assert [item async for item in runai.inference_workloads()] == ids
+
+
+async def test_a_fault_hits_as_often_as_it_should_and_only_where_it_should(
+    control_plane: FakeControlPlane, runai: RunaiClient
+) -> None:
+    workload_id = control_plane.add_workload()
+    control_plane.fail_next(2, path="/count$")
+    assert await runai.list_revisions(workload_id) == []
+    for _ in range(2):
+        with pytest.raises(ServiceUnavailableError):
+            await runai.count_revisions(workload_id)
+    assert await runai.count_revisions(workload_id) == 0
+
+    control_plane.fail_next(None)
+    with pytest.raises(ServiceUnavailableError):
+        await runai.count_revisions(workload_id)
+    control_plane.clear_faults()
+    assert await runai.count_revisions(workload_id) == 0
+
+
+async def test_no_fault_at_all_can_be_asked_for(control_plane: FakeControlPlane, runai: RunaiClient) -> None:
+    control_plane.fail_next(0)
+    assert [await runai.count_revisions(control_plane.add_workload()) for _ in range(2)] == [0, 0]
+
+
+async def test_an_answer_that_is_no_json(control_plane: FakeControlPlane, runai: RunaiClient) -> None:
+    control_plane.fault("bad_json")
+    with pytest.raises(DecodeError):
+        await runai.list_revisions(control_plane.add_workload())
+
+
+async def test_an_answer_that_comes_byte_by_byte_is_whole_in_the_end(
+    control_plane: FakeControlPlane, runai: RunaiClient
+) -> None:
+    control_plane.fault("drip", seconds=0.001)
+    workload_id = control_plane.add_workload()
+    assert [await runai.count_revisions(workload_id) for _ in range(2)] == [0, 0]
+
+
+async def test_a_server_that_stops_keeps_nobody_waiting_for_the_next_byte() -> None:
+    control_plane = FakeControlPlane()
+    await control_plane.start()
+    control_plane.fault("drip", seconds=1000)
+    async with RunaiClient(control_plane.url, control_plane.token, retry=RetryPolicy(attempts=1)) as runai:
+        call = asyncio.create_task(runai.count_revisions(control_plane.add_workload()))
+        async with asyncio.timeout(5):
+            while not control_plane.in_flight:
+                await asyncio.sleep(0.001)
+            await asyncio.sleep(0.01)  # the first byte is on its way
+            await control_plane.stop()
+            assert await call == 0
+
+
+async def test_a_request_whose_client_has_gone_is_given_up(control_plane: FakeControlPlane) -> None:
+    control_plane.fault("reset")
+    control_plane.hold()
+    async with RunaiClient(
+        control_plane.url, control_plane.token, timeout=0.02, retry=RetryPolicy(attempts=1)
+    ) as runai:
+        with pytest.raises(AttemptTimeoutError):
+            await runai.count_revisions(control_plane.add_workload())
+    async with asyncio.timeout(5):
+        while control_plane.in_flight:
+            await asyncio.sleep(0.001)
+
+
+async def test_the_token_endpoint_fails_only_if_the_path_says_so(control_plane: FakeControlPlane) -> None:
+    workload_id = control_plane.add_workload()
+    auth = ClientCredentials(control_plane.client_id, control_plane.client_secret)
+    async with RunaiClient(control_plane.url, auth, retry=RetryPolicy(attempts=1)) as runai:
+        control_plane.fail_next(1)
+        with pytest.raises(ServiceUnavailableError, match="/count"):
+            await runai.count_revisions(workload_id)
+    async with RunaiClient(control_plane.url, auth, retry=RetryPolicy(attempts=1)) as runai:
+        control_plane.fail_next(1, path="/token$")
+        with pytest.raises(ServiceUnavailableError, match="/api/v1/token"):
+            await runai.count_revisions(workload_id)
+
+
+def test_an_unknown_fault_is_refused() -> None:
+    with pytest.raises(ValueError, match="kind must be one of latency, hang, reset"):
+        FakeControlPlane().fault("explode")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({"grantType": "client_credentials", "clientID": "ID", "clientSecret": "SECRET"}, 200),
+        ({"granttype": "client_credentials", "CLIENTid": "ID", "clientsecret": "SECRET"}, 200),
+        ({"grantType": "app_token", "AppId": "ID", "appSecret": "SECRET"}, 200),
+        ({"grantType": "client_credentials", "clientID": "ID", "clientSecret": "wrong"}, 401),
+        ({"grantType": "password"}, 400),
+        ([], 400),
+        (b"no JSON", 400),
+    ],
+)
+async def test_the_v1_token_endpoint_takes_both_grants_with_keys_in_any_case(
+    control_plane: FakeControlPlane, body: Any, status: int
+) -> None:
+    real = {"ID": control_plane.client_id, "SECRET": control_plane.client_secret}
+    if isinstance(body, dict):
+        body = {key: real.get(value, value) for key, value in body.items()}
+    url = f"{control_plane.url}/api/v1/token"
+    sent = {"data": body} if isinstance(body, bytes) else {"json": body}
+    async with aiohttp.ClientSession() as session, session.post(url, **sent) as response:
+        assert response.status == status
+        assert ("accessToken" in await response.json()) == (status == 200)
+
+
+@pytest.mark.parametrize(
+    ("form", "status", "error"),
+    [
+        ({"grant_type": "client_credentials", "client_id": "ID", "client_secret": "SECRET"}, 200, None),
+        ({"grant_type": "client_credentials", "client_id": "ID"}, 401, "invalid_client"),
+        ({"grant_type": "password"}, 400, "unsupported_grant_type"),
+        ({}, 400, "invalid_request"),
+    ],
+)
+async def test_the_v2_token_endpoint_answers_as_oauth_does(
+    control_plane: FakeControlPlane, form: dict[str, str], status: int, error: str | None
+) -> None:
+    real = {"ID": control_plane.client_id, "SECRET": control_plane.client_secret}
+    form = {key: real.get(value, value) for key, value in form.items()}
+    url = f"{control_plane.url}/api/v2/token"
+    async with aiohttp.ClientSession() as session, session.post(url, data=form) as response:
+        assert (response.status, (await response.json()).get("error")) == (status, error)
+
+
+WORKLOAD_ID = "7c5a8c3e-0b8e-4d5c-9b1a-1d2e3f4a5b6c"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "said"),
+    [
+        ("GET", "/api/v1/workloads/count", 200, None),
+        ("GET", "/api/v1/nothing", 404, "Not Found"),
+        ("DELETE", "/api/v1/workloads", 405, "Method Not Allowed"),
+        ("GET", "/api/v1/workloads/inferences/x/revisions", 400, "workload_id must be a UUID"),
+        ("GET", "/api/v1/workloads?deleted=yes", 400, "deleted must be true or false"),
+        ("GET", "/api/v1/workloads?limit=0", 400, "limit must be a whole number from 1 to 500"),
+        ("GET", "/api/v1/workloads?filterBy=name", 400, "filterBy is field, operator"),
+        ("GET", f"/api/v1/workloads/inferences/{WORKLOAD_ID}/revisions", 404, "there is no workload"),
+    ],
+)
+async def test_what_is_wrong_with_a_request_is_an_error_of_the_api(
+    control_plane: FakeControlPlane, method: str, path: str, status: int, said: str | None
+) -> None:
+    headers = {"Authorization": f"Bearer {control_plane.token}"}
+    async with (
+        aiohttp.ClientSession() as session,
+        session.request(method, control_plane.url + path, headers=headers) as response,
+    ):
+        body = await response.json()
+    assert (response.status, body.get("code", 200)) == (status, status)
+    assert (said or "") in body.get("message", "")
+    assert response.headers.get("Allow") == ("GET" if status == 405 else None)
+
+
+async def test_a_form_that_cannot_be_read_lacks_everything(control_plane: FakeControlPlane) -> None:
+    url, headers = f"{control_plane.url}/api/v2/token", {"Content-Type": "multipart/form-data"}
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(url, data=b"no boundary", headers=headers) as response,
+    ):
+        assert (response.status, (await response.json())["error"]) == (400, "invalid_request")
+
+
+async def test_it_serves_the_document_that_it_keeps_to(control_plane: FakeControlPlane) -> None:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"{control_plane.url}/openapi.json") as response,
+    ):
+        document = await response.json()
+    assert "/api/v1/workloads/inferences/{workloadId}/revisions" in document["paths"]
+
+
+async def test_it_can_be_stopped_and_started_again_with_what_it_held(control_plane: FakeControlPlane) -> None:
+    workload_id = control_plane.add_workload()
+    control_plane.add_revision(workload_id)
+    url = control_plane.url
+    await control_plane.stop()
+    await control_plane.start()
+
+    assert control_plane.url == url
+    async with RunaiClient(url, control_plane.token) as runai:
+        assert await runai.count_revisions(workload_id) == 1
+
+
+async def test_a_seed_makes_ids_repeatable_and_shuffles_lists(runai_control_plane: FakeControlPlane) -> None:
+    def ids(seed: int | None) -> list[str]:
+        control_plane = FakeControlPlane(seed=seed)
+        workload_id = control_plane.add_workload()
+        return [control_plane.add_revision(workload_id) for _ in range(8)]
+
+    assert ids(3) == ids(3) != ids(4)
+    async with (
+        FakeControlPlane(seed=3) as control_plane,
+        RunaiClient(control_plane.url, control_plane.token) as runai,
+    ):
+        workload_id = control_plane.add_workload()
+        added = [control_plane.add_revision(workload_id) for _ in range(8)]
+        orders = {tuple(item.id for item in await runai.list_revisions(workload_id)) for _ in range(5)}
+    assert len(orders) > 1
+    assert {tuple(sorted(order)) for order in orders} == {tuple(sorted(added))}
+
+
+async def test_what_was_answered_is_remembered_if_asked_for_until_it_is_forgotten() -> None:
+    async with (
+        FakeControlPlane(record_answers=True) as control_plane,
+        RunaiClient(control_plane.url, control_plane.token) as runai,
+    ):
+        workload_id = control_plane.add_workload()
+        revision_id = control_plane.add_revision(workload_id, "Running")
+        await runai.list_revisions(workload_id)
+        (response,) = control_plane.answers
+        assert (response.workload_id, list(response.phases)) == (workload_id, [revision_id])
+        control_plane.reset_record()
+        assert (list(control_plane.answers), list(control_plane.requests), control_plane.max_in_flight) == (
+            [],
+            [],
+            0,
+        )
+
+
+async def test_held_requests_wait_until_they_are_released(
+    control_plane: FakeControlPlane, runai: RunaiClient
+) -> None:
+    control_plane.hold()
+    call = asyncio.create_task(runai.count_revisions(control_plane.add_workload()))
+    async with asyncio.timeout(5):
+        while not control_plane.in_flight:
+            await asyncio.sleep(0.001)
+        control_plane.release()
+        assert await call == 0
+
+
+async def test_a_scripted_transport_gives_its_answers_in_order() -> None:
+    transport = FakeTransport(
+        [
+            Response(200, body=b'{"count": 2}'),
+            ServiceUnavailableError(503, "no"),
+            lambda request: Response(200, body=b'{"count": %d}' % len(request.path)),
+        ]
+    )
+    async with RunaiClient(
+        "https://acme.example", "secret", transport=transport, retry=RetryPolicy(attempts=1)
+    ) as runai:
+        workload_id = "7c5a8c3e-0b8e-4d5c-9b1a-1d2e3f4a5b6c"
+        assert await runai.count_revisions(workload_id) == 2
+        with pytest.raises(ServiceUnavailableError):
+            await runai.count_revisions(workload_id)
+        path = f"/api/v1/workloads/inferences/{workload_id}/revisions/count"
+        assert await runai.count_revisions(workload_id) == len(path)
+        with pytest.raises(AssertionError, match=r"the script has no answer left for GET /api/"):
+            await runai.count_revisions(workload_id)
+
+    assert [(item.method, item.path) for item in transport.requests] == [("GET", path)] * 4
+    assert "secret" not in repr(transport.requests)
+    assert transport.closed
+
+
+@pytest.mark.parametrize("turns", range(8))
+async def test_a_connection_that_comes_while_it_stops_is_closed(turns: int) -> None:
+    control_plane = FakeControlPlane()
+    await control_plane.start()
+    loop = asyncio.get_running_loop()
+    with socket.socket() as caller:
+
+        def call(left: int) -> None:
+            if left:
+                loop.call_soon(call, left - 1)
+            else:
+                with contextlib.suppress(ConnectionRefusedError):  # it has stopped
+                    caller.connect(("127.0.0.1", control_plane.port))
+
+        call(turns)
+        await control_plane.stop()
+        caller.settimeout(1)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        with contextlib.suppress(OSError):  # reset, or never connected
+            assert caller.recv(1) == b""
+    gc.collect()  # a socket that nobody closed complains here

@@ -1,0 +1,120 @@
+"""A call that is cancelled at any of its awaits leaves the client as it was."""
+
+import asyncio
+from collections.abc import Coroutine, Generator
+from functools import partial
+from typing import Any
+
+import pytest
+
+from runai_async import ClientCredentials, RetryPolicy, RunaiClient
+from runai_async.testing import FakeControlPlane
+
+
+class CancelledAt:
+    """Awaits a coroutine and cancels its task when it suspends for the nth time, as an outsider would."""
+
+    def __init__(self, work: Coroutine[Any, Any, object], n: int) -> None:
+        self.work = work
+        self.n = n
+        self.suspensions = 0
+
+    def __await__(self) -> Generator[Any, Any, object]:
+        inner = self.work.__await__()
+        go_on = partial(next, inner)
+        while True:
+            try:
+                waited_for = go_on()
+            except StopIteration as end:
+                return end.value
+            self.suspensions += 1
+            if self.suspensions == self.n:
+                task = asyncio.current_task()
+                assert task is not None
+                task.cancel()
+            try:
+                yield waited_for
+                go_on = partial(next, inner)
+            except BaseException as error:  # noqa: BLE001  (handed on)
+                go_on = partial(inner.throw, error)
+
+
+async def is_cancelled(work: Coroutine[Any, Any, object], n: int) -> bool:
+    async def run() -> None:
+        await CancelledAt(work, n)
+
+    task = asyncio.create_task(run())
+    await asyncio.wait({task})
+    return task.cancelled()
+
+
+def state_of(runai: RunaiClient) -> dict[str, Any]:
+    """Return what a call takes of a client while it runs."""
+    authenticated: Any = runai._retrying._transport
+    session = authenticated._transport._session
+    return {
+        "slots": authenticated._transport._limiter.free,
+        "budget": runai._retrying._budget.tokens,
+        "connections in use": len(session.connector._acquired),
+        "exchange": authenticated._source._task,
+    }
+
+
+@pytest.mark.parametrize(
+    ("story", "awaits"),
+    [
+        ("warm connection", 1),
+        ("new connection", 2),
+        ("slow body", 10),
+        ("queue", 2),
+        ("new token", 2),
+        ("refused token", 3),
+        ("retry", 3),
+    ],
+)
+async def test_a_call_cancelled_at_any_await_leaves_nothing_behind(story: str, awaits: int) -> None:
+    async with FakeControlPlane() as control_plane:
+        workload_id = control_plane.add_workload()
+        auth = ClientCredentials(control_plane.client_id, control_plane.client_secret)
+        policy = RetryPolicy(attempts=3, wait_initial=0.001)
+        async with RunaiClient(control_plane.url, auth, retry=policy, max_concurrency=3) as runai:
+            await runai.count_revisions(workload_id)
+            before = state_of(runai)
+            n, cancelled = 0, True
+            while cancelled:
+                n += 1
+                others = prepare(story, control_plane, runai, workload_id)
+                await asyncio.sleep(0)
+                cancelled = await is_cancelled(runai.count_revisions(workload_id), n)
+                control_plane.clear_faults()
+                async with asyncio.timeout(5):
+                    await asyncio.gather(*others)
+                    while state_of(runai)["exchange"] or control_plane.in_flight:
+                        await asyncio.sleep(0.001)
+                    assert await runai.count_revisions(workload_id) == 0
+                assert state_of(runai) == before
+            assert n - 1 >= awaits
+
+
+def prepare(
+    story: str, control_plane: FakeControlPlane, runai: RunaiClient, workload_id: str
+) -> list[asyncio.Task[int]]:
+    """Bring about what the next call shall meet; return the calls that go on beside it."""
+    authenticated: Any = runai._retrying._transport
+    match story:
+        case "new connection":
+            authenticated._transport._session.connector._conns.clear()
+        case "slow body":
+            control_plane.fault("drip", seconds=0.001)
+        case "queue":
+            control_plane.fault("latency", seconds=0.02, times=3)
+            return [asyncio.create_task(runai.count_revisions(workload_id)) for _ in range(3)]
+        case "new token":
+            authenticated._source._token = None
+        case "refused token":
+            control_plane.revoke_tokens()
+        case "retry":
+            control_plane.fail_next(1, 503)
+        case _:
+            pass
+    return []

@@ -1,0 +1,528 @@
+"""What a watch delivers: the first answer, differences, deletions, and nothing twice."""
+
+from datetime import timedelta
+
+import pytest
+from support.harness import SICK_404, Stage
+
+from runai_async import (
+    Phase,
+    PhaseChanged,
+    PollPolicy,
+    RevisionAdded,
+    RevisionDeleted,
+    RevisionEvent,
+    WatchEvent,
+)
+from runai_async.testing import Response
+
+EMPTY = Response(body=b'{"revisions": []}')
+
+
+def brief(event: WatchEvent) -> tuple[str, ...]:
+    """Return an event as kind, revision and phases."""
+    match event:
+        case RevisionAdded(revision=revision):
+            return "added", revision.id, revision.phase
+        case PhaseChanged(revision=revision, previous_phase=before):
+            return "changed", revision.id, before, revision.phase
+        case RevisionDeleted(revision=revision):
+            return "deleted", revision.id, revision.phase
+        case _:
+            return (event.kind,)
+
+
+# --- the first answer -----------------------------------------------------------------------------------
+
+
+async def test_every_live_revision_of_the_first_answer_is_told_as_initial() -> None:
+    stage = Stage()
+    running, pending = stage.add("Running"), stage.add("Pending")
+    deleted = stage.add()
+    stage.state.delete_revision(deleted)
+    async with stage.client() as runai:
+        events = await stage.told(runai.watch_revisions(stage.workload_id), 0)
+
+    assert {brief(event) for event in events} == {
+        ("added", running, "Running"),
+        ("added", pending, "Pending"),
+    }
+    assert all(isinstance(event, RevisionAdded) and event.initial for event in events)
+
+
+async def test_without_include_existing_they_are_known_and_not_told() -> None:
+    stage = Stage()
+    known = stage.add("Pending")
+    stage.at(10, lambda: stage.phase(known, "Running"))
+    async with stage.client() as runai:
+        events = await stage.told(runai.watch_revisions(stage.workload_id, include_existing=False), 30)
+
+    assert [brief(event) for event in events] == [("changed", known, "Pending", "Running")]
+
+
+async def test_one_first_seen_running_is_one_added_and_no_change() -> None:
+    stage = Stage()
+    added: list[str] = []
+    stage.at(5, lambda: added.append(stage.add("Creating")))
+    stage.at(5, lambda: stage.phase(added[0], "Running"))
+    async with stage.client() as runai:
+        events = await stage.told(runai.watch_revisions(stage.workload_id, interval=10), 60)
+
+    assert [brief(event) for event in events] == [("added", added[0], "Running")]
+    assert not any(isinstance(event, RevisionAdded) and event.initial for event in events)
+
+
+# --- differences only -----------------------------------------------------------------------------------
+
+
+async def test_an_unchanged_answer_tells_nothing() -> None:
+    stage = Stage()
+    stage.add()
+    async with stage.client() as runai:
+        events = await stage.told(runai.watch_revisions(stage.workload_id, interval=10), 1000)
+
+    assert len(events) == 1
+    assert len(stage.times()) > 90
+
+
+async def test_another_field_than_the_phase_is_no_event() -> None:
+    stage = Stage()
+    revision_id = stage.add()
+    stage.at(10, lambda: stage.state.update_revision(revision_id, {"running_pods": 7}))
+    async with stage.client() as runai:
+        assert len(await stage.told(runai.watch_revisions(stage.workload_id), 60)) == 1
+
+
+async def test_events_of_one_poll_come_by_the_servers_time_then_by_id() -> None:
+    stage = Stage()
+    base = stage.clock.now()
+    late = stage.add(id="b" * 8 + "-0000-4000-8000-000000000000", created_at=base + timedelta(seconds=9))
+    tied = [
+        stage.add(id=f"{n}0000000-0000-4000-8000-000000000000", created_at=base + timedelta(seconds=5))
+        for n in (7, 3)
+    ]
+    async with stage.client() as runai:
+        watch = runai.watch_revisions(stage.workload_id, interval=10, poll=PollPolicy(jitter=0))
+        first = await stage.told(watch, 5)
+        stage.phase(late, "Failed", at=base + timedelta(seconds=1))
+        stage.phase(tied[0], "Stopped", at=base + timedelta(seconds=2))
+        stage.state.update_revision(tied[1], {"phase": "Degraded"})
+        del stage.state.revision(tied[1])["phaseUpdatedAt"]
+        second = await stage.told(watch, 10)
+
+    assert [event.revision_id for event in first if isinstance(event, RevisionAdded)] == [
+        *reversed(tied),
+        late,
+    ]
+    assert [brief(event)[1] for event in second] == [late, tied[0], tied[1]]
+
+
+async def test_within_one_revision_added_comes_first_and_deleted_last_whatever_the_times_say() -> None:
+    stage = Stage()
+    base = stage.clock.now()
+    revision_id = stage.add("Pending")
+    other = stage.add("Pending")
+    async with stage.client() as runai:
+        watch = runai.watch_revisions(stage.workload_id, interval=10)
+        await stage.told(watch, 1)
+        stage.phase(revision_id, "Failed", at=base + timedelta(seconds=900))
+        stage.state.delete_revision(revision_id)
+        stage.state.revision(revision_id)["deletedAt"] = "2020-01-01T00:00:00Z"
+        stage.phase(other, "Running", at=base + timedelta(seconds=100))
+        events = await stage.told(watch, 20)
+
+    assert [brief(event) for event in events] == [
+        ("changed", other, "Pending", "Running"),
+        ("changed", revision_id, "Pending", "Failed"),
+        ("deleted", revision_id, "Failed"),
+    ]
+
+
+# --- a subsequence, and what was missed is said ---------------------------------------------------------
+
+
+async def test_a_revision_that_came_and_went_between_two_polls_is_not_told() -> None:
+    stage = Stage()
+    stage.add()
+    stage.at(5, lambda: stage.state.purge_revision(stage.add("Pending")))
+    async with stage.client() as runai:
+        assert len(await stage.told(runai.watch_revisions(stage.workload_id), 60)) == 1
+
+
+async def test_answers_are_taken_as_current_so_a_stale_replica_shows_as_flaps() -> None:
+    stage = Stage()
+    revision_id = stage.add("Pending")
+    stale = stage.state.list_body(stage.workload_id, deleted=False)
+    stage.clock.shift_now(1)
+    stage.phase(revision_id, "Running")
+    async with stage.client() as runai:
+        watch = runai.watch_revisions(stage.workload_id, interval=10)
+        events = await stage.told(watch, 1)
+        stage.next_lists.append(Response(body=stale))
+        events += await stage.told(watch, 60)
+
+    assert [brief(event) for event in events] == [
+        ("added", revision_id, "Running"),
+        ("changed", revision_id, "Running", "Pending"),
+        ("changed", revision_id, "Pending", "Running"),
+    ]
+    assert len({event.id for event in events if isinstance(event, RevisionEvent)}) == 3
+
+
+async def test_phases_are_a_subsequence_and_the_last_one_told_is_the_last_one_answered() -> None:
+    stage = Stage()
+    revision_id = stage.add("Creating")
+    for second, phase in enumerate(("Initializing", "Pending", "Running", "Degraded", "Running")):
+        stage.at(2 + second * 0.7, lambda phase=phase: stage.phase(revision_id, phase))  # type: ignore[misc]
+    async with stage.client() as runai:
+        events = await stage.told(runai.watch_revisions(stage.workload_id, interval=3), 100)
+
+    phases = [event.revision.phase for event in events if isinstance(event, RevisionAdded | PhaseChanged)]
+    assert phases[0] == "Creating"
+    assert phases[-1] == "Running"
+    assert len(phases) < 6
+
+
+@pytest.mark.parametrize("seconds", [-3600, 3600])
+async def test_leaving_a_phase_and_coming_back_is_told_as_coalesced(seconds: float) -> None:
+    stage = Stage()
+    revision_id = stage.add("Running")
+    at = stage.clock.now() + timedelta(seconds=seconds)
+    stage.at(5, lambda: stage.phase(revision_id, "Running", at=at))
+    async with stage.client() as runai:
+        _, event = await stage.told(runai.watch_revisions(stage.workload_id), 30)
+
+    assert isinstance(event, PhaseChanged)
+    assert (event.previous_phase, event.revision.phase, event.coalesced) == ("Running", "Running", True)
+
+
+async def missed(stage: Stage, revision_id: str) -> None:
+    """Let a revision run through phases between two polls."""
+    for phase in ("Initializing", "Pending", "Running"):
+        stage.clock.shift_now(1)
+        stage.phase(revision_id, phase, message=f"now {phase}")
+
+
+async def test_fill_gaps_reads_the_phases_in_between_from_the_history() -> None:
+    stage = Stage()
+    revision_id = stage.add("Creating")
+    async with stage.client() as runai:
+        watch = runai.watch_revisions(stage.workload_id, fill_gaps=True)
+        await stage.told(watch, 1)
+        await missed(stage, revision_id)
+        events = await stage.told(watch, 10)
+
+    assert [brief(event) for event in events] == [
+        ("changed", revision_id, "Creating", "Initializing"),
+        ("changed", revision_id, "Initializing", "Pending"),
+        ("changed", revision_id, "Pending", "Running"),
+    ]
+    times = [event.server_time for event in events if isinstance(event, PhaseChanged)]
+    assert times == sorted(set(times), key=str)
+    assert [event.revision.phase_message for event in events if isinstance(event, PhaseChanged)] == [
+        "now Initializing", "now Pending", "now Running",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("streak", ["no such endpoint", "does not fit"])
+async def test_a_gap_that_the_history_cannot_fill_is_a_plain_change_and_the_reason_is_logged_once(
+    streak: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    stage = Stage()
+    revision_id = stage.add("Creating")
+    async with stage.client() as runai:
+        watch = runai.watch_revisions(stage.workload_id, fill_gaps=True)
+        await stage.told(watch, 1)
+        await missed(stage, revision_id)
+        if streak == "does not fit":
+            stage.state.history(revision_id).clear()
+        else:
+            stage.others = SICK_404
+        events = await stage.told(watch, 10)
+        stage.clock.shift_now(1)
+        stage.phase(revision_id, "Degraded")
+        stage.state.history(revision_id).clear()
+        events += await stage.told(watch, 20)
+
+    assert [brief(event) for event in events] == [
+        ("changed", revision_id, "Creating", "Running"),
+        ("changed", revision_id, "Running", "Degraded"),
+    ]
+    warnings = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert len(warnings) == 1
+    assert "cannot be filled in" in warnings[0].getMessage()
+
+
+# --- a deletion is confirmed ----------------------------------------------------------------------------
+
+
+async def test_a_deletion_is_told_when_the_deleted_list_confirms_it() -> None:
+    stage = Stage()
+    revision_id = stage.add()
+    stage.at(10, lambda: stage.state.delete_revision(revision_id))
+    async with stage.client() as runai:
+        policy = PollPolicy(interval=10, jitter=0)
+        _, event = await stage.told(runai.watch_revisions(stage.workload_id, poll=policy), 15)
+
+    assert isinstance(event, RevisionDeleted)
+    assert event.revision.deleted_at == event.server_time == stage.clock.now() - timedelta(seconds=5)
+    assert stage.times("deleted") == [10.0]
+    assert stage.times("get") == []
+
+
+async def test_deleted_at_in_the_live_list_is_a_deletion() -> None:
+    stage = Stage()
+    revision_id = stage.add()
+    async with stage.client() as runai:
+        watch = runai.watch_revisions(stage.workload_id)
+        await stage.told(watch, 1)
+        body = stage.state.list_body(stage.workload_id, deleted=False)
+        stage.next_lists.append(
+            Response(body=body.replace(b'"deletedAt":null', b'"deletedAt":"2026-01-01T00:00:09Z"'))
+        )
+        stage.state.delete_revision(revision_id)
+        events = await stage.told(watch, 15)
+
+    assert [brief(event) for event in events] == [("deleted", revision_id, "Running")]
+
+
+async def test_deleted_at_in_a_get_by_id_is_a_deletion() -> None:
+    class Forgetful(Stage):
+        def _answer(self, kind: str, key: str) -> Response:
+            return EMPTY if kind == "deleted" else super()._answer(kind, key)
+
+    stage = Forgetful()
+    revision_id = stage.add()
+    async with stage.client() as runai:
+        watch = runai.watch_revisions(stage.workload_id)
+        await stage.told(watch, 1)
+        stage.state.delete_revision(revision_id)
+        (event,) = await stage.told(watch, 15)
+
+    assert isinstance(event, RevisionDeleted)
+    assert event.server_time is not None
+
+
+async def test_one_that_is_deleted_when_it_is_first_seen_is_not_told() -> None:
+    stage = Stage()
+    revision_id = stage.add()
+    body = stage.state.list_body(stage.workload_id, deleted=False)
+    body = body.replace(b'"deletedAt":null', b'"deletedAt":"2026-01-01T00:00:09Z"')
+    stage.state.purge_revision(revision_id)
+    stage.next_lists.extend([Response(body=body)] * 3)
+    async with stage.client() as runai:
+        assert await stage.told(runai.watch_revisions(stage.workload_id), 60) == []
+
+
+async def test_an_empty_list_alone_is_never_a_deletion() -> None:
+    stage = Stage()
+    stage.add()
+    stage.add()
+    async with stage.client() as runai:
+        watch = runai.watch_revisions(stage.workload_id)
+        await stage.told(watch, 1)
+        stage.next_lists.extend([EMPTY] * 30)
+        assert await stage.told(watch, 600) == []
+
+
+async def test_missing_and_back_was_never_deleted() -> None:
+    stage = Stage()
+    revision_id = stage.add()
+    stage.at(10, lambda: stage.state.hide(revision_id, hidden=True))
+    stage.at(50, lambda: stage.state.hide(revision_id, hidden=False))
+    async with stage.client() as runai:
+        assert len(await stage.told(runai.watch_revisions(stage.workload_id), 300)) == 1
+    assert len(stage.times("get")) >= 3
+
+
+async def test_a_404_by_id_counts_when_the_revision_was_missing_for_missing_grace() -> None:
+    stage = Stage()
+    revision_id = stage.add()
+    stage.at(10, lambda: stage.state.purge_revision(revision_id))
+    policy = PollPolicy(interval=10, jitter=0, missing_grace=45)
+    async with stage.client() as runai:
+        watch = runai.watch_revisions(stage.workload_id, poll=policy)
+        assert len(await stage.told(watch, 54)) == 1
+        events = await stage.told(watch, 10)
+
+    assert [brief(event) for event in events] == [("deleted", revision_id, "Running")]
+
+
+async def test_a_missing_revision_that_is_found_and_not_deleted_counts_as_listed() -> None:
+    stage = Stage()
+    revision_id = stage.add("Pending")
+    async with stage.client() as runai:
+        watch = runai.watch_revisions(stage.workload_id, interval=10)
+        await stage.told(watch, 1)
+        stage.lists = EMPTY
+        stage.phase(revision_id, "Running")
+        events = await stage.told(watch, 200)
+
+    assert [brief(event) for event in events] == [("changed", revision_id, "Pending", "Running")]
+
+
+async def test_a_404_of_a_gateway_confirms_nothing() -> None:
+    stage = Stage()
+    stage.add()
+    async with stage.client() as runai:
+        watch = runai.watch_revisions(stage.workload_id)
+        await stage.told(watch, 1)
+        stage.lists, stage.others = EMPTY, SICK_404
+        assert await stage.told(watch, 600) == []
+
+
+async def test_a_poll_looks_for_missing_revisions_with_two_requests_at_most_taking_turns() -> None:
+    stage = Stage()
+    ids = [stage.add() for _ in range(4)]
+    async with stage.client() as runai:
+        watch = runai.watch_revisions(stage.workload_id, poll=PollPolicy(interval=10, jitter=0))
+        await stage.told(watch, 1)
+        stage.lists = EMPTY
+        await stage.told(watch, 40)
+
+    asked = [(at, kind, key) for at, kind, key in stage.asked if at >= 10]
+    assert [(at, kind) for at, kind, _ in asked] == [
+        (at, kind) for at in (10.0, 20.0, 30.0, 40.0) for kind in ("list", "deleted", "get")
+    ]
+    assert {key for _, kind, key in asked if kind == "get"} == set(ids)
+
+
+async def test_a_failed_confirmation_decides_nothing_and_holds_back_no_other_event() -> None:
+    stage = Stage()
+    gone, other = stage.add(), stage.add("Pending")
+    async with stage.client() as runai:
+        watch = runai.watch_revisions(stage.workload_id, interval=10)
+        await stage.told(watch, 1)
+        stage.state.delete_revision(gone)
+        stage.phase(other, "Running")
+        stage.others = None
+        first = await stage.told(watch, 30)
+        stage.others = True
+        second = await stage.told(watch, 60)
+
+    assert [brief(event) for event in first] == [("changed", other, "Pending", "Running")]
+    assert [brief(event) for event in second] == [("deleted", gone, "Running")]
+
+
+async def test_a_broken_revision_in_the_deleted_list_hides_no_deletion_and_its_own_is_told() -> None:
+    stage = Stage()
+    stage.state.delete_revision(stage.add())  # before anybody looked
+    ids = [stage.add() for _ in range(3)]
+    async with stage.client() as runai:
+        watch = runai.watch_revisions(stage.workload_id, interval=10)
+        await stage.told(watch, 1)
+        for revision_id in ids:
+            stage.state.delete_revision(revision_id)
+        stage.state.update_revision(ids[1], {"createdAt": "no time"})
+        events = await stage.told(watch, 12)
+
+    assert {brief(event) for event in events} == {("deleted", key, "Running") for key in ids}
+    assert all(event.server_time is not None for event in events if isinstance(event, RevisionDeleted))
+
+
+async def test_a_deleted_revision_is_forgotten_when_a_good_poll_lacks_it() -> None:
+    stage = Stage()
+    revision_id = stage.add()
+    stage.at(10, lambda: stage.state.delete_revision(revision_id))
+    async with stage.client() as runai:
+        watch = runai.watch_revisions(stage.workload_id)
+        await stage.told(watch, 60)
+
+        assert watch.checkpoint().revisions == ()
+    assert len(stage.times("deleted")) == 1
+
+
+# --- nothing twice, nothing lost, at the consumer's pace ------------------------------------------------
+
+
+async def test_an_event_is_delivered_when_anext_returned_it_and_no_sooner() -> None:
+    stage = Stage()
+    for _ in range(3):
+        stage.add()
+    async with stage.client() as runai:
+        watch = runai.watch_revisions(stage.workload_id)
+        told = [await anext(watch)]
+        checkpoint = watch.checkpoint()
+        resumed = runai.watch_revisions(stage.workload_id, resume_from=checkpoint)
+        rest = await stage.told(resumed, 1)
+        same = await stage.told(watch, 1)
+
+    assert len(checkpoint.revisions) == 1
+    assert rest == same
+    assert len({event.id for event in [*told, *rest] if isinstance(event, RevisionAdded)}) == 3
+
+
+async def test_closing_delivers_nothing_and_loses_nothing() -> None:
+    stage = Stage()
+    for _ in range(3):
+        stage.add()
+    async with stage.client() as runai:
+        watch = runai.watch_revisions(stage.workload_id)
+        first = await anext(watch)
+        await watch.aclose()
+        with pytest.raises(StopAsyncIteration):
+            await anext(watch)
+        resumed = runai.watch_revisions(stage.workload_id, resume_from=watch.checkpoint())
+        rest = await stage.told(resumed, 1)
+
+    assert len({event.revision_id for event in (first, *rest) if isinstance(event, RevisionAdded)}) == 3
+
+
+async def test_a_cancelled_anext_loses_nothing_and_the_next_one_polls_again() -> None:
+    stage = Stage()
+    revision_id = stage.add()
+    stage.latency = 3.0
+    async with stage.client() as runai:
+        watch = runai.watch_revisions(stage.workload_id)
+        for _ in range(3):
+            assert await stage.told(watch, 2) == []
+        assert not watch.status.synced
+        stage.latency = 0
+        assert [brief(event) for event in await stage.told(watch, 1)] == [("added", revision_id, "Running")]
+
+
+async def test_a_slow_consumer_slows_the_polling_and_gets_one_difference() -> None:
+    stage = Stage()
+    revision_id = stage.add("Pending")
+    async with stage.client() as runai:
+        watch = runai.watch_revisions(stage.workload_id, poll=PollPolicy(interval=10, jitter=0))
+        await anext(watch)
+        for phase in ("Initializing", "Running", "Degraded"):
+            await stage.clock.advance(100)
+            stage.phase(revision_id, phase)
+        assert stage.times() == [0.0]
+        events = await stage.told(watch, 5)
+
+    assert [brief(event) for event in events] == [("changed", revision_id, "Pending", "Degraded")]
+    assert stage.times()[1] == 300.0
+
+
+async def test_the_same_answers_give_the_same_events_with_the_same_ids() -> None:
+    stage = Stage()
+    ids = [stage.add("Pending") for _ in range(3)]
+    bodies = [stage.state.list_body(stage.workload_id, deleted=False)]
+    for revision_id in ids:
+        stage.clock.shift_now(1)
+        stage.phase(revision_id, "Running")
+        bodies.append(stage.state.list_body(stage.workload_id, deleted=False))
+    streams: list[list[WatchEvent]] = []
+    async with stage.client() as runai:
+        for _ in range(2):
+            stage.next_lists.extend(Response(body=body) for body in bodies)
+            streams.append(await stage.told(runai.watch_revisions(stage.workload_id), 60))
+
+    assert streams[0] == streams[1]
+    one, two = ([event.id for event in events if isinstance(event, RevisionEvent)] for events in streams)
+    assert one == two
+    assert len(set(one)) == 6
+
+
+async def test_an_unlisted_phase_is_a_value_and_no_error() -> None:
+    stage = Stage()
+    revision_id = stage.add("Suspending")
+    async with stage.client() as runai:
+        (event,) = await stage.told(runai.watch_revisions(stage.workload_id), 1)
+
+    assert isinstance(event, RevisionAdded)
+    assert event.revision.phase == Phase("Suspending")
+    assert event.revision_id == revision_id

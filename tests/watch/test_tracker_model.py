@@ -1,0 +1,276 @@
+"""The tracker against a model of the control plane: whatever happens there, a consumer is told the truth."""
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
+from random import Random
+
+import pytest
+from attrs import frozen
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+from support.guarantees import check, check_order, told
+from support.model import WORKLOAD_ID, Answer, Consumer, Plane, Told, body_of
+
+from runai_async._codec import decode_revision
+from runai_async._watch.tracker import Lookup, Tracker
+from runai_async.checkpoint import Checkpoint
+from runai_async.events import RevisionEvent
+
+EXPLORED = settings(report_multiple_bugs=False, phases=set(Phase) - {Phase.explain})
+"""One failure, shrunk: its story, on the error as a note, is the explanation."""
+GRACE = 30.0
+TAKE, RESUME = "take", "resume"
+
+
+def found_of(response: Answer | None) -> Lookup:
+    if response is None:
+        return Lookup()
+    raw = json.dumps(response).encode()
+    return Lookup(raw, decode_revision(raw))
+
+
+def resumed(checkpoint: Checkpoint, *, emit_updates: bool = False) -> Tracker:
+    again = Checkpoint.from_json(checkpoint.to_json())
+    assert again == checkpoint
+    return Tracker(WORKLOAD_ID, emit_updates=emit_updates, resume_from=again)
+
+
+def take_all(tracker: Tracker) -> list[RevisionEvent]:
+    events = [tracker.take() for _ in range(tracker.pending)]
+    return [event for event in events if isinstance(event, RevisionEvent)]
+
+
+@frozen
+class Poll:
+    """What one poll was answered, to be answered again."""
+
+    listed: list[Answer]
+    found: dict[str, Answer | None]
+    at: float
+    grace: float
+
+    def __str__(self) -> str:
+        shown = ("phase", "phaseUpdatedAt", "deletedAt", "phaseMessage")
+        listed = [(item["id"], *(item.get(key) for key in shown)) for item in self.listed]
+        found = {key: item and [item.get(key) for key in shown] for key, item in self.found.items()}
+        return f"poll at {self.at}, grace {self.grace}: listed {listed}, found {found}"
+
+    def apply(self, tracker: Tracker, *, order: Callable[[list[Answer]], Iterable[Answer]] = list) -> None:
+        snapshot = tracker.read(body_of(*order(self.listed)))
+        if snapshot is not None:
+            found = {key: found_of(response) for key, response in self.found.items()}
+            now = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=self.at)
+            tracker.apply(snapshot, at=self.at, now=now, found=found, missing_grace=self.grace)
+
+
+class Run:
+    """One watch of one control plane: random steps, polls in between, and every event checked."""
+
+    def __init__(self, random: Random, *, resumes: bool = True, grace: float | None = None) -> None:
+        self.random = random
+        self.resumes = resumes
+        self.grace = random.choice((0.0, GRACE)) if grace is None else grace
+        self.emit_updates = resumes and self.chance(0.3)
+        self.control_plane = Plane(random)
+        self.consumer = Consumer(emit_updates=self.emit_updates)
+        self.tracker = Tracker(WORKLOAD_ID, emit_updates=self.emit_updates)
+        self.at = 0.0
+        self.events: list[RevisionEvent] = []
+        self.came_from: list[int] = []  # the number of the poll that found an event, for each event
+        self.polls = 0
+        self.saved = [(self.tracker.checkpoint(), 0)]  # before each event: the checkpoint, and polls up to it
+        self.tape: list[Poll | str] = []
+        self.responded: dict[str, dict[str, str]] = defaultdict(dict)  # by id and serial the phases, in order
+        self.counts: Counter[str] = Counter()
+
+    def play(self) -> "Run":
+        """Play, and if it goes wrong tell how it came to that."""
+        try:
+            self._play()
+            check(self)
+        except AssertionError as error:
+            error.add_note("\n".join(f"{step}" for step in self.tape))
+            raise
+        return self
+
+    def _play(self) -> None:
+        for _ in range(self.random.randrange(1, 36)):
+            for _ in range(self.random.randrange(5)):
+                self.control_plane.step()
+            self.poll()
+            self.deliver(hurried=self.chance(0.2))
+            if self.resumes and self.chance(0.05):
+                self.resume()
+        self.deliver()
+        self.resumes = False
+        for _ in range(
+            2 * len(self.consumer.latest) + 4
+        ):  # until all that there is to find out must be known
+            self.poll(sound=True)
+            self.deliver()
+
+    def poll(self, *, sound: bool = False) -> None:
+        """Poll once; where it is not *sound*, confirmations may fail, and a young 404 may be wrong."""
+        self.at += GRACE if sound else self.random.choice((1.0, 5.0, 25.0))
+        listed = self.control_plane.listed()
+        snapshot = self.tracker.read(body_of(*listed))
+        lacking = self.consumer.lacking(listed)
+        missing = [] if snapshot is None else self.tracker.missing(snapshot)
+        assert set(missing) == lacking
+        found = self.look_for(missing, sound=sound)
+        poll = Poll(listed, found, self.at, self.grace)
+        self.tape.append(poll)
+        self.polls += 1
+        poll.apply(self.tracker)
+        for response in (*listed, *filter(None, found.values())):
+            self.responded[response["id"]][response["phaseMessage"]] = response["phase"]
+        self.consumer.expect(listed, found, at=self.at, grace=self.grace)
+        assert self.tracker.pending == sum(map(len, self.consumer.waiting.values()))
+
+    def look_for(self, missing: list[str], *, sound: bool) -> dict[str, Answer | None]:
+        """Look for missing revisions with two requests: the deleted list, and one get by id."""
+        if not missing or self.fails(sound=sound):
+            return {}
+        found: dict[str, Answer | None] = {
+            a["id"]: a for a in self.control_plane.retired() if a["id"] in missing
+        }
+        rest = [key for key in missing if key not in found]
+        if rest and not self.fails(sound=sound):
+            response = self.control_plane.get(rest[0])
+            since = self.consumer.missing_since.get(rest[0], self.at)
+            if not sound and self.at - since < self.grace and self.chance(0.3):
+                self.counts["wrong 404"] += response is not None
+                response = None
+            self.counts["hidden, but found by id"] += response is not None
+            found[rest[0]] = response
+        return found
+
+    def fails(self, *, sound: bool) -> bool:
+        failed = not sound and self.chance(0.2)
+        self.counts["failed confirmation"] += failed
+        return failed
+
+    def chance(self, probability: float) -> bool:
+        """Decide at random; what is shrunk is rather not."""
+        return self.random.random() > 1 - probability
+
+    def deliver(self, *, hurried: bool = False) -> None:
+        """Take the events one by one; a *hurried* consumer leaves some for later."""
+        batch: list[tuple[int, Told]] = []
+        while self.tracker.pending and not (hurried and self.chance(0.3)):
+            event = self.tracker.take()
+            assert isinstance(event, RevisionEvent)
+            self.tape.append(TAKE)
+            what = told(event)
+            batch.append((self.consumer.hear(what), what))
+            if event.kind == "deleted":
+                assert event.revision_id not in self.control_plane.live()
+            self.events.append(event)
+            self.came_from.append(batch[-1][0])
+            self.saved.append((self.tracker.checkpoint(), self.polls))
+            self.counts["coalesced" if what.coalesced else event.kind] += 1
+            if self.resumes and self.chance(0.1):
+                self.resume()
+        check_order(batch)
+
+    def resume(self) -> None:
+        """Go on with a new tracker from what was delivered; what was not is dropped."""
+        self.counts["resumed"] += 1
+        self.counts["dropped by a resume"] += self.tracker.pending
+        self.tape.append(RESUME)
+        self.tracker = resumed(self.tracker.checkpoint(), emit_updates=self.emit_updates)
+        self.consumer.resume()
+
+    def checkpoint(self) -> Checkpoint:
+        return self.tracker.checkpoint()
+
+    def by_revision(self) -> dict[str, list[RevisionEvent]]:
+        grouped: dict[str, list[RevisionEvent]] = defaultdict(list)
+        for event in self.events:
+            grouped[event.revision_id].append(event)
+        return grouped
+
+
+# --- tests with a tape ------------------------------------------------------------------------------------
+
+
+def play_again(run: Run, *, order: Callable[[list[Answer]], Iterable[Answer]]) -> list[RevisionEvent]:
+    tracker = Tracker(WORKLOAD_ID, emit_updates=run.emit_updates)
+    events: list[RevisionEvent] = []
+    for step in run.tape:
+        if isinstance(step, Poll):
+            step.apply(tracker, order=order)
+        elif step == RESUME:
+            tracker = resumed(tracker.checkpoint(), emit_updates=run.emit_updates)
+        else:
+            event = tracker.take()
+            assert isinstance(event, RevisionEvent)
+            events.append(event)
+    return events
+
+
+# --- tests ------------------------------------------------------------------------------------------------
+
+
+@EXPLORED
+@given(st.randoms(use_true_random=False))
+def test_what_is_delivered_is_what_the_model_expects(random: Random) -> None:
+    Run(random).play()
+
+
+LEAST = {
+    "coalesced": 0.3,
+    "deleted": 0.3,
+    "resumed": 0.3,
+    "dropped by a resume": 0.3,
+    "failed confirmation": 0.3,
+    "hidden, but found by id": 0.3,
+    "wrong 404": 0.1,
+    "updated": 0.1,
+}
+"""In how many of the runs each case comes up, at least."""
+
+
+@pytest.mark.parametrize("runs", [100, pytest.param(300, marks=pytest.mark.slow)])
+def test_hundreds_of_runs_hold_and_meet_the_cases_that_are_hard(runs: int) -> None:
+    met: Counter[str] = Counter()
+    for seed in range(runs):
+        run = Run(Random(seed)).play()
+        met.update(case for case, count in run.counts.items() if count)
+    assert {case: met[case] for case, least in LEAST.items() if met[case] < least * runs} == {}
+
+
+@pytest.mark.parametrize("order", [list, reversed])
+@pytest.mark.parametrize("seed", range(30))
+def test_the_same_answers_give_the_same_events_however_the_list_is_ordered(
+    seed: int, order: Callable[[list[Answer]], Iterable[Answer]]
+) -> None:
+    run = Run(Random(seed)).play()
+    again = play_again(run, order=order)
+    assert again == run.events
+    assert [event.id for event in again] == [event.id for event in run.events]
+
+
+def check_crashes(run: Run) -> None:
+    """Go on from earlier checkpoints with the polls after them: the same events come, with the same ids."""
+    polls = [step for step in run.tape if isinstance(step, Poll)]
+    for place in run.random.sample(range(len(run.events)), min(3, len(run.events))):
+        checkpoint, polls_before = run.saved[place]
+        tracker = resumed(checkpoint)
+        for poll in polls[min(polls_before, run.came_from[place] - 1) :]:
+            poll.apply(tracker)
+        assert [event.id for event in take_all(tracker)] == [event.id for event in run.events[place:]]
+
+
+@EXPLORED
+@given(st.randoms(use_true_random=False))
+def test_after_a_crash_the_events_since_a_checkpoint_come_again_with_the_same_ids(random: Random) -> None:
+    check_crashes(Run(random, resumes=False, grace=0.0).play())
+
+
+@pytest.mark.parametrize("crashes", [60, pytest.param(200, marks=pytest.mark.slow)])
+def test_crashes_repeat_events_with_the_same_ids(crashes: int) -> None:
+    for seed in range(crashes):
+        check_crashes(Run(Random(seed), resumes=False, grace=0.0).play())
