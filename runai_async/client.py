@@ -16,6 +16,7 @@ from attrs import evolve
 from yarl import URL
 
 from runai_async import _codec
+from runai_async._api.api import Api
 from runai_async._api.endpoints import Endpoints
 from runai_async._api.paging import LONGEST_PAGE, paged
 from runai_async._api.retry import RetryBudget, Retrying
@@ -38,8 +39,8 @@ from runai_async._fleet.fleet_watch import FleetWatch
 from runai_async._http.addresses import check_base_url, check_proxy, environment_proxy
 from runai_async._http.aiohttp_transport import AiohttpTransport
 from runai_async._http.messages import Transport
-from runai_async._wait.phase import PhaseWait
-from runai_async._wait.rollout import FAILED_PHASES, RolloutWait, creation_order
+from runai_async._wait.phase import FAILED_PHASES, PhaseWait
+from runai_async._wait.rollout import RolloutWait, creation_order
 from runai_async._watch.poll import Poller
 from runai_async._watch.revision_watch import RevisionWatch
 from runai_async._watch.tracker import Tracker
@@ -198,6 +199,10 @@ class RunaiClient:
         if self._owns_transport:
             await self._retrying.aclose()
 
+    @property
+    def _api(self) -> Api:
+        return Api(self._endpoints, self._retrying, self._clock, self._hooks)
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._endpoints.base_url}>"
 
@@ -324,9 +329,7 @@ class RunaiClient:
             emit_updates="updated" in policy.emit,
             resume_from=resume_from,
         )
-        poller = Poller(
-            self._endpoints, self._retrying, self._clock, self._hooks, policy, fill_gaps=fill_gaps
-        )
+        poller = Poller(self._api, policy, fill_gaps=fill_gaps)
         return RevisionWatch(poller, tracker, self._clock, policy)
 
     def watch_fleet(
@@ -384,8 +387,7 @@ class RunaiClient:
         check_resume(resume_from, FleetCheckpoint)
         policy = poll_policy(poll, interval)
         return FleetWatch(
-            Poller(self._endpoints, self._retrying, self._clock, self._hooks, policy),
-            self._clock,
+            self._api,
             policy,
             workloads,
             max_concurrency=max_concurrency,
@@ -454,9 +456,7 @@ class RunaiClient:
         if not wanted:
             raise ValueError("until must name at least one phase")
         wait = PhaseWait(
-            self._endpoints,
-            self._retrying,
-            self._clock,
+            self._api,
             poll_policy(poll),
             check_id(revision_id, "revision_id"),
         )
@@ -504,7 +504,7 @@ class RunaiClient:
         began = self._clock.monotonic()
         since = None
         if after is not None:
-            look = PhaseWait(self._endpoints, self._retrying, self._clock, policy, check_id(after, "after"))
+            look = PhaseWait(self._api, policy, check_id(after, "after"))
             since = creation_order(await look.run(None, frozenset(), seconds))
         async with self.watch_revisions(workload, poll=policy) as watch:
             return await RolloutWait(watch, self._clock, since).run(

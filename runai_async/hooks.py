@@ -179,8 +179,8 @@ class Hooks:
     def __bool__(self) -> bool:
         return bool(self._hooks)
 
-    def tell(self, event: HookEvent) -> None:
-        """Tell every hook; a hook that raises is logged the first time and never harms the call."""
+    def notify(self, event: HookEvent) -> None:
+        """Call every hook; one that raises is logged the first time and never harms the call."""
         for index, hook in enumerate(self._hooks):
             try:
                 hook(event)

@@ -11,8 +11,8 @@ from attrs import Attribute, field, frozen
 LEAST_INTERVAL = 0.01
 """Seconds. Two polls of one workload are never closer than this."""
 
-STALE_INTERVALS = 3
-"""A watch is stale when its last good poll is longer ago than so many intervals and a deadline."""
+_STALE_INTERVALS = 3
+"""Intervals without a successful poll, beside a deadline, after which a watch is stale."""
 
 RETRYABLE_STATUSES = frozenset({429, 500, 502, 503, 504})
 """500 and 503 are the API's own; the others are what gateways and rate limiters in front of it say."""
@@ -125,3 +125,13 @@ class PollPolicy:
     def __attrs_post_init__(self) -> None:
         if self.jitter > 1:
             raise ValueError(f"jitter is a fraction of the interval, 0 to 1, not {self.jitter!r}")
+
+
+def stale_after(policy: PollPolicy, interval: float | None = None) -> float:
+    """Return the seconds without a successful poll after which a watch is stale.
+
+    Args:
+        policy: of the watch.
+        interval: seconds between its polls at present; those of *policy* by default.
+    """
+    return _STALE_INTERVALS * (policy.interval if interval is None else interval) + policy.deadline

@@ -70,8 +70,8 @@ async def test_a_call_and_a_poll_that_fail_tell_the_class_of_whatever_came_up(er
 def test_every_hook_is_told_in_order() -> None:
     told: list[tuple[str, HookEvent]] = []
     hooks = Hooks(iter([lambda event: told.append(("a", event)), lambda event: told.append(("b", event))]))
-    hooks.tell(EVENT)
-    hooks.tell(PollStarted("w"))
+    hooks.notify(EVENT)
+    hooks.notify(PollStarted("w"))
     assert told == [("a", EVENT), ("b", EVENT), ("a", PollStarted("w")), ("b", PollStarted("w"))]
 
 
@@ -79,7 +79,7 @@ def test_no_hooks_are_falsy() -> None:
     assert not Hooks()
     assert not Hooks([])
     assert Hooks([print])
-    Hooks().tell(EVENT)
+    Hooks().notify(EVENT)
 
 
 def test_a_hook_that_raises_is_logged_once_and_harms_nobody(caplog: pytest.LogCaptureFixture) -> None:
@@ -93,7 +93,7 @@ def test_a_hook_that_raises_is_logged_once_and_harms_nobody(caplog: pytest.LogCa
 
     hooks = Hooks([broken, told.append, broken_too])
     for _ in range(3):
-        hooks.tell(EVENT)
+        hooks.notify(EVENT)
     assert told == [EVENT] * 3
     records = [(record.name, record.levelno, record.getMessage()) for record in caplog.records]
     message = "a hook raised on CallStarted; further errors of it are ignored"
@@ -106,8 +106,8 @@ def test_the_same_hook_of_another_client_is_logged_again(caplog: pytest.LogCaptu
     def broken(_: HookEvent) -> None:
         raise ValueError
 
-    Hooks([broken]).tell(EVENT)
-    Hooks([broken]).tell(EVENT)
+    Hooks([broken]).notify(EVENT)
+    Hooks([broken]).notify(EVENT)
     assert len(caplog.records) == 2
 
 
@@ -117,4 +117,4 @@ def test_a_hook_does_not_swallow_what_ends_the_program(stop: type[BaseException]
         raise stop
 
     with pytest.raises(stop):
-        Hooks([ending]).tell(EVENT)
+        Hooks([ending]).notify(EVENT)

@@ -131,7 +131,7 @@ class Retrying:
     async def _observed(self, attempts: _Attempts[T]) -> T:
         """Run a call between its two hooks, which are told in the caller's own task."""
         began, call = self._clock.monotonic(), attempts.call
-        self._hooks.tell(CallStarted(call.operation))
+        self._hooks.notify(CallStarted(call.operation))
         failed: BaseException | None = None
         try:
             try:
@@ -144,7 +144,7 @@ class Retrying:
         finally:
             name = None if failed is None else type(failed).__name__
             seconds = self._clock.monotonic() - began
-            self._hooks.tell(CallFinished(call.operation, attempts.made, attempts.status, name, seconds))
+            self._hooks.notify(CallFinished(call.operation, attempts.made, attempts.status, name, seconds))
 
     async def _attempt(self, attempts: _Attempts[T]) -> T:
         attempts.made += 1
@@ -230,7 +230,7 @@ class Retrying:
         error = attempts.last_error
         if self._hooks and error is not None:
             kind, status = type(error).__name__, getattr(error, "status", None)
-            self._hooks.tell(RetryScheduled(attempts.call.operation, attempts.made, kind, status, delay))
+            self._hooks.notify(RetryScheduled(attempts.call.operation, attempts.made, kind, status, delay))
 
     async def aclose(self) -> None:
         """Close the transport."""

@@ -161,7 +161,7 @@ class ClientCredentialsSource:
     def _tell(self, began: float, error: RunaiError | None, lifetime: float | None) -> None:
         if self._hooks:
             name = type(error).__name__ if error else None
-            self._hooks.tell(TokenRefreshed(name, lifetime, self._clock.monotonic() - began))
+            self._hooks.notify(TokenRefreshed(name, lifetime, self._clock.monotonic() - began))
 
     async def aclose(self) -> None:
         if (task := self._task) is not None:

@@ -10,48 +10,48 @@ from runai_async.events import FleetEvent, WorkloadFailed
 
 
 class Buffer:
-    """Keeps the order in which events came; they themselves stay with their tracker, which accounts for them.
+    """Keeps the order of events; the events themselves stay with their trackers, which account for them.
 
     Args:
-        size: events from which on it is full. What the polls in flight bring is taken all the same.
+        size: events with which it is full. What the polls in flight bring is still taken.
     """
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._places: deque[Member | tuple[Member, WorkloadFailed]] = deque()
+        self._entries: deque[Member | tuple[Member, WorkloadFailed]] = deque()
         self._consumer: asyncio.Future[None] | None = None
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._entries)
 
     def is_full(self) -> bool:
         """Whether polling has to wait for the consumer."""
-        return len(self._places) >= self._size
+        return len(self._entries) >= self._size
 
     @property
     def is_awaited(self) -> bool:
-        """Whether a consumer waits for an event."""
+        """Whether a consumer is waiting for an event."""
         return self._consumer is not None
 
     def collect(self, member: Member) -> None:
-        """Give a place to each event that a workload's tracker has found since."""
+        """Add an entry for each event that a workload's tracker has found since."""
         found = member.tracker.pending - member.buffered
         if found:
             member.buffered += found
-            self._places.extend([member] * found)
+            self._entries.extend([member] * found)
             self.wake()
 
     def put(self, member: Member, event: WorkloadFailed) -> None:
-        """Put an event that is no tracker's behind those that wait."""
+        """Add an event that no tracker has behind those that wait."""
         self.collect(member)
-        self._places.append((member, event))
+        self._entries.append((member, event))
         self.wake()
 
     def take(self) -> FleetEvent | None:
-        """Take the next event out, if there is one; those of workloads that were removed are forgotten."""
-        while self._places:
-            place = self._places.popleft()
-            member, failure = place if isinstance(place, tuple) else (place, None)
+        """Take the next event out, if there is one; those of removed workloads are skipped."""
+        while self._entries:
+            entry = self._entries.popleft()
+            member, failure = entry if isinstance(entry, tuple) else (entry, None)
             if failure is None:
                 member.buffered -= 1
             if not member.removed:
@@ -59,7 +59,7 @@ class Buffer:
         return None
 
     async def wait(self) -> None:
-        """Wait until something is put in, or `wake` is called."""
+        """Wait until an event is added or `wake` is called."""
         self._consumer = asyncio.get_running_loop().create_future()
         try:
             await self._consumer
@@ -67,6 +67,6 @@ class Buffer:
             self._consumer = None
 
     def wake(self) -> None:
-        """Let the consumer look again."""
+        """Wake the waiting consumer."""
         if self._consumer is not None and not self._consumer.done():
             self._consumer.set_result(None)

@@ -1,15 +1,14 @@
 """`FleetWatch`: a schedule around many polls.
 
 A dispatcher polls each workload when it is due, and what the polls find goes into one buffer. When that is
-full the dispatcher waits, so a slow consumer slows the polling and nothing is dropped. What is here is who
-belongs to the fleet, and how it begins, is iterated, and ends.
+full the dispatcher waits, so a slow consumer slows the polling and nothing is dropped. Here is who belongs to
+the fleet, what is done about a poll's outcome, and how the fleet begins, is iterated, and ends.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from types import TracebackType
@@ -18,44 +17,43 @@ from uuid import UUID
 
 from attrs import frozen
 
+from runai_async._api.api import Api
 from runai_async._arguments import check_id
-from runai_async._clock import Clock
+from runai_async._fleet import outcomes
 from runai_async._fleet.buffer import Buffer
-from runai_async._fleet.discovery import Discovery, WorkloadIds, list_ids
+from runai_async._fleet.discovery import Discovery, WorkloadIds
 from runai_async._fleet.dispatch import Dispatcher
 from runai_async._fleet.member import Member
-from runai_async._fleet.outcomes import Judge
+from runai_async._fleet.outage import FleetOutage
+from runai_async._fleet.outcomes import Outcome
 from runai_async._fleet.schedule import next_slot
 from runai_async._fleet.tasks import Tasks
 from runai_async._watch.failures import is_refusal
 from runai_async._watch.poll import Poller
 from runai_async._watch.tracker import Tracker
 from runai_async.checkpoint import Checkpoint, FleetCheckpoint
-from runai_async.errors import AuthenticationError, RunaiError
-from runai_async.events import FleetEvent
-from runai_async.policy import STALE_INTERVALS, PollPolicy
+from runai_async.errors import AuthenticationError, RunaiError, WatchOutageError
+from runai_async.events import FleetEvent, WatchDegraded, WatchRecovered, WorkloadFailed
+from runai_async.policy import PollPolicy, stale_after
 
 logger = logging.getLogger("runai_async")
-
-_RESUME_ROUNDS = 2
-"""Discoveries that may still claim their part of the checkpoint: the first may have been incomplete."""
 
 
 @frozen
 class FleetStatus:
-    """How a fleet fares; reckoned when it is read.
+    """The state of a fleet at the moment it is read.
 
     Attributes:
         watched: how many workloads.
         due: how many of them are due now and wait for a poll.
-        in_flight: polls that run.
-        buffered: events that wait for the consumer, those of removed workloads too until it comes to them.
-        lag: seconds by which the poll that waits longest is late.
-        oldest_success_at: the last good poll of the workload whose last good poll is the oldest; None while
+        in_flight: polls in progress.
+        buffered: events that wait for the consumer, including those of removed workloads that it will skip.
+        lag: seconds by which the longest waiting poll is late.
+        oldest_success_at: the last successful poll of the workload for which that is longest ago; None while
             one had none.
         failing: workloads whose last poll failed.
-        stale: there are workloads, but the last good poll of any is longer ago than three intervals and a
-            deadline; or there are none, because discovery fails for so long. A watchdog needs no more.
+        stale: no poll of any workload has succeeded for three intervals and a deadline; or nothing is watched
+            because discovery has failed for that long. A watchdog needs nothing else.
 
     Example:
         >>> async with runai.watch_fleet(workload_ids) as fleet:
@@ -78,12 +76,12 @@ class FleetWatch(AsyncIterator[FleetEvent]):
     """The changes of many workloads' revisions as one stream; what `RunaiClient.watch_fleet` returns.
 
     It polls in tasks of its own, which live as long as its `async with`. The events of one workload come in
-    order; a trouble of one workload is a `WorkloadFailed`, told once, and does not end the stream.
+    order; the failure of one workload is a `WorkloadFailed`, reported once, and does not end the stream.
 
     Raises:
         AuthenticationError: the token, or the credentials for one, were refused.
-        WatchOutageError: no answer from the control plane for `PollPolicy.max_outage` seconds.
-        ConfigurationError: the login's files cannot be read, and no poll was answered yet.
+        WatchOutageError: no response from the control plane for `PollPolicy.max_outage` seconds.
+        ConfigurationError: the login's files cannot be read, and there was no response yet.
 
     Example:
         >>> async with runai.watch_fleet(workload_ids, interval=10) as fleet:
@@ -95,8 +93,7 @@ class FleetWatch(AsyncIterator[FleetEvent]):
 
     def __init__(
         self,
-        poller: Poller,
-        clock: Clock,
+        api: Api,
         policy: PollPolicy,
         workloads: WorkloadIds,
         *,
@@ -107,17 +104,15 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         include_existing: bool = True,
         resume_from: FleetCheckpoint | None = None,
     ) -> None:
-        self._clock = clock
+        self._clock = api.clock
         self._policy = policy
-        self._discovery = Discovery(workloads)
-        self._discovery_interval = discovery_interval
+        self._discovery = Discovery(workloads, discovery_interval)
         self._include_existing = include_existing
         self._resume: dict[str, Checkpoint] = dict(resume_from.workloads) if resume_from else {}
         self._members: dict[str, Member] = {}
+        self._outage = FleetOutage()
         self._error: RunaiError | None = None
-        self._began = clock.monotonic()
-        self._discovered_at = self._began
-        self._discoveries_failed = 0
+        self._began = self._discovered_at = api.clock.monotonic()
         self._entered = False
         self._open = False
         self._tasks = Tasks(self._fail)
@@ -126,26 +121,17 @@ class FleetWatch(AsyncIterator[FleetEvent]):
             self._poll,
             self._buffer.is_full,
             self._tasks,
-            clock,
+            api.clock,
             max_concurrency=max_concurrency,
             rate_limit=rate_limit,
         )
-        self._poller = poller.within(self._dispatcher.pace)
-        self._judge = Judge(
-            policy,
-            clock,
-            self._members,
-            self._discovery,
-            self._buffer,
-            plan=self._dispatcher.plan,
-            end=self._end,
-        )
+        self._poller = Poller(api, policy, pace=self._dispatcher.pace)
 
     # --- an async context manager and iterator ------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
         if self._entered:
-            raise RuntimeError("a fleet watch is entered once; make another one")
+            raise RuntimeError("a fleet watch can be entered only once; create another one")
         self._entered = self._open = True
         if self._discovery.fixed is not None:
             for workload_id in self._discovery.fixed:
@@ -162,7 +148,7 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Stop polling, and end the iteration behind what is buffered. Closing twice is fine."""
+        """Stop polling, and end the iteration behind what is buffered. Closing twice is harmless."""
         self._open = False
         self._dispatcher.stop()
         try:
@@ -178,9 +164,9 @@ class FleetWatch(AsyncIterator[FleetEvent]):
 
         Raises:
             StopAsyncIteration: the fleet was closed.
-            RunaiError: the fleet cannot go on: the token is refused, or the control plane is gone for too
-                long; see its `.checkpoint`.
-            RuntimeError: another task is waiting for an event, or the fleet was not entered.
+            RunaiError: the fleet has ended with one of the errors that the class names; see its
+                `.checkpoint`.
+            RuntimeError: another task is already waiting for an event, or the fleet was not entered.
         """
         if self._buffer.is_awaited:
             raise RuntimeError("another task is iterating this fleet; use one consumer")
@@ -208,10 +194,10 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         return frozenset(self._members)
 
     def add(self, workload_id: str | UUID) -> None:
-        """Watch one more workload, from its next place in the schedule on. Adding one twice is fine.
+        """Watch one more workload, from its next slot on. Adding one twice is harmless.
 
         Raises:
-            ValueError: no UUID.
+            ValueError: not a UUID.
 
         Example:
             >>> async with runai.watch_fleet([]) as fleet:
@@ -225,7 +211,7 @@ class FleetWatch(AsyncIterator[FleetEvent]):
     def _join(self, workload_id: str, *, include_existing: bool) -> None:
         now = self._clock.monotonic()
         if not self._members:
-            self._judge.outage.forget_silence()  # while there was nobody to ask about, nobody was silent
+            self._outage.forget_silence()  # while there was nobody to ask about, nobody was silent
             self._began = now
         tracker = Tracker(
             workload_id,
@@ -236,13 +222,13 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         member = self._members[workload_id] = Member(
             tracker, self._poller.list_request(tracker), self._policy.interval
         )
-        self._dispatcher.plan(member, next_slot(member.place, member.interval, now))
+        self._dispatcher.plan(member, next_slot(member.offset, member.interval, now))
 
     def remove(self, workload_id: str | UUID) -> None:
-        """Stop watching a workload and forget it, with the events of it that were not delivered yet.
+        """Stop watching a workload and forget it, including its events that were not delivered yet.
 
         Raises:
-            ValueError: no UUID.
+            ValueError: not a UUID.
         """
         key = check_id(workload_id, "workload_id")
         self._resume.pop(key, None)
@@ -252,106 +238,153 @@ class FleetWatch(AsyncIterator[FleetEvent]):
             self._discovery.forget(key)
 
     async def _discover(self) -> None:
-        """Ask again and again which workloads there are."""
-        rounds = 0
-        while self._goes_on:
+        """List again and again which workloads there are."""
+        while self._is_running:
             began = self._clock.monotonic()
             try:
-                ids = await list_ids(self._discovery.ask)
+                ids = await self._discovery.list_ids()
             except AuthenticationError as error:
                 self._end(error)
                 return
             except Exception as error:  # noqa: BLE001  (whatever a caller's function raises)
-                self._undiscovered(error, began)
+                self._discovery.failed(error)
+                if not self._members and isinstance(error, RunaiError) and not is_refusal(error):
+                    self._no_response(error, began)  # nothing else would notice the outage
             else:
-                self._discovered()
-                self._take_in(ids, first=rounds == 0)
-                rounds += bool(ids)
-                if rounds == _RESUME_ROUNDS:
-                    self._resume.clear()
-            await self._clock.sleep(self._discovery_pause())
+                self._discovered(ids)
+            silence = None if self._members else self._outage.silence(self._clock.monotonic())
+            await self._clock.sleep(self._discovery.pause(self._policy, silence))
 
-    def _undiscovered(self, error: Exception, began: float) -> None:
-        """Note a discovery that failed; where nobody is watched, nothing else tells of an outage."""
-        self._discoveries_failed += 1
-        level = logging.WARNING if self._discoveries_failed == 1 else logging.DEBUG
-        logger.log(
-            level, "the fleet's discovery failed, nothing changes: %s: %s", type(error).__name__, error
-        )
-        if not self._members and isinstance(error, RunaiError) and not is_refusal(error):
-            self._judge.no_response(error, began, self._clock.monotonic())
-
-    def _discovered(self) -> None:
+    def _discovered(self, ids: frozenset[str]) -> None:
+        """Let new workloads join. The revisions of one that joins later are new, too."""
+        first = not self._discovery.rounds
         now = self._discovered_at = self._clock.monotonic()
-        if self._discoveries_failed:
-            logger.info("the fleet's discovery works again")
-            self._discoveries_failed = 0
+        self._discovery.succeeded(ids, self._members)
         if not self._members:
-            self._judge.responded(now)
-
-    def _discovery_pause(self) -> float:
-        """Return the seconds until the next discovery; fewer where for want of one nothing is watched."""
-        if self._members or not self._discoveries_failed:
-            return self._discovery_interval
-        doubled = 2.0 ** min(self._discoveries_failed - 1, 32)
-        longest = min(self._policy.interval * doubled, self._discovery_interval)
-        pause = random.uniform(longest / 2, longest)  # noqa: S311
-        if self._policy.max_outage is not None:
-            left = self._policy.max_outage - self._judge.outage.silence(self._clock.monotonic())
-            pause = min(pause, max(left, self._policy.interval))
-        return pause
-
-    def _take_in(self, ids: frozenset[str], *, first: bool) -> None:
-        """Let those join who are new. A workload that joins later is news, its revisions too."""
-        if not ids:
-            return
-        self._discovery.name(ids, self._members)
+            self._responded(now)
         for workload_id in sorted(ids - self._members.keys()):
             self._join(workload_id, include_existing=self._include_existing or not first)
+        if self._discovery.is_settled:
+            self._resume.clear()
 
     # --- polls ---------------------------------------------------------------------------------------------
 
     async def _poll(self, member: Member) -> None:
         began = self._clock.monotonic()
+        error: RunaiError | None = None
         try:
             await self._poller.poll(member.tracker, member.request)
-        except RunaiError as error:
-            due = self._judge.failed(member, error, began)
+        except RunaiError as failure:
+            error = failure
+        poll = outcomes.Poll(
+            began,
+            self._clock.monotonic(),
+            is_leaving=self._discovery.is_leaving(member.tracker.workload_id),
+            ever_responded=self._outage.ever_responded,
+        )
+        if error is None:
+            member.last_success_at = poll.now
+            self._apply(member, outcomes.of_success(member, poll, self._policy), None, poll)
         else:
-            due = self._judge.good(member, began)
+            self._apply(member, outcomes.of_failure(member, error, poll, self._policy), error, poll)
+
+    def _apply(self, member: Member, outcome: Outcome, error: RunaiError | None, poll: outcomes.Poll) -> None:
+        """Do what follows from a poll."""
+        member.streak, member.backoff = outcome.streak, outcome.backoff
+        member.interval = outcome.interval
+        self._emit(member, outcome, error)
+        if outcome.ends is not None:
+            self._end(outcome.ends)
+        elif outcome.response == "yes":
+            self._responded(poll.now)
+        elif error is not None and self._members:  # or it was in flight when the last member was removed
+            self._no_response(error, poll.began)
+        if outcome.deleted:
+            member.tracker.delete_all(self._clock.now())
+        if outcome.leaves:
+            self._leave(member)
         self._buffer.collect(member)
+        if outcome.report is not None:
+            self._buffer.put(
+                member,
+                WorkloadFailed(
+                    workload_id=member.tracker.workload_id,
+                    observed_at=self._clock.now(),
+                    error=outcome.report,
+                ),
+            )
         if not (member.removed or member.left):
-            self._dispatcher.plan(member, due)
+            self._dispatcher.plan(member, outcome.due)
+
+    def _emit(self, member: Member, outcome: Outcome, error: RunaiError | None) -> None:
+        """Emit what the policy asks for about an outage of one workload."""
+        workload_id, emit = member.tracker.workload_id, self._policy.emit
+        if outcome.outage_begins and error is not None and "degraded" in emit:
+            now = self._clock.now()
+            member.tracker.put(WatchDegraded(workload_id=workload_id, observed_at=now, error=error))
+        elif outcome.outage_ended_after is not None and "recovered" in emit:
+            now, seconds = self._clock.now(), outcome.outage_ended_after
+            member.tracker.put(WatchRecovered(workload_id=workload_id, observed_at=now, seconds=seconds))
+
+    def _leave(self, member: Member) -> None:
+        """Forget a workload that discovery no longer lists, once its last events are yielded."""
+        workload_id = member.tracker.workload_id
+        if self._members.get(workload_id) is member:  # it may have been removed, and added again, meanwhile
+            self._discovery.forget(workload_id)
+            del self._members[workload_id]
+            member.left = True
+
+    def _responded(self, now: float) -> None:
+        """Note a response. After an outage of all, those whom it hit return to their usual slots.
+
+        Where only some workloads fail, others are responded to all the time: then nobody's back-off ends.
+        """
+        silence = self._outage.silence(now)
+        if not self._outage.responded(now) or silence < self._policy.interval:
+            return
+        for member in self._members.values():
+            # Even those that would be polled sooner: only all together are they spread evenly.
+            if member.is_backing_off and member.due is not None:
+                self._dispatcher.plan(member, next_slot(member.offset, self._policy.interval, now))
+
+    def _no_response(self, error: RunaiError, began: float) -> None:
+        """Note a request without a response, and end the fleet where there was none for too long."""
+        now, policy = self._clock.monotonic(), self._policy
+        self._outage.no_response(error, began, now, watched=len(self._members), interval=policy.interval)
+        seconds = self._outage.silence(now)
+        if policy.max_outage is not None and seconds >= policy.max_outage:
+            text = f"no response from the control plane for {seconds:.0f} s: {error}"
+            self._end(WatchOutageError(text, last_error=error))
 
     def _fail(self, error: BaseException) -> None:
-        """Let no error of a task be lost: it ends the fleet, in the consumer's hands."""
-        if self._goes_on and not isinstance(error, asyncio.CancelledError):
+        """End the fleet with an unexpected error of a task; it is raised to the consumer."""
+        if self._is_running and not isinstance(error, asyncio.CancelledError):
             logger.error("the fleet watch failed", exc_info=error)
         self._end(_defect(error))
 
     def _end(self, error: RunaiError) -> None:
-        """End the fleet: the consumer gets the error behind what is buffered."""
-        if self._goes_on:
+        """End the fleet; the error is raised to the consumer behind what is buffered."""
+        if self._is_running:
             self._error = error
             self._dispatcher.stop()
             self._buffer.wake()
 
     @property
-    def _goes_on(self) -> bool:
+    def _is_running(self) -> bool:
         return self._open and self._error is None
 
-    # --- in the open --------------------------------------------------------------------------------------
+    # --- state --------------------------------------------------------------------------------------------
 
     @property
     def status(self) -> FleetStatus:
-        """How the fleet fares now."""
+        """The state of the fleet now."""
         now, members = self._clock.monotonic(), self._members.values()
-        goods = [member.last_success_at for member in members if member.last_success_at is not None]
+        successes = [member.last_success_at for member in members if member.last_success_at is not None]
         oldest_at = None
-        if goods and len(goods) == len(members):
-            oldest_at = self._clock.now() - timedelta(seconds=now - min(goods))
-        last = max(goods, default=self._began if members else self._discovered_at)
-        patience = STALE_INTERVALS * self._policy.interval + self._policy.deadline
+        if successes and len(successes) == len(members):
+            oldest_at = self._clock.now() - timedelta(seconds=now - min(successes))
+        last = max(successes, default=self._began if members else self._discovered_at)
+        is_late = now - last > stale_after(self._policy)
         return FleetStatus(
             watched=len(members),
             due=self._dispatcher.due(now),
@@ -359,8 +392,8 @@ class FleetWatch(AsyncIterator[FleetEvent]):
             buffered=len(self._buffer),
             lag=self._dispatcher.lag(now),
             oldest_success_at=oldest_at,
-            failing=sum(member.streak is not None for member in members),
-            stale=bool(members or self._discoveries_failed) and now - last > patience,
+            failing=sum(member.streak.failures > 0 for member in members),
+            stale=bool(members or self._discovery.failures) and is_late,
         )
 
     @overload
@@ -368,13 +401,13 @@ class FleetWatch(AsyncIterator[FleetEvent]):
     @overload
     def checkpoint(self, workload_id: str | UUID) -> Checkpoint: ...
     def checkpoint(self, workload_id: str | UUID | None = None) -> Checkpoint | FleetCheckpoint:
-        """Return what was delivered up to now, of the whole fleet or of one workload.
+        """Return what was delivered, of the whole fleet or of one workload.
 
-        Of the fleet's *resume_from*, what the first two discoveries did not claim yet is in it, too. That of
-        thousands of workloads takes a second to make and write: do it now and then, or for one workload.
+        It includes the part of *resume_from* that the first two listings have not claimed yet. For thousands
+        of workloads it takes a second to make and write: do it now and then, or for one workload.
 
         Raises:
-            ValueError: no UUID.
+            ValueError: not a UUID.
             KeyError: the workload is not watched.
         """
         if workload_id is not None:
@@ -388,7 +421,7 @@ class FleetWatch(AsyncIterator[FleetEvent]):
 
 
 def _defect(error: BaseException) -> RunaiError:
-    """Wrap an error that is a defect, here or in a caller's code, so that the consumer sees it."""
+    """Wrap an error that is a defect, here or in a caller's code, for the consumer."""
     wrapped = RunaiError(f"the fleet watch failed: {type(error).__name__}: {error}")
     wrapped.__cause__ = error
     return wrapped

@@ -1,8 +1,8 @@
-"""Whether the control plane answers a fleet at all. No I/O, no clock.
+"""Whether the control plane responds to a fleet at all. No I/O, no clock.
 
-The polls of one workload may fail for reasons of its own. Where those of all fail, one after the other, it
-is the control plane that is gone: that is told once for all, and how long it lasts is reckoned from the last
-answer, whosever it was.
+The polls of one workload may fail for reasons of its own. Where those of all fail, one after another, the
+control plane is gone: that is logged once for all, and its duration is counted from the last response to any
+of them.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from runai_async.errors import RunaiError
 logger = logging.getLogger("runai_async")
 
 _OUTAGE_AFTER = 10
-"""Failed polls in a row, over the fleet, that are an outage if none was answered for an interval either."""
+"""Failed polls in a row, over the fleet, that are an outage if an interval brought no response either."""
 
 
 class FleetOutage:
-    """The present row of a fleet's polls without any answer."""
+    """The polls of a fleet without a response since the last one."""
 
     def __init__(self) -> None:
         self._failures = 0
@@ -30,20 +30,20 @@ class FleetOutage:
 
     @property
     def ever_responded(self) -> bool:
-        """Whether there was any answer yet."""
+        """Whether there has been any response."""
         return self._last_response != -math.inf
 
     def silence(self, now: float) -> float:
-        """Return for how many seconds there has been no answer to what was asked."""
+        """Return for how many seconds there has been no response to any request."""
         return 0.0 if self._silent_since is None else now - self._silent_since
 
     def no_response(
         self, error: RunaiError, began: float, now: float, *, watched: int, interval: float
     ) -> None:
-        """Note a poll without any answer; many in a row are an outage of the control plane itself.
+        """Note a poll without a response; many in a row are an outage of the control plane itself.
 
-        Many are as many as are *watched*. Or some, and none that was answered within an *interval*, in which
-        each should have been polled: those of a control plane that hangs take their time to fail.
+        Many are as many as are *watched*. Or a few, and no response within an *interval*, in which each
+        should have been polled: requests to a control plane that hangs take long to fail.
         """
         self._failures += 1
         if self._silent_since is None:
@@ -52,7 +52,7 @@ class FleetOutage:
         if self._since is None and (silent or self._failures >= watched):
             self._since = self._silent_since
             logger.warning(
-                "the control plane does not answer (workloads watched: %d), %s: %s",
+                "the control plane does not respond (workloads watched: %d), %s: %s",
                 watched,
                 type(error).__name__,
                 error,
@@ -60,16 +60,16 @@ class FleetOutage:
             )
 
     def responded(self, now: float) -> bool:
-        """Note an answer: if there was an outage, it is over. Return whether there was."""
+        """Note a response, which ends an outage. Return whether there was one."""
         self._last_response = now
         self._failures, self._silent_since = 0, None
         if self._since is None:
             return False
         seconds = now - self._since
         self._since = None
-        logger.info("the control plane answers again after %.0f s", seconds, extra=OUTAGE)
+        logger.info("the control plane responds again after %.0f s", seconds, extra=OUTAGE)
         return True
 
     def forget_silence(self) -> None:
-        """Reckon silence from the next poll on."""
+        """Count silence from the next poll on."""
         self._silent_since = None

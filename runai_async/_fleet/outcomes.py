@@ -1,169 +1,142 @@
-"""What a good or a failed poll of a fleet means: for its workload, and for all."""
+"""What one poll means for its workload and for the fleet. Pure functions: no I/O, no clock, no effects.
+
+A member, a result and the time go in; one value comes out, which `FleetWatch` applies in one place.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Literal
 
-from runai_async._clock import Clock
-from runai_async._fleet.buffer import Buffer
-from runai_async._fleet.discovery import Discovery
+from attrs import frozen
+
 from runai_async._fleet.member import Member
-from runai_async._fleet.outage import FleetOutage
 from runai_async._fleet.schedule import next_slot
-from runai_async._watch.failures import FailureStreak, ends_at_once
-from runai_async.errors import (
-    AuthenticationError,
-    ConfigurationError,
-    NotFoundError,
-    RunaiError,
-    WatchOutageError,
-)
-from runai_async.events import WatchDegraded, WatchRecovered, WorkloadFailed
+from runai_async._watch.failures import NO_FAILURES, FailureStreak, Verdict
+from runai_async._watch.slots import interval_at
+from runai_async.errors import AuthenticationError, ConfigurationError, NotFoundError, RunaiError
 from runai_async.policy import PollPolicy
 
+_FAILED_CAP = 300.0
+"""Seconds between polls of a workload whose failure was reported."""
 
-class Judge:
-    """Draws the conclusions from a fleet's polls.
 
-    Args:
-        policy: how patient to be.
-        clock: tells for how long something lasts.
-        members: the workloads that are watched, by id; those that have left are taken out.
-        roster: tells who is leaving.
-        buffer: takes what is told.
-        plan: makes a member due at another time.
-        end: ends the fleet with an error.
+@frozen(kw_only=True)
+class Outcome:
+    """What follows from one poll.
 
     Attributes:
-        outage: whether the control plane answers at all.
+        due: monotonic time of the member's next poll.
+        interval: seconds between its polls from now on.
+        streak: its failure streak from now on.
+        backoff: its polls since its failure was reported; 0 if it was not.
+        response: whether the control plane responded: "yes", "no", or "unknown" where it does not count.
+        outage_begins: this poll is the first that failed in an outage of this workload.
+        outage_ended_after: seconds of the workload's outage that this poll ended; None if it ended none.
+        deleted: every known revision of the workload is deleted.
+        report: the error to report as `WorkloadFailed`; None if there is nothing to report.
+        leaves: the workload leaves the fleet.
+        ends: the error that ends the fleet; None if it goes on.
     """
 
-    def __init__(
-        self,
-        policy: PollPolicy,
-        clock: Clock,
-        members: dict[str, Member],
-        discovery: Discovery,
-        buffer: Buffer,
-        *,
-        plan: Callable[[Member, float], None],
-        end: Callable[[RunaiError], None],
-    ) -> None:
-        self.outage: FleetOutage = FleetOutage()
-        self._policy = policy
-        self._clock = clock
-        self._members = members
-        self._discovery = discovery
-        self._buffer = buffer
-        self._plan = plan
-        self._end = end
+    due: float
+    interval: float
+    streak: FailureStreak = NO_FAILURES
+    backoff: int = 0
+    response: Literal["yes", "no", "unknown"] = "yes"
+    outage_begins: bool = False
+    outage_ended_after: float | None = None
+    deleted: bool = False
+    report: RunaiError | None = None
+    leaves: bool = False
+    ends: RunaiError | None = None
 
-    def good(self, member: Member, began: float) -> float:
-        """Note a good poll and return when the next one is due."""
-        now = member.last_success_at = self._clock.monotonic()
-        self.responded(now)
-        if self._discovery.is_leaving(member.tracker.workload_id):
-            self._leave(member)
-        if member.streak is not None:
-            self._recovered(member, member.streak, now)
-        return member.due_after_success(self._policy, began, now)
 
-    def failed(self, member: Member, error: RunaiError, began: float) -> float:
-        """Decide what a failed poll means and return when the next one is due."""
-        streak = member.streak = member.streak or FailureStreak()
-        in_outage = streak.outage_since is not None
-        streak.failed(error, began)
-        if not in_outage and streak.outage_since is not None:
-            self._degraded(member, error)
-        now = self._clock.monotonic()
-        if self._ends(error):
-            self._end(error)
-        else:
-            self._weigh(member, streak, error, began, now)
-        return member.due_after_failure(streak, self._policy, began, now)
+@frozen
+class Poll:
+    """One finished poll.
 
-    def _weigh(
-        self, member: Member, streak: FailureStreak, error: RunaiError, began: float, now: float
-    ) -> None:
-        """Decide what one workload's failed polls amount to."""
-        if streak.is_refusal:
-            self.responded(now)
-        elif self._members:  # or it was in flight when the last one was removed
-            self.no_response(error, began, now)
-        if streak.believes(error, began, self._policy.missing_grace):
-            self._refused(member, error)
-        elif ends_at_once(error, first=member.last_success_at is None and streak.failures == 1):
-            self._tell(member, error)
-        elif streak.lasts_too_long(now, self._policy.max_outage):
-            self._tell(member, streak.outage_error(f"workload {member.tracker.workload_id}", error, now))
+    Attributes:
+        began: monotonic time at which it began.
+        now: monotonic time at which it ended.
+        is_leaving: whether discovery no longer lists the workload.
+        ever_responded: whether the control plane has ever responded to the fleet.
+    """
 
-    def _ends(self, error: RunaiError) -> bool:
-        """Tell whether an error is everybody's: a refused token, or a configuration that never worked."""
-        if isinstance(error, ConfigurationError):
-            return not self.outage.ever_responded
-        return isinstance(error, AuthenticationError)
+    began: float
+    now: float
+    is_leaving: bool
+    ever_responded: bool
 
-    def _degraded(self, member: Member, error: RunaiError) -> None:
-        if "degraded" in self._policy.emit:
-            workload_id, now = member.tracker.workload_id, self._clock.now()
-            member.tracker.put(WatchDegraded(workload_id=workload_id, observed_at=now, error=error))
 
-    def _recovered(self, member: Member, streak: FailureStreak, now: float) -> None:
-        if streak.outage_since is not None and "recovered" in self._policy.emit:
-            event = WatchRecovered(
-                workload_id=member.tracker.workload_id,
-                observed_at=self._clock.now(),
-                seconds=now - streak.outage_since,
-            )
-            member.tracker.put(event)
+def of_success(member: Member, poll: Poll, policy: PollPolicy) -> Outcome:
+    """Return what a successful poll means: it ends the failure streak."""
+    interval, now, since = _interval(member, policy, poll.now), poll.now, member.streak.outage_since
+    return Outcome(
+        due=_next_slot(member, interval, poll),
+        interval=interval,
+        outage_ended_after=None if since is None else now - since,
+        leaves=poll.is_leaving,
+    )
 
-    def _refused(self, member: Member, error: RunaiError) -> None:
-        """Believe a refusal: the revisions of a workload that was seen and is not found are deleted."""
-        is_gone = isinstance(error, NotFoundError)
-        if is_gone and member.tracker.synced:
-            member.tracker.delete_all(self._clock.now())
-        if is_gone and self._discovery.is_leaving(member.tracker.workload_id):
-            self._leave(member)
-        else:
-            self._tell(member, error)
 
-    def _leave(self, member: Member) -> None:
-        """Forget a workload that discovery does not name any more, once its last events are told."""
-        workload_id = member.tracker.workload_id
-        if self._members.get(workload_id) is member:  # it may have been removed, and added again, meanwhile
-            self._discovery.forget(workload_id)
-            del self._members[workload_id]
-            member.left = True
+def of_failure(member: Member, error: RunaiError, poll: Poll, policy: PollPolicy) -> Outcome:
+    """Return what a failed poll means."""
+    interval = _interval(member, policy, poll.now)
+    verdict = member.streak.record(
+        error,
+        policy,
+        what=f"workload {member.tracker.workload_id}",
+        began=poll.began,
+        now=poll.now,
+        interval=interval,
+        first=member.last_success_at is None and not member.streak.failures,
+    )
+    if _is_of_all(error, poll):
+        return Outcome(
+            due=_due_after(verdict, member, 0, interval, poll),
+            interval=interval,
+            streak=verdict.streak,
+            response="unknown",
+            outage_begins=verdict.outage_begins,
+            ends=error,
+        )
+    is_gone = verdict.is_believed and isinstance(error, NotFoundError)
+    leaves = is_gone and poll.is_leaving
+    report = None if leaves or member.backoff else verdict.error
+    backoff = member.backoff or int(report is not None)
+    return Outcome(
+        due=_due_after(verdict, member, backoff, interval, poll),
+        interval=interval,
+        streak=verdict.streak,
+        backoff=backoff + 1 if backoff else 0,
+        response="no" if verdict.streak.refused_as is None else "yes",
+        outage_begins=verdict.outage_begins,
+        deleted=is_gone and member.tracker.synced,
+        report=report,
+        leaves=leaves,
+    )
 
-    def _tell(self, member: Member, error: RunaiError) -> None:
-        """Tell a workload's trouble, once per spell."""
-        if not member.failed:
-            member.failed = 1
-            event = WorkloadFailed(
-                workload_id=member.tracker.workload_id, observed_at=self._clock.now(), error=error
-            )
-            self._buffer.put(member, event)
 
-    def responded(self, now: float) -> None:
-        """Note an answer; after an outage of all, those whom it hit are polled at their next places again.
+def _is_of_all(error: RunaiError, poll: Poll) -> bool:
+    """Return whether an error concerns everyone: a refused token, or a configuration that never worked."""
+    if isinstance(error, ConfigurationError):
+        return not poll.ever_responded
+    return isinstance(error, AuthenticationError)
 
-        Where only some fail, be they many, others are answered all the time: then nobody's back-off ends.
-        """
-        silence = self.outage.silence(now)
-        if not self.outage.responded(now) or silence < self._policy.interval:
-            return
-        for member in self._members.values():
-            # Those too that would be polled sooner: only all together are spread evenly.
-            if member.is_backing_off and member.due is not None:
-                self._plan(member, next_slot(member.place, self._policy.interval, now))
 
-    def no_response(self, error: RunaiError, began: float, now: float) -> None:
-        """Note a request without any answer, and end the fleet where there was none for too long."""
-        self.outage.no_response(error, began, now, watched=len(self._members), interval=self._policy.interval)
-        limit, seconds = self._policy.max_outage, self.outage.silence(now)
-        if limit is not None and seconds >= limit:
-            self._end(
-                WatchOutageError(
-                    f"no answer from the control plane for {seconds:.0f} s: {error}", last_error=error
-                )
-            )
+def _due_after(verdict: Verdict, member: Member, backoff: int, interval: float, poll: Poll) -> float:
+    """Return when to poll again after a failure."""
+    if backoff:
+        longest = min(max(_FAILED_CAP, interval), interval * 2.0 ** min(backoff, 32))
+        return poll.now + longest * (0.5 + member.offset / 2)  # spread: what failed together would return so
+    return _next_slot(member, interval, poll) if verdict.due is None else verdict.due
+
+
+def _interval(member: Member, policy: PollPolicy, now: float) -> float:
+    return interval_at(policy, now, member.tracker.fast_until(policy.fast_for))
+
+
+def _next_slot(member: Member, interval: float, poll: Poll) -> float:
+    """Return the member's next slot, but not one so soon after an extra poll that this poll stands for it."""
+    earliest = poll.began + min(member.interval, interval) / 2
+    return next_slot(member.offset, interval, max(poll.now, earliest))

@@ -6,10 +6,8 @@ import logging
 import math
 from collections.abc import Set as AbstractSet
 
-from runai_async._api.endpoints import Endpoints
-from runai_async._api.retry import Retrying
-from runai_async._clock import Clock
-from runai_async._watch.failures import FailureStreak, cause_of_cut, ends_at_once
+from runai_async._api.api import Api
+from runai_async._watch.failures import NO_FAILURES, OUTAGE, Verdict, cause_of_cut
 from runai_async._watch.slots import Slots, interval_at
 from runai_async.errors import (
     DeadlineExceededError,
@@ -23,34 +21,23 @@ from runai_async.policy import PollPolicy
 
 logger = logging.getLogger("runai_async")
 
-
-def describe_revision(revision: Revision) -> str:
-    """Describe a revision's state in the words that an operator needs."""
-    message = f": {revision.phase_message}" if revision.phase_message else ""
-    pods = "" if revision.running_pods is None else f", {revision.running_pods} pods running"
-    return f"revision {revision.name} ({revision.id}) is {revision.phase}{pods}{message}"
+FAILED_PHASES = frozenset(phase for phase in Phase if phase.is_terminal)
+"""The phases that end a wait as a failure: an inference workload is not meant to complete."""
 
 
 class PhaseWait:
-    """Waits for one revision, by asking for it."""
+    """Waits for one revision by polling it."""
 
-    def __init__(
-        self,
-        endpoints: Endpoints,
-        retrying: Retrying,
-        clock: Clock,
-        policy: PollPolicy,
-        revision_id: str,
-    ) -> None:
-        self._call = endpoints.get_revision(revision_id)
-        self._retrying = retrying
-        self._clock = clock
+    def __init__(self, api: Api, policy: PollPolicy, revision_id: str) -> None:
+        self._call = api.endpoints.get_revision(revision_id)
+        self._retrying = api.retrying
+        self._clock = api.clock
         self._policy = policy
         self._id = revision_id
         self._last: Revision | None = None
         self._last_error: RunaiError | None = None
-        self._changed_at = clock.monotonic()
-        self._streak = FailureStreak()
+        self._changed_at = api.clock.monotonic()
+        self._streak = NO_FAILURES
 
     async def run(
         self, until: AbstractSet[Phase] | None, fail_on: AbstractSet[Phase], timeout: float
@@ -88,8 +75,8 @@ class PhaseWait:
             self._changed_at = self._clock.monotonic()
         if (since := self._streak.outage_since) is not None:
             seconds = self._clock.monotonic() - since
-            logger.info("revision %s: polls are good again after %.0f s", self._id, seconds)
-        self._last, self._streak = revision, FailureStreak()
+            logger.info("revision %s: polls succeed again after %.0f s", self._id, seconds, extra=OUTAGE)
+        self._last, self._streak = revision, NO_FAILURES
         return revision
 
     def _is_reached(self, revision: Revision, until: AbstractSet[Phase], fail_on: AbstractSet[Phase]) -> bool:
@@ -101,26 +88,39 @@ class PhaseWait:
             return True
         if revision.phase in fail_on:
             raise PhaseFailedError(
-                f"{describe_revision(revision)}; it will not come to {_listed(until)}", revision=revision
+                f"{describe_revision(revision)}; it will not reach {_listed(until)}", revision=revision
             )
         return False
 
     def _failed(self, error: RunaiError, began: float) -> float | None:
-        """Decide what a failed look means; return when to look again, None for the usual time."""
-        in_outage = self._streak.outage_since is not None
-        self._streak.failed(error, began)
-        if ends_at_once(error, first=self._last is None and self._streak.failures == 1):
-            raise error
+        """Record a failed poll; return when to poll again, None for the usual time."""
         now = self._clock.monotonic()
-        if self._streak.believes(error, began, self._policy.missing_grace):
-            if isinstance(error, NotFoundError) and self._last is not None:
-                raise PhaseFailedError(f"revision {self._id} is gone", revision=self._last) from error
-            raise error
-        if self._streak.lasts_too_long(now, self._policy.max_outage):
-            raise self._streak.outage_error(f"revision {self._id}", error, now) from error
-        if not in_outage and self._streak.outage_since is not None:
-            logger.warning("revision %s: polls fail, %s: %s", self._id, type(error).__name__, error)
-        return self._streak.next_due(now, self._interval(now), self._policy)
+        verdict = self._streak.record(
+            error,
+            self._policy,
+            what=f"revision {self._id}",
+            began=began,
+            now=now,
+            interval=self._interval(now),
+            first=self._last is None and not self._streak.failures,
+        )
+        self._streak = verdict.streak
+        self._log(verdict, error)
+        if verdict.error is None:
+            return verdict.due
+        if verdict.is_believed and isinstance(error, NotFoundError) and self._last is not None:
+            raise PhaseFailedError(f"revision {self._id} was deleted", revision=self._last) from error
+        raise verdict.error
+
+    def _log(self, verdict: Verdict, error: RunaiError) -> None:
+        if verdict.outage_begins:
+            kind = type(error).__name__
+            logger.warning("revision %s: polls fail, %s: %s", self._id, kind, error, extra=OUTAGE)
+        elif verdict.refusal_begins and verdict.error is None:
+            grace = self._policy.missing_grace
+            logger.info(
+                "revision %s: refused; believed if every poll returns it for %g s: %s", self._id, grace, error
+            )
 
     def _interval(self, now: float) -> float:
         moves = self._last is None or not self._last.phase.is_settled
@@ -138,9 +138,17 @@ class PhaseWait:
         )
 
 
+def describe_revision(revision: Revision) -> str:
+    """Describe a revision's state in the words that an operator needs."""
+    message = f": {revision.phase_message}" if revision.phase_message else ""
+    pods = "" if revision.running_pods is None else f", {revision.running_pods} pods running"
+    return f"revision {revision.name} ({revision.id}) is {revision.phase}{pods}{message}"
+
+
 def last_failure(error: RunaiError | None) -> str:
+    """Return the end of a timeout's message: why the last poll failed, if it did."""
     return "" if error is None else f"; the last poll failed with {type(error).__name__}: {error}"
 
 
-def _listed(items: AbstractSet[Phase]) -> str:
-    return " or ".join(sorted(items))
+def _listed(phases: AbstractSet[Phase]) -> str:
+    return " or ".join(sorted(phases))

@@ -1,43 +1,33 @@
-"""Waiting for a phase or a rollout.
+"""Waiting for a rollout.
 
-The workload's own phase stays Running during a whole rollout, so only its revisions tell whether one is
-done. Old and new stand side by side until the new one runs; of several quick updates only the last takes
+The workload's own phase stays Running during a whole rollout, so only its revisions show whether one is done.
+Old and new revisions exist side by side until the new one runs; of several quick updates only the last takes
 effect; right after a change the new revision is not listed yet; and a new revision may be Pending for long,
-since it needs a quota of its own. So a wait follows the *newest* revision, judges only whole answers, and
-takes nothing for a failure but what is final.
+since it needs a quota of its own. So a wait follows the *newest* revision, decides on whole responses only,
+and takes nothing for a failure but what is final.
 """
 
 from __future__ import annotations
 
-import logging
 from datetime import datetime
 
 from runai_async._clock import Clock
-from runai_async._wait.phase import describe_revision, last_failure
+from runai_async._wait.phase import FAILED_PHASES, describe_revision, last_failure
 from runai_async._watch.revision_watch import RevisionWatch
-from runai_async.errors import (
-    RolloutFailedError,
-    RunaiError,
-    WaitTimeoutError,
-)
+from runai_async.errors import RolloutFailedError, RunaiError, WaitTimeoutError
 from runai_async.events import RevisionDeleted, RevisionEvent, WatchEvent
 from runai_async.models import Phase, Revision
-
-logger = logging.getLogger("runai_async")
-
-FAILED_PHASES = frozenset({Phase.FAILED, Phase.COMPLETED})
-"""The phases that end a wait badly: an inference workload is not meant to complete."""
 
 _Age = tuple[datetime, str]
 
 
 def creation_order(revision: Revision) -> _Age:
-    """Return what orders revisions: the time of creation, then the id."""
+    """Return a sort key by creation time, then id."""
     return revision.created_at, revision.id
 
 
 def is_serving(revision: Revision) -> bool:
-    """Tell whether a revision runs with the pods that it asked for, as far as the answer tells."""
+    """Return whether a revision runs with the pods that it asked for, as far as the response says."""
     if revision.phase != Phase.RUNNING or revision.deleted_at is not None:
         return False
     asked = revision.requested_pods
@@ -49,7 +39,7 @@ class RolloutWait:
     """Follows the newest revision of a workload, on top of a watch.
 
     Attributes:
-        newest: the revision that decides, as it was seen last; None before it was seen.
+        newest: the last state of the revision that decides; None before it was seen.
     """
 
     def __init__(self, watch: RevisionWatch, clock: Clock, after: _Age | None) -> None:
@@ -60,21 +50,21 @@ class RolloutWait:
         self.newest: Revision | None = None
 
     async def run(self, timeout: float, *, spent: float = 0.0) -> Revision:
-        """Wait; see `RunaiClient.wait_for_rollout`. Of the seconds, some may be *spent* already."""
+        """Wait; see `RunaiClient.wait_for_rollout`. Of *timeout*, some seconds may be *spent* already."""
         end = self._clock.monotonic() + timeout - spent
         while self._clock.monotonic() < end:
-            events = await self._watch._next_round(end)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+            events = await self._watch.next_batch(end)
             for event in events:
                 self.note(event)
             if (revision := self.verdict()) is not None:
                 return revision
             if not events and self._clock.monotonic() < end:
                 raise self._gone()
-        error = self._watch._last_error  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        error = self._watch.status.last_error
         raise self._late(timeout, error) from error
 
     def note(self, event: WatchEvent) -> None:
-        """Take in what the watch tells."""
+        """Take in an event of the watch."""
         if not isinstance(event, RevisionEvent):
             return
         revision = event.revision
@@ -99,7 +89,7 @@ class RolloutWait:
 
     @property
     def serving(self) -> Revision | None:
-        """The revision that serves though it is not the newest, if there is one."""
+        """The revision that serves though it is not the newest, if one does."""
         older = [item for item in self._live.values() if item is not self.newest and is_serving(item)]
         return max(older, key=creation_order, default=None)
 
@@ -110,7 +100,7 @@ class RolloutWait:
     def _failed(self, what: str) -> RolloutFailedError:
         return RolloutFailedError(
             f"the rollout failed: {what}; {self._meanwhile()}. Look at the revision's conditions and pods, "
-            "mend the workload's image, arguments or resources, and update it again",
+            "fix the workload's image, arguments or resources, and update it again",
             revision=self.newest,
             serving=self.serving,
         )
@@ -121,16 +111,16 @@ class RolloutWait:
     def _late(self, timeout: float, error: RunaiError | None) -> WaitTimeoutError:
         workload, meanwhile = f"workload {self._watch.workload_id}", f"; {self._meanwhile()}"
         if not self._watch.status.synced:
-            what, meanwhile = f"no good answer came about {workload}", ""
+            what, meanwhile = f"no poll of {workload} has succeeded", ""
         elif self.newest is None:
-            newer = " that is newer than the one given as after" if self._after else ""
+            newer = " newer than the one given as after" if self._after else ""
             what = f"{workload} has no revision{newer}: did the change take effect?"
         else:
             state = describe_revision(self.newest)
             what = f"{state}: it may wait for quota or nodes, or still be pulling its image"
         return WaitTimeoutError(
             f"the rollout is not done after {timeout:g} s: {what}{meanwhile}{last_failure(error)}. "
-            "Nothing was cancelled; wait again to go on",
+            "Nothing was cancelled; wait again to continue",
             revision=self.newest,
             serving=self.serving,
         )

@@ -2,18 +2,64 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 from attrs import evolve
 
+from runai_async._api.endpoints import Endpoints
+from runai_async._api.paging import paged
+from runai_async._watch.confirm import Ask
+from runai_async._watch.listing import Snapshot
+from runai_async._watch.tracker import Tracker
 from runai_async.checkpoint import RevisionMark
+from runai_async.errors import RunaiError
 from runai_async.models import HistoryRecord, Revision
+
+logger = logging.getLogger("runai_async")
+
+
+class GapFiller:
+    """Reads from histories which phases a watch has missed; says once why a gap stays open."""
+
+    def __init__(self, endpoints: Endpoints, ask: Ask) -> None:
+        self._endpoints = endpoints
+        self._ask = ask
+        self._explained = False
+
+    async def fill(self, tracker: Tracker, snapshot: Snapshot, deadline: float) -> dict[str, list[Revision]]:
+        """Return, by revision id, the states between the known one and that of the snapshot."""
+        between: dict[str, list[Revision]] = {}
+        for mark, revision in tracker.gaps(snapshot):
+            try:
+                states = missed_phases(mark, revision, await self._history(revision.id, deadline))
+            except RunaiError as error:
+                self._explain(tracker.workload_id, str(error))
+                continue
+            if states is None:
+                self._explain(tracker.workload_id, "the history does not fit what was seen")
+            else:
+                between[revision.id] = states
+        return between
+
+    async def _history(self, revision_id: str, deadline: float) -> list[HistoryRecord]:
+        async def ask(offset: int) -> tuple[list[HistoryRecord], int | None]:
+            return await self._ask(self._endpoints.revision_history(revision_id, offset), deadline)
+
+        return [record async for record in paged(ask)]
+
+    def _explain(self, workload_id: str, reason: str) -> None:
+        level = logging.DEBUG if self._explained else logging.WARNING
+        self._explained = True
+        logger.log(
+            level, "workload %s: phases between two polls cannot be filled in: %s", workload_id, reason
+        )
 
 
 def missed_phases(
     mark: RevisionMark, revision: Revision, history: Sequence[HistoryRecord]
 ) -> list[Revision] | None:
-    """Return the states between the last one told and the present one; None if the history does not fit."""
+    """Return the states between the reported one and the present one; None if the history does not fit."""
     since, until = mark.phase_updated_at, revision.phase_updated_at
     if since is None or until is None or until <= since:
         return None

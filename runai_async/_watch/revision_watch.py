@@ -1,9 +1,9 @@
 """`RevisionWatch`: a thin loop around a poll.
 
-Why this is no generator: `asyncio.timeout` around `anext` cancels what runs inside. A generator that is
-cancelled is finished, and the next `anext` ends the loop without a word. Here the state is in an object;
-a poll runs in the task of whoever awaits `__anext__`, takes effect at one point without an await, and an
-event is handed over with no await between taking and returning it. So a cancellation loses nothing.
+Why this is not a generator: `asyncio.timeout` around `anext` cancels what runs inside. A generator that is
+cancelled is finished, and the next `anext` ends the loop without a word. Here the state is in an object; a
+poll runs in the task of whoever awaits `__anext__` and takes effect at one point without an await; and no
+await stands between taking an event and returning it. So a cancellation loses nothing.
 """
 
 from __future__ import annotations
@@ -19,32 +19,31 @@ from typing import Self
 from attrs import frozen
 
 from runai_async._clock import Clock
-from runai_async._watch.failures import OUTAGE, FailureStreak, cause_of_cut, ends_at_once
+from runai_async._watch.failures import NO_FAILURES, OUTAGE, Verdict, cause_of_cut
 from runai_async._watch.poll import Poller
 from runai_async._watch.slots import Slots, interval_at
 from runai_async._watch.tracker import Tracker
 from runai_async.checkpoint import Checkpoint
 from runai_async.errors import DeadlineExceededError, NotFoundError, RunaiError
 from runai_async.events import WatchDegraded, WatchEvent, WatchRecovered
-from runai_async.policy import STALE_INTERVALS, PollPolicy
+from runai_async.policy import PollPolicy, stale_after
 
 logger = logging.getLogger("runai_async")
-
-_NO_FAILURES = FailureStreak()
-"""What most watches are in. Never changed: who gets into trouble gets one of its own."""
 
 
 @frozen
 class WatchStatus:
-    """How a watch fares; reckoned when it is read.
+    """The state of a watch at the moment it is read.
 
     Attributes:
-        synced: whether the first answer is in.
-        last_success_at: when the last good poll ended; None before the first.
+        synced: whether a poll has succeeded yet, here or before the checkpoint that the watch resumed from.
+        last_success_at: when the last successful poll ended; None before the first.
         consecutive_failures: polls that failed since then.
-        next_poll_at: when the next poll is due; it waits for the consumer to ask.
-        stale: the last good poll is longer ago than three intervals and a deadline. A watchdog needs no more.
-        undecodable: revisions of the last answer that could not be decoded.
+        next_poll_at: when the next poll is due; it waits until the consumer asks for an event.
+        stale: the last successful poll is longer ago than three intervals and a deadline. A watchdog needs
+            nothing else.
+        undecodable: revisions of the last response that could not be decoded.
+        last_error: why the last poll failed; None if it succeeded.
 
     Example:
         >>> watch = runai.watch_revisions(workload_id)
@@ -59,22 +58,23 @@ class WatchStatus:
     next_poll_at: datetime
     stale: bool
     undecodable: int
+    last_error: RunaiError | None = None
 
 
 class RevisionWatch(AsyncGenerator[WatchEvent, None]):
     """The changes of one workload's revisions; what `RunaiClient.watch_revisions` returns.
 
     Iterate over it, in an `async with` or not. It survives a cancelled or timed-out `anext`. One task at a
-    time may wait for an event. It ends when the workload was deleted and that was told, when it is closed, or
-    with an error, whose `.checkpoint` tells what was delivered.
+    time may wait for an event. It ends when the workload was deleted and the deletions were yielded, when it
+    is closed, or with an error, whose `.checkpoint` holds what was delivered.
 
     Raises:
         AuthenticationError: the token, or the credentials for one, were refused.
         PermissionDeniedError: the account may not see the workload; believed after
             `PollPolicy.missing_grace`.
         NotFoundError: there never was such a workload; believed after `PollPolicy.missing_grace`.
-        WatchOutageError: no good poll for `PollPolicy.max_outage` seconds.
-        DecodeError: the first answer is not the API's.
+        WatchOutageError: no successful poll for `PollPolicy.max_outage` seconds.
+        DecodeError: the first response is not the API's.
         ConfigurationError: the login's files cannot be read at the first poll.
 
     Example:
@@ -86,23 +86,9 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
     """
 
     __slots__ = (
-        "__weakref__",
-        "_began",
-        "_clock",
-        "_closed",
-        "_ending",
-        "_idle",
-        "_interrupted",
-        "_last_error",
-        "_last_success",
-        "_last_success_at",
-        "_policy",
-        "_poller",
-        "_request",
-        "_slots",
-        "_streak",
-        "_tracker",
-        "_waiter",
+        "__weakref__", "_began", "_clock", "_closed", "_ending", "_error", "_idle", "_interrupted",
+        "_last_error", "_last_success", "_last_success_at", "_policy", "_poller", "_request", "_slots",
+        "_streak", "_tracker", "_waiter",
     )  # fmt: skip
 
     def __init__(self, poller: Poller, tracker: Tracker, clock: Clock, policy: PollPolicy) -> None:
@@ -111,13 +97,14 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
         self._request = poller.list_request(tracker)
         self._clock = clock
         self._policy = policy
-        self._streak = _NO_FAILURES
+        self._streak = NO_FAILURES
         self._slots: Slots | None = None
         self._began = clock.monotonic()
         self._last_success: float | None = None
         self._last_success_at: datetime | None = None
         self._last_error: RunaiError | None = None
         self._ending = False
+        self._error: RunaiError | None = None
         self._closed = False
         self._waiter: asyncio.Task[object] | None = None
         self._interrupted = False
@@ -132,9 +119,9 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
         """Return the next event, polling as it comes due.
 
         Raises:
-            StopAsyncIteration: the watch was closed, or the workload is gone and that was told.
-            RunaiError: the watch cannot go on: one of those that the class names.
-            RuntimeError: another task is waiting for an event already.
+            StopAsyncIteration: the watch was closed, or the workload is gone and its deletions were yielded.
+            RunaiError: the watch has ended with one of the errors that the class names.
+            RuntimeError: another task is already waiting for an event.
         """
         self._check_alone()
         if self._closed:
@@ -144,15 +131,15 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
         task = self._waiter = asyncio.current_task()
         cancelling = task.cancelling() if task else 0
         try:
-            slots = self._begun()
-            while self._goes_on():
-                # Here, though `_next_round` sleeps alike: a watch spends nearly all its time here, and a
-                # coroutine for both would be kept for each of thousands.
+            slots = self._begin()
+            while self._needs_poll():
+                # Inlined, though `next_batch` sleeps the same way: a watch spends nearly all its time here,
+                # and a shared coroutine would be kept for each of thousands.
                 if (wait := slots.wait(self._clock.monotonic())) > 0:
                     await self._clock.sleep(wait)
                 await self._poll(slots, math.inf)
         except asyncio.CancelledError:
-            # aclose() of another task ends this wait by cancelling it; unless someone else cancelled too.
+            # aclose() in another task ends this wait by cancelling it, unless someone else cancelled too.
             if self._interrupted and task is not None and task.uncancel() <= cancelling:
                 raise StopAsyncIteration from None
             raise
@@ -176,9 +163,9 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
             )
 
     async def asend(self, value: None) -> WatchEvent:
-        """Return the next event, as `anext` does. A watch takes no other *value* than None (TypeError)."""
+        """Return the next event, as `anext` does. Any *value* but None is a `TypeError`."""
         if value is not None:
-            raise TypeError("a watch takes no values; use anext()")
+            raise TypeError("a watch does not take values; use anext()")
         return await self.__anext__()
 
     async def athrow(
@@ -190,7 +177,7 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
         raise error.with_traceback(tb)
 
     async def aclose(self) -> None:
-        """End the iteration; a task that waits in `anext` sees it end. Closing twice is fine."""
+        """End the iteration, also for a task that waits in `anext`. Closing twice is harmless."""
         self._closed = True
         waiter = self._waiter
         if waiter is None or waiter is asyncio.current_task():
@@ -210,15 +197,29 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
     ) -> None:
         await self.aclose()
 
-    async def _next_round(self, until: float) -> list[WatchEvent]:
-        """Return the events of the next poll that has any, or none at the monotonic time *until*.
+    async def next_batch(self, until: float = math.inf) -> list[WatchEvent]:
+        """Return all events of the next poll that has any.
 
-        For the waits of this package, which must not judge by half of what a poll found, and are the only
-        consumer of their watch. None, too, when the workload is gone. An error has no checkpoint then. If the
-        last poll failed, `_last_error` is why.
+        For code that must not decide on half of what a poll found, such as the waits of this package. An
+        error that ends the watch has no `.checkpoint` here.
+
+        Args:
+            until: the client's monotonic time at which to stop waiting; a poll in flight is cut.
+
+        Returns:
+            The events; none at *until*, or when the workload is gone. If the last poll failed,
+            `status.last_error` is why.
+
+        Raises:
+            RunaiError: the watch has ended with one of the errors that the class names.
+
+        Example:
+            >>> watch = runai.watch_revisions(workload_id)
+            >>> [event.revision.name for event in await watch.next_batch()]
+            ['chat-00001', 'chat-00002']
         """
-        slots = self._begun()
-        while self._goes_on():
+        slots = self._begin()
+        while self._needs_poll():
             now = self._clock.monotonic()
             if (wait := min(slots.wait(now), until - now)) > 0:
                 await self._clock.sleep(wait)
@@ -227,18 +228,17 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
             await self._poll(slots, until)
         return [self._tracker.take() for _ in range(self._tracker.pending)]
 
-    # --- in the open --------------------------------------------------------------------------------------
+    # --- state --------------------------------------------------------------------------------------------
 
     @property
     def workload_id(self) -> str:
-        """The id of the workload that is watched."""
+        """The id of the watched workload."""
         return self._tracker.workload_id
 
     @property
     def status(self) -> WatchStatus:
-        """How the watch fares now."""
+        """The state of the watch now."""
         now = self._clock.monotonic()
-        patience = STALE_INTERVALS * self._interval(now) + self._policy.deadline
         last = self._began if self._last_success is None else self._last_success
         wait = 0.0 if self._slots is None else max(0.0, self._slots.wait(now))
         return WatchStatus(
@@ -246,16 +246,17 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
             last_success_at=self._last_success_at,
             consecutive_failures=self._streak.failures,
             next_poll_at=self._clock.now() + timedelta(seconds=wait),
-            stale=now - last > patience,
+            stale=now - last > stale_after(self._policy, self._interval(now)),
             undecodable=self._tracker.undecodable,
+            last_error=self._last_error,
         )
 
     def checkpoint(self) -> Checkpoint:
-        """Return what was delivered up to now: every event that `anext` returned, and no other.
+        """Return what was delivered: every event that `anext` has returned, and no other.
 
         Example:
             >>> async for event in watch:
-            ...     saved = watch.checkpoint().to_json()  # after the event was dealt with
+            ...     saved = watch.checkpoint().to_json()  # after handling the event
         """
         return self._tracker.checkpoint()
 
@@ -265,17 +266,24 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
 
     # --- the loop -----------------------------------------------------------------------------------------
 
-    def _begun(self) -> Slots:
+    def _begin(self) -> Slots:
         """Return the slots, which begin when the first event is asked for."""
         if self._slots is None:
             self._slots = Slots(self._clock.monotonic())
         return self._slots
 
-    def _goes_on(self) -> bool:
-        """Tell whether to poll for an event: none is there, and the watch is not over."""
+    def _needs_poll(self) -> bool:
+        """Return whether a poll has to find the next event: none is pending, and the watch goes on.
+
+        Raises:
+            RunaiError: what ended the watch, behind the events that were still pending.
+        """
         if self._tracker.pending:
             return False
         self._closed = self._closed or self._ending
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise error
         return not self._closed
 
     async def _poll(self, slots: Slots, until: float) -> None:
@@ -286,10 +294,8 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
             if isinstance(error, DeadlineExceededError) and self._clock.monotonic() >= until:
                 responded = self._last_success is not None
                 self._last_error = cause_of_cut(error, self._last_error, responded=responded)
-                return
-            if until < math.inf:
-                self._last_error = error  # for who waits; thousands of watches would keep many tracebacks
-            self._failed(error, began, slots)
+            else:
+                self._failed(error, began, slots)
             return
         self._last_error = None
         if self._streak.failures:
@@ -302,60 +308,59 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
         return interval_at(self._policy, now, self._tracker.fast_until(self._policy.fast_for))
 
     def _failed(self, error: RunaiError, began: float, slots: Slots) -> None:
-        """Decide what a failed poll means: raise, end, or poll again later."""
-        if not self._streak.failures:
-            self._streak = FailureStreak()
-        streak, policy = self._streak, self._policy
-        in_outage = streak.outage_since is not None
-        streak.failed(error, began)
-        if ends_at_once(error, first=self._last_success is None and streak.failures == 1):
-            raise error
+        """Record a failed poll, then end the watch or plan the next one."""
         now = self._clock.monotonic()
-        if streak.believes(error, began, policy.missing_grace):
-            self._refused(error)
-        elif streak.lasts_too_long(now, policy.max_outage):
-            raise streak.outage_error(f"workload {self.workload_id}", error, now) from error
-        if not in_outage and streak.outage_since is not None:
-            self._degraded(error)
-        elif streak.failures == 1 and not self._ending:
+        interval = self._interval(now)
+        verdict = self._streak.record(
+            error,
+            self._policy,
+            what=f"workload {self.workload_id}",
+            began=began,
+            now=now,
+            interval=interval,
+            first=self._last_success is None and not self._streak.failures,
+        )
+        self._streak = verdict.streak
+        self._last_error = _without_frames(error)
+        self._report(verdict, error)
+        if verdict.error is not None:
+            self._end(verdict, verdict.error)
+        elif verdict.due is None:
+            slots.advance(now, interval, self._policy.jitter)
+        else:
+            slots.postpone(verdict.due)
+
+    def _report(self, verdict: Verdict, error: RunaiError) -> None:
+        """Log and emit what begins with a failed poll."""
+        if verdict.outage_begins:
+            kind = type(error).__name__
+            logger.warning("workload %s: polls fail, %s: %s", self.workload_id, kind, error, extra=OUTAGE)
+            if "degraded" in self._policy.emit:
+                now = self._clock.now()
+                self._tracker.put(WatchDegraded(workload_id=self.workload_id, observed_at=now, error=error))
+        elif verdict.refusal_begins and verdict.error is None:
             logger.info(
-                "workload %s: refused, and asked for again until that is believed, after %g s: %s",
+                "workload %s: refused; believed if every poll returns it for %g s: %s",
                 self.workload_id,
-                policy.missing_grace,
+                self._policy.missing_grace,
                 error,
             )
-        due = streak.next_due(now, self._interval(now), policy)
-        if due is None:
-            slots.advance(now, self._interval(now), policy.jitter)
-        else:
-            slots.postpone(due)
 
-    def _refused(self, error: RunaiError) -> None:
-        """Believe a refusal: a workload that was seen is gone, otherwise it is the answer."""
-        if not (isinstance(error, NotFoundError) and self._tracker.synced):
-            raise error
-        self._tracker.delete_all(self._clock.now())
+    def _end(self, verdict: Verdict, error: RunaiError) -> None:
+        """End the watch: a workload that was seen is deleted; otherwise the error is raised."""
         self._ending = True
-
-    def _degraded(self, error: RunaiError) -> None:
-        logger.warning(
-            "workload %s: polls fail, %s: %s",
-            self.workload_id,
-            type(error).__name__,
-            error,
-            extra=OUTAGE,
-        )
-        if "degraded" in self._policy.emit:
-            now = self._clock.now()
-            self._tracker.put(WatchDegraded(workload_id=self.workload_id, observed_at=now, error=error))
+        if verdict.is_believed and isinstance(error, NotFoundError) and self._tracker.synced:
+            self._tracker.delete_all(self._clock.now())
+        else:
+            self._error = error
 
     def _recovered(self) -> None:
-        streak, self._streak = self._streak, _NO_FAILURES
+        streak, self._streak = self._streak, NO_FAILURES
         if streak.outage_since is None:
             return
         seconds = self._clock.monotonic() - streak.outage_since
         logger.info(
-            "workload %s: polls are good again after %.0f s and %d failures",
+            "workload %s: polls succeed again after %.0f s and %d failures",
             self.workload_id,
             seconds,
             streak.failures,
@@ -364,3 +369,12 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
         if "recovered" in self._policy.emit:
             now = self._clock.now()
             self._tracker.put(WatchRecovered(workload_id=self.workload_id, observed_at=now, seconds=seconds))
+
+
+def _without_frames(error: RunaiError) -> RunaiError:
+    """Drop the tracebacks of a kept error: thousands of watches would keep their frames alive."""
+    link: BaseException | None = error
+    while link is not None:
+        link.__traceback__ = None
+        link = link.__cause__ or link.__context__
+    return error

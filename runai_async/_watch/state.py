@@ -1,4 +1,4 @@
-"""From one state of a revision to the next: what is told of it, and what is kept of that. Pure functions."""
+"""From one state of a revision to the next: which events that makes, and what is kept. Pure functions."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def time_key(event: RevisionEvent) -> tuple[bool, datetime]:
 
 
 def new_mark(revision: Revision, workload_id: str) -> RevisionMark:
-    """Return what a checkpoint keeps of a revision, before any event of it was told."""
+    """Return what a checkpoint keeps of a revision, before any event of it is reported."""
     fields: dict[str, Any] = {name: getattr(revision, name) for name in REQUIRED}
     fields |= {name: sys.intern(fields[name]) for name in _SHARED}
     fields["tenant_id"] = _shared(revision.tenant_id)
@@ -39,19 +39,19 @@ def new_mark(revision: Revision, workload_id: str) -> RevisionMark:
 
 @functools.lru_cache(64)
 def _shared(number: int) -> int:
-    """Return one object for all equal numbers: what interning is to texts."""
+    """Return one object for all equal numbers, as interning does for strings."""
     return number
 
 
 def mark_after(mark: RevisionMark, revision: Revision) -> RevisionMark:
-    """Return the mark after an event that told *revision*."""
+    """Return the mark after an event that reported *revision*."""
     at, until = revision.phase_updated_at, mark.told_until
     later = at if until is None or (at is not None and at > until) else until
     return evolve(mark, phase=revision.phase, phase_updated_at=at, count=mark.count + 1, told_until=later)
 
 
 def ordinal_of(mark: RevisionMark | None, revision: Revision) -> int | None:
-    """Return the count that an event's id needs, or None where the server's time tells it apart already."""
+    """Return the count that an event's id needs; None where the server's time is enough."""
     at = revision.phase_updated_at
     if mark is None:
         return 0 if at is None else None
@@ -60,7 +60,7 @@ def ordinal_of(mark: RevisionMark | None, revision: Revision) -> int | None:
 
 
 def has_moved(mark: RevisionMark, revision: Revision) -> bool:
-    """Tell whether a revision's phase is another one, or the same one come back to."""
+    """Return whether a revision is in another phase, or left its phase and came back."""
     if revision.phase != mark.phase:
         return True
     before, after = mark.phase_updated_at, revision.phase_updated_at

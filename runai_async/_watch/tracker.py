@@ -1,15 +1,15 @@
 """Snapshots in, events and checkpoint out. No I/O, no clock: the heart of the watch.
 
-The naive watch keeps the last answer and compares the next one with it. That fails in four ways:
+A naive watch keeps the last response and compares the next one with it. That fails in four ways:
 
-- What is compared must be what the consumer was *told*, or an event that was found but not delivered is
-  lost when the process ends. So each undelivered event carries the state before it, and a checkpoint is the
-  known state with the undelivered events taken back.
-- A revision that is not in the list is not deleted: lists come from caches, replicas and sick gateways. So a
-  missing revision is only a question, which the poll asks elsewhere, and the answer to which decides.
-- A poll is several requests, and may be cancelled between any two. So nothing changes here until all of
-  them are in: `read` and the questions look only, and one call of `apply` takes everything in.
-- Most answers are like the one before. So the last body is kept, an equal one is recognised by comparing
+- The next response must be compared with what was *delivered*, or an event that was found but not delivered
+  is lost when the process ends. So each undelivered event carries the state before it, and a checkpoint is
+  the known state with the undelivered events taken back.
+- A revision that is not in the list need not be deleted: lists come from caches, replicas and sick gateways.
+  So a missing revision is only a question, which the poll asks elsewhere.
+- A poll is several requests and may be cancelled between any two. So nothing changes here until all of them
+  are done: `read`, `missing` and `gaps` only look, and one call of `apply` takes everything in.
+- Most responses equal the one before. So the last body is kept, an equal one is recognised by comparing
   bytes, and of another one only the revisions whose bytes are new are decoded. A revision that is needed
   again (the last state of a deleted one) is decoded from the bytes that are kept anyway.
 """
@@ -47,10 +47,10 @@ _Items = list[_Item]
 
 
 class Lookup:
-    """What another request told about a missing revision: nothing at all means that there is none (404).
+    """What another request found about a missing revision; nothing means that none exists (404).
 
     Attributes:
-        failed: the request failed and decides nothing; but it was this revision's turn.
+        failed: the request failed and decides nothing, but it was this revision's turn.
     """
 
     __slots__ = ("failed", "raw", "revision")
@@ -64,7 +64,7 @@ class Lookup:
 
 
 class _Entry:
-    """What is kept of one known revision, beside its bytes."""
+    """What is kept of one known revision, besides its bytes."""
 
     __slots__ = ("asked_at", "changed_at", "mark", "missing_since")
 
@@ -80,12 +80,12 @@ class Tracker:
 
     Args:
         workload_id: whose revisions these are.
-        include_existing: whether the revisions of the first answer are told.
-        emit_updates: whether changes of other fields than the phase are told.
+        include_existing: whether the revisions of the first response are reported.
+        emit_updates: whether changes of other fields than the phase are reported.
         resume_from: what was delivered before.
 
     Raises:
-        ValueError: the checkpoint is another workload's.
+        ValueError: the checkpoint is of another workload.
     """
 
     __slots__ = (
@@ -128,26 +128,26 @@ class Tracker:
 
     @property
     def undecodable(self) -> int:
-        """How many revisions of the last answer could not be decoded."""
+        """How many revisions of the last response could not be decoded."""
         return len(self._listing.undecodable)
 
     def fast_until(self, fast_for: float) -> float:
-        """Return the monotonic time until which a revision on its way asks for fast polling."""
+        """Return the monotonic time until which a revision in transition asks for fast polling."""
         return self._fast_since + fast_for
 
     def read(self, body: bytes) -> Snapshot | None:
-        """Read a list answer; None if it is the one before and leaves no question open.
+        """Read a list response; None if it equals the one before and leaves no question open.
 
         Raises:
-            DecodeError: it is no list of revisions at all.
+            DecodeError: it is not a list of revisions at all.
         """
         if self._settled and body == self._listing.body:
             return None
         return self._listing.read(body)
 
     def missing(self, snapshot: Snapshot) -> list[str]:
-        """Return the known live revisions that an answer lacks; those not asked for the longest are first."""
-        if self._known.keys() <= snapshot.places.keys() or not snapshot.is_complete:
+        """Return the known live revisions that a response lacks, the one looked for longest ago first."""
+        if self._known.keys() <= snapshot.spans.keys() or not snapshot.is_complete:
             return []
         entries = [
             entry
@@ -157,7 +157,7 @@ class Tracker:
         return [entry.mark.id for entry in sorted(entries, key=lambda entry: entry.asked_at)]
 
     def gaps(self, snapshot: Snapshot) -> list[tuple[RevisionMark, Revision]]:
-        """Return the states before and after each change of phase: some may have been missed in between."""
+        """Return the states before and after each change of phase; phases in between may have been missed."""
         return [
             (entry.mark, revision)
             for key, revision in snapshot.changed.items()
@@ -176,13 +176,13 @@ class Tracker:
         missing_grace: float = 0.0,
         between: Mapping[str, Sequence[Revision]] | None = None,
     ) -> None:
-        """Take an answer in, with what other requests told about it, and queue the events.
+        """Take a response in, with what other requests found, and queue the events.
 
         Args:
             snapshot: what `read` returned.
             at: monotonic time.
             now: wall-clock time, for `observed_at`.
-            found: what was asked about missing revisions, by id.
+            found: what was found about missing revisions, by id.
             missing_grace: seconds for which a revision must be missing before a 404 by id is believed.
             between: the states in the gaps, by id.
         """
@@ -205,7 +205,7 @@ class Tracker:
         self._settled = not missing
 
     def _take(self, revision: Revision, now: datetime, at: float, between: Sequence[Revision]) -> _Items:
-        """Compare a listed revision, whose bytes are new, with what is known of it."""
+        """Compare a listed revision, whose bytes are new, with its known state."""
         entry = self._known.get(revision.id)
         if entry is not None:
             return self._compare(entry, revision, now, at, between)
@@ -231,7 +231,7 @@ class Tracker:
         if entry.changed_at == _NEVER:
             entry.changed_at = at
         if before.deleted_at is not None and revision.deleted_at is not None:
-            return []  # told already
+            return []  # reported already
         if before.deleted_at is not None:
             events.append((self._returned(entry, revision, now), before))
         elif has_moved(before, revision):
@@ -248,7 +248,7 @@ class Tracker:
         return events
 
     def _returned(self, entry: _Entry, revision: Revision, now: datetime) -> WatchEvent:
-        """Tell a revision that was told deleted and is live again."""
+        """Report a revision that was reported deleted and is live again."""
         ordinal = ordinal_of(entry.mark, revision)
         entry.mark = evolve(mark_after(entry.mark, revision), returns=entry.mark.returns + 1)
         return RevisionAdded(revision=revision, observed_at=now, ordinal=ordinal)
@@ -261,7 +261,7 @@ class Tracker:
     def _decide(
         self, entry: _Entry, found: Lookup | None, at: float, now: datetime, missing_grace: float
     ) -> _Items:
-        """Decide about a missing revision by what was found of it elsewhere, if it was looked for."""
+        """Decide about a missing revision by what was found elsewhere, if it was looked for."""
         if entry.missing_since is None:
             entry.missing_since = at
         if found is None:
@@ -281,16 +281,16 @@ class Tracker:
         return [self._gone(entry, now)]
 
     def _gone(self, entry: _Entry, now: datetime) -> _Item:
-        """Tell a deletion of which no answer tells the time: by `deleted_at`, it is when it was observed."""
+        """Report a deletion whose time no response gives: `deleted_at` is when it was observed."""
         before, revision = entry.mark, self.last_state(entry.mark.id)
         entry.mark = evolve(before, deleted_at=now.astimezone(UTC))
         return deletion(before, revision, now), before
 
     def delete_all(self, now: datetime) -> None:
-        """Tell the deletion of every known revision: their workload is gone."""
+        """Report the deletion of every known revision: their workload is gone."""
         live = [entry for entry in self._known.values() if entry.mark.deleted_at is None]
         self._queue([self._gone(entry, now)] for entry in live)
-        # Should it come back with the bytes that it had, they are news.
+        # Should it come back with the bytes that it had, they count as new.
         self._listing, self._settled = Listing(), False
 
     def last_state(self, revision_id: str) -> Revision:
@@ -302,7 +302,7 @@ class Tracker:
         return Revision(**fields)
 
     def _keep(self, snapshot: Snapshot) -> None:
-        """Make the answer the one that the next is compared with; forget deleted revisions that it lacks."""
+        """Keep the response for the next comparison; forget deleted revisions that it lacks."""
         fast_since = _NEVER
         for key, entry in list(self._known.items()):
             is_listed = snapshot.lists(key)
@@ -317,13 +317,13 @@ class Tracker:
         self._listing.keep(snapshot, self._known)
 
     def _queue(self, groups: Iterable[_Items]) -> None:
-        """Queue events by the server's time and revision id, each revision's in the order they came about."""
+        """Queue events by the server's time and revision id, those of one revision in their own order."""
         timed: list[tuple[tuple[bool, datetime], str, int, _Item]] = []
         for group in groups:
             latest = _FIRST
             for index, item in enumerate(group):
                 event = item[0]
-                assert isinstance(event, RevisionEvent)  # noqa: S101  (for the type checkers: no other comes here)
+                assert isinstance(event, RevisionEvent)  # noqa: S101  (for the type checkers: no other gets here)
                 latest = max(latest, time_key(event))
                 timed.append((latest, event.revision_id, index, item))
         if timed:
@@ -338,7 +338,7 @@ class Tracker:
     # --- delivering ---------------------------------------------------------------------------------------
 
     def put(self, event: WatchEvent) -> None:
-        """Queue an event about the watch as such behind those that wait."""
+        """Queue an event about the watch itself behind those that wait."""
         self._extend([(event, None)])
 
     @property
@@ -347,7 +347,7 @@ class Tracker:
         return len(self._pending) if self._pending else 0
 
     def take(self) -> WatchEvent:
-        """Deliver the next event: from here on it is in the checkpoint."""
+        """Deliver the next event; from here on it is in the checkpoint."""
         assert self._pending  # noqa: S101  (callers look at `pending` first)
         event, _ = self._pending.popleft()
         if self._initial_left:
@@ -370,7 +370,7 @@ _FIRST = (False, datetime.min.replace(tzinfo=UTC))
 
 
 def _dated(mark: RevisionMark, revision: Revision) -> RevisionMark:
-    """Return the mark with the times that the revision has now, which may have come or gone untold."""
+    """Return the mark with the revision's present times, which may have changed without an event."""
     at = revision.phase_updated_at or mark.phase_updated_at
     if (at, revision.deleted_at) == (mark.phase_updated_at, mark.deleted_at):
         return mark

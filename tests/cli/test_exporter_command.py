@@ -81,7 +81,7 @@ async def test_named_workloads_are_exported_until_a_signal_also_in_an_outage() -
             ended = await finished(process)
     assert (ended.status, ended.out) == (143, "")
     assert ended.err.startswith(
-        "runai-async: warning: the control plane does not answer (workloads watched: 2)"
+        "runai-async: warning: the control plane does not respond (workloads watched: 2)"
     )
     assert ended.err.count("\n") == 1
 

@@ -116,7 +116,7 @@ async def test_a_timeout_has_a_status_of_its_own(control_plane: FakeControlPlane
     result = await status(control_plane, workload_id, "--timeout", "100ms")
     assert (result.status, lines(result)[-1]) == (3, "my-llm-00002  Pending  0/2 pods  waiting for 2 GPUs")
     assert result.err.splitlines()[:2] == ["my-llm-00002 is Pending", "waiting for 2 GPUs"]
-    assert "Nothing was cancelled; wait again to go on" in result.err.splitlines()[-1]
+    assert "Nothing was cancelled; wait again to continue" in result.err.splitlines()[-1]
 
 
 async def test_where_there_is_no_revision_the_error_alone_is_told(control_plane: FakeControlPlane) -> None:
@@ -144,7 +144,7 @@ async def test_a_very_long_message_is_told_whole_once(
     assert len(lines(result)[-1]) < 300
     assert result.err.splitlines()[1] == message.strip()
     assert len(result.err.splitlines()[-1]) < 700
-    assert result.err.endswith("wait again to go on\n")
+    assert result.err.endswith("wait again to continue\n")
 
 
 async def test_pods_that_come_one_by_one_are_told(control_plane: FakeControlPlane, workload_id: str) -> None:

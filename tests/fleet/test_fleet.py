@@ -338,7 +338,7 @@ async def test_no_answer_at_all_for_max_outage_ends_the_fleet_once() -> None:
     async with stage.client() as runai, runai.watch_fleet(ids, poll=POLICY) as fleet:
         await stage.told(fleet, 20)
         stage.lists = HTML_502
-        with pytest.raises(WatchOutageError, match="no answer from the control plane for"):
+        with pytest.raises(WatchOutageError, match="no response from the control plane for"):
             await stage.told(fleet, 200)
 
     assert stage.clock.monotonic() - 20 >= 60
@@ -733,7 +733,7 @@ async def test_the_tasks_live_in_the_async_with() -> None:
             await stage.clock.advance(15)
             assert asyncio.all_tasks() - before
         assert asyncio.all_tasks() == before
-        with pytest.raises(RuntimeError, match="entered once"):
+        with pytest.raises(RuntimeError, match="entered only once"):
             await fleet.__aenter__()
 
 
@@ -1064,7 +1064,7 @@ async def test_an_outage_before_the_first_discovery_is_one_and_ends_like_one(
     caplog.set_level(logging.INFO)
     async with stage.client() as runai:
         async with runai.watch_fleet(runai.inference_workloads, poll=POLICY, resume_from=saved) as fleet:
-            with pytest.raises(WatchOutageError, match="no answer from the control plane for 6") as caught:
+            with pytest.raises(WatchOutageError, match="no response from the control plane for 6") as caught:
                 await stage.told(fleet, 200)
         assert caught.value.checkpoint == (saved or FleetCheckpoint({}))
         assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"]
@@ -1096,7 +1096,7 @@ async def test_a_discovery_that_is_refused_is_no_outage_and_makes_a_fleet_stale(
 async def test_what_is_neither_ids_nor_a_function_is_a_type_error_that_says_the_mend(workloads: Any) -> None:
     async with Stage().client() as runai:
         given: Any = runai.inference_workloads() if workloads == "generator" else workloads
-        with pytest.raises(TypeError, match="without parentheses: it is asked again and again"):
+        with pytest.raises(TypeError, match="without parentheses: it is called again and again"):
             runai.watch_fleet(given)
         if workloads == "generator":
             await given.aclose()

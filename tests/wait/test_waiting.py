@@ -104,7 +104,7 @@ async def test_a_deletion_is_a_phase_failed_error(purged: bool) -> None:
     remove = stage.state.purge_revision if purged else stage.state.delete_revision
     stage.at(20, lambda: remove(revision_id))
     async with stage.client() as runai:
-        with pytest.raises(PhaseFailedError, match="is gone" if purged else "was deleted at"):
+        with pytest.raises(PhaseFailedError, match="was deleted" if purged else "was deleted at"):
             await within(stage, 200, runai.wait_for_phase(revision_id, Phase.RUNNING))
 
 
@@ -152,7 +152,7 @@ async def test_an_outage_in_a_wait_for_a_phase_is_one_warning_and_one_line(
         await within(stage, 300, runai.wait_for_phase(revision_id, "Running", poll=STEADY))
     assert [(record.levelname, record.getMessage().partition(": ")[2][:14]) for record in caplog.records] == [
         ("WARNING", "polls fail, Se"),
-        ("INFO", "polls are good"),
+        ("INFO", "polls succeed "),
     ]
 
 
@@ -272,7 +272,7 @@ async def test_a_failed_rollout_names_what_failed_and_which_older_one_serves() -
     assert (error.revision.id, error.serving.id) == (new, old)
     assert f"llm-00002 ({new}) is Failed, 0 pods running: crash loop" in str(error)
     assert f"llm-00001 ({old}) serves meanwhile" in str(error)
-    assert "mend the workload's image, arguments or resources" in str(error)
+    assert "fix the workload's image, arguments or resources" in str(error)
 
 
 @pytest.mark.parametrize("purged", [False, True])
@@ -404,7 +404,7 @@ async def test_a_timeout_raises_with_the_last_revision_seen() -> None:
     assert (caught.value.revision.id, caught.value.serving.id) == (new, old)
     assert "is not done after 30 s" in str(caught.value)
     assert "waiting for nodes" in str(caught.value)
-    assert "Nothing was cancelled; wait again to go on" in str(caught.value)
+    assert "Nothing was cancelled; wait again to continue" in str(caught.value)
     assert other.value.revision is not None
     assert other.value.revision.id == new
 
@@ -425,7 +425,7 @@ async def test_a_timeout_cuts_a_poll_that_hangs_and_tells_of_no_outage(
     stage.add("Pending")
     stage.lists = stage.others = None
     async with stage.client() as runai:
-        with pytest.raises(WaitTimeoutError, match="no good answer came about workload") as caught:
+        with pytest.raises(WaitTimeoutError, match="no poll of workload .* has succeeded") as caught:
             await within(stage, 5, runai.wait_for_rollout(stage.workload_id, timeout=5))
         with pytest.raises(WaitTimeoutError, match="was not seen"):
             await within(stage, 5, runai.wait_for_phase(UNKNOWN_ID, "Running", timeout=5))
@@ -456,7 +456,7 @@ async def test_a_timeout_in_an_outage_says_so_and_claims_nothing_that_is_not_kno
 
     assert isinstance(rollout.value.__cause__, ServerError)
     assert isinstance(phase.value.__cause__, ServerError)
-    assert ("no good answer came about workload" in str(rollout.value)) is not seen
+    assert ("has succeeded" in str(rollout.value)) is not seen
     assert "has no revision" not in str(rollout.value)
     assert ("no other revision serves" in str(rollout.value)) is seen
 

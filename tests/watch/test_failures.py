@@ -184,7 +184,7 @@ async def test_a_403_of_a_workload_that_was_seen_raises_and_deletes_nothing(
             await stage.told(watch, 200)
 
     (said,) = (record.getMessage() for record in caplog.records)
-    assert "refused, and asked for again until that is believed, after 60 s: GET " in said
+    assert "refused; believed if every poll returns it for 60 s: GET " in said
 
 
 async def test_a_404_of_a_workload_that_was_seen_tells_each_deletion_and_ends() -> None:
@@ -240,7 +240,7 @@ async def test_an_outage_of_twenty_minutes_is_one_warning_and_one_line_and_backs
     assert {round(later - earlier, 6) for earlier, later in pairwise(after)} == {10.0}
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
     assert "polls fail" in caplog.records[0].getMessage()
-    assert "good again" in caplog.records[1].getMessage()
+    assert "succeed again" in caplog.records[1].getMessage()
     assert [type(event).__name__ for event in events] == ["RevisionAdded", "PhaseChanged"]
 
 
@@ -250,7 +250,9 @@ async def test_an_outage_that_lasts_ends_the_watch_with_a_checkpoint_that_resume
     stage.at(100, lambda: setattr(stage, "lists", HTML_502))
     policy = PollPolicy(interval=10, jitter=0, max_outage=1200)
     async with stage.client() as runai:
-        with pytest.raises(WatchOutageError, match=r"no good poll of workload .* for 1\d\d\d s") as caught:
+        with pytest.raises(
+            WatchOutageError, match=r"no successful poll of workload .* for 1\d\d\d s"
+        ) as caught:
             await stage.told(runai.watch_revisions(stage.workload_id, poll=policy), 3000)
 
         assert stage.clock.monotonic() >= 1300

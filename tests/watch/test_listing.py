@@ -17,12 +17,12 @@ KEYS = "abcdef"
 
 def keep(listing: Listing, body: bytes) -> Snapshot:
     snapshot = listing.read(body)
-    listing.keep(snapshot, snapshot.places)
+    listing.keep(snapshot, snapshot.spans)
     return snapshot
 
 
 def texts(snapshot: Snapshot) -> dict[str, bytes]:
-    return {key: snapshot.body[start:end] for key, (start, end) in snapshot.places.items()}
+    return {key: snapshot.body[start:end] for key, (start, end) in snapshot.spans.items()}
 
 
 def compact(*revisions: Any) -> bytes:
@@ -87,7 +87,7 @@ def test_a_known_revision_that_stands_inside_another_one_is_not_taken_for_listed
     listing = Listing()
     keep(listing, compact(revision("a"), revision("b")))
     within = revision("c", additionalFields={"copies": [{}, revision("a")]})
-    assert keep(listing, compact(revision("b"), within)).places.keys() == {"b", "c"}
+    assert keep(listing, compact(revision("b"), within)).spans.keys() == {"b", "c"}
 
 
 @pytest.mark.parametrize(

@@ -261,8 +261,8 @@ async def test_a_confirmation_that_always_fails_holds_back_no_other_deletion(sic
     transport = FakeTransport([response] * 100)
     runai = RunaiClient("https://acme.run.ai", "token", transport=transport, clock=FakeClock(auto=True))
     async with runai, runai.watch_revisions(WORKLOAD_ID, poll=poll_often) as watch:
-        assert len(await watch._next_round(until=1)) == 2
-        assert brief(await watch._next_round(until=20)) == [("deleted", "b", "Running")]
+        assert len(await watch.next_batch(until=1)) == 2
+        assert brief(await watch.next_batch(until=20)) == [("deleted", "b", "Running")]
 
 
 def test_a_checkpoint_keeps_the_workload_s_id_as_the_server_writes_it() -> None:
@@ -416,7 +416,7 @@ def test_an_unchanged_body_is_not_read_again_unless_a_question_is_open() -> None
 def test_reading_alone_changes_nothing() -> None:
     watch = watching(revision("a"))
     first, second = (read(watch, revision("b"), BROKEN) for _ in range(2))
-    assert (first.places, str(first.problems)) == (second.places, str(second.problems))
+    assert (first.spans, str(first.problems)) == (second.spans, str(second.problems))
     assert (watch.undecodable, watch.missing(read(watch)), watch.pending) == (0, ["a"], 0)
 
 

@@ -15,7 +15,7 @@ from runai_async.cli.ids import check_discovery, check_reachable, find_workloads
 from runai_async.cli.options import DURATION, NON_EMPTY, check_workloads, examples
 from runai_async.client import RunaiClient, is_inference_type
 from runai_async.errors import ConfigurationError
-from runai_async.policy import LEAST_INTERVAL, STALE_INTERVALS, PollPolicy
+from runai_async.policy import LEAST_INTERVAL, PollPolicy, stale_after
 
 if TYPE_CHECKING:
     from runai_async.exporter import Metrics
@@ -74,7 +74,7 @@ async def _export(
     poll: PollPolicy,
     address: tuple[str, int],
 ) -> None:
-    patience = STALE_INTERVALS * poll.interval
+    patience = stale_after(poll)
     if workloads:
         found = await find_workloads(runai, workloads)
         metrics.names.update({item.id: item.name for item in found if item.name})
@@ -83,11 +83,11 @@ async def _export(
     else:
         await check_discovery(_discovered(runai, metrics), "inference workload")
         # Where there is nothing to poll, only discovery answers.
-        patience = max(patience, _DISCOVERY_INTERVAL)
+        patience = max(patience, _DISCOVERY_INTERVAL + poll.deadline)
         fleet = runai.watch_fleet(
             lambda: _discovered(runai, metrics), poll=poll, discovery_interval=_DISCOVERY_INTERVAL
         )
-    async with fleet, _served(metrics, patience + poll.deadline, *address):
+    async with fleet, _served(metrics, patience, *address):
         metrics.of_fleet(fleet)
         async for event in fleet:
             metrics.tell(event)
