@@ -21,22 +21,22 @@ from runai_async._fleet.tasks import Tasks
 from runai_async.errors import DeadlineExceededError
 
 _NAP = 0.05
-"""Seconds that the loop may sleep without an ear for what is added meanwhile."""
+"""Seconds that the loop may sleep without noticing what is added meanwhile."""
 
 
 class Dispatcher:
-    """Lets each member be polled when it is due: no more at once than allowed, no faster, none out of turn.
+    """Polls each member when it is due: no more at once than allowed, no faster, none out of turn.
 
     Args:
         poll: polls a member, and plans when it is due again.
-        is_full: asked before each poll whether what it brings would have no room; see `wake`.
+        is_full: called before each poll; whether there is no room for what it brings. See `wake`.
         tasks: what the loop and the workers belong to.
-        clock: tells what is due.
+        clock: the client's clock.
         max_concurrency: the most polls in flight.
         rate_limit: the most requests a second; None for no limit.
 
     Attributes:
-        in_flight: polls that run.
+        in_flight: polls in progress.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Dispatcher:
         self._stopped = True
 
     def plan(self, member: Member, due: float) -> None:
-        """Make a member due; if it was due at another time, then now and not then."""
+        """Make a member due then, and no longer at the time planned before."""
         if member.due == due:
             return
         member.due = due
@@ -85,26 +85,26 @@ class Dispatcher:
         return sum(due <= now for due in self._dues())
 
     def lag(self, now: float) -> float:
-        """Return the seconds by which the poll that waits longest is late."""
+        """Return the seconds by which the longest waiting poll is late."""
         return max(0.0, now - min(self._dues(), default=now))
 
     def _dues(self) -> Iterator[float]:
         return chain.from_iterable(schedule.dues() for schedule in self._schedules.values())
 
     def wake(self) -> None:
-        """Go on, if it was for want of room that nothing was polled."""
+        """Continue, if nothing was polled for want of room."""
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_result(None)
 
     async def pace(self, deadline: float = math.inf) -> None:
-        """Wait for a request's turn, where there is a rate to keep; none is taken beyond *deadline*.
+        """Wait for a request's turn, if the rate is limited; none is taken beyond *deadline*.
 
         Raises:
-            DeadlineExceededError: the next free turn comes later than that.
+            DeadlineExceededError: the next free turn comes later.
         """
         now = self._clock.monotonic()
         if now + self._limit.wait(now) > deadline:
-            raise DeadlineExceededError("the fleet's rate_limit leaves no place before the deadline")
+            raise DeadlineExceededError("the fleet's rate_limit leaves no turn before the deadline")
         if (pause := self._limit.reserve(now)) > 0:
             await self._clock.sleep(pause)
 
@@ -115,7 +115,7 @@ class Dispatcher:
                 await self._room()
                 continue
             now = self._clock.monotonic()
-            # One for each interval: where many are late, those polled faster wait for their like only.
+            # One schedule per interval: where many are late, members polled faster wait only for their like.
             turn, schedule = min(
                 ((schedule.peek(now), schedule) for schedule in self._schedules.values()),
                 key=itemgetter(0),
@@ -138,7 +138,7 @@ class Dispatcher:
             self._waiting = None
 
     async def _sleep(self, until: float) -> None:
-        """Wait for what is due next; a longer wait is cut short where something is added."""
+        """Wait for what is due next; a longer wait is cut short when something is added."""
         seconds = until - self._clock.monotonic()
         if seconds <= _NAP:
             await self._clock.sleep(seconds)

@@ -1,8 +1,8 @@
-"""When polls are due. No I/O, no clock.
+"""When the polls of a fleet are due. No I/O, no clock.
 
-In a fleet every workload has its place on a circle of one interval, given by a hash of its id. So the polls
-are spread evenly without anyone arranging it, joining and leaving disturb nobody, and a restart finds the
-same spread. Of the slots that a workload missed one is made up for, without haste; a watch makes up for none.
+Every workload has its offset in an interval, given by a hash of its id. So the polls are spread evenly
+without anyone arranging it, joining and leaving disturb nobody, and a restart finds the same spread. Of the
+slots that a workload missed, one is caught up, without haste.
 """
 
 from __future__ import annotations
@@ -20,42 +20,42 @@ class _Due(Protocol):
 
 T = TypeVar("T", bound=_Due)
 _CATCH_UP = 1.1
-"""How much quicker than the clock a schedule goes that is late."""
+"""How much faster than the clock a schedule runs that is late."""
 _LONGEST_GAP = 1.0
-"""Seconds to which the longer gaps are shortened that a pause leaves in a schedule."""
+"""Seconds to which longer gaps are shortened that a pause leaves in a schedule."""
 _LATE = 0.02
-"""Seconds without a look that are no pause: a timer's, or a turn of the event loop."""
+"""Seconds without a peek that are not a pause: a timer's, or a turn of the event loop."""
 _BUSY = 1.0
-"""The same where it is late already, and a busy loop, or the wait for room, must not make it later."""
+"""The same where it is late already; a busy loop, or the wait for room, must not make it later."""
 _ROUNDING = 1e-6
 """Fraction of an interval within which two times are the same slot."""
 
 
 def offset_of(workload_id: str) -> float:
-    """Return a workload's place on the circle, 0 to 1: the same on every machine."""
+    """Return a workload's offset in an interval, 0 to 1: the same on every machine."""
     return int.from_bytes(blake2b(workload_id.encode(), digest_size=8).digest()) / 2**64
 
 
-def next_slot(place: float, interval: float, after: float) -> float:
-    """Return the first time later than *after* that belongs to a place on the circle of *interval*."""
-    slot = (math.floor(after / interval - place) + 1 + place) * interval
+def next_slot(offset: float, interval: float, after: float) -> float:
+    """Return the first slot after *after* of what is polled at *offset* in each *interval*."""
+    slot = (math.floor(after / interval - offset) + 1 + offset) * interval
     # Rounding may give `after` itself, or what is later by one bit: the slot that has just been used.
     return slot if slot - after > interval * _ROUNDING else slot + interval
 
 
 class Schedule(Generic[T]):
-    """A heap of what is due when, of those that are polled at one interval.
+    """A heap of what is due when, of items that are polled at one interval.
 
-    The naive schedule takes whatever is due. After a pause (a full buffer, a process that stood still) that
-    is much at once: after a whole interval every workload, in one second, and so again an interval later.
-    Here each item has its *turn*, too. While all is on time, that is when it is due. After a pause the first
-    one's turn is now, and the turn of each further one follows that of the one before as their dues follow
-    each other, only a tenth quicker, until turn and due are one again. Order and spread stay as they were.
+    A naive schedule takes whatever is due. After a pause (a full buffer, a process that stood still) that is
+    much at once: after a whole interval every workload, in one second, and again an interval later. Here each
+    item also has its *turn*. While all is on time, that is when it is due. After a pause the first item's
+    turn is now, and the turns of the others follow one another as their due times do, only a tenth faster,
+    until turn and due time are one again. Order and spread stay as they were.
 
-    A busy event loop, or a limit of requests, makes items late as well, all the time. To take that for
-    pauses would slow the schedule down for good, and it would fall behind. So the turns are reckoned from one
-    another and not from the time at which an item was taken, and there was a pause only where nobody looked
-    for a while and the first item became late meanwhile.
+    A busy event loop, or a limit of requests, makes items late as well, all the time. Taking that for pauses
+    would slow the schedule down for good, and it would fall behind. So turns are counted from one another,
+    not from the time at which an item was taken, and there was a pause only where nobody peeked for a while
+    and the first item became late meanwhile.
     """
 
     def __init__(self) -> None:
@@ -65,7 +65,7 @@ class Schedule(Generic[T]):
         self._peeked_at = -math.inf
 
     def push(self, due: float, item: T) -> None:
-        """Make *item* due, whose `due` this is; at any other time it is not due any more."""
+        """Make *item*, whose `due` this is, due then; at any other time it no longer is."""
         self._count += 1  # so that items themselves are never compared
         heapq.heappush(self._heap, (due, self._count, item))
 
@@ -77,7 +77,7 @@ class Schedule(Generic[T]):
         return self._heap[0][0] if self._heap else math.inf
 
     def peek(self, now: float) -> float:
-        """Look whether there was a pause, and return when the turn of the first item comes."""
+        """Notice whether there was a pause, and return when the turn of the first item comes."""
         unseen_for, self._peeked_at = now - self._peeked_at, now
         due = self.first
         turn = max(due, self._turn + min(due - self._due, _LONGEST_GAP) / _CATCH_UP)
@@ -93,7 +93,7 @@ class Schedule(Generic[T]):
         return heapq.heappop(self._heap)[2]
 
     def dues(self) -> Iterator[float]:
-        """Return when the items are due, in no order."""
+        """Return when the items are due, in no particular order."""
         return (due for due, _, item in self._heap if due == item.due)
 
 
@@ -105,11 +105,11 @@ class RateLimit:
         self._next = -math.inf
 
     def wait(self, now: float) -> float:
-        """Return the seconds until the next free place."""
+        """Return the seconds until the next free turn."""
         return max(0.0, self._next - now)
 
     def reserve(self, now: float) -> float:
-        """Take the next place and return the seconds to wait for it."""
+        """Take the next turn and return the seconds to wait for it."""
         if not self._spacing:
             return 0.0
         start = max(now, self._next)

@@ -11,7 +11,7 @@ class Tasks:
     """Tasks that live and end together.
 
     Args:
-        fail: told what a task ended with, be it a cancellation.
+        fail: called with what a task ended with, even a cancellation.
     """
 
     def __init__(self, fail: Callable[[BaseException], None]) -> None:
@@ -33,7 +33,7 @@ class Tasks:
         try:
             await work(*args)
         except asyncio.CancelledError as error:
-            self._fail(error)  # unless it is being closed, it comes from within: from a token provider maybe
+            self._fail(error)  # unless it is closing, this comes from inside, maybe from a token provider
             raise
         except Exception as error:  # noqa: BLE001  (whatever it is, the consumer has to see it)
             self._fail(error)

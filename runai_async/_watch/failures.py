@@ -4,7 +4,7 @@ Only the API's own error body makes a 403 or 404 a refusal. A refusal is believe
 has returned it, since a workload that was just created can be unknown for a moment. Everything else that
 fails is an outage, which ends by itself or lasts too long; so is a 403 that alternates with a 404.
 
-A watch, a wait and a fleet ask the same question after a failed poll, so the answer is one value.
+A watch, a wait and a fleet decide the same after a failed poll, so the decision is one value.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ class Snapshot:
     """One list response, read and compared with what is known, but not yet applied.
 
     Attributes:
-        places: of every revision that is listed and can be decoded.
+        spans: of every revision that is listed and can be decoded.
         changed: those whose bytes are new, decoded.
         undecodable: the bytes of those that could not be decoded, with their ids where those could be read.
         problems: why, for those that were not undecodable before.

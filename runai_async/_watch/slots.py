@@ -14,7 +14,7 @@ def interval_at(policy: PollPolicy, now: float, fast_until: float) -> float:
 
 
 class Slots:
-    """When the polls of one watch are due: on a grid, so that neither waiting nor jitter adds up."""
+    """When the polls of one watch are due: on a grid, so that neither waiting nor jitter accumulates."""
 
     __slots__ = ("due", "last_start", "slot")
 
@@ -28,11 +28,11 @@ class Slots:
         return max(self.due, self.last_start + LEAST_INTERVAL) - now
 
     def advance(self, now: float, interval: float, jitter: float) -> None:
-        """Make the next slot due; those that have passed are skipped."""
+        """Make the next slot due; slots that have passed are skipped."""
         missed = max(0, math.ceil((now - self.slot) / interval) - 1)
         self.slot += interval * (missed + 1)
         self.due = self.slot + random.uniform(0, jitter * interval)  # noqa: S311
 
     def postpone(self, due: float) -> None:
-        """Leave the grid: the next poll is due then, and a new grid begins there."""
+        """Leave the grid: the next poll is due at *due*, and a new grid begins there."""
         self.slot = self.due = due

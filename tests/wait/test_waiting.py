@@ -425,7 +425,7 @@ async def test_a_timeout_cuts_a_poll_that_hangs_and_tells_of_no_outage(
     stage.add("Pending")
     stage.lists = stage.others = None
     async with stage.client() as runai:
-        with pytest.raises(WaitTimeoutError, match="no poll of workload .* has succeeded") as caught:
+        with pytest.raises(WaitTimeoutError, match=r"no poll of workload .* has succeeded") as caught:
             await within(stage, 5, runai.wait_for_rollout(stage.workload_id, timeout=5))
         with pytest.raises(WaitTimeoutError, match="was not seen"):
             await within(stage, 5, runai.wait_for_phase(UNKNOWN_ID, "Running", timeout=5))

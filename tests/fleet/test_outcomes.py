@@ -1,0 +1,122 @@
+"""What a poll of a fleet means: pure values, without a clock or a fleet."""
+
+import pytest
+from yarl import URL
+
+from runai_async import (
+    AuthenticationError,
+    ConfigurationError,
+    DecodeError,
+    NotFoundError,
+    PermissionDeniedError,
+    PollPolicy,
+    RunaiError,
+    ServerError,
+    WatchOutageError,
+)
+from runai_async._fleet.member import Member
+from runai_async._fleet.outcomes import Outcome, Poll, of_failure, of_success
+from runai_async._http.messages import Request
+from runai_async._watch.failures import NO_FAILURES, FailureStreak
+from runai_async._watch.tracker import Tracker
+
+WORKLOAD = "5b7ad5a4-4f2c-4c0a-b63b-0d4c1e9f7c11"
+POLICY = PollPolicy(interval=10, jitter=0, missing_grace=60, max_outage=900)
+OUTAGE = ServerError(502, "bad gateway")
+REFUSED = PermissionDeniedError(403, "not yours", code=403)
+GONE = NotFoundError(404, "no such workload", code=404)
+
+
+def member(streak: FailureStreak = NO_FAILURES, *, backoff: int = 0, last: float | None = 90.0) -> Member:
+    made = Member(Tracker(WORKLOAD), Request("GET", URL("https://acme.run.ai/")), POLICY.interval)
+    made.streak, made.backoff, made.last_success_at = streak, backoff, last
+    return made
+
+
+def poll(began: float = 100.0, *, is_leaving: bool = False, ever_responded: bool = True) -> Poll:
+    return Poll(began, began + 0.1, is_leaving=is_leaving, ever_responded=ever_responded)
+
+
+def failed(error: RunaiError, of: Member, at: Poll | None = None) -> Outcome:
+    return of_failure(of, error, at or poll(), POLICY)
+
+
+def test_a_success_ends_the_streak_and_says_how_long_the_outage_was() -> None:
+    outcome = of_success(member(FailureStreak(3, outage_since=70.0), backoff=2), poll(), POLICY)
+
+    assert (outcome.streak, outcome.backoff, outcome.response) == (NO_FAILURES, 0, "yes")
+    assert outcome.outage_ended_after == pytest.approx(30.1)
+    assert 100.1 < outcome.due <= 110.1
+
+
+def test_a_success_of_a_workload_that_is_no_longer_listed_lets_it_leave() -> None:
+    assert of_success(member(), poll(is_leaving=True), POLICY).leaves
+
+
+def test_a_first_failure_begins_an_outage_and_keeps_the_schedule() -> None:
+    outcome = failed(OUTAGE, member())
+
+    assert (outcome.outage_begins, outcome.response, outcome.report, outcome.ends) == (True, "no", None, None)
+    assert outcome.streak == FailureStreak(1, outage_since=100.0)
+    assert 100.1 < outcome.due <= 110.1
+
+
+def test_an_outage_that_lasts_is_reported_once_and_then_polled_rarely() -> None:
+    first = failed(OUTAGE, member(FailureStreak(50, outage_since=-801.0)))
+    assert isinstance(first.report, WatchOutageError)
+    assert first.backoff == 2
+
+    second = failed(OUTAGE, member(first.streak, backoff=first.backoff))
+    assert (second.report, second.backoff) == (None, 3)
+    assert 100.1 + 20 <= second.due <= 100.1 + 40
+
+    late = failed(OUTAGE, member(first.streak, backoff=20))
+    assert 100.1 + 150 <= late.due <= 100.1 + 300
+
+
+def test_a_refusal_is_a_response_and_is_reported_when_it_is_believed() -> None:
+    young = failed(REFUSED, member())
+    assert (young.response, young.report, young.outage_begins) == ("yes", None, False)
+
+    old = failed(REFUSED, member(FailureStreak(6, refused_as=PermissionDeniedError, refused_since=40.0)))
+    assert (old.report, old.deleted, old.leaves) == (REFUSED, False, False)
+
+
+@pytest.mark.parametrize(("is_leaving", "report"), [(True, None), (False, GONE)])
+def test_a_404_that_is_believed_deletes_what_was_seen(is_leaving: bool, report: RunaiError | None) -> None:
+    seen = member(FailureStreak(6, refused_as=NotFoundError, refused_since=40.0))
+    seen.tracker.synced = True
+    outcome = failed(GONE, seen, poll(is_leaving=is_leaving))
+
+    assert (outcome.deleted, outcome.leaves, outcome.report) == (True, is_leaving, report)
+
+
+def test_a_404_of_what_was_never_seen_deletes_nothing() -> None:
+    outcome = failed(GONE, member(FailureStreak(6, refused_as=NotFoundError, refused_since=40.0), last=None))
+
+    assert (outcome.deleted, outcome.report) == (False, GONE)
+
+
+def test_a_refused_token_ends_the_fleet() -> None:
+    error = AuthenticationError(401, "revoked")
+    outcome = failed(error, member())
+
+    assert (outcome.ends, outcome.report, outcome.response) == (error, None, "unknown")
+
+
+@pytest.mark.parametrize("ever_responded", [True, False])
+def test_a_configuration_that_never_worked_ends_the_fleet_and_later_it_is_one_workload_s_failure(
+    ever_responded: bool,
+) -> None:
+    error = ConfigurationError("no login")
+    outcome = failed(error, member(last=None), poll(ever_responded=ever_responded))
+
+    assert outcome.ends is (None if ever_responded else error)
+    assert outcome.report is (error if ever_responded else None)
+
+
+def test_a_first_response_that_is_not_the_api_s_is_reported_at_once() -> None:
+    error = DecodeError("$.revisions: missing", path="$.revisions", is_json=True)
+
+    assert failed(error, member(last=None)).report is error
+    assert failed(error, member()).report is None
