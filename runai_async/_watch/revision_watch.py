@@ -216,7 +216,7 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
         Example:
             >>> watch = runai.watch_revisions(workload_id)
             >>> [event.revision.name for event in await watch.next_batch()]
-            ['chat-00001', 'chat-00002']
+            ['chat-00001']
         """
         slots = self._begin()
         while self._needs_poll():
