@@ -51,7 +51,9 @@ class _RevisionEvent:
     def id(self) -> str:
         """A UUIDv5 of the change: the same change has the same id after a resume and on other machines."""
         at = self.revision.phase_updated_at
-        parts = [self.kind, self.revision.id, self.revision.phase.value, at.isoformat() if at else ""]
+        # Whole seconds: servers write one moment in several precisions.
+        time = at.replace(microsecond=0).isoformat() if at else ""
+        parts = [self.kind, self.revision.id, self.revision.phase.value, time]
         if self._ordinal is not None:
             parts.append(str(self._ordinal))
         return str(uuid5(_NAMESPACE, "\n".join(parts)))

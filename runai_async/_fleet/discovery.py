@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import math
 import random
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
 from uuid import UUID
 
+from attrs import evolve
+
 from runai_async._arguments import check_id
+from runai_async._watch.failures import NO_FAILURES, describe_failure
+from runai_async.errors import AttemptTimeoutError, RunaiError
 from runai_async.policy import PollPolicy
 
 _Ids = Iterable[str | UUID] | AsyncIterable[str | UUID]
@@ -27,7 +34,6 @@ class Discovery:
 
     Attributes:
         fixed: the ids, where they were given as such; None where there is a function to ask.
-        failures: how many listings in a row failed.
         rounds: how many listings named a workload.
 
     Raises:
@@ -48,67 +54,135 @@ class Discovery:
             self._ask: _Ask = workloads
         else:
             self.fixed = list(dict.fromkeys(check_id(item, "workload_id") for item in workloads))
-        self.failures = 0
         self.rounds = 0
         self._interval = interval
         self._absent: dict[str, int] = {}
+        self._listed: frozenset[str] = frozenset()
+        self._streak = NO_FAILURES
+
+    @property
+    def failures(self) -> int:
+        """How many listings in a row failed."""
+        return self._streak.failures
 
     @property
     def is_settled(self) -> bool:
         """Whether what a checkpoint has beyond the listed workloads is no longer waited for."""
         return self.fixed is not None or self.rounds >= _RESUME_ROUNDS
 
-    async def list_ids(self) -> frozenset[str]:
+    async def list_ids(self, deadline: float) -> frozenset[str]:
         """Ask which workloads there are.
 
+        Args:
+            deadline: seconds that each step of an async iterable, or an awaitable, may take.
+
         Raises:
+            AttemptTimeoutError: a step took longer.
             ValueError: an id is not a UUID.
             Exception: whatever the function raises.
         """
         response = self._ask()
-        ids = await response if isinstance(response, Awaitable) else response
-        if isinstance(ids, AsyncIterable):
-            return frozenset([check_id(item, "workload_id") async for item in ids])
-        return frozenset(check_id(item, "workload_id") for item in ids)
+        if isinstance(response, Awaitable):
+            async with _limited(deadline):
+                response = await response
+        if not isinstance(response, AsyncIterable):
+            return frozenset(check_id(item, "workload_id") for item in response)
+        ids: set[str] = set()
+        items = aiter(response)
+        while True:
+            async with _limited(deadline):
+                try:
+                    item = await anext(items)
+                except StopAsyncIteration:
+                    return frozenset(ids)
+            ids.add(check_id(item, "workload_id"))
 
     def succeeded(self, ids: frozenset[str], watched: Iterable[str]) -> None:
         """Take in what was listed while *watched* were in the fleet. An empty listing changes nothing."""
-        if self.failures:
+        if self._streak.failures:
             logger.info("the fleet's discovery succeeds again")
-            self.failures = 0
+            self._streak = NO_FAILURES
         if ids:
+            self._listed = ids
             self.rounds += 1
             self._absent = {key: self._absent.get(key, 0) + 1 for key in watched if key not in ids}
 
-    def failed(self, error: Exception) -> None:
-        """Take in a listing that failed: nothing changes, and a streak is warned of once."""
-        self.failures += 1
-        level = logging.WARNING if self.failures == 1 else logging.DEBUG
-        logger.log(
-            level, "the fleet's discovery failed, nothing changes: %s: %s", type(error).__name__, error
-        )
+    def failed(self, error: Exception, began: float, now: float, policy: PollPolicy) -> RunaiError | None:
+        """Take in a listing that failed: nothing changes, and a streak is warned of once.
 
-    def pause(self, policy: PollPolicy, silence: float | None) -> float:
+        Args:
+            error: what was raised, by the API or by the caller's function.
+            began: monotonic time at which the listing began.
+            now: monotonic time.
+            policy: how patient the fleet is.
+
+        Returns:
+            The error that ends a fleet which watches nothing; None while there is patience left.
+        """
+        failure = error if isinstance(error, RunaiError) else _raised(error)
+        grace = math.inf if policy.max_outage is None else policy.max_outage
+        verdict = self._streak.record(
+            failure,
+            evolve(policy, missing_grace=grace),
+            what="the list of workloads",
+            began=began,
+            now=now,
+            interval=self._interval,
+            first=False,
+        )
+        self._streak = verdict.streak
+        level = logging.WARNING if self._streak.failures == 1 else logging.DEBUG
+        logger.log(level, "the fleet's discovery failed, nothing changes: %s", describe_failure(failure))
+        return verdict.error
+
+    def pause(self, policy: PollPolicy, *, watches: bool) -> float:
         """Return the seconds until the next listing.
+
+        Where nothing is watched for want of a listing it is shorter, and ends with the fleet's patience.
 
         Args:
             policy: how patient the fleet is.
-            silence: seconds for which the control plane has not responded, where nothing is watched for want
-                of a listing; then the pause is shorter, and ends with the fleet's patience. Otherwise None.
+            watches: whether the fleet watches any workload.
         """
-        if silence is None or not self.failures:
+        failures = self._streak.failures
+        if not failures:
             return self._interval
-        doubled = 2.0 ** min(self.failures - 1, 32)
-        longest = min(policy.interval * doubled, self._interval)
-        pause = random.uniform(longest / 2, longest)  # noqa: S311
-        if policy.max_outage is not None:
-            pause = min(pause, max(policy.max_outage - silence, policy.interval))
+        pause = self._interval
+        if not watches:
+            longest = min(policy.interval * 2.0 ** min(failures - 1, 32), self._interval)
+            pause = random.uniform(longest / 2, longest)  # noqa: S311
+            if policy.max_outage is not None:
+                left = policy.max_outage - self._streak.outage_seconds
+                pause = min(pause, max(left, policy.interval))
+        self._streak = evolve(self._streak, pause=pause)
         return pause
 
     def is_leaving(self, workload_id: str) -> bool:
         """Return whether enough listings in a row lacked a workload."""
         return self._absent.get(workload_id, 0) >= _ABSENT_ROUNDS
 
+    def is_listed(self, workload_id: str) -> bool:
+        """Return whether the last listing named a workload."""
+        return workload_id in self._listed
+
     def forget(self, workload_id: str) -> None:
         """Forget a workload that has left."""
         self._absent.pop(workload_id, None)
+
+
+@asynccontextmanager
+async def _limited(seconds: float) -> AsyncGenerator[None, None]:
+    limit = asyncio.timeout(seconds)
+    try:
+        async with limit:
+            yield
+    except TimeoutError as error:
+        if not limit.expired():
+            raise
+        raise AttemptTimeoutError(f"the list of workloads had no next page within {seconds:g} s") from error
+
+
+def _raised(error: Exception) -> RunaiError:
+    wrapped = RunaiError(f"the function that lists workloads failed: {type(error).__name__}: {error}")
+    wrapped.__cause__ = error
+    return wrapped

@@ -57,6 +57,7 @@ class Dispatcher:
         self._max_concurrency = max_concurrency
         self._limit = RateLimit(rate_limit)
         self._schedules: defaultdict[float, Schedule[Member]] = defaultdict(Schedule)
+        self._paused_until = -math.inf
         self._stopped = False
         self._sleeping: asyncio.Task[None] | None = None
         self._sleeping_until = math.inf
@@ -79,6 +80,10 @@ class Dispatcher:
         if self._sleeping is not None and due < self._sleeping_until:
             self._sleeping.cancel()
         self._schedules[member.interval].push(due, member)
+
+    def pause(self, until: float) -> None:
+        """Begin no poll before a monotonic time."""
+        self._paused_until = max(self._paused_until, until)
 
     def due(self, now: float) -> int:
         """Count the members that are due and wait for a poll."""
@@ -115,6 +120,9 @@ class Dispatcher:
                 await self._room()
                 continue
             now = self._clock.monotonic()
+            if now < self._paused_until:
+                await self._clock.sleep(self._paused_until - now)
+                continue
             # One schedule per interval: where many are late, members polled faster wait only for their like.
             turn, schedule = min(
                 ((schedule.peek(now), schedule) for schedule in self._schedules.values()),

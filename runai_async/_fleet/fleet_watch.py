@@ -26,13 +26,14 @@ from runai_async._fleet.dispatch import Dispatcher
 from runai_async._fleet.member import Member
 from runai_async._fleet.outage import FleetOutage
 from runai_async._fleet.outcomes import Outcome
+from runai_async._fleet.pauses import Pauses
 from runai_async._fleet.schedule import next_slot
 from runai_async._fleet.tasks import Tasks
-from runai_async._watch.failures import is_refusal
+from runai_async._watch.failures import retry_after
 from runai_async._watch.poll import Poller
 from runai_async._watch.tracker import Tracker
 from runai_async.checkpoint import Checkpoint, FleetCheckpoint
-from runai_async.errors import AuthenticationError, RunaiError, WatchOutageError
+from runai_async.errors import AuthenticationError, RateLimitError, RunaiError, WatchOutageError
 from runai_async.events import FleetEvent, WatchDegraded, WatchRecovered, WorkloadFailed
 from runai_async.policy import PollPolicy, stale_after
 
@@ -52,6 +53,8 @@ class FleetStatus:
         oldest_success_at: the last successful poll of the workload for which that is longest ago; None while
             one had none.
         failing: workloads whose last poll failed.
+        without_revisions: workloads that the control plane lists but that have no revisions, as is normal for
+            some kinds of inference.
         stale: no poll of any workload has succeeded for three intervals and a deadline; or nothing is watched
             because discovery has failed for that long. A watchdog needs nothing else.
 
@@ -70,6 +73,7 @@ class FleetStatus:
     oldest_success_at: datetime | None
     failing: int
     stale: bool
+    without_revisions: int = 0
 
 
 class FleetWatch(AsyncIterator[FleetEvent]):
@@ -111,6 +115,7 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         self._resume: dict[str, Checkpoint] = dict(resume_from.workloads) if resume_from else {}
         self._members: dict[str, Member] = {}
         self._outage = FleetOutage()
+        self._pauses = Pauses()
         self._error: RunaiError | None = None
         self._began = self._discovered_at = api.clock.monotonic()
         self._entered = False
@@ -242,18 +247,18 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         while self._is_running:
             began = self._clock.monotonic()
             try:
-                ids = await self._discovery.list_ids()
+                ids = await self._discovery.list_ids(self._policy.deadline)
             except AuthenticationError as error:
                 self._end(error)
                 return
             except Exception as error:  # noqa: BLE001  (whatever a caller's function raises)
-                self._discovery.failed(error)
-                if not self._members and isinstance(error, RunaiError) and not is_refusal(error):
-                    self._no_response(error, began)  # nothing else would notice the outage
+                ending = self._discovery.failed(error, began, self._clock.monotonic(), self._policy)
+                if ending is not None and not self._members:
+                    self._end(ending)  # nothing else would notice
+                    return
             else:
                 self._discovered(ids)
-            silence = None if self._members else self._outage.silence(self._clock.monotonic())
-            await self._clock.sleep(self._discovery.pause(self._policy, silence))
+            await self._clock.sleep(self._discovery.pause(self._policy, watches=bool(self._members)))
 
     def _discovered(self, ids: frozenset[str]) -> None:
         """Let new workloads join. The revisions of one that joins later are new, too."""
@@ -270,7 +275,7 @@ class FleetWatch(AsyncIterator[FleetEvent]):
     # --- polls ---------------------------------------------------------------------------------------------
 
     async def _poll(self, member: Member) -> None:
-        began = self._clock.monotonic()
+        began, workload_id = self._clock.monotonic(), member.tracker.workload_id
         error: RunaiError | None = None
         try:
             await self._poller.poll(member.tracker, member.request)
@@ -279,8 +284,10 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         poll = outcomes.Poll(
             began,
             self._clock.monotonic(),
-            is_leaving=self._discovery.is_leaving(member.tracker.workload_id),
+            is_leaving=self._discovery.is_leaving(workload_id),
+            is_listed=self._discovery.is_listed(workload_id),
             ever_responded=self._outage.ever_responded,
+            is_silent=self._outage.is_on,
         )
         if error is None:
             member.last_success_at = poll.now
@@ -292,7 +299,9 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         """Do what follows from a poll."""
         member.streak, member.backoff = outcome.streak, outcome.backoff
         member.interval = outcome.interval
+        self._note_revisions(member, outcome)
         self._emit(member, outcome, error)
+        self._consider_pause(member, outcome, error)
         if outcome.ends is not None:
             self._end(outcome.ends)
         elif outcome.response == "yes":
@@ -326,6 +335,24 @@ class FleetWatch(AsyncIterator[FleetEvent]):
             now, seconds = self._clock.now(), outcome.outage_ended_after
             member.tracker.put(WatchRecovered(workload_id=workload_id, observed_at=now, seconds=seconds))
 
+    def _note_revisions(self, member: Member, outcome: Outcome) -> None:
+        if outcome.without_revisions and not member.without_revisions:
+            logger.info("workload %s is listed but has no revisions", member.tracker.workload_id)
+        member.without_revisions = outcome.without_revisions
+
+    def _consider_pause(self, member: Member, outcome: Outcome, error: RunaiError | None) -> None:
+        """Pause the whole fleet where the control plane is too busy for several workloads."""
+        if error is None:
+            self._pauses.succeeded()
+        elif isinstance(error, RateLimitError) and retry_after(error):
+            until = self._pauses.too_busy(member.tracker.workload_id, outcome.due)
+            if until is not None:
+                seconds = until - self._clock.monotonic()
+                logger.warning(
+                    "the control plane is too busy; the fleet pauses for %.0f s: %s", seconds, error
+                )
+                self._dispatcher.pause(until)
+
     def _leave(self, member: Member) -> None:
         """Forget a workload that discovery no longer lists, once its last events are yielded."""
         workload_id = member.tracker.workload_id
@@ -350,9 +377,8 @@ class FleetWatch(AsyncIterator[FleetEvent]):
     def _no_response(self, error: RunaiError, began: float) -> None:
         """Note a request without a response, and end the fleet where there was none for too long."""
         now, policy = self._clock.monotonic(), self._policy
-        self._outage.no_response(error, began, now, watched=len(self._members), interval=policy.interval)
-        seconds = self._outage.silence(now)
-        if policy.max_outage is not None and seconds >= policy.max_outage:
+        self._outage.no_response(error, began, now, watched=len(self._members), policy=policy)
+        if (seconds := self._outage.lasts_too_long(policy)) is not None:
             text = f"no response from the control plane for {seconds:.0f} s: {error}"
             self._end(WatchOutageError(text, last_error=error))
 
@@ -392,7 +418,8 @@ class FleetWatch(AsyncIterator[FleetEvent]):
             buffered=len(self._buffer),
             lag=self._dispatcher.lag(now),
             oldest_success_at=oldest_at,
-            failing=sum(member.streak.failures > 0 for member in members),
+            failing=sum(member.streak.failures > 0 and not member.without_revisions for member in members),
+            without_revisions=sum(member.without_revisions for member in members),
             stale=bool(members or self._discovery.failures) and is_late,
         )
 

@@ -21,13 +21,14 @@ class Member:
         streak: the polls that failed since the last successful one.
         backoff: polls since its failure was reported; 0 if it was not.
         last_success_at: monotonic time of its last successful poll.
+        without_revisions: the control plane lists it but says that it has no revisions.
         removed: it is forgotten, with what is buffered.
         left: it is no longer polled, but what is buffered is yielded.
     """
 
     __slots__ = (
         "backoff", "buffered", "due", "interval", "last_success_at", "left", "offset", "removed", "request",
-        "streak", "tracker",
+        "streak", "tracker", "without_revisions",
     )  # fmt: skip
 
     def __init__(self, tracker: Tracker, request: Request, interval: float) -> None:
@@ -40,6 +41,7 @@ class Member:
         self.streak = NO_FAILURES
         self.backoff = 0
         self.last_success_at: float | None = None
+        self.without_revisions = False
         self.removed = False
         self.left = False
 

@@ -1,8 +1,8 @@
 """Whether the control plane responds to a fleet at all. No I/O, no clock.
 
 The polls of one workload may fail for reasons of its own. Where those of all fail, one after another, the
-control plane is gone: that is logged once for all, and its duration is counted from the last response to any
-of them.
+control plane is gone: that is logged once for all, and it counts against patience as one workload's failures
+would.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from __future__ import annotations
 import logging
 import math
 
-from runai_async._watch.failures import OUTAGE
+from runai_async._watch.failures import BACKOFF_CAP, LEAST_POLLS, OUTAGE, counted, describe_failure
 from runai_async.errors import RunaiError
+from runai_async.policy import PollPolicy
 
 logger = logging.getLogger("runai_async")
 
@@ -24,6 +25,9 @@ class FleetOutage:
 
     def __init__(self) -> None:
         self._failures = 0
+        self._rounds = 0
+        self._seconds = 0.0
+        self._noted_at = self._round_ended_at = -math.inf
         self._since: float | None = None
         self._silent_since: float | None = None
         self._last_response = -math.inf
@@ -33,31 +37,54 @@ class FleetOutage:
         """Whether there has been any response."""
         return self._last_response != -math.inf
 
+    @property
+    def is_on(self) -> bool:
+        """Whether the control plane itself is in an outage."""
+        return self._since is not None
+
     def silence(self, now: float) -> float:
         """Return for how many seconds there has been no response to any request."""
         return 0.0 if self._silent_since is None else now - self._silent_since
 
     def no_response(
-        self, error: RunaiError, began: float, now: float, *, watched: int, interval: float
+        self, error: RunaiError, began: float, now: float, *, watched: int, policy: PollPolicy
     ) -> None:
         """Note a poll without a response; many in a row are an outage of the control plane itself.
 
-        Many are as many as are *watched*. Or a few, and no response within an *interval*, in which each
-        should have been polled: requests to a control plane that hangs take long to fail.
+        Many are as many as are *watched*. Or a few, and no response within an interval, in which each should
+        have been polled: requests to a control plane that hangs take long to fail.
         """
-        self._failures += 1
-        if self._silent_since is None:
-            self._silent_since = max(began, self._last_response)
-        silent = self._failures >= _OUTAGE_AFTER and self.silence(now) >= interval
+        self._count(began, now, policy)
+        silent = self._failures >= _OUTAGE_AFTER and self.silence(now) >= policy.interval
         if self._since is None and (silent or self._failures >= watched):
             self._since = self._silent_since
             logger.warning(
-                "the control plane does not respond (workloads watched: %d), %s: %s",
+                "the control plane does not respond (workloads watched: %d), %s",
                 watched,
-                type(error).__name__,
-                error,
+                describe_failure(error),
                 extra=OUTAGE,
             )
+
+    def _count(self, began: float, now: float, policy: PollPolicy) -> None:
+        self._failures += 1
+        if self._silent_since is None:
+            self._silent_since = max(began, self._last_response)
+            self._seconds, self._rounds = min(now - self._silent_since, policy.deadline), 0
+            self._round_ended_at = -math.inf
+        else:
+            pause = max(BACKOFF_CAP, policy.interval)
+            self._seconds += counted(self._noted_at, now, pause, policy)
+        self._noted_at = now
+        if began >= self._round_ended_at:
+            # Polls that ran at the same time are one round: a process that stood still fails all of them at
+            # once.
+            self._rounds, self._round_ended_at = self._rounds + 1, now
+
+    def lasts_too_long(self, policy: PollPolicy) -> float | None:
+        """Return the seconds of silence that count, if that is more than a fleet has patience for."""
+        if policy.max_outage is None or self._rounds < LEAST_POLLS or self._seconds < policy.max_outage:
+            return None
+        return self._seconds
 
     def responded(self, now: float) -> bool:
         """Note a response, which ends an outage. Return whether there was one."""
@@ -72,4 +99,4 @@ class FleetOutage:
 
     def forget_silence(self) -> None:
         """Count silence from the next poll on."""
-        self._silent_since = None
+        self._failures, self._silent_since = 0, None

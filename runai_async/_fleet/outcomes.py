@@ -13,11 +13,17 @@ from runai_async._fleet.member import Member
 from runai_async._fleet.schedule import next_slot
 from runai_async._watch.failures import NO_FAILURES, FailureStreak, Verdict
 from runai_async._watch.slots import interval_at
-from runai_async.errors import AuthenticationError, ConfigurationError, NotFoundError, RunaiError
+from runai_async.errors import (
+    AuthenticationError,
+    ConfigurationError,
+    DecodeError,
+    NotFoundError,
+    RunaiError,
+)
 from runai_async.policy import PollPolicy
 
 _FAILED_CAP = 300.0
-"""Seconds between polls of a workload whose failure was reported."""
+"""Seconds between polls of a workload whose failure was reported, or that has no revisions."""
 
 
 @frozen(kw_only=True)
@@ -34,6 +40,7 @@ class Outcome:
         outage_ended_after: seconds of the workload's outage that this poll ended; None if it ended none.
         deleted: every known revision of the workload is deleted.
         report: the error to report as `WorkloadFailed`; None if there is nothing to report.
+        without_revisions: the workload is listed but has no revisions, as is normal for some kinds.
         leaves: the workload leaves the fleet.
         ends: the error that ends the fleet; None if it goes on.
     """
@@ -47,6 +54,7 @@ class Outcome:
     outage_ended_after: float | None = None
     deleted: bool = False
     report: RunaiError | None = None
+    without_revisions: bool = False
     leaves: bool = False
     ends: RunaiError | None = None
 
@@ -58,7 +66,9 @@ class Poll:
     Attributes:
         began: monotonic time at which it began.
         now: monotonic time at which it ended.
+        is_listed: whether the last listing of discovery named the workload.
         is_leaving: whether discovery no longer lists the workload.
+        is_silent: whether the control plane does not respond to anyone: then no workload loses patience.
         ever_responded: whether the control plane has ever responded to the fleet.
     """
 
@@ -66,6 +76,8 @@ class Poll:
     now: float
     is_leaving: bool
     ever_responded: bool
+    is_listed: bool = False
+    is_silent: bool = False
 
 
 def of_success(member: Member, poll: Poll, policy: PollPolicy) -> Outcome:
@@ -90,10 +102,11 @@ def of_failure(member: Member, error: RunaiError, poll: Poll, policy: PollPolicy
         now=poll.now,
         interval=interval,
         first=member.last_success_at is None and not member.streak.failures,
+        counts=not poll.is_silent,
     )
     if _is_of_all(error, poll):
         return Outcome(
-            due=_due_after(verdict, member, 0, interval, poll),
+            due=_due_after(verdict, member, 0, poll),
             interval=interval,
             streak=verdict.streak,
             response="unknown",
@@ -102,19 +115,28 @@ def of_failure(member: Member, error: RunaiError, poll: Poll, policy: PollPolicy
         )
     is_gone = verdict.is_believed and isinstance(error, NotFoundError)
     leaves = is_gone and poll.is_leaving
-    report = None if leaves or member.backoff else verdict.error
+    without_revisions = is_gone and poll.is_listed and not member.tracker.has_known
+    report = None if leaves or without_revisions or member.backoff else verdict.error
     backoff = member.backoff or int(report is not None)
+    due = poll.now + _FAILED_CAP if without_revisions else _due_after(verdict, member, backoff, poll)
     return Outcome(
-        due=_due_after(verdict, member, backoff, interval, poll),
+        due=due,
         interval=interval,
         streak=verdict.streak,
         backoff=backoff + 1 if backoff else 0,
-        response="no" if verdict.streak.refused_as is None else "yes",
+        response="yes" if _is_response(error, verdict) else "no",
         outage_begins=verdict.outage_begins,
         deleted=is_gone and member.tracker.synced,
         report=report,
+        without_revisions=without_revisions,
         leaves=leaves,
     )
+
+
+def _is_response(error: RunaiError, verdict: Verdict) -> bool:
+    """Return whether the control plane responded: with a refusal, or with JSON that cannot be decoded."""
+    is_decoded_badly = isinstance(error, DecodeError) and error.is_json
+    return is_decoded_badly or verdict.streak.refused_as is not None
 
 
 def _is_of_all(error: RunaiError, poll: Poll) -> bool:
@@ -124,11 +146,13 @@ def _is_of_all(error: RunaiError, poll: Poll) -> bool:
     return isinstance(error, AuthenticationError)
 
 
-def _due_after(verdict: Verdict, member: Member, backoff: int, interval: float, poll: Poll) -> float:
+def _due_after(verdict: Verdict, member: Member, backoff: int, poll: Poll) -> float:
     """Return when to poll again after a failure."""
+    interval = verdict.interval
     if backoff:
         longest = min(max(_FAILED_CAP, interval), interval * 2.0 ** min(backoff, 32))
-        return poll.now + longest * (0.5 + member.offset / 2)  # spread: what failed together would return so
+        due = poll.now + longest * (0.5 + member.offset / 2)  # spread: what failed together would return so
+        return max(due, verdict.earliest)
     return _next_slot(member, interval, poll) if verdict.due is None else verdict.due
 
 

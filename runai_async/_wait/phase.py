@@ -7,7 +7,7 @@ import math
 from collections.abc import Set as AbstractSet
 
 from runai_async._api.api import Api
-from runai_async._watch.failures import NO_FAILURES, OUTAGE, Verdict, cause_of_cut
+from runai_async._watch.failures import NO_FAILURES, OUTAGE, Verdict, cause_of_cut, describe_failure
 from runai_async._watch.slots import Slots, interval_at
 from runai_async.errors import (
     DeadlineExceededError,
@@ -114,8 +114,7 @@ class PhaseWait:
 
     def _log(self, verdict: Verdict, error: RunaiError) -> None:
         if verdict.outage_begins:
-            kind = type(error).__name__
-            logger.warning("revision %s: polls fail, %s: %s", self._id, kind, error, extra=OUTAGE)
+            logger.warning("revision %s: polls fail, %s", self._id, describe_failure(error), extra=OUTAGE)
         elif verdict.refusal_begins and verdict.error is None:
             grace = self._policy.missing_grace
             logger.info(

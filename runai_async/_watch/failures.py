@@ -4,17 +4,23 @@ Only the API's own error body makes a 403 or 404 a refusal. A refusal is believe
 has returned it, since a workload that was just created can be unknown for a moment. Everything else that
 fails is an outage, which ends by itself or lasts too long; so is a 403 that alternates with a 404.
 
+Patience counts failed polls, not the clock on the wall: a process or machine that stood still, or a consumer
+that did not ask, adds no more than one pause and one deadline. And nothing is given up before the third
+failed poll.
+
 A watch, a wait and a fleet decide the same after a failed poll, so the decision is one value.
 """
 
 from __future__ import annotations
 
+import math
 import random
 
 from attrs import evolve, frozen
 
 from runai_async._api.statuses import is_from_api
 from runai_async.errors import (
+    ApiError,
     AuthenticationError,
     ConfigurationError,
     DeadlineExceededError,
@@ -28,8 +34,14 @@ from runai_async.policy import PollPolicy
 
 OUTAGE = {"is_outage": True}
 """`extra` of the log records about outages: a live view shows outages by itself and leaves these out."""
-_BACKOFF_CAP = 60.0
+BACKOFF_CAP = 60.0
 """Seconds between the polls of an outage, unless the interval is longer."""
+_LONGEST_RETRY_AFTER = 300.0
+"""Seconds that a `Retry-After` may postpone a poll."""
+ROUNDING = 1e-6
+"""Seconds by which a sum of pauses may fall short of what it stands for."""
+LEAST_POLLS = 3
+"""Failed polls before which nothing is given up or believed."""
 
 
 def ends_at_once(error: RunaiError, *, first: bool) -> bool:
@@ -69,6 +81,8 @@ class Verdict:
         is_believed: *error* is a refusal.
         outage_begins: this failure is the first of an outage.
         refusal_begins: this failure is a refusal, and the first of the streak.
+        interval: seconds between polls at present.
+        earliest: monotonic time before which the server asked not to be polled.
         due: monotonic time of the next poll; None for the usual schedule.
     """
 
@@ -77,6 +91,8 @@ class Verdict:
     is_believed: bool
     outage_begins: bool
     refusal_begins: bool
+    interval: float
+    earliest: float
     due: float | None
 
 
@@ -87,14 +103,20 @@ class FailureStreak:
     Attributes:
         failures: how many.
         outage_since: monotonic time at which the outage began; None outside of one.
+        outage_seconds: how much of the outage counts against patience.
         refused_as: the class of the refusal that the last poll returned; None if it was not refused.
-        refused_since: monotonic time since which every poll returned that refusal.
+        refused_seconds: for how long every poll has returned that refusal, as far as it counts.
+        noted_at: monotonic time up to which seconds are counted.
+        pause: seconds that were planned until the next poll.
     """
 
     failures: int = 0
     outage_since: float | None = None
+    outage_seconds: float = 0.0
     refused_as: type[RunaiError] | None = None
-    refused_since: float = 0.0
+    refused_seconds: float = 0.0
+    noted_at: float = 0.0
+    pause: float = 0.0
 
     def record(
         self,
@@ -106,6 +128,7 @@ class FailureStreak:
         now: float,
         interval: float,
         first: bool,
+        counts: bool = True,
     ) -> Verdict:
         """Return what a failed poll means.
 
@@ -117,74 +140,106 @@ class FailureStreak:
             now: monotonic time.
             interval: seconds between polls at present.
             first: whether no poll has succeeded yet, and none failed before.
+            counts: whether an outage counts against patience.
         """
-        streak = self._with(error, began)
-        ending, is_believed = streak._ending(error, policy, what, began, now, first=first)  # noqa: SLF001
+        streak = self._with(error, policy, began, now)
+        if not counts:
+            streak = evolve(streak, outage_seconds=self.outage_seconds)
+        ending, is_believed = streak._ending(error, policy, what, first=first)  # noqa: SLF001
+        due = streak._next_due(error, now, interval, policy)  # noqa: SLF001
         return Verdict(
-            streak,
+            evolve(streak, pause=interval if due is None else due - now),
             ending,
             is_believed,
             outage_begins=self.outage_since is None and streak.outage_since is not None,
             refusal_begins=streak.failures == 1 and streak.refused_as is not None,
-            due=streak._next_due(now, interval, policy),  # noqa: SLF001
+            interval=interval,
+            earliest=now + retry_after(error),
+            due=due,
         )
 
-    def _with(self, error: RunaiError, began: float) -> FailureStreak:
-        """Return the streak with one more failure."""
-        more = evolve(self, failures=self.failures + 1)
-        if not is_refusal(error):
-            return evolve(more, outage_since=self._outage_or(began), refused_as=None)
-        kind = type(error)
-        if kind is self.refused_as:
-            return more
-        # Alternating 403 and 404 is not a trustworthy refusal.
-        since = self.outage_since if self.refused_as is None else self._outage_or(began)
-        return evolve(more, outage_since=since, refused_as=kind, refused_since=began)
-
-    def _outage_or(self, began: float) -> float:
-        return began if self.outage_since is None else self.outage_since
+    def _with(self, error: RunaiError, policy: PollPolicy, began: float, now: float) -> FailureStreak:
+        """Return the streak with one more failure, and with the seconds that it adds."""
+        own = min(now - began, policy.deadline)
+        seconds = counted(self.noted_at, now, self.pause, policy) if self.failures else own
+        refused_as = type(error) if is_refusal(error) else None
+        # Where 403 and 404 alternate, neither is a trustworthy refusal.
+        is_steady = refused_as is not None and self.refused_as in {None, refused_as}
+        refused_seconds = self.refused_seconds + seconds if is_steady and self.refused_as else 0.0
+        more = evolve(
+            self,
+            failures=self.failures + 1,
+            noted_at=now,
+            refused_as=refused_as,
+            refused_seconds=refused_seconds,
+        )
+        if self.outage_since is not None:
+            return evolve(more, outage_seconds=self.outage_seconds + seconds)
+        return more if is_steady else evolve(more, outage_since=began, outage_seconds=own)
 
     def _ending(
-        self, error: RunaiError, policy: PollPolicy, what: str, began: float, now: float, *, first: bool
+        self, error: RunaiError, policy: PollPolicy, what: str, *, first: bool
     ) -> tuple[RunaiError | None, bool]:
         """Return the error that ends the watch, if it ends, and whether that is a believed refusal."""
         if ends_at_once(error, first=first):
             return error, False
-        if self.refused_as is not None and began - self.refused_since >= policy.missing_grace:
+        if self.failures < LEAST_POLLS:
+            return None, False
+        if self.refused_as is not None and self.refused_seconds >= policy.missing_grace - ROUNDING:
             return error, True
-        if self._lasts_too_long(now, policy.max_outage):
-            return self._outage_error(what, error, now), False
+        if self._patience(policy) <= ROUNDING:
+            return self._outage_error(what, error), False
         return None, False
 
-    def _lasts_too_long(self, now: float, max_outage: float | None) -> bool:
-        if self.outage_since is None or max_outage is None:
-            return False
-        return now - self.outage_since >= max_outage
+    def _patience(self, policy: PollPolicy) -> float:
+        """Return the seconds until the outage lasts too long."""
+        if self.outage_since is None or policy.max_outage is None:
+            return math.inf
+        return policy.max_outage - self.outage_seconds
 
-    def _outage_error(self, what: str, error: RunaiError, now: float) -> WatchOutageError:
-        seconds = now - (self.outage_since or now)
+    def _outage_error(self, what: str, error: RunaiError) -> WatchOutageError:
         outage = WatchOutageError(
-            f"no successful poll of {what} for {seconds:.0f} s; "
+            f"no successful poll of {what} for {self.outage_seconds:.0f} s; "
             f"the last one failed with {type(error).__name__}: {error}",
             last_error=error,
         )
         outage.__cause__ = error
         return outage
 
-    def _next_due(self, now: float, interval: float, policy: PollPolicy) -> float | None:
-        """Return when to poll next in an outage; None where the usual schedule holds.
+    def _next_due(self, error: RunaiError, now: float, interval: float, policy: PollPolicy) -> float | None:
+        """Return when to poll next; None where the usual schedule holds.
 
-        From the second failure on that is uniform between the interval and its 2**n fold, so that watches
-        hit by the same outage do not come back together; but one poll is due when *max_outage* ends.
+        From the second failure of an outage on that is uniform between the interval and its 2**n fold, so
+        that watches hit by the same outage do not come back together; but one poll is due when *max_outage*
+        ends. A `Retry-After` is the earliest time in any case.
         """
+        asked = retry_after(error)
         n = self.failures - 1
         if self.outage_since is None or self.refused_as is not None or n < 1:
-            return None
-        longest = min(max(_BACKOFF_CAP, interval), interval * 2 ** min(n, 32))
-        due = now + random.uniform(interval, longest)  # noqa: S311
-        if policy.max_outage is not None and self.outage_since + policy.max_outage > now:
-            due = min(due, self.outage_since + policy.max_outage)
-        return due
+            return now + max(asked, interval) if asked else None
+        longest = min(max(BACKOFF_CAP, interval), interval * 2 ** min(n, 32))
+        pause = random.uniform(interval, longest)  # noqa: S311
+        if ROUNDING < (left := self._patience(policy)) < pause:
+            pause = left
+        return now + max(pause, asked)
+
+
+def counted(since: float, now: float, pause: float, policy: PollPolicy) -> float:
+    """Return the seconds that one more poll adds to patience, *pause* being what was planned before it."""
+    return min(now - since, pause + policy.deadline)
+
+
+def retry_after(error: RunaiError) -> float:
+    """Return the seconds by which a response's `Retry-After` postpones the next poll; 0 without one."""
+    asked = error.retry_after if isinstance(error, ApiError) else None
+    return min(asked or 0.0, _LONGEST_RETRY_AFTER)
+
+
+def describe_failure(error: RunaiError) -> str:
+    """Describe a failed poll for a log line."""
+    asked = retry_after(error)
+    until = f" (Retry-After: the next poll is due in {asked:.0f} s)" if asked else ""
+    return f"{type(error).__name__}: {error}{until}"
 
 
 NO_FAILURES = FailureStreak()

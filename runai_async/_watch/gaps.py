@@ -11,6 +11,7 @@ from runai_async._api.endpoints import Endpoints
 from runai_async._api.paging import paged
 from runai_async._watch.confirm import Ask
 from runai_async._watch.listing import Snapshot
+from runai_async._watch.state import is_same_moment
 from runai_async._watch.tracker import Tracker
 from runai_async.checkpoint import RevisionMark
 from runai_async.errors import RunaiError
@@ -68,9 +69,15 @@ def missed_phases(
         for index, record in enumerate(history)
         if (update := record.spec.phase_update) is not None
     )
-    inside = [(time, update) for time, _, update in updates if since < time <= until]
-    started = [update.phase for time, _, update in updates if time <= since]
-    fits = inside and inside[-1][1].phase == revision.phase and (not started or started[-1] == mark.phase)
+    # The history may write its times in another precision.
+    started = [row for row in updates if row[0] <= since or is_same_moment(row[0], since)]
+    rest = updates[len(started) :]
+    inside = [(time, update) for time, _, update in rest if time <= until or is_same_moment(time, until)]
+    fits = (
+        inside
+        and inside[-1][1].phase == revision.phase
+        and (not started or started[-1][2].phase == mark.phase)
+    )
     if not fits:
         return None
     phases = [mark.phase, *(update.phase for _, update in inside)]

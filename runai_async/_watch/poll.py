@@ -18,6 +18,8 @@ from runai_async.hooks import PollFinished, PollStarted
 from runai_async.policy import PollPolicy
 
 T = TypeVar("T")
+_SHARE = 0.25
+"""Share of a poll's deadline that its confirmations, or its histories, get: known events wait for them."""
 Pace = Callable[[float], Awaitable[None]]
 """Waits for a request's turn; raises `DeadlineExceededError` if that comes after the given monotonic time."""
 logger = logging.getLogger("runai_async")
@@ -105,6 +107,7 @@ class Poller:
             now=clock.now(),
             found=found,
             missing_grace=policy.missing_grace,
+            longest_gap=policy.interval + policy.deadline,
             between=between,
         )
         events = tracker.pending - before
@@ -113,5 +116,5 @@ class Poller:
         return events
 
     def _soon(self, deadline: float) -> float:
-        """Return by when the requests that found events wait for must be done: within an interval."""
-        return min(deadline, self._api.clock.monotonic() + max(1.0, self._policy.interval))
+        """Return by when the requests must be done for which known events wait."""
+        return min(deadline, self._api.clock.monotonic() + self._policy.deadline * _SHARE)

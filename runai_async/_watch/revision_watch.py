@@ -19,7 +19,7 @@ from typing import Self
 from attrs import frozen
 
 from runai_async._clock import Clock
-from runai_async._watch.failures import NO_FAILURES, OUTAGE, Verdict, cause_of_cut
+from runai_async._watch.failures import NO_FAILURES, OUTAGE, Verdict, cause_of_cut, describe_failure
 from runai_async._watch.poll import Poller
 from runai_async._watch.slots import Slots, interval_at
 from runai_async._watch.tracker import Tracker
@@ -333,8 +333,8 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
     def _report(self, verdict: Verdict, error: RunaiError) -> None:
         """Log and emit what begins with a failed poll."""
         if verdict.outage_begins:
-            kind = type(error).__name__
-            logger.warning("workload %s: polls fail, %s: %s", self.workload_id, kind, error, extra=OUTAGE)
+            what = describe_failure(error)
+            logger.warning("workload %s: polls fail, %s", self.workload_id, what, extra=OUTAGE)
             if "degraded" in self._policy.emit:
                 now = self._clock.now()
                 self._tracker.put(WatchDegraded(workload_id=self.workload_id, observed_at=now, error=error))

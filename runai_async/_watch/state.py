@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import attrs
@@ -18,6 +18,7 @@ REQUIRED = [name for name in attrs.fields_dict(RevisionMark) if name in attrs.fi
 """The fields of a revision that a checkpoint keeps."""
 _SHARED = ("type", "cluster_id", "department_id", "project_id")
 """Fields that many revisions share; interned, because a fleet keeps thousands of them."""
+_MICROSECOND = timedelta(microseconds=1)
 _EARLIEST = datetime.min.replace(tzinfo=UTC)
 
 
@@ -50,12 +51,42 @@ def mark_after(mark: RevisionMark, revision: Revision) -> RevisionMark:
     return evolve(mark, phase=revision.phase, phase_updated_at=at, count=mark.count + 1, told_until=later)
 
 
+def finest(known: datetime | None, seen: datetime | None) -> datetime | None:
+    """Return the finer spelling of one moment; of two moments *seen*, or else the one that is there."""
+    if known is None or seen is None:
+        return seen or known
+    return known if is_same_moment(known, seen) and _resolution(known) <= _resolution(seen) else seen
+
+
+def is_same_moment(one: datetime, other: datetime) -> bool:
+    """Return whether two times are one moment: equal, or one cut or rounded to a coarser unit than the other.
+
+    Servers write one time of theirs in several precisions, from nanoseconds to whole seconds.
+    """
+    if one == other:
+        return True
+    fine, coarse = sorted((one, other), key=_resolution)
+    unit, gap = _resolution(coarse), fine - coarse
+    if unit == _resolution(fine):
+        return abs(gap) <= _MICROSECOND and unit == _MICROSECOND  # nanoseconds, cut here and rounded there
+    return -unit / 2 <= gap < unit
+
+
+def _resolution(time: datetime) -> timedelta:
+    """Return the coarsest unit in which a time can have been written."""
+    if time.microsecond == 0:
+        return timedelta(seconds=1)
+    return _MICROSECOND if time.microsecond % 1000 else timedelta(milliseconds=1)
+
+
 def ordinal_of(mark: RevisionMark | None, revision: Revision) -> int | None:
     """Return the count that an event's id needs; None where the server's time is enough."""
     at = revision.phase_updated_at
     if mark is None:
         return 0 if at is None else None
-    is_later = at is not None and (mark.told_until is None or at > mark.told_until)
+    until = mark.told_until
+    # The ids hold whole seconds, which all spellings of one moment share where a server cuts them.
+    is_later = at is not None and (until is None or at.replace(microsecond=0) > until.replace(microsecond=0))
     return None if is_later else mark.count
 
 
@@ -64,7 +95,7 @@ def has_moved(mark: RevisionMark, revision: Revision) -> bool:
     if revision.phase != mark.phase:
         return True
     before, after = mark.phase_updated_at, revision.phase_updated_at
-    return before is not None and after is not None and before != after
+    return before is not None and after is not None and not is_same_moment(before, after)
 
 
 def deletion(mark: RevisionMark, revision: Revision, now: datetime) -> RevisionDeleted:

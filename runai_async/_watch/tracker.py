@@ -16,6 +16,7 @@ A naive watch keeps the last response and compares the next one with it. That fa
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -24,10 +25,12 @@ from typing import Any
 from attrs import evolve
 
 from runai_async import _codec
+from runai_async._watch.failures import LEAST_POLLS, ROUNDING
 from runai_async._watch.listing import Listing, Snapshot
 from runai_async._watch.state import (
     REQUIRED,
     deletion,
+    finest,
     has_moved,
     mark_after,
     new_mark,
@@ -66,13 +69,23 @@ class Lookup:
 class _Entry:
     """What is kept of one known revision, besides its bytes."""
 
-    __slots__ = ("asked_at", "changed_at", "mark", "missing_since")
+    __slots__ = ("asked_at", "changed_at", "mark", "missing_polls", "missing_seconds")
 
     def __init__(self, mark: RevisionMark, changed_at: float) -> None:
         self.mark = mark
         self.changed_at = changed_at
-        self.missing_since: float | None = None
+        self.missing_polls = 0
+        self.missing_seconds = 0.0
         self.asked_at = _NEVER
+
+    def lacked(self, seconds: float) -> None:
+        """Note one more poll that lacks it, so many seconds after the one before."""
+        self.missing_seconds = self.missing_seconds + seconds if self.missing_polls else 0.0
+        self.missing_polls += 1
+
+    def was_lacked_for(self, grace: float) -> bool:
+        """Return whether enough polls in a row lacked it, over at least *grace* seconds."""
+        return self.missing_polls >= LEAST_POLLS and self.missing_seconds >= grace - ROUNDING
 
 
 class Tracker:
@@ -89,8 +102,8 @@ class Tracker:
     """
 
     __slots__ = (
-        "_emit_updates", "_fast_since", "_include_existing", "_initial_left", "_known", "_listing",
-        "_pending", "_settled", "synced", "workload_id",
+        "_applied_at", "_emit_updates", "_fast_since", "_include_existing", "_initial_left", "_known",
+        "_listing", "_pending", "_settled", "synced", "workload_id",
     )  # fmt: skip
 
     def __init__(
@@ -108,6 +121,7 @@ class Tracker:
         self._known: dict[str, _Entry] = {}
         self._listing = Listing()
         self._settled = False
+        self._applied_at = 0.0
         self._pending: deque[_Item] | None = None
         self._initial_left = 0
         self._fast_since: float = _NEVER
@@ -164,6 +178,11 @@ class Tracker:
             if (entry := self._known.get(key)) and has_moved(entry.mark, revision)
         ]
 
+    @property
+    def has_known(self) -> bool:
+        """Whether any revision is known."""
+        return bool(self._known)
+
     # --- taking in ----------------------------------------------------------------------------------------
 
     def apply(
@@ -174,6 +193,7 @@ class Tracker:
         now: datetime,
         found: Mapping[str, Lookup] | None = None,
         missing_grace: float = 0.0,
+        longest_gap: float = math.inf,
         between: Mapping[str, Sequence[Revision]] | None = None,
     ) -> None:
         """Take a response in, with what other requests found, and queue the events.
@@ -184,9 +204,14 @@ class Tracker:
             now: wall-clock time, for `observed_at`.
             found: what was found about missing revisions, by id.
             missing_grace: seconds for which a revision must be missing before a 404 by id is believed.
+            longest_gap: seconds that one poll counts at most, so that a process that stood still proves
+                nothing.
             between: the states in the gaps, by id.
         """
         missing = self.missing(snapshot)
+        seconds, self._applied_at = min(at - self._applied_at, longest_gap), at
+        for item in missing:
+            self._known[item].lacked(seconds)
         groups = [
             *(
                 self._take(revision, now, at, (between or {}).get(key, ()))
@@ -262,8 +287,6 @@ class Tracker:
         self, entry: _Entry, found: Lookup | None, at: float, now: datetime, missing_grace: float
     ) -> _Items:
         """Decide about a missing revision by what was found elsewhere, if it was looked for."""
-        if entry.missing_since is None:
-            entry.missing_since = at
         if found is None:
             return []
         entry.asked_at = at
@@ -274,11 +297,9 @@ class Tracker:
             if found.raw is not None:
                 self._listing.hold(entry.mark.id, found.raw)
             if found.revision.deleted_at is None:
-                entry.missing_since = None
+                entry.missing_polls = 0
             return events
-        if at - entry.missing_since < missing_grace:
-            return []
-        return [self._gone(entry, now)]
+        return [self._gone(entry, now)] if entry.was_lacked_for(missing_grace) else []
 
     def _gone(self, entry: _Entry, now: datetime) -> _Item:
         """Report a deletion whose time no response gives: `deleted_at` is when it was observed."""
@@ -307,7 +328,7 @@ class Tracker:
         for key, entry in list(self._known.items()):
             is_listed = snapshot.lists(key)
             if is_listed:
-                entry.missing_since = None
+                entry.missing_polls = 0
             if entry.mark.deleted_at is None:
                 if entry.changed_at > fast_since and not entry.mark.phase.is_settled:
                     fast_since = entry.changed_at
@@ -371,7 +392,7 @@ _FIRST = (False, datetime.min.replace(tzinfo=UTC))
 
 def _dated(mark: RevisionMark, revision: Revision) -> RevisionMark:
     """Return the mark with the revision's present times, which may have changed without an event."""
-    at = revision.phase_updated_at or mark.phase_updated_at
+    at = finest(mark.phase_updated_at, revision.phase_updated_at)
     if (at, revision.deleted_at) == (mark.phase_updated_at, mark.deleted_at):
         return mark
     return evolve(mark, phase_updated_at=at, deleted_at=revision.deleted_at)

@@ -33,6 +33,10 @@ def member(streak: FailureStreak = NO_FAILURES, *, backoff: int = 0, last: float
     return made
 
 
+def refused_as(kind: type[RunaiError]) -> FailureStreak:
+    return FailureStreak(6, refused_as=kind, refused_seconds=50.0, noted_at=90.0, pause=10.0)
+
+
 def poll(began: float = 100.0, *, is_leaving: bool = False, ever_responded: bool = True) -> Poll:
     return Poll(began, began + 0.1, is_leaving=is_leaving, ever_responded=ever_responded)
 
@@ -57,12 +61,12 @@ def test_a_first_failure_begins_an_outage_and_keeps_the_schedule() -> None:
     outcome = failed(OUTAGE, member())
 
     assert (outcome.outage_begins, outcome.response, outcome.report, outcome.ends) == (True, "no", None, None)
-    assert outcome.streak == FailureStreak(1, outage_since=100.0)
+    assert (outcome.streak.failures, outcome.streak.outage_since) == (1, 100.0)
     assert 100.1 < outcome.due <= 110.1
 
 
 def test_an_outage_that_lasts_is_reported_once_and_then_polled_rarely() -> None:
-    first = failed(OUTAGE, member(FailureStreak(50, outage_since=-801.0)))
+    first = failed(OUTAGE, member(FailureStreak(50, -801.0, 890.0, noted_at=40.0, pause=60.0)))
     assert isinstance(first.report, WatchOutageError)
     assert first.backoff == 2
 
@@ -78,13 +82,20 @@ def test_a_refusal_is_a_response_and_is_reported_when_it_is_believed() -> None:
     young = failed(REFUSED, member())
     assert (young.response, young.report, young.outage_begins) == ("yes", None, False)
 
-    old = failed(REFUSED, member(FailureStreak(6, refused_as=PermissionDeniedError, refused_since=40.0)))
+    old = failed(
+        REFUSED,
+        member(
+            FailureStreak(
+                6, refused_as=PermissionDeniedError, refused_seconds=50.0, noted_at=90.0, pause=10.0
+            )
+        ),
+    )
     assert (old.report, old.deleted, old.leaves) == (REFUSED, False, False)
 
 
 @pytest.mark.parametrize(("is_leaving", "report"), [(True, None), (False, GONE)])
 def test_a_404_that_is_believed_deletes_what_was_seen(is_leaving: bool, report: RunaiError | None) -> None:
-    seen = member(FailureStreak(6, refused_as=NotFoundError, refused_since=40.0))
+    seen = member(refused_as(NotFoundError))
     seen.tracker.synced = True
     outcome = failed(GONE, seen, poll(is_leaving=is_leaving))
 
@@ -92,7 +103,13 @@ def test_a_404_that_is_believed_deletes_what_was_seen(is_leaving: bool, report: 
 
 
 def test_a_404_of_what_was_never_seen_deletes_nothing() -> None:
-    outcome = failed(GONE, member(FailureStreak(6, refused_as=NotFoundError, refused_since=40.0), last=None))
+    outcome = failed(
+        GONE,
+        member(
+            refused_as(NotFoundError),
+            last=None,
+        ),
+    )
 
     assert (outcome.deleted, outcome.report) == (False, GONE)
 

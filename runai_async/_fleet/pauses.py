@@ -1,0 +1,23 @@
+"""When a whole fleet pauses: several workloads were asked to come back later. No I/O, no clock."""
+
+from __future__ import annotations
+
+_WORKLOADS = 3
+"""Different workloads, without a success in between: fewer may have a reason of their own."""
+
+
+class Pauses:
+    """Counts the workloads for which the control plane was too busy (429)."""
+
+    def __init__(self) -> None:
+        self._until: dict[str, float] = {}
+
+    def too_busy(self, workload_id: str, until: float) -> float | None:
+        """Note when a workload may be polled again; return when the whole fleet may, if it pauses."""
+        self._until[workload_id] = until
+        return max(self._until.values()) if len(self._until) >= _WORKLOADS else None
+
+    def succeeded(self) -> None:
+        """Note a successful poll."""
+        if self._until:
+            self._until.clear()
