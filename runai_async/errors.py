@@ -377,10 +377,16 @@ class _ServingError(WaitError):
     """A rollout's wait that knows which revision serves meanwhile."""
 
     def __init__(
-        self, message: str, *, revision: Revision | None = None, serving: Revision | None = None
+        self,
+        message: str,
+        *,
+        revision: Revision | None = None,
+        serving: Revision | None = None,
+        last_error: RunaiError | None = None,
     ) -> None:
         super().__init__(message, revision=revision)
         self.serving = serving
+        self.last_error = last_error
 
 
 class RolloutFailedError(_ServingError):
@@ -407,6 +413,7 @@ class WaitTimeoutError(_ServingError, TimeoutError):
     Attributes:
         revision: the newest one, as it was seen last; None where none was seen.
         serving: the older revision that still serves, or None.
+        last_error: why the last poll failed; None if it succeeded.
 
     Example:
         >>> try:

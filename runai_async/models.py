@@ -234,8 +234,13 @@ class RequestedPods:
 
     @property
     def wanted(self) -> int | None:
-        """The pods with which a revision serves: `min`, else `number`; None where neither is told."""
-        return self.number if self.min is None else self.min
+        """The pods with which a revision serves: `min`, else `number`; None where neither is given.
+
+        Where only `max` is given, it is 0: a Go server leaves out a `min` of 0.
+        """
+        if self.min is not None:
+            return self.min
+        return self.number if self.max is None else 0
 
 
 @frozen

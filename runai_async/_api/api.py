@@ -6,6 +6,7 @@ from attrs import frozen
 
 from runai_async._api.endpoints import Endpoints
 from runai_async._api.retry import Retrying
+from runai_async._api.server_time import ServerTime
 from runai_async._clock import Clock
 from runai_async.hooks import Hooks
 
@@ -19,9 +20,11 @@ class Api:
         retrying: runs the calls.
         clock: the client's clock.
         hooks: are notified of what happens.
+        server_time: the server's clock.
     """
 
     endpoints: Endpoints
     retrying: Retrying
     clock: Clock
     hooks: Hooks
+    server_time: ServerTime

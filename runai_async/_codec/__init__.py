@@ -10,6 +10,7 @@ Two roads lead from bytes to a model, and tests hold them to the same results:
 """
 
 from runai_async._codec.decode import (
+    Outline,
     decode_count,
     decode_object,
     decode_page,
@@ -19,12 +20,14 @@ from runai_async._codec.decode import (
     from_json,
     identity,
     is_json,
+    outline,
     prepare,
     split_revisions,
 )
 from runai_async._codec.encode import encode, event_to_dict, to_cloudevent, to_json
 
 __all__ = [
+    "Outline",
     "decode_count",
     "decode_object",
     "decode_page",
@@ -36,6 +39,7 @@ __all__ = [
     "from_json",
     "identity",
     "is_json",
+    "outline",
     "prepare",
     "split_revisions",
     "to_cloudevent",

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, TypeVar, cast
 
 import msgspec
+from attrs import frozen
 
 from runai_async._codec.converter import AwareTime, Mismatch, converter, structure, utc
 from runai_async._codec.fast import FALLBACK_ERRORS, fast_path, learn, list_fast_path
@@ -84,6 +85,15 @@ class _Deletion(msgspec.Struct, rename="camel"):
 
 _decode_envelope = msgspec.json.Decoder(_Envelope).decode
 _decode_count = msgspec.json.Decoder(_Count).decode
+
+
+class _Outline(msgspec.Struct, rename="camel", gc=False):
+    id: str | int
+    name: str
+    created_at: AwareTime
+
+
+_decode_outline = msgspec.json.Decoder(_Outline).decode
 _decode_deletion = msgspec.json.Decoder(_Deletion).decode
 _decode_identity = msgspec.json.Decoder(_Identity).decode
 
@@ -159,6 +169,24 @@ def identity(raw: bytes) -> str | None:
         return str(_decode_identity(raw).id)
     except (msgspec.DecodeError, ValueError, RecursionError):
         return None
+
+
+@frozen
+class Outline:
+    """What can be read of a revision that cannot be decoded."""
+
+    id: str
+    name: str
+    created_at: datetime
+
+
+def outline(raw: bytes) -> Outline | None:
+    """Return the id, name and creation time of a revision, or None where they cannot be read."""
+    try:
+        found = _decode_outline(raw)
+    except FALLBACK_ERRORS:
+        return None
+    return Outline(str(found.id), found.name, utc(found.created_at))
 
 
 def deletion_time(raw: bytes) -> datetime | None:

@@ -6,7 +6,10 @@ import logging
 import math
 from collections.abc import Set as AbstractSet
 
+from attrs import evolve
+
 from runai_async._api.api import Api
+from runai_async._wait.failing import Failing
 from runai_async._watch.failures import NO_FAILURES, OUTAGE, Verdict, cause_of_cut, describe_failure
 from runai_async._watch.slots import Slots, interval_at
 from runai_async.errors import (
@@ -38,11 +41,11 @@ class PhaseWait:
         self._last_error: RunaiError | None = None
         self._changed_at = api.clock.monotonic()
         self._streak = NO_FAILURES
+        self._failing = Failing()
+        self._server_time = api.server_time
 
-    async def run(
-        self, until: AbstractSet[Phase] | None, fail_on: AbstractSet[Phase], timeout: float
-    ) -> Revision:
-        """Look first, then wait; see `RunaiClient.wait_for_phase`. Without *until* any phase will do."""
+    async def run(self, until: AbstractSet[Phase], fail_on: AbstractSet[Phase], timeout: float) -> Revision:
+        """Look first, then wait; see `RunaiClient.wait_for_phase`."""
         slots = Slots(self._clock.monotonic())
         end = self._clock.monotonic() + timeout
         while True:
@@ -53,21 +56,21 @@ class PhaseWait:
                 if isinstance(error, DeadlineExceededError) and self._clock.monotonic() >= end:
                     responded = self._last is not None
                     cause = cause_of_cut(error, self._last_error, responded=responded)
-                    raise self._late(until, timeout, cause) from cause
+                    raise self._late(until, fail_on, timeout, cause) from cause
                 self._last_error = error
                 due = self._failed(error, began)
             else:
                 self._last_error = due = None
-                if until is None or self._is_reached(revision, until, fail_on):
+                if self._is_reached(revision, until, fail_on):
                     return revision
             now = self._clock.monotonic()
             if due is None:
                 slots.advance(now, self._interval(now), self._policy.jitter)
             else:
                 slots.postpone(due)
-            await self._clock.sleep(max(0.0, min(slots.wait(now), end - now)))
+            await self._clock.sleep(slots.wait_within(now, end))
             if self._clock.monotonic() >= end:
-                raise self._late(until, timeout, self._last_error) from self._last_error
+                raise self._late(until, fail_on, timeout, self._last_error) from self._last_error
 
     async def _look(self, deadline: float) -> Revision:
         revision = await self._retrying.call(self._call, deadline=deadline)
@@ -86,11 +89,16 @@ class PhaseWait:
             )
         if revision.phase in until:
             return True
-        if revision.phase in fail_on:
-            raise PhaseFailedError(
-                f"{describe_revision(revision)}; it will not reach {_listed(until)}", revision=revision
-            )
+        if revision.phase not in fail_on:
+            self._failing.ends()
+        elif self._failing.lasts(revision, self._clock.monotonic(), self._server_time.now()):
+            raise self._failure(revision, until)
         return False
+
+    def _failure(self, revision: Revision, until: AbstractSet[Phase]) -> PhaseFailedError:
+        return PhaseFailedError(
+            f"{describe_revision(revision)}; it will not reach {_listed(until)}", revision=revision
+        )
 
     def _failed(self, error: RunaiError, began: float) -> float | None:
         """Record a failed poll; return when to poll again, None for the usual time."""
@@ -128,13 +136,37 @@ class PhaseWait:
         )
 
     def _late(
-        self, until: AbstractSet[Phase] | None, timeout: float, error: RunaiError | None
-    ) -> WaitTimeoutError:
+        self,
+        until: AbstractSet[Phase],
+        fail_on: AbstractSet[Phase],
+        timeout: float,
+        error: RunaiError | None,
+    ) -> WaitTimeoutError | PhaseFailedError:
+        """Return what a wait ends with whose time is up; then one poll that saw a failure is enough."""
+        if self._last is not None and self._last.phase in fail_on - until:
+            return self._failure(self._last, until)
         state = describe_revision(self._last) if self._last else f"revision {self._id} was not seen"
-        wanted = f", not {_listed(until)}" if until else ""
         return WaitTimeoutError(
-            f"{state}{wanted} within {timeout:g} s{last_failure(error)}", revision=self._last
+            f"{state}, not {_listed(until)} within {timeout:g} s{last_failure(error)}",
+            revision=self._last,
+            last_error=error,
         )
+
+
+async def read_if_there(api: Api, policy: PollPolicy, revision_id: str, timeout: float) -> Revision | None:
+    """Return a revision, waiting out an outage; None if it can no longer be read.
+
+    Raises:
+        WaitTimeoutError: *timeout* seconds passed.
+        RunaiError: what ends a wait.
+    """
+    wait = PhaseWait(api, evolve(policy, missing_grace=0), revision_id)
+    try:
+        return await wait.run(frozenset(Phase), frozenset(), timeout)
+    except NotFoundError:
+        return None
+    except PhaseFailedError as error:
+        return error.revision
 
 
 def describe_revision(revision: Revision) -> str:

@@ -19,6 +19,7 @@ from typing import Self
 from attrs import frozen
 
 from runai_async._clock import Clock
+from runai_async._codec import Outline
 from runai_async._watch.failures import NO_FAILURES, OUTAGE, Verdict, cause_of_cut, describe_failure
 from runai_async._watch.poll import Poller
 from runai_async._watch.slots import Slots, interval_at
@@ -86,9 +87,9 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
     """
 
     __slots__ = (
-        "__weakref__", "_began", "_clock", "_closed", "_ending", "_error", "_idle", "_interrupted",
-        "_last_error", "_last_success", "_last_success_at", "_policy", "_poller", "_request", "_slots",
-        "_streak", "_tracker", "_waiter",
+        "__weakref__", "_began", "_clock", "_closed", "_ending", "_error", "_fast_until", "_idle",
+        "_interrupted", "_last_error", "_last_success", "_last_success_at", "_policy", "_poller",
+        "_request", "_slots", "_streak", "_tracker", "_waiter",
     )  # fmt: skip
 
     def __init__(self, poller: Poller, tracker: Tracker, clock: Clock, policy: PollPolicy) -> None:
@@ -103,6 +104,7 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
         self._last_success: float | None = None
         self._last_success_at: datetime | None = None
         self._last_error: RunaiError | None = None
+        self._fast_until = -math.inf
         self._ending = False
         self._error: RunaiError | None = None
         self._closed = False
@@ -197,36 +199,52 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
     ) -> None:
         await self.aclose()
 
-    async def next_batch(self, until: float = math.inf) -> list[WatchEvent]:
-        """Return all events of the next poll that has any.
+    async def next_batch(self, until: float = math.inf) -> list[WatchEvent] | None:
+        """Poll until a poll succeeds, and return its events.
 
         For code that must not decide on half of what a poll found, such as the waits of this package. An
-        error that ends the watch has no `.checkpoint` here.
+        error that ends the watch has no `.checkpoint` here. A last poll comes shortly before *until*.
 
         Args:
             until: the client's monotonic time at which to stop waiting; a poll in flight is cut.
 
         Returns:
-            The events; none at *until*, or when the workload is gone. If the last poll failed,
-            `status.last_error` is why.
+            The events, which may be none; also none at *until*, and then `status.last_error` says why the
+            last poll failed, if it did. None when the watch has ended because the workload is gone.
 
         Raises:
             RunaiError: the watch has ended with one of the errors that the class names.
 
         Example:
             >>> watch = runai.watch_revisions(workload_id)
-            >>> [event.revision.name for event in await watch.next_batch()]
+            >>> [event.revision.name for event in await watch.next_batch() or ()]
             ['chat-00001']
         """
         slots = self._begin()
-        while self._needs_poll():
-            now = self._clock.monotonic()
-            if (wait := min(slots.wait(now), until - now)) > 0:
+        succeeded = False
+        while not succeeded and self._needs_poll():
+            if (wait := slots.wait_within(self._clock.monotonic(), until)) > 0:
                 await self._clock.sleep(wait)
             if self._clock.monotonic() >= until:
-                break
-            await self._poll(slots, until)
+                return []
+            succeeded = await self._poll(slots, until)
+        if not succeeded and not self._tracker.pending:
+            return None
         return [self._tracker.take() for _ in range(self._tracker.pending)]
+
+    def poll_fast(self, until: float) -> None:
+        """Poll at `PollPolicy.fast_interval` until a monotonic time, whatever the revisions do.
+
+        Example:
+            >>> watch = runai.watch_revisions(workload_id)
+            >>> watch.poll_fast(until=asyncio.get_running_loop().time() + 60)
+        """
+        self._fast_until = until
+
+    @property
+    def unreadable(self) -> list[Outline]:
+        """What can be read of the revisions of the last response that cannot be decoded."""
+        return self._tracker.unreadable
 
     # --- state --------------------------------------------------------------------------------------------
 
@@ -286,7 +304,8 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
             raise error
         return not self._closed
 
-    async def _poll(self, slots: Slots, until: float) -> None:
+    async def _poll(self, slots: Slots, until: float) -> bool:
+        """Poll once; return whether that succeeded."""
         began = slots.last_start = self._clock.monotonic()
         try:
             await self._poller.poll(self._tracker, self._request, until)
@@ -296,16 +315,18 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
                 self._last_error = cause_of_cut(error, self._last_error, responded=responded)
             else:
                 self._failed(error, began, slots)
-            return
+            return False
         self._last_error = None
         if self._streak.failures:
             self._recovered()
         now = self._last_success = self._clock.monotonic()
         self._last_success_at = self._clock.now()
         slots.advance(now, self._interval(now), self._policy.jitter)
+        return True
 
     def _interval(self, now: float) -> float:
-        return interval_at(self._policy, now, self._tracker.fast_until(self._policy.fast_for))
+        fast_until = max(self._fast_until, self._tracker.fast_until(self._policy.fast_for))
+        return interval_at(self._policy, now, fast_until)
 
     def _failed(self, error: RunaiError, began: float, slots: Slots) -> None:
         """Record a failed poll, then end the watch or plan the next one."""

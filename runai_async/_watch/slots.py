@@ -13,6 +13,10 @@ def interval_at(policy: PollPolicy, now: float, fast_until: float) -> float:
     return min(policy.interval, policy.fast_interval) if now < fast_until else policy.interval
 
 
+_LAST_LOOK = 1.0
+"""Seconds before the end of a wait at which it polls once more."""
+
+
 class Slots:
     """When the polls of one watch are due: on a grid, so that neither waiting nor jitter accumulates."""
 
@@ -26,6 +30,12 @@ class Slots:
     def wait(self, now: float) -> float:
         """Return the seconds until a poll may begin."""
         return max(self.due, self.last_start + LEAST_INTERVAL) - now
+
+    def wait_within(self, now: float, end: float) -> float:
+        """Return the seconds to sleep where nothing is awaited after *end*: one poll comes shortly before."""
+        left = end - now
+        last = left - _LAST_LOOK if left > _LAST_LOOK else left
+        return max(0.0, min(self.wait(now), last))
 
     def advance(self, now: float, interval: float, jitter: float) -> None:
         """Make the next slot due; slots that have passed are skipped."""

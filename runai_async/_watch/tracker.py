@@ -145,6 +145,12 @@ class Tracker:
         """How many revisions of the last response could not be decoded."""
         return len(self._listing.undecodable)
 
+    @property
+    def unreadable(self) -> list[_codec.Outline]:
+        """What can be read of the revisions of the last response that cannot be decoded."""
+        outlines = map(_codec.outline, self._listing.undecodable)
+        return [outline for outline in outlines if outline is not None]
+
     def fast_until(self, fast_for: float) -> float:
         """Return the monotonic time until which a revision in transition asks for fast polling."""
         return self._fast_since + fast_for

@@ -1,0 +1,62 @@
+"""The server's clock, learnt from the `Date` headers of its responses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+
+from runai_async._clock import Clock
+
+_EVERY = 10.0
+"""Seconds between two readings: parsing a date is slow, and clocks drift slowly."""
+_WEIGHT = 0.2
+"""Weight of a new reading in the average, as a header has whole seconds only."""
+_JUMP = 2.0
+"""Seconds by which a reading may differ from the average; more, and a clock was set: it starts anew."""
+
+
+class ServerTime:
+    """Tells the time as the server has it.
+
+    Attributes:
+        offset: seconds by which the server's clock is ahead of this machine's; 0 until it is known.
+        is_known: whether a response has said what time it is.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.offset = 0.0
+        self.is_known = False
+        self._due = float("-inf")
+
+    def note(self, headers: Mapping[str, str]) -> None:
+        """Read the `Date` header of a response that has just come, now and then."""
+        now = self._clock.monotonic()
+        if now < self._due:
+            return
+        date = parse_date(headers.get("Date"))
+        if date is None:
+            return
+        self._due = now + _EVERY
+        # The header is cut to whole seconds: half a second later is the best guess.
+        reading = (date - self._clock.now()).total_seconds() + 0.5
+        if not self.is_known or abs(reading - self.offset) > _JUMP:
+            self.offset, self.is_known = reading, True
+        else:
+            self.offset += _WEIGHT * (reading - self.offset)
+
+    def now(self) -> datetime:
+        """Return the present time by the server's clock."""
+        return self._clock.now() + timedelta(seconds=self.offset)
+
+
+def parse_date(value: str | None) -> datetime | None:
+    """Read an HTTP date; None for what is not one."""
+    if value is None:
+        return None
+    try:
+        date = parsedate_to_datetime(value)
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return date if date.tzinfo else date.replace(tzinfo=UTC)
