@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from runai_async import RetryPolicy, RunaiClient
 from runai_async.errors import AttemptTimeoutError, DeadlineExceededError
 from runai_async.testing import FakeClock, Request, Response
-from runai_async.testing._state import NotThereError, State
+from runai_async.testing._state import MissingError, State
 
 T = TypeVar("T")
 Answer = Response | Exception | None
@@ -142,7 +142,7 @@ class Stage:
                     return _json({"workloads": state.live_workloads(deleted=False)})
                 case _:
                     return Response(body=state.list_body(key, deleted=kind == "deleted"))
-        except NotThereError as error:
+        except MissingError as error:
             return _json({"code": 404, "message": str(error)}, 404)
 
     async def aclose(self) -> None:

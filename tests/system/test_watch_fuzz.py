@@ -94,7 +94,7 @@ class Consumer:
 async def run(seed: int) -> Consumer:
     """Run one seed and check what the consumer was told."""
     random = Random(seed)
-    async with FakeControlPlane(seed=seed, record_answers=True) as control_plane:
+    async with FakeControlPlane(seed=seed, record_responses=True) as control_plane:
         workload_id = control_plane.add_workload()
         trouble = Trouble(control_plane, [workload_id], random)
         consumer = Consumer(control_plane, trouble, random)

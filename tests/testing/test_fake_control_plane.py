@@ -21,6 +21,7 @@ from runai_async import (
     RetryPolicy,
     RunaiClient,
     ServiceUnavailableError,
+    testing,
 )
 from runai_async.testing import FakeControlPlane, FakeTransport, Response
 from runai_async.testing._state import State, stamp
@@ -429,22 +430,37 @@ async def test_a_seed_makes_ids_repeatable_and_shuffles_lists(runai_control_plan
     assert {tuple(sorted(order)) for order in orders} == {tuple(sorted(added))}
 
 
-async def test_what_was_answered_is_remembered_if_asked_for_until_it_is_forgotten() -> None:
+async def test_responses_are_recorded_on_request_until_the_record_is_reset() -> None:
     async with (
-        FakeControlPlane(record_answers=True) as control_plane,
+        FakeControlPlane(record_responses=True) as control_plane,
         RunaiClient(control_plane.url, control_plane.token) as runai,
     ):
         workload_id = control_plane.add_workload()
         revision_id = control_plane.add_revision(workload_id, "Running")
         await runai.list_revisions(workload_id)
-        (response,) = control_plane.answers
+        (response,) = control_plane.responses
         assert (response.workload_id, list(response.phases)) == (workload_id, [revision_id])
         control_plane.reset_record()
-        assert (list(control_plane.answers), list(control_plane.requests), control_plane.max_in_flight) == (
-            [],
-            [],
-            0,
-        )
+        assert list(control_plane.responses) == []
+        assert list(control_plane.requests) == []
+        assert control_plane.max_in_flight == 0
+
+
+async def test_the_old_names_of_recorded_responses_still_work_and_warn() -> None:
+    with pytest.warns(DeprecationWarning, match="record_answers is deprecated, use record_resp") as warned:
+        control_plane = FakeControlPlane(record_answers=True)
+    async with control_plane, RunaiClient(control_plane.url, control_plane.token) as runai:
+        await runai.list_revisions(control_plane.add_workload())
+    with pytest.warns(DeprecationWarning, match="answers is deprecated, use responses"):
+        assert control_plane.answers is control_plane.responses
+    with pytest.warns(DeprecationWarning, match=r"Answered is deprecated: use RecordedResponse"):
+        assert isinstance(control_plane.responses[0], testing.Answered)
+    assert [warning.filename for warning in warned] == [__file__]
+
+
+def test_the_module_has_no_other_old_names() -> None:
+    with pytest.raises(AttributeError, match=r"module 'runai_async\.testing' has no attribute 'Answer'"):
+        testing.Answer  # type: ignore[attr-defined]  # noqa: B018
 
 
 async def test_held_requests_wait_until_they_are_released(
@@ -476,7 +492,7 @@ async def test_a_scripted_transport_gives_its_answers_in_order() -> None:
             await runai.count_revisions(workload_id)
         path = f"/api/v1/workloads/inferences/{workload_id}/revisions/count"
         assert await runai.count_revisions(workload_id) == len(path)
-        with pytest.raises(AssertionError, match=r"the script has no answer left for GET /api/"):
+        with pytest.raises(AssertionError, match=r"the script has no reply left for GET /api/"):
             await runai.count_revisions(workload_id)
 
     assert [(item.method, item.path) for item in transport.requests] == [("GET", path)] * 4
