@@ -266,7 +266,7 @@ TROUBLES: dict[str, Callable[[World], None]] = {
 """What goes wrong in the world of an example that shows what to do about it."""
 
 
-def test_every_trouble_is_that_of_an_example() -> None:
+def test_every_failure_belongs_to_an_example() -> None:
     assert TROUBLES.keys() - EXAMPLES.keys() == set()
 
 
@@ -342,7 +342,7 @@ def log_in(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-async def test_an_example_shows_what_it_says(
+async def test_an_example_prints_what_it_shows(
     name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(sys, "displayhook", display)
@@ -364,7 +364,7 @@ async def test_an_example_shows_what_it_says(
 # --- lists in prose -----------------------------------------------------------------------------------------
 
 
-async def test_the_metrics_that_are_listed_are_those_that_there_are() -> None:
+async def test_the_metrics_that_are_listed_are_those_that_exist() -> None:
     metrics, world = Metrics(), World()
     async with world.client(hooks=[metrics.hook]).watch_fleet([WORKLOAD_ID]) as fleet:
         metrics.of_fleet(fleet)

@@ -95,9 +95,7 @@ async def run(seed: int) -> Consumer:
     [range(6), pytest.param(range(1000, 1050), marks=[pytest.mark.slow, pytest.mark.timeout(180)])],
     ids=["6 seeds", "50 seeds"],
 )
-async def test_a_fleet_loses_nothing_and_tells_nothing_twice(
-    seeds: range, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_fleet_loses_and_repeats_nothing(seeds: range, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("ERROR", "runai_async")
     asyncio.get_running_loop().set_debug(False)  # its tracebacks would take most of the time
     beside = asyncio.Semaphore(25)

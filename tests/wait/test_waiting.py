@@ -51,7 +51,7 @@ async def test_a_phase_already_reached_returns_at_once() -> None:
     assert harness.times("get") == [0]
 
 
-async def test_waiting_looks_again_until_the_phase_is_reached() -> None:
+async def test_a_wait_polls_until_the_phase_is_reached() -> None:
     harness = Harness()
     revision_id = harness.add("Creating")
     harness.at(30, lambda: harness.set_phase(revision_id, "Pending"))
@@ -65,7 +65,7 @@ async def test_waiting_looks_again_until_the_phase_is_reached() -> None:
     assert harness.times("get")[-1] == 90
 
 
-async def test_a_phase_of_fail_on_is_a_phase_failed_error_with_the_message() -> None:
+async def test_a_phase_in_fail_on_is_a_phase_failed_error_with_the_message() -> None:
     harness = Harness()
     revision_id = harness.add("Pending")
     harness.at(20, lambda: harness.set_phase(revision_id, "Failed", message="image not found"))
@@ -77,7 +77,7 @@ async def test_a_phase_of_fail_on_is_a_phase_failed_error_with_the_message() -> 
     assert caught.value.revision.phase == "Failed"
 
 
-async def test_until_wins_over_fail_on() -> None:
+async def test_until_takes_precedence_over_fail_on() -> None:
     harness = Harness()
     revision_id = harness.add("Completed")
     async with harness.client() as runai:
@@ -86,7 +86,7 @@ async def test_until_wins_over_fail_on() -> None:
     assert revision.phase == "Completed"
 
 
-async def test_degraded_is_no_failure_unless_asked_for() -> None:
+async def test_degraded_is_a_failure_only_on_request() -> None:
     harness = Harness()
     revision_id = harness.add("Degraded")
     harness.at(20, lambda: harness.set_phase(revision_id, "Running"))
@@ -117,7 +117,7 @@ async def test_a_refused_token_ends_a_wait_at_once() -> None:
     assert harness.times("get") == [0]
 
 
-async def test_a_revision_that_is_never_there_is_not_found_after_the_grace() -> None:
+async def test_a_revision_that_does_not_exist_is_not_found_after_the_grace() -> None:
     harness = Harness()
     async with harness.client() as runai:
         with pytest.raises(NotFoundError):
@@ -125,7 +125,7 @@ async def test_a_revision_that_is_never_there_is_not_found_after_the_grace() -> 
     assert 60 <= harness.times("get")[-1] <= 62
 
 
-async def test_a_wait_lives_through_an_outage_that_ends_and_not_through_one_that_lasts() -> None:
+async def test_a_wait_survives_an_outage_that_ends_and_not_one_that_lasts() -> None:
     harness = Harness()
     revision_id = harness.add("Pending")
     harness.others = HTML_502
@@ -139,7 +139,7 @@ async def test_a_wait_lives_through_an_outage_that_ends_and_not_through_one_that
             await within(harness, 1000, runai.wait_for_phase(revision_id, Phase.RUNNING))
 
 
-async def test_an_outage_in_a_wait_for_a_phase_is_one_warning_and_one_line(
+async def test_an_outage_during_a_wait_for_a_phase_logs_one_warning_and_one_recovery(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level("INFO")
@@ -165,7 +165,7 @@ async def test_a_phase_that_the_api_does_not_list_is_a_value_error(until: str | 
     assert harness.requests == []
 
 
-async def test_no_phase_at_all_is_a_value_error() -> None:
+async def test_an_empty_list_of_phases_is_a_value_error() -> None:
     harness = Harness()
     async with harness.client() as runai:
         with pytest.raises(ValueError, match="until must name at least one phase"):
@@ -203,7 +203,7 @@ async def test_a_rollout_succeeds_when_the_newest_runs_with_its_pods() -> None:
     ("requested", "running"),
     [({"number": 3}, 3), ({"min": 0, "number": 3}, 0), ({}, 0), ({"number": 2}, None)],
 )
-async def test_enough_pods_are_min_else_number_else_none_where_the_answer_tells(
+async def test_the_required_pods_are_min_else_number_else_none_and_only_count_if_reported(
     requested: dict[str, int], running: int | None
 ) -> None:
     harness = Harness()
@@ -213,7 +213,7 @@ async def test_enough_pods_are_min_else_number_else_none_where_the_answer_tells(
 
 
 @pytest.mark.parametrize("phase", ["Pending", "Degraded", "Terminating", "Unknown", "Suspending"])
-async def test_enough_pods_in_another_phase_than_running_are_not_done(phase: str) -> None:
+async def test_enough_pods_in_another_phase_than_running_do_not_complete_a_rollout(phase: str) -> None:
     harness = Harness()
     harness.add(phase, requested_pods={"number": 1}, running_pods=1)
     async with harness.client() as runai:
@@ -221,7 +221,7 @@ async def test_enough_pods_in_another_phase_than_running_are_not_done(phase: str
             await within(harness, 60, runai.wait_for_rollout(harness.workload_id, timeout=60))
 
 
-async def test_too_few_pods_are_not_done() -> None:
+async def test_too_few_pods_do_not_complete_a_rollout() -> None:
     harness = Harness()
     harness.add("Running", requested_pods={"number": 2}, running_pods=1)
     async with harness.client() as runai:
@@ -230,7 +230,7 @@ async def test_too_few_pods_are_not_done() -> None:
 
 
 @pytest.mark.parametrize("phase", ["Failed", "Completed"])
-async def test_a_rollout_that_failed_or_completed_is_failed_and_an_older_one_that_does_not_run_is_not_named(
+async def test_a_failed_or_completed_rollout_fails_and_names_no_older_revision_that_is_not_running(
     phase: str,
 ) -> None:
     harness = Harness()
@@ -318,7 +318,7 @@ async def test_with_after_only_a_newer_revision_counts() -> None:
     assert revision.id == added[0]
 
 
-async def test_an_outage_while_the_one_given_as_after_is_looked_up_is_lived_through() -> None:
+async def test_a_wait_survives_an_outage_during_the_lookup_of_after() -> None:
     harness = Harness()
     before = harness.add("Running")
     harness.clock.shift_now(1)
@@ -340,7 +340,7 @@ async def test_with_after_and_nothing_newer_the_timeout_asks_whether_the_change_
             await within(harness, 100, runai.wait_for_rollout(harness.workload_id, after=before, timeout=50))
 
 
-async def test_long_pending_is_no_failure() -> None:
+async def test_a_long_time_in_pending_is_not_a_failure() -> None:
     harness = Harness()
     new = harness.add("Pending", phase_message="waiting for quota")
     harness.at(40_000, lambda: harness.set_phase(new, "Running"))
@@ -351,7 +351,7 @@ async def test_long_pending_is_no_failure() -> None:
     assert revision.phase == "Running"
 
 
-async def test_a_revision_scaled_to_zero_is_done() -> None:
+async def test_a_revision_scaled_to_zero_completes_a_rollout() -> None:
     harness = Harness()
     harness.add("Running", requested_pods={"min": 0, "max": 4}, running_pods=0)
     async with harness.client() as runai:
@@ -359,7 +359,7 @@ async def test_a_revision_scaled_to_zero_is_done() -> None:
 
 
 @pytest.mark.parametrize("revisions", [0, 1])
-async def test_a_workload_that_goes_away_is_a_failed_rollout(revisions: int) -> None:
+async def test_the_deletion_of_the_workload_is_a_failed_rollout(revisions: int) -> None:
     harness = Harness()
     for _ in range(revisions):
         harness.add("Pending")
@@ -409,7 +409,7 @@ async def test_a_timeout_raises_with_the_last_revision_seen() -> None:
     assert other.value.revision.id == new
 
 
-async def test_the_timeout_counts_from_before_the_one_given_as_after_is_looked_up() -> None:
+async def test_the_timeout_includes_the_lookup_of_after() -> None:
     harness = Harness()
     before = harness.add("Running")
     harness.latency = 3
@@ -418,7 +418,7 @@ async def test_the_timeout_counts_from_before_the_one_given_as_after_is_looked_u
             await within(harness, 6, runai.wait_for_rollout(harness.workload_id, after=before, timeout=5))
 
 
-async def test_a_timeout_cuts_a_poll_that_hangs_and_tells_of_no_outage(
+async def test_a_timeout_cuts_off_a_hanging_poll_and_logs_no_outage(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     harness = Harness()
@@ -441,7 +441,7 @@ async def test_a_timeout_cuts_a_poll_that_hangs_and_tells_of_no_outage(
 
 
 @pytest.mark.parametrize("seen", [False, True])
-async def test_a_timeout_in_an_outage_says_so_and_claims_nothing_that_is_not_known(seen: bool) -> None:
+async def test_a_timeout_during_an_outage_says_so_and_claims_nothing_that_is_not_known(seen: bool) -> None:
     harness = Harness()
     revision_id = harness.add("Pending")
     if not seen:
@@ -462,7 +462,7 @@ async def test_a_timeout_in_an_outage_says_so_and_claims_nothing_that_is_not_kno
 
 
 @pytest.mark.parametrize("in_outage", [False, True])
-async def test_a_timeout_that_cuts_a_poll_names_what_failed_before_and_not_its_own_cut(
+async def test_a_timeout_that_cuts_off_a_poll_names_the_failure_before_it(
     in_outage: bool,
 ) -> None:
     harness = Harness()
@@ -484,7 +484,7 @@ async def test_a_timeout_that_cuts_a_poll_names_what_failed_before_and_not_its_o
         assert "DeadlineExceeded" not in str(error)
 
 
-async def test_an_outage_that_is_over_is_no_reason_of_a_timeout() -> None:
+async def test_an_outage_that_is_over_is_not_the_reason_for_a_timeout() -> None:
     harness = Harness()
     revision_id = harness.add("Pending")
     harness.lists = harness.others = HTML_502

@@ -35,7 +35,7 @@ def brief(event: WatchEvent) -> tuple[str, ...]:
 # --- the first answer -----------------------------------------------------------------------------------
 
 
-async def test_every_live_revision_of_the_first_answer_is_told_as_initial() -> None:
+async def test_every_live_revision_of_the_first_response_is_added_as_initial() -> None:
     harness = Harness()
     running, pending = harness.add("Running"), harness.add("Pending")
     deleted = harness.add()
@@ -50,7 +50,7 @@ async def test_every_live_revision_of_the_first_answer_is_told_as_initial() -> N
     assert all(isinstance(event, RevisionAdded) and event.initial for event in events)
 
 
-async def test_without_include_existing_they_are_known_and_not_told() -> None:
+async def test_without_include_existing_they_are_tracked_but_not_reported() -> None:
     harness = Harness()
     known = harness.add("Pending")
     harness.at(10, lambda: harness.set_phase(known, "Running"))
@@ -60,7 +60,7 @@ async def test_without_include_existing_they_are_known_and_not_told() -> None:
     assert [brief(event) for event in events] == [("changed", known, "Pending", "Running")]
 
 
-async def test_one_first_seen_running_is_one_added_and_no_change() -> None:
+async def test_a_revision_first_seen_running_is_added_without_a_change() -> None:
     harness = Harness()
     added: list[str] = []
     harness.at(5, lambda: added.append(harness.add("Creating")))
@@ -75,7 +75,7 @@ async def test_one_first_seen_running_is_one_added_and_no_change() -> None:
 # --- differences only -----------------------------------------------------------------------------------
 
 
-async def test_an_unchanged_answer_tells_nothing() -> None:
+async def test_an_unchanged_response_yields_nothing() -> None:
     harness = Harness()
     harness.add()
     async with harness.client() as runai:
@@ -85,7 +85,7 @@ async def test_an_unchanged_answer_tells_nothing() -> None:
     assert len(harness.times()) > 90
 
 
-async def test_another_field_than_the_phase_is_no_event() -> None:
+async def test_a_change_of_another_field_is_not_an_event() -> None:
     harness = Harness()
     revision_id = harness.add()
     harness.at(10, lambda: harness.state.update_revision(revision_id, {"running_pods": 7}))
@@ -93,7 +93,7 @@ async def test_another_field_than_the_phase_is_no_event() -> None:
         assert len(await harness.collect(runai.watch_revisions(harness.workload_id), 60)) == 1
 
 
-async def test_events_of_one_poll_come_by_the_servers_time_then_by_id() -> None:
+async def test_events_of_one_poll_are_ordered_by_server_time_then_id() -> None:
     harness = Harness()
     base = harness.clock.now()
     late = harness.add(id="b" * 8 + "-0000-4000-8000-000000000000", created_at=base + timedelta(seconds=9))
@@ -141,7 +141,7 @@ async def test_within_one_revision_added_comes_first_and_deleted_last_whatever_t
 # --- a subsequence, and what was missed is said ---------------------------------------------------------
 
 
-async def test_a_revision_that_came_and_went_between_two_polls_is_not_told() -> None:
+async def test_a_revision_that_came_and_went_between_two_polls_is_not_reported() -> None:
     harness = Harness()
     harness.add()
     harness.at(5, lambda: harness.state.purge_revision(harness.add("Pending")))
@@ -149,7 +149,7 @@ async def test_a_revision_that_came_and_went_between_two_polls_is_not_told() -> 
         assert len(await harness.collect(runai.watch_revisions(harness.workload_id), 60)) == 1
 
 
-async def test_answers_are_taken_as_current_so_a_stale_replica_shows_as_flaps() -> None:
+async def test_responses_are_taken_as_current_so_a_stale_replica_shows_as_flapping() -> None:
     harness = Harness()
     revision_id = harness.add("Pending")
     stale = harness.state.list_body(harness.workload_id, deleted=False)
@@ -169,7 +169,7 @@ async def test_answers_are_taken_as_current_so_a_stale_replica_shows_as_flaps() 
     assert len({event.id for event in events if isinstance(event, RevisionEvent)}) == 3
 
 
-async def test_phases_are_a_subsequence_and_the_last_one_told_is_the_last_one_answered() -> None:
+async def test_phases_are_a_subsequence_that_ends_with_the_last_one_of_the_server() -> None:
     harness = Harness()
     revision_id = harness.add("Creating")
     for second, phase in enumerate(("Initializing", "Pending", "Running", "Degraded", "Running")):
@@ -184,7 +184,7 @@ async def test_phases_are_a_subsequence_and_the_last_one_told_is_the_last_one_an
 
 
 @pytest.mark.parametrize("seconds", [-3600, 3600])
-async def test_leaving_a_phase_and_coming_back_is_told_as_coalesced(seconds: float) -> None:
+async def test_leaving_a_phase_and_returning_to_it_is_a_coalesced_change(seconds: float) -> None:
     harness = Harness()
     revision_id = harness.add("Running")
     at = harness.clock.now() + timedelta(seconds=seconds)
@@ -256,7 +256,7 @@ async def test_a_gap_that_the_history_cannot_fill_is_a_plain_change_and_the_reas
 # --- a deletion is confirmed ----------------------------------------------------------------------------
 
 
-async def test_a_deletion_is_told_when_the_deleted_list_confirms_it() -> None:
+async def test_a_deletion_is_reported_when_the_deleted_list_confirms_it() -> None:
     harness = Harness()
     revision_id = harness.add()
     harness.at(10, lambda: harness.state.delete_revision(revision_id))
@@ -303,7 +303,7 @@ async def test_deleted_at_in_a_get_by_id_is_a_deletion() -> None:
     assert event.server_time is not None
 
 
-async def test_one_that_is_deleted_when_it_is_first_seen_is_not_told() -> None:
+async def test_a_revision_that_is_deleted_when_first_seen_is_not_reported() -> None:
     harness = Harness()
     revision_id = harness.add()
     body = harness.state.list_body(harness.workload_id, deleted=False)
@@ -325,7 +325,7 @@ async def test_an_empty_list_alone_is_never_a_deletion() -> None:
         assert await harness.collect(watch, 600) == []
 
 
-async def test_missing_and_back_was_never_deleted() -> None:
+async def test_a_missing_revision_that_reappears_was_never_deleted() -> None:
     harness = Harness()
     revision_id = harness.add()
     harness.at(10, lambda: harness.state.hide(revision_id, hidden=True))
@@ -348,7 +348,7 @@ async def test_a_404_by_id_counts_when_the_revision_was_missing_for_missing_grac
     assert [brief(event) for event in events] == [("deleted", revision_id, "Running")]
 
 
-async def test_a_missing_revision_that_is_found_and_not_deleted_counts_as_listed() -> None:
+async def test_a_missing_revision_that_is_found_by_id_counts_as_listed() -> None:
     harness = Harness()
     revision_id = harness.add("Pending")
     async with harness.client() as runai:
@@ -371,7 +371,7 @@ async def test_a_404_of_a_gateway_confirms_nothing() -> None:
         assert await harness.collect(watch, 600) == []
 
 
-async def test_a_poll_looks_for_missing_revisions_with_two_requests_at_most_taking_turns() -> None:
+async def test_a_poll_looks_for_missing_revisions_in_turn_with_at_most_two_requests() -> None:
     harness = Harness()
     ids = [harness.add() for _ in range(4)]
     async with harness.client() as runai:
@@ -387,7 +387,7 @@ async def test_a_poll_looks_for_missing_revisions_with_two_requests_at_most_taki
     assert {key for _, kind, key in asked if kind == "get"} == set(ids)
 
 
-async def test_a_failed_confirmation_decides_nothing_and_holds_back_no_other_event() -> None:
+async def test_a_failed_confirmation_decides_nothing_and_delays_no_other_event() -> None:
     harness = Harness()
     gone, other = harness.add(), harness.add("Pending")
     async with harness.client() as runai:
@@ -404,7 +404,7 @@ async def test_a_failed_confirmation_decides_nothing_and_holds_back_no_other_eve
     assert [brief(event) for event in second] == [("deleted", gone, "Running")]
 
 
-async def test_a_broken_revision_in_the_deleted_list_hides_no_deletion_and_its_own_is_told() -> None:
+async def test_a_broken_revision_in_the_deleted_list_hides_no_deletion_not_even_its_own() -> None:
     harness = Harness()
     harness.state.delete_revision(harness.add())  # before anybody looked
     ids = [harness.add() for _ in range(3)]
@@ -420,7 +420,7 @@ async def test_a_broken_revision_in_the_deleted_list_hides_no_deletion_and_its_o
     assert all(event.server_time is not None for event in events if isinstance(event, RevisionDeleted))
 
 
-async def test_a_deleted_revision_is_forgotten_when_a_good_poll_lacks_it() -> None:
+async def test_a_deleted_revision_is_forgotten_once_a_successful_poll_lacks_it() -> None:
     harness = Harness()
     revision_id = harness.add()
     harness.at(10, lambda: harness.state.delete_revision(revision_id))
@@ -435,7 +435,7 @@ async def test_a_deleted_revision_is_forgotten_when_a_good_poll_lacks_it() -> No
 # --- nothing twice, nothing lost, at the consumer's pace ------------------------------------------------
 
 
-async def test_an_event_is_delivered_when_anext_returned_it_and_no_sooner() -> None:
+async def test_an_event_is_delivered_when_anext_returns_it_and_no_sooner() -> None:
     harness = Harness()
     for _ in range(3):
         harness.add()
@@ -483,7 +483,7 @@ async def test_a_cancelled_anext_loses_nothing_and_the_next_one_polls_again() ->
         ]
 
 
-async def test_a_slow_consumer_slows_the_polling_and_gets_one_difference() -> None:
+async def test_a_slow_consumer_slows_polling_and_gets_one_combined_change() -> None:
     harness = Harness()
     revision_id = harness.add("Pending")
     async with harness.client() as runai:
@@ -499,7 +499,7 @@ async def test_a_slow_consumer_slows_the_polling_and_gets_one_difference() -> No
     assert harness.times()[1] == 300.0
 
 
-async def test_the_same_answers_give_the_same_events_with_the_same_ids() -> None:
+async def test_the_same_responses_yield_the_same_events_with_the_same_ids() -> None:
     harness = Harness()
     ids = [harness.add("Pending") for _ in range(3)]
     bodies = [harness.state.list_body(harness.workload_id, deleted=False)]
@@ -519,7 +519,7 @@ async def test_the_same_answers_give_the_same_events_with_the_same_ids() -> None
     assert len(set(one)) == 6
 
 
-async def test_an_unlisted_phase_is_a_value_and_no_error() -> None:
+async def test_an_unknown_phase_is_a_value_and_not_an_error() -> None:
     harness = Harness()
     revision_id = harness.add("Suspending")
     async with harness.client() as runai:

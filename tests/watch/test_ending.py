@@ -16,7 +16,7 @@ STEADY = PollPolicy(interval=10, jitter=0, deadline=60)
 # --- nothing is left behind -----------------------------------------------------------------------------
 
 
-async def test_break_leaves_a_watch_that_can_go_on() -> None:
+async def test_a_watch_can_continue_after_break() -> None:
     harness = Harness()
     harness.add()
     harness.add()
@@ -28,7 +28,7 @@ async def test_break_leaves_a_watch_that_can_go_on() -> None:
         assert isinstance(await anext(watch), RevisionAdded)
 
 
-async def test_an_exception_in_the_consumer_leaves_through_async_with() -> None:
+async def test_an_exception_in_the_consumer_closes_the_watch() -> None:
     harness = Harness()
     harness.add()
     async with harness.client() as runai:
@@ -92,7 +92,7 @@ async def test_the_task_that_was_ended_by_aclose_is_not_cancelled() -> None:
         assert await consumer == "still running, 0 cancellations"
 
 
-async def test_closing_a_watch_that_was_never_asked_is_fine() -> None:
+async def test_closing_an_unused_watch_is_fine() -> None:
     harness = Harness()
     async with harness.client() as runai:
         watch = runai.watch_revisions(harness.workload_id)
@@ -106,7 +106,7 @@ async def test_closing_a_watch_that_was_never_asked_is_fine() -> None:
 # --- as an async generator -------------------------------------------------------------------------------
 
 
-async def test_it_is_used_as_an_async_generator() -> None:
+async def test_a_watch_is_an_async_generator() -> None:
     harness = Harness()
     harness.add()
     async with harness.client() as runai, aclosing(runai.watch_revisions(harness.workload_id)) as watch:
@@ -123,7 +123,7 @@ async def test_it_is_used_as_an_async_generator() -> None:
 @pytest.mark.parametrize(
     "thrown", [(KeyError,), (KeyError("k"),), (KeyError, KeyError("k")), (KeyError, None, None)]
 )
-async def test_athrow_takes_what_a_generator_takes(thrown: tuple[object, ...]) -> None:
+async def test_athrow_takes_the_arguments_that_a_generator_takes(thrown: tuple[object, ...]) -> None:
     harness = Harness()
     async with harness.client() as runai:
         watch = runai.watch_revisions(harness.workload_id)
@@ -151,7 +151,7 @@ async def test_a_second_concurrent_consumer_is_a_clear_runtime_error() -> None:
 # --- status ---------------------------------------------------------------------------------------------
 
 
-async def test_status_tells_how_the_watch_fares() -> None:
+async def test_the_status_reflects_what_the_watch_has_seen() -> None:
     harness = Harness()
     harness.add()
     began = harness.clock.now()
@@ -176,7 +176,7 @@ async def test_status_tells_how_the_watch_fares() -> None:
         assert repr(watch).endswith(", closed>")
 
 
-async def test_a_watch_whose_consumer_does_not_ask_is_stale_too() -> None:
+async def test_a_watch_that_is_not_consumed_becomes_stale() -> None:
     harness = Harness()
     harness.add()
     async with harness.client() as runai:
@@ -201,7 +201,7 @@ async def test_a_watch_whose_polls_fail_becomes_stale() -> None:
         assert watch.status.stale
 
 
-async def test_stale_counts_the_current_interval() -> None:
+async def test_staleness_depends_on_the_current_interval() -> None:
     harness = Harness()
     harness.add("Pending")
     async with harness.client() as runai:

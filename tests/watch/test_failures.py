@@ -49,7 +49,7 @@ async def test_a_401_ends_the_watch_at_once_with_the_checkpoint() -> None:
             await anext(watch)
 
 
-async def test_an_envelope_that_is_not_the_api_s_ends_a_watch_on_its_very_first_poll() -> None:
+async def test_a_foreign_envelope_ends_a_watch_on_its_very_first_poll() -> None:
     harness = Harness()
     harness.lists = WRONG_SHAPE
     async with harness.client() as runai:
@@ -60,7 +60,7 @@ async def test_an_envelope_that_is_not_the_api_s_ends_a_watch_on_its_very_first_
     assert harness.times() == [0]
 
 
-async def test_such_an_envelope_in_the_middle_of_an_outage_is_part_of_it() -> None:
+async def test_a_foreign_envelope_during_an_outage_is_part_of_it() -> None:
     harness = Harness()
     harness.add()
     harness.next_lists.extend([HTML_502, WRONG_SHAPE, HTML_502])
@@ -70,7 +70,7 @@ async def test_such_an_envelope_in_the_middle_of_an_outage_is_part_of_it() -> No
     assert [type(event) for event in events] == [RevisionAdded]
 
 
-async def test_later_such_an_envelope_is_an_outage() -> None:
+async def test_a_foreign_envelope_on_a_later_poll_is_an_outage() -> None:
     harness = Harness()
     harness.add()
     async with harness.client() as runai:
@@ -87,7 +87,7 @@ GRPCS_404 = Response(404, body=b'{"code": 5, "message": "Not Found", "details": 
 @pytest.mark.parametrize(
     "response", [HTML_404, Response(403, body=b"<html/>"), GRPCS_404, HTML_200, HTML_502]
 )
-async def test_a_sick_gateway_is_no_refusal(response: Response) -> None:
+async def test_an_error_page_of_a_gateway_is_not_a_refusal(response: Response) -> None:
     harness = Harness()
     revision_id = harness.add()
     async with harness.client() as runai:
@@ -106,7 +106,7 @@ async def test_a_sick_gateway_is_no_refusal(response: Response) -> None:
 @pytest.mark.parametrize(
     ("response", "error"), [(REFUSED_403, PermissionDeniedError), (REFUSED_404, NotFoundError)]
 )
-async def test_a_refusal_is_believed_when_every_poll_for_missing_grace_seconds_gave_it(
+async def test_a_refusal_counts_when_every_poll_has_been_refused_for_missing_grace(
     response: Response, error: type[Exception]
 ) -> None:
     harness = Harness()
@@ -127,7 +127,7 @@ async def test_a_workload_just_created_may_be_unknown_for_a_moment() -> None:
 
 
 @pytest.mark.parametrize("other", [REFUSED_403, HTML_502, Response(body=b'{"revisions": []}')])
-async def test_another_answer_in_between_starts_the_grace_again(other: Response) -> None:
+async def test_another_response_in_between_restarts_the_grace(other: Response) -> None:
     harness = Harness()
     harness.lists = REFUSED_404
     harness.next_lists.extend([REFUSED_404] * 5 + [other])
@@ -143,7 +143,7 @@ async def test_another_answer_in_between_starts_the_grace_again(other: Response)
     assert 59.9 < harness.times()[-1] - harness.times()[6] < 75
 
 
-async def test_refusals_that_contradict_each_other_are_an_outage(caplog: pytest.LogCaptureFixture) -> None:
+async def test_contradictory_refusals_are_an_outage(caplog: pytest.LogCaptureFixture) -> None:
     harness = Harness()
     harness.next_lists.extend([REFUSED_403, REFUSED_404] * 100)
     policy = PollPolicy(interval=10, jitter=0, max_outage=300)
@@ -157,7 +157,7 @@ async def test_refusals_that_contradict_each_other_are_an_outage(caplog: pytest.
 
 
 @pytest.mark.parametrize("resumed", [False, True])
-async def test_a_404_of_a_workload_that_the_checkpoint_knows_tells_each_deletion(resumed: bool) -> None:
+async def test_a_404_of_a_workload_in_the_checkpoint_reports_each_deletion(resumed: bool) -> None:
     harness = Harness()
     revision_id = harness.add()
     async with harness.client() as runai:
@@ -172,7 +172,7 @@ async def test_a_404_of_a_workload_that_the_checkpoint_knows_tells_each_deletion
     assert [(event.kind, getattr(event, "revision_id", "")) for event in events] == [("deleted", revision_id)]
 
 
-async def test_a_403_of_a_workload_that_was_seen_raises_and_deletes_nothing(
+async def test_a_403_of_a_workload_seen_before_raises_and_deletes_nothing(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO, "runai_async")
@@ -189,7 +189,7 @@ async def test_a_403_of_a_workload_that_was_seen_raises_and_deletes_nothing(
     assert "refused, and asked for again until that is believed, after 60 s: GET " in said
 
 
-async def test_a_404_of_a_workload_that_was_seen_tells_each_deletion_and_ends() -> None:
+async def test_a_404_of_a_workload_seen_before_reports_each_deletion_and_ends() -> None:
     harness = Harness()
     ids = {harness.add(), harness.add("Pending")}
     async with harness.client() as runai:
@@ -218,7 +218,7 @@ async def test_a_poll_is_retried_by_the_clients_policy() -> None:
     assert len(harness.times()) == 3
 
 
-async def test_an_outage_of_twenty_minutes_is_one_warning_and_one_line_and_backs_off(
+async def test_an_outage_of_twenty_minutes_logs_one_warning_and_one_recovery_and_backs_off(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO, "runai_async")
@@ -246,7 +246,7 @@ async def test_an_outage_of_twenty_minutes_is_one_warning_and_one_line_and_backs
     assert [type(event).__name__ for event in events] == ["RevisionAdded", "PhaseChanged"]
 
 
-async def test_an_outage_that_lasts_ends_the_watch_with_a_checkpoint_that_resumes() -> None:
+async def test_a_lasting_outage_ends_the_watch_with_a_checkpoint_to_resume_from() -> None:
     harness = Harness()
     revision_id = harness.add("Pending")
     harness.at(100, lambda: setattr(harness, "lists", HTML_502))
@@ -269,7 +269,7 @@ async def test_an_outage_that_lasts_ends_the_watch_with_a_checkpoint_that_resume
     ]
 
 
-async def test_the_second_poll_of_an_outage_comes_at_its_time_and_the_next_ones_are_spread() -> None:
+async def test_the_second_poll_of_an_outage_is_on_time_and_the_next_ones_are_spread() -> None:
     harness = Harness()
     harness.lists, harness.latency = HTML_502, 3
     policy = PollPolicy(interval=10, jitter=0, max_outage=None)
@@ -302,7 +302,7 @@ async def test_max_outage_none_waits_for_ever() -> None:
         assert watch.status.consecutive_failures > 100
 
 
-async def test_degraded_recovered_and_synced_are_told_if_asked_for() -> None:
+async def test_degraded_recovered_and_synced_are_emitted_on_request() -> None:
     harness = Harness()
     harness.add()
     harness.at(20, lambda: setattr(harness, "lists", HTML_502))
@@ -322,7 +322,7 @@ async def test_degraded_recovered_and_synced_are_told_if_asked_for() -> None:
 # --- a revision that cannot be decoded ------------------------------------------------------------------
 
 
-async def test_a_broken_revision_hides_no_other_and_is_warned_of_once_per_change(
+async def test_a_broken_revision_hides_no_other_and_is_logged_once_per_change(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     harness = Harness()
@@ -347,7 +347,7 @@ async def test_a_broken_revision_hides_no_other_and_is_warned_of_once_per_change
     assert harness.times("get") == []  # its id can be read, so it is not missing
 
 
-async def test_where_an_id_cannot_be_read_nothing_counts_as_missing() -> None:
+async def test_nothing_counts_as_missing_while_an_id_cannot_be_read() -> None:
     harness = Harness()
     harness.add()
     other = harness.add()

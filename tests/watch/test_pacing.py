@@ -18,7 +18,7 @@ def gaps(times: list[float]) -> list[float]:
 # --- absolute times -------------------------------------------------------------------------------------
 
 
-async def test_polls_are_due_at_absolute_times_whatever_they_take() -> None:
+async def test_polls_are_due_at_absolute_times_however_long_they_take() -> None:
     harness = Harness()
     harness.latency = 1.5
     async with harness.client() as runai:
@@ -62,7 +62,7 @@ async def test_a_missed_slot_is_skipped_and_never_caught_up() -> None:
     assert harness.times() == [0, 37, 40, 50]
 
 
-async def test_two_polls_are_never_closer_than_the_least_interval_even_when_they_fail_at_once() -> None:
+async def test_two_polls_are_never_closer_than_the_minimum_interval_even_when_they_fail_at_once() -> None:
     harness = Harness()
     harness.lists = HTML_502
     async with harness.client() as runai:
@@ -103,7 +103,7 @@ async def test_a_slot_missed_by_a_hair_does_not_bring_two_polls_together() -> No
         ("Suspending", 2),
     ],
 )
-async def test_polling_is_fast_while_a_revision_is_on_its_way_unknown_or_unlisted(
+async def test_polling_is_fast_while_a_revision_is_in_transition_or_in_an_unknown_phase(
     phase: str, interval: float
 ) -> None:
     harness = Harness()
@@ -128,7 +128,7 @@ async def test_polling_is_fast_no_longer_than_fast_for_after_the_last_observed_c
     assert harness.times()[-1] - harness.times()[-2] == 10
 
 
-async def test_a_change_of_another_revision_does_not_prolong_it() -> None:
+async def test_a_change_of_another_revision_does_not_prolong_fast_polling() -> None:
     harness = Harness()
     harness.add("Pending")
     other = harness.add("Running")
@@ -192,7 +192,7 @@ async def test_the_deadline_covers_the_confirmations_of_a_poll_too() -> None:
     ],
     ids=["deadline", "interval"],
 )
-async def test_a_history_that_hangs_holds_an_event_up_for_a_deadline_and_an_interval_at_most(
+async def test_a_hanging_history_delays_an_event_by_at_most_a_deadline_and_an_interval(
     policy: PollPolicy, seconds: float
 ) -> None:
     harness = Harness()
@@ -208,7 +208,7 @@ async def test_a_history_that_hangs_holds_an_event_up_for_a_deadline_and_an_inte
     assert [event.kind for event in events] == ["phase_changed"]
 
 
-async def test_a_wall_clock_that_jumps_moves_no_poll() -> None:
+async def test_a_jump_of_the_wall_clock_moves_no_poll() -> None:
     harness = Harness()
     harness.add()
     for time, seconds in ((5, 86_400), (15, -172_800), (25, 0.5)):
@@ -221,7 +221,7 @@ async def test_a_wall_clock_that_jumps_moves_no_poll() -> None:
     assert harness.times() == [0, 10, 20, 30, 40]
 
 
-async def test_the_consumers_own_timeout_is_kept_beside_the_deadline() -> None:
+async def test_a_timeout_of_the_consumer_applies_in_addition_to_the_deadline() -> None:
     harness = Harness()
     harness.lists = None
     async with harness.client(timeout=300) as runai:

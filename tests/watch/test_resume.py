@@ -26,7 +26,7 @@ def saved(checkpoint: Checkpoint) -> Checkpoint:
 # --- what was delivered ---------------------------------------------------------------------------------
 
 
-async def test_an_event_that_was_returned_is_in_the_checkpoint_and_one_still_buffered_is_not() -> None:
+async def test_a_checkpoint_includes_events_that_were_returned_and_none_that_are_buffered() -> None:
     harness = Harness()
     first = harness.add("Pending")
     harness.clock.shift_now(1)
@@ -66,7 +66,7 @@ async def test_a_checkpoint_holds_the_required_fields_and_no_secret() -> None:
     assert "s3cret" not in text
 
 
-async def test_a_resume_goes_on_where_the_checkpoint_ends() -> None:
+async def test_a_resume_continues_where_the_checkpoint_ends() -> None:
     harness = Harness()
     kept, changed, gone = harness.add(), harness.add("Pending"), harness.add()
     async with harness.client() as runai:
@@ -89,7 +89,7 @@ async def test_a_resume_goes_on_where_the_checkpoint_ends() -> None:
     assert not added.initial
 
 
-async def test_a_resume_within_the_first_answer_goes_on_telling_it_as_initial() -> None:
+async def test_a_resume_within_the_first_response_still_reports_the_rest_as_initial() -> None:
     harness = Harness()
     ids = [harness.add() for _ in range(3)]
     async with harness.client() as runai:
@@ -104,7 +104,7 @@ async def test_a_resume_within_the_first_answer_goes_on_telling_it_as_initial() 
 
 
 @pytest.mark.parametrize("existing", [0, 1])
-async def test_a_resume_of_a_watch_that_told_nothing_yet_tells_only_what_is_new(existing: int) -> None:
+async def test_a_resume_of_a_watch_that_has_yielded_nothing_reports_only_new_revisions(existing: int) -> None:
     harness = Harness()
     for _ in range(existing):
         harness.add()
@@ -121,7 +121,7 @@ async def test_a_resume_of_a_watch_that_told_nothing_yet_tells_only_what_is_new(
     assert (event.revision_id, event.initial) == (new, False)
 
 
-async def test_events_since_the_last_saved_checkpoint_come_again_with_the_same_ids() -> None:
+async def test_events_since_the_last_saved_checkpoint_are_repeated_with_the_same_ids() -> None:
     harness = Harness()
     revision_id = harness.add("Pending")
     async with harness.client() as runai:
@@ -138,7 +138,7 @@ async def test_events_since_the_last_saved_checkpoint_come_again_with_the_same_i
     ]
 
 
-async def test_other_fields_are_taken_in_after_a_resume_without_an_update() -> None:
+async def test_changes_of_other_fields_before_a_resume_yield_no_update() -> None:
     harness = Harness()
     revision_id = harness.add()
     policy = PollPolicy(interval=10, jitter=0, emit=frozenset({"updated"}))
@@ -157,7 +157,7 @@ async def test_other_fields_are_taken_in_after_a_resume_without_an_update() -> N
     assert [(change.path, change.old, change.new) for change in event.changes] == [("running_pods", 5, 6)]
 
 
-async def test_a_deleted_revision_after_a_resume_is_told_with_what_the_checkpoint_knew() -> None:
+async def test_a_deletion_after_a_resume_holds_what_the_checkpoint_remembers() -> None:
     harness = Harness()
     revision_id = harness.add(images=["a:1"])
     async with harness.client() as runai:
@@ -187,7 +187,7 @@ async def test_a_checkpoint_of_another_workload_is_a_value_error_that_says_which
             runai.watch_revisions(harness.workload_id, resume_from=Checkpoint(other))
 
 
-async def test_what_is_no_checkpoint_of_the_sort_is_a_type_error_that_says_what_it_should_be() -> None:
+async def test_a_checkpoint_of_the_wrong_type_is_a_type_error_that_names_the_right_one() -> None:
     harness = Harness()
     fleet, single = FleetCheckpoint({}), Checkpoint(harness.workload_id)
     async with harness.client() as runai:
@@ -203,7 +203,7 @@ def test_a_checkpoint_of_an_unknown_version_is_a_value_error_that_says_which() -
         Checkpoint.from_json(text)
 
 
-async def test_an_old_checkpoint_is_a_longer_difference() -> None:
+async def test_an_old_checkpoint_yields_a_longer_difference() -> None:
     harness = Harness()
     old = harness.add("Creating")
     async with harness.client() as runai:
