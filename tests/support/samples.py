@@ -6,7 +6,10 @@ from typing import Any
 
 from attrs import evolve
 
-from runai_async import Revision, from_json
+from runai_async import (
+    Revision,
+    from_json,
+)
 from runai_async.testing import FakeControlPlane
 
 NOW = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
