@@ -60,16 +60,10 @@ class Stirred(FakeControlPlane):
 
 
 @pytest.fixture
-async def control_plane() -> AsyncIterator[Stirred]:
+async def runai_control_plane() -> AsyncIterator[Stirred]:
     asyncio.get_running_loop().set_debug(False)
     async with Stirred() as control_plane:
         yield control_plane
-
-
-@pytest.fixture
-async def runai(control_plane: Stirred) -> AsyncIterator[RunaiClient]:
-    async with RunaiClient(control_plane.url, control_plane.token) as runai:
-        yield runai
 
 
 async def told(fleet: FleetWatch, seconds: float, events: list[FleetEvent]) -> None:

@@ -93,7 +93,7 @@ class Gateway:
 
 
 @pytest.fixture
-async def control_plane() -> AsyncIterator[FakeControlPlane]:
+async def runai_control_plane() -> AsyncIterator[FakeControlPlane]:
     asyncio.get_running_loop().set_debug(False)
     async with FakeControlPlane(seed=5) as control_plane:
         yield control_plane

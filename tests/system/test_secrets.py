@@ -149,12 +149,6 @@ class Ear:
         return self.told
 
 
-@pytest.fixture
-async def control_plane() -> AsyncIterator[FakeControlPlane]:
-    async with FakeControlPlane() as control_plane:
-        yield control_plane
-
-
 def planted(control_plane: FakeControlPlane) -> tuple[str, str]:
     workload_id = control_plane.add_workload("chat")
     secrets = {"environment_variables": ENVIRONMENT, "command": COMMAND, "arguments": ARGUMENTS}

@@ -5,7 +5,6 @@ import contextlib
 import gc
 import itertools
 import socket
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -26,19 +25,10 @@ from runai_async import (
 from runai_async.testing import FakeControlPlane, FakeTransport, Response
 from runai_async.testing._state import State, stamp
 
-pytest_plugins = ["runai_async.testing.fixtures"]
-
 
 @pytest.fixture
-async def control_plane() -> AsyncIterator[FakeControlPlane]:
-    async with FakeControlPlane() as control_plane:
-        yield control_plane
-
-
-@pytest.fixture
-async def runai(control_plane: FakeControlPlane) -> AsyncIterator[RunaiClient]:
-    async with RunaiClient(control_plane.url, control_plane.token, retry=RetryPolicy(attempts=1)) as runai:
-        yield runai
+def runai(runai: RunaiClient) -> RunaiClient:
+    return runai.with_options(retry=RetryPolicy(attempts=1))
 
 
 async def test_the_fixtures_are_a_control_plane_and_its_client(
