@@ -68,12 +68,6 @@ def spans() -> Iterator[Spans]:
 
 
 @pytest.fixture
-async def control_plane() -> AsyncIterator[FakeControlPlane]:
-    async with FakeControlPlane() as control_plane:
-        yield control_plane
-
-
-@pytest.fixture
 async def runai(control_plane: FakeControlPlane, spans: Spans) -> AsyncIterator[RunaiClient]:
     async with RunaiClient(control_plane.url, control_plane.token, hooks=[SpanHook(spans.provider)]) as runai:
         yield runai

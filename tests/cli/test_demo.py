@@ -54,7 +54,7 @@ class Show:
 @pytest.fixture(scope="module")
 def show() -> Show:
     async def play() -> Show:
-        control_plane = FakeControlPlane(record_answers=True)
+        control_plane = FakeControlPlane(record_responses=True)
         lines: list[Text] = []
         summary, agrees = await run_demo(PACE, Lines(lines.append), control_plane)
         return Show([line.plain for line in lines], [line.plain for line in summary], agrees, control_plane)
@@ -68,7 +68,7 @@ async def test_every_phase_that_is_printed_was_answered_in_that_order(show: Show
         if match := _PHASE.match(event["news"]):
             told[event["who"]].append(match["phase"])
     responded: dict[str, list[str]] = defaultdict(list)
-    for response in show.control_plane.answers:
+    for response in show.control_plane.responses:
         for revision_id, (phase, _) in response.phases.items():
             responded[show.name(revision_id)].append(phase)
     assert told.keys() == responded.keys()

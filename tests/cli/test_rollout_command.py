@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import Awaitable
 from typing import Any
 
 import pytest
@@ -11,12 +11,6 @@ from support.cli import Ran, polled, ran
 from runai_async.testing import FakeControlPlane
 
 FAST = ["--interval", "20ms"]
-
-
-@pytest.fixture
-async def control_plane() -> AsyncIterator[FakeControlPlane]:
-    async with FakeControlPlane() as control_plane:
-        yield control_plane
 
 
 @pytest.fixture

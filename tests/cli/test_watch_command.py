@@ -7,7 +7,6 @@ import re
 import signal
 import stat
 import threading
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +20,6 @@ from runai_async.testing import FakeControlPlane
 FAST = ["--interval", "30ms", "--timeout", "20s"]
 BRIEF = ["--interval", "30ms", "--timeout", "200ms"]
 """Long enough to be sure that nothing comes."""
-
-
-@pytest.fixture
-async def control_plane() -> AsyncIterator[FakeControlPlane]:
-    async with FakeControlPlane() as control_plane:
-        yield control_plane
 
 
 @pytest.fixture

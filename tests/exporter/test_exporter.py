@@ -7,7 +7,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any, Self
 
 import pytest
@@ -226,12 +226,6 @@ async def test_a_client_s_calls_and_retries_are_seen() -> None:
 
 
 # --- a fleet ------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-async def control_plane() -> AsyncIterator[FakeControlPlane]:
-    async with FakeControlPlane() as control_plane:
-        yield control_plane
 
 
 async def listening(metrics: Metrics, fleet: FleetWatch) -> None:

@@ -221,7 +221,7 @@ async def one(seed: int) -> Run:
 @pytest.mark.parametrize(
     "runs", [RUNS, pytest.param(100, marks=[pytest.mark.slow, pytest.mark.timeout(180)])]
 )
-async def test_a_fleet_delivers_of_each_workload_what_the_model_expects(runs: int) -> None:
+async def test_a_fleet_delivers_for_each_workload_what_the_model_expects(runs: int) -> None:
     asyncio.get_running_loop().set_debug(False)  # its tracebacks would take most of the time
     met: Counter[str] = Counter()
     for seed in range(runs):

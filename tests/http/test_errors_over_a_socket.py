@@ -1,7 +1,7 @@
 """Every class of the error tree that a call can raise, reached over a real socket."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -31,15 +31,8 @@ UNKNOWN_ID = "00000000-0000-4000-8000-000000000000"
 
 
 @pytest.fixture
-async def control_plane() -> AsyncIterator[FakeControlPlane]:
-    async with FakeControlPlane() as control_plane:
-        yield control_plane
-
-
-@pytest.fixture
-async def runai(control_plane: FakeControlPlane) -> AsyncIterator[RunaiClient]:
-    async with RunaiClient(control_plane.url, control_plane.token, timeout=2.0, retry=ONCE) as runai:
-        yield runai
+def runai(runai: RunaiClient) -> RunaiClient:
+    return runai.with_options(timeout=2.0, retry=ONCE)
 
 
 @pytest.mark.parametrize(

@@ -30,11 +30,11 @@ def test_the_oldest_versions_are_the_lower_bounds() -> None:
     assert dict(line.split("==") for line in lines if not line.startswith("#")) == lower_bounds()
 
 
-def test_all_is_every_extra_of_a_user() -> None:
+def test_the_extra_all_includes_every_extra_for_users() -> None:
     assert EXTRAS["all"] == [f"runai-async[{','.join(USERS_EXTRAS)}]"]
 
 
-def test_the_python_versions_promised_are_those_that_ci_tries() -> None:
+def test_the_python_versions_in_the_classifiers_are_those_that_ci_tests() -> None:
     prefix = "Programming Language :: Python :: "
     promised = [c.removeprefix(prefix) for c in PROJECT["classifiers"] if re.fullmatch(prefix + r"3\.\d+", c)]
     (tried,) = re.findall(r"for version in ([\d. ]+);", (ROOT / ".ci" / "run").read_text(encoding="utf-8"))
@@ -46,7 +46,7 @@ def test_the_python_versions_promised_are_those_that_ci_tries() -> None:
     ("name", "extra", "last"),
     [("demo", "cli", ".venv/bin/runai-async demo"), ("tests", "test", ".venv/bin/python -m pytest")],
 )
-def test_a_newcomer_needs_one_line(name: str, extra: str, last: str) -> None:
+def test_a_newcomer_needs_one_command(name: str, extra: str, last: str) -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     block = re.search(rf"^```sh {name}\n(.*?)```$", readme, re.MULTILINE | re.DOTALL)
     assert block is not None
@@ -54,7 +54,7 @@ def test_a_newcomer_needs_one_line(name: str, extra: str, last: str) -> None:
     assert block[1] == (f"python3 -m venv .venv && .venv/bin/pip install -q -e '.[{extra}]' && {last}\n")
 
 
-def test_the_package_says_that_it_is_typed() -> None:
+def test_the_package_is_marked_as_typed() -> None:
     assert (importlib.resources.files(runai_async) / "py.typed").is_file()
 
 

@@ -5,7 +5,7 @@ import asyncio
 import os
 import re
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from inspect import isawaitable
 from pathlib import Path
 from types import CodeType
@@ -31,18 +31,6 @@ TRIED = {"first", "calls", "rollout", "fleet", "daemon", "testing"}
 def test_every_example_has_a_test_here() -> None:
     assert len(EXAMPLES) == len(BLOCKS)
     assert set(EXAMPLES) == TRIED
-
-
-@pytest.fixture
-async def control_plane() -> AsyncIterator[FakeControlPlane]:
-    async with FakeControlPlane() as control_plane:
-        yield control_plane
-
-
-@pytest.fixture
-async def runai(control_plane: FakeControlPlane) -> AsyncIterator[RunaiClient]:
-    async with RunaiClient(control_plane.url, control_plane.token) as runai:
-        yield runai
 
 
 def namespace(**names: Any) -> dict[str, Any]:
