@@ -94,7 +94,7 @@ class Poller:
         began = self._clock.monotonic()
         error: str | None = None
         events = 0
-        self._hooks.tell(PollStarted(tracker.workload_id))
+        self._hooks.notify(PollStarted(tracker.workload_id))
         try:
             events = await self._poll(tracker, request, until)
         except BaseException as failure:
@@ -104,7 +104,7 @@ class Poller:
             return events
         finally:
             seconds = self._clock.monotonic() - began
-            self._hooks.tell(PollFinished(tracker.workload_id, error, events, tracker.undecodable, seconds))
+            self._hooks.notify(PollFinished(tracker.workload_id, error, events, tracker.undecodable, seconds))
 
     async def _poll(self, tracker: Tracker, request: Request, until: float) -> int:
         call = Call("list_revisions", request, tracker.read)

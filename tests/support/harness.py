@@ -90,10 +90,8 @@ class Stage:
 
     # --- the transport ------------------------------------------------------------------------------------
 
-    async def send(
-        self, request: Request, *, timeout: float, deadline: float, authorization: str | None = None
-    ) -> Response:
-        assert authorization == "Bearer token"
+    async def send(self, request: Request, *, timeout: float, deadline: float) -> Response:
+        assert request.headers == {"Authorization": "Bearer token"}
         while self._plans and self._plans[0][0] <= self.clock.monotonic():
             self._plans.pop(0)[1]()
         kind, key = self._what(request)
