@@ -7,7 +7,6 @@ from collections.abc import Set as AbstractSet
 from typing import Any, Literal, get_args
 
 from attrs import Attribute, field, frozen
-from attrs.validators import optional
 
 from runai_async._numbers import check_number, check_whole
 
@@ -25,11 +24,12 @@ EMIT_NAMES: frozenset[Emit] = frozenset(get_args(Emit))
 _NO_FURTHER_EVENTS: frozenset[Emit] = frozenset()
 
 
-def _number(least: float | None = None) -> Any:
-    """Make a validator from `check_number`."""
+def _number(least: float | None = None, *, optional: bool = False) -> Any:
+    """Make a validator from `check_number`; an *optional* number may be None."""
 
     def check(_: object, attribute: Attribute[Any], value: object) -> None:
-        check_number(attribute.name, value, least)
+        if not (optional and value is None):
+            check_number(attribute.name, value, least)
 
     return check
 
@@ -121,7 +121,7 @@ class PollPolicy:
     fast_for: float = field(default=600.0, validator=_number(0))
     jitter: float = field(default=0.1, validator=_number(0))
     deadline: float = field(default=60.0, validator=_number())
-    max_outage: float | None = field(default=900.0, validator=optional(_number(0)))
+    max_outage: float | None = field(default=900.0, validator=_number(0, optional=True))
     missing_grace: float = field(default=60.0, validator=_number(0))
     emit: AbstractSet[Emit] = field(default=_NO_FURTHER_EVENTS, converter=_names, validator=_emit)
 
