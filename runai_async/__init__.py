@@ -36,86 +36,6 @@ from typing import TYPE_CHECKING
 
 from runai_async._version import __version__
 
-if TYPE_CHECKING:
-    from runai_async._auth.credentials import (
-        Auth,
-        CliCredentials,
-        ClientCredentials,
-        StaticToken,
-        TokenProvider,
-    )
-    from runai_async._clock import Clock
-    from runai_async._codec import from_json, to_cloudevent, to_json
-    from runai_async._fleet.discovery import WorkloadIds
-    from runai_async._fleet.fleet_watch import FleetStatus, FleetWatch
-    from runai_async._http.messages import Request, Response, Transport
-    from runai_async._watch.revision_watch import RevisionWatch, WatchStatus
-    from runai_async.checkpoint import Checkpoint, FleetCheckpoint, RevisionMark
-    from runai_async.client import ClientOptions, RunaiClient
-    from runai_async.diff import FieldChange, compare_revisions
-    from runai_async.errors import (
-        ApiError,
-        AttemptTimeoutError,
-        AuthenticationError,
-        ConfigurationError,
-        DeadlineExceededError,
-        DecodeError,
-        InternalServerError,
-        NotFoundError,
-        PermissionDeniedError,
-        PhaseFailedError,
-        RateLimitError,
-        RolloutFailedError,
-        RunaiError,
-        ServerError,
-        ServiceUnavailableError,
-        TransportError,
-        WaitError,
-        WaitTimeoutError,
-        WatchOutageError,
-    )
-    from runai_async.events import (
-        FleetEvent,
-        PhaseChanged,
-        RevisionAdded,
-        RevisionDeleted,
-        RevisionEvent,
-        RevisionUpdated,
-        Synced,
-        WatchDegraded,
-        WatchEvent,
-        WatchRecovered,
-        WorkloadFailed,
-    )
-    from runai_async.hooks import (
-        CallFinished,
-        CallStarted,
-        Hook,
-        HookEvent,
-        PollFinished,
-        PollStarted,
-        RetryScheduled,
-        TokenRefreshed,
-    )
-    from runai_async.models import (
-        AllocatedResources,
-        ChildReference,
-        Condition,
-        ExtendedResource,
-        HistoryMeta,
-        HistoryRecord,
-        HistorySpec,
-        Phase,
-        PhaseUpdate,
-        RequestedPods,
-        RequestedResources,
-        ResourceCores,
-        ResourceQuantity,
-        Revision,
-        Workload,
-    )
-    from runai_async.policy import PollPolicy, RetryPolicy
-
 __all__ = [
     "AllocatedResources",
     "ApiError",
@@ -230,7 +150,86 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
-if not TYPE_CHECKING:  # or type checkers would take every name for a public one
+if TYPE_CHECKING:
+    from runai_async._auth.credentials import (
+        Auth,
+        CliCredentials,
+        ClientCredentials,
+        StaticToken,
+        TokenProvider,
+    )
+    from runai_async._clock import Clock
+    from runai_async._codec import from_json, to_cloudevent, to_json
+    from runai_async._fleet.discovery import WorkloadIds
+    from runai_async._fleet.fleet_watch import FleetStatus, FleetWatch
+    from runai_async._http.messages import Request, Response, Transport
+    from runai_async._watch.revision_watch import RevisionWatch, WatchStatus
+    from runai_async.checkpoint import Checkpoint, FleetCheckpoint, RevisionMark
+    from runai_async.client import ClientOptions, RunaiClient
+    from runai_async.diff import FieldChange, compare_revisions
+    from runai_async.errors import (
+        ApiError,
+        AttemptTimeoutError,
+        AuthenticationError,
+        ConfigurationError,
+        DeadlineExceededError,
+        DecodeError,
+        InternalServerError,
+        NotFoundError,
+        PermissionDeniedError,
+        PhaseFailedError,
+        RateLimitError,
+        RolloutFailedError,
+        RunaiError,
+        ServerError,
+        ServiceUnavailableError,
+        TransportError,
+        WaitError,
+        WaitTimeoutError,
+        WatchOutageError,
+    )
+    from runai_async.events import (
+        FleetEvent,
+        PhaseChanged,
+        RevisionAdded,
+        RevisionDeleted,
+        RevisionEvent,
+        RevisionUpdated,
+        Synced,
+        WatchDegraded,
+        WatchEvent,
+        WatchRecovered,
+        WorkloadFailed,
+    )
+    from runai_async.hooks import (
+        CallFinished,
+        CallStarted,
+        Hook,
+        HookEvent,
+        PollFinished,
+        PollStarted,
+        RetryScheduled,
+        TokenRefreshed,
+    )
+    from runai_async.models import (
+        AllocatedResources,
+        ChildReference,
+        Condition,
+        ExtendedResource,
+        HistoryMeta,
+        HistoryRecord,
+        HistorySpec,
+        Phase,
+        PhaseUpdate,
+        RequestedPods,
+        RequestedResources,
+        ResourceCores,
+        ResourceQuantity,
+        Revision,
+        Workload,
+    )
+    from runai_async.policy import PollPolicy, RetryPolicy
+else:  # hidden from type checkers, which would accept any name otherwise
 
     def __getattr__(name: str) -> object:
         """Import a public name, or a public module, when it is first used."""
