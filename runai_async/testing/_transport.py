@@ -71,18 +71,9 @@ class FakeTransport:
         self.requests: list[SentRequest] = []
         self.closed: bool = False
 
-    async def send(
-        self,
-        request: Request,
-        *,
-        timeout: float,
-        deadline: float,
-        authorization: str | None = None,
-    ) -> Response:
+    async def send(self, request: Request, *, timeout: float, deadline: float) -> Response:
         """Record the request and give the next reply of the script."""
         headers = dict(request.headers or {})
-        if authorization is not None:
-            headers["Authorization"] = authorization
         sent = SentRequest(request.method, request.url, headers, request.body, timeout, deadline)
         self.requests.append(sent)
         if not self.script:

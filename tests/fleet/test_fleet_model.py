@@ -91,10 +91,8 @@ class Run:
 
     # --- the transport ------------------------------------------------------------------------------------
 
-    async def send(
-        self, request: Request, *, timeout: float, deadline: float, authorization: str | None = None
-    ) -> Response:
-        assert (timeout, authorization) == (30, "Bearer token")
+    async def send(self, request: Request, *, timeout: float, deadline: float) -> Response:
+        assert (timeout, request.headers) == (30, {"Authorization": "Bearer token"})
         await self.clock.sleep(self.random.choice((0.0, 0.0, LATENCY / 4)))
         if not self.is_sound and self.chance(0.1):
             self.counts["failed request"] += 1

@@ -104,14 +104,12 @@ class World(Harness):
     def answer_all(self, response: Reply | bool) -> None:
         self.lists = self.others = response
 
-    async def send(
-        self, request: Request, *, timeout: float, deadline: float, authorization: str | None = None
-    ) -> Response:
+    async def send(self, request: Request, *, timeout: float, deadline: float) -> Response:
         if request.url.path.endswith("/token"):
             return json_response({"accessToken": "token", "expiresIn": 3600})
         if self.first:
             return await self.meets(self.first.popleft())
-        return await super().send(request, timeout=timeout, deadline=deadline, authorization=authorization)
+        return await super().send(request, timeout=timeout, deadline=deadline)
 
     async def meets(self, response: Reply) -> Response:
         if isinstance(response, Response):

@@ -92,10 +92,8 @@ class Harness:
 
     # --- the transport ------------------------------------------------------------------------------------
 
-    async def send(
-        self, request: Request, *, timeout: float, deadline: float, authorization: str | None = None
-    ) -> Response:
-        assert authorization == "Bearer token"
+    async def send(self, request: Request, *, timeout: float, deadline: float) -> Response:
+        assert request.headers == {"Authorization": "Bearer token"}
         while self._plans and self._plans[0][0] <= self.clock.monotonic():
             _, action, args = self._plans.pop(0)
             action(*args)

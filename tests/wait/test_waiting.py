@@ -160,7 +160,9 @@ async def test_an_outage_during_a_wait_for_a_phase_logs_one_warning_and_one_reco
 async def test_a_phase_that_the_api_does_not_list_is_a_value_error(until: str | list[str]) -> None:
     harness = Harness()
     async with harness.client() as runai:
-        with pytest.raises(ValueError, match=r"until: .* is no phase that the API lists; they are Creating"):
+        with pytest.raises(
+            ValueError, match=r"until: .* is not a phase that the API lists; they are Creating"
+        ):
             await runai.wait_for_phase(UNKNOWN_ID, until)
     assert harness.requests == []
 
@@ -173,11 +175,19 @@ async def test_an_empty_list_of_phases_is_a_value_error() -> None:
     assert harness.requests == []
 
 
-@pytest.mark.parametrize("timeout", [0, -1, float("nan"), "10"])
-async def test_a_timeout_must_be_positive(timeout: Any) -> None:
+@pytest.mark.parametrize(
+    ("timeout", "error", "problem"),
+    [
+        (0, ValueError, "a positive number"),
+        (-1, ValueError, "a positive number"),
+        (float("nan"), ValueError, "a positive number"),
+        ("10", TypeError, "a number, not str"),
+    ],
+)
+async def test_a_timeout_must_be_positive(timeout: Any, error: type[Exception], problem: str) -> None:
     harness = Harness()
     async with harness.client() as runai:
-        with pytest.raises(ValueError, match="timeout must be a positive number"):
+        with pytest.raises(error, match=f"timeout must be {problem}"):
             await runai.wait_for_phase(UNKNOWN_ID, "Running", timeout=timeout)
 
 

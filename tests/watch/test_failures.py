@@ -252,7 +252,9 @@ async def test_a_lasting_outage_ends_the_watch_with_a_checkpoint_to_resume_from(
     harness.at(100, lambda: setattr(harness, "lists", HTML_502))
     policy = PollPolicy(interval=10, jitter=0, max_outage=1200)
     async with harness.client() as runai:
-        with pytest.raises(WatchOutageError, match=r"no successful poll of workload .* for 1\d\d\d s") as caught:
+        with pytest.raises(
+            WatchOutageError, match=r"no successful poll of workload .* for 1\d\d\d s"
+        ) as caught:
             await harness.collect(runai.watch_revisions(harness.workload_id, poll=policy), 3000)
 
         assert harness.clock.monotonic() >= 1300
