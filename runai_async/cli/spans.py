@@ -1,4 +1,4 @@
-"""From a revision's history to the spans of its phases, without I/O."""
+"""Revisions over time: their order, and the spans of their phases. There is no I/O."""
 
 from __future__ import annotations
 
@@ -40,6 +40,11 @@ class Lane:
             for span in self.spans
         ]
         return {"revisionId": self.revision.id, "name": self.revision.name, "spans": spans}
+
+
+def newest_first(revisions: Iterable[Revision]) -> list[Revision]:
+    """Return revisions in the order of their creation, the newest first."""
+    return sorted(revisions, key=lambda item: (item.created_at, item.id), reverse=True)
 
 
 def lane_of(revision: Revision, history: Iterable[HistoryRecord] | None, now: datetime) -> Lane:

@@ -195,6 +195,10 @@ async def test_diff_shows_secrets_only_on_demand(llm: Llm) -> None:
 async def test_diff_of_equal_revisions_says_so(llm: Llm) -> None:
     result = await ran(llm.control_plane, "revisions", "diff", llm.id, IDS[3], IDS[3], "-o", "table")
     assert result == Ran(0, "", "my-llm-00004 and my-llm-00004 have the same configuration\n")
+    everything = ["revisions", "diff", llm.id, IDS[3], IDS[3], "--all", "-o", "table"]
+    assert await ran(llm.control_plane, *everything) == Ran(
+        0, "", "my-llm-00004 and my-llm-00004 do not differ\n"
+    )
     assert (await ran(llm.control_plane, "revisions", "diff", llm.id, IDS[2], IDS[3], "--all")).out.count(
         "\n"
     ) > 5

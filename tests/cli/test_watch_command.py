@@ -159,6 +159,14 @@ async def test_an_unknown_workload_is_reported_at_once(control_plane: FakeContro
     assert f"404 there is no workload {nothing}" in error
 
 
+async def test_an_error_of_the_first_check_is_left_to_the_watch(
+    control_plane: FakeControlPlane, workload_id: str
+) -> None:
+    control_plane.fail_next(1, 403, path="/count$")
+    result = await ran(control_plane, "watch", workload_id, *FAST, "-n", "1")
+    assert (result.status, summarized(result), result.err) == (0, [("added", "my-llm-00001", "Running")], "")
+
+
 async def test_an_outage_that_lasts_too_long_ends_with_status_4(
     control_plane: FakeControlPlane, workload_id: str
 ) -> None:

@@ -6,11 +6,11 @@ from typing import Any, Literal
 
 import click
 
-from runai_async._wait.rollout import creation_order
 from runai_async.cli import views
 from runai_async.cli.connection import Connection, connecting
 from runai_async.cli.ids import as_uuid, find_revisions, find_workload
 from runai_async.cli.options import NON_EMPTY, examples
+from runai_async.cli.spans import newest_first
 from runai_async.cli.text import clean
 from runai_async.cli.views.output import RESULTS, Print, Result, output_option
 from runai_async.client import RunaiClient
@@ -53,7 +53,7 @@ def list_(connection: Connection, workload: str, *, deleted: bool, output: Print
     async def work(runai: RunaiClient) -> list[Revision]:
         return await runai.list_revisions((await find_workload(runai, workload)).id, deleted=deleted)
 
-    found = sorted(connection.run(work), key=creation_order, reverse=True)
+    found = newest_first(connection.run(work))
     output(
         Result(
             found,

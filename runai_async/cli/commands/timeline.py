@@ -9,13 +9,12 @@ from pathlib import Path
 
 import click
 
-from runai_async._wait.rollout import creation_order
 from runai_async.cli import views
 from runai_async.cli.connection import Connection, connecting
 from runai_async.cli.files import replace_file
 from runai_async.cli.ids import find_workload
 from runai_async.cli.options import DURATION, NON_EMPTY, NonEmptyPath, examples
-from runai_async.cli.spans import Lane, cut, lane_of
+from runai_async.cli.spans import Lane, cut, lane_of, newest_first
 from runai_async.cli.views.output import RESULTS, Print, Result, output_option
 from runai_async.cli.views.svg import svg
 from runai_async.client import RunaiClient
@@ -87,9 +86,10 @@ async def _lanes(
     revisions = await runai.list_revisions(workload_id)
     if deleted:
         revisions += await runai.list_revisions(workload_id, deleted=True)
-    newest = sorted(revisions, key=creation_order)[-last:]
+    newest = newest_first(revisions)[:last]
     histories = await asyncio.gather(*(_history(runai, revision) for revision in newest))
-    return [lane_of(revision, history, now) for revision, history in zip(newest, histories, strict=True)]
+    lanes = [lane_of(revision, history, now) for revision, history in zip(newest, histories, strict=True)]
+    return lanes[::-1]
 
 
 async def _history(runai: RunaiClient, revision: Revision) -> list[HistoryRecord] | None:

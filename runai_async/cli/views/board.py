@@ -11,7 +11,7 @@ from attrs import Factory, define
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from runai_async._wait.rollout import creation_order
+from runai_async.cli.spans import newest_first
 from runai_async.cli.text import clean, counted, pods, since
 from runai_async.cli.views.lines import event_line, reason
 from runai_async.cli.views.tables import NARROW, one_line, phase_text, plain_table
@@ -85,7 +85,7 @@ class _Section:
 
     def priority(self) -> tuple[bool, datetime]:
         """Return the sort key if there is no room for all: unhealthy workloads first, then recent changes."""
-        newest = max(self.revisions.values(), key=creation_order, default=None)
+        newest = next(iter(newest_first(self.revisions.values())), None)
         unhealthy = self.problem is not None or (newest is not None and newest.phase in _UNHEALTHY)
         return unhealthy, self.changed_at
 
@@ -93,11 +93,11 @@ class _Section:
         """Return whether there is nothing to show because the workload is no longer polled."""
         return not self.revisions and now - self.polled_at > _POLLED_WITHIN
 
-    def newest_first(self, now: datetime) -> list[Revision]:
-        """Return the revisions to show, after dropping those deleted long ago."""
+    def displayed(self, now: datetime) -> list[Revision]:
+        """Return the revisions to show, newest first, after dropping those deleted long ago."""
         for key in [key for key, at in self.deleted.items() if now - at > _DELETED_FOR]:
             del self.deleted[key], self.revisions[key]
-        return sorted(self.revisions.values(), key=creation_order, reverse=True)
+        return newest_first(self.revisions.values())
 
 
 class Board:
@@ -187,7 +187,7 @@ class Board:
             fitting = max(1, (room - 1) // 2)
             hidden = max(0, len(sections) - fitting)
             sections = sections[:fitting]
-        revisions = [section.newest_first(now) for _, section in sections]
+        revisions = [section.displayed(now) for _, section in sections]
         shares = _shares([len(items) for items in revisions], room - len(sections) - (hidden > 0))
         for (workload_id, section), items, share in zip(sections, revisions, shares, strict=True):
             yield self._heading(workload_id, section, now, older=len(items) - share)
