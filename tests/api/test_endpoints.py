@@ -239,7 +239,7 @@ def test_a_revision_that_is_no_object_is_told_by_its_place() -> None:
         (COUNTED, b'{"count": true}', "$.count"),
         (COUNTED, b'{"count": 3.5}', "$.count"),
         (COUNTED, b'{"count": null}', "$.count"),
-        (WORKLOADS_PAGE, b"[]", "$.workloads"),
+        (WORKLOADS_PAGE, b"[]", "$"),
         (WORKLOADS_PAGE, b'{"workloads": {}}', "$.workloads"),
         (WORKLOADS_PAGE, b'{"workloads": [{}]}', "$.workloads[0].type"),
         (HISTORY_PAGE, b'{"records": [{"meta": {"type": "Event"}}]}', "$.records[0].meta.creationTimestamp"),
@@ -265,7 +265,7 @@ def test_an_answer_of_another_shape_names_the_place(call: Call[Any], body: bytes
     ids=["empty", "cut", "html", "page", "binary", "deep"],
 )
 def test_an_answer_that_is_no_json_is_told_from_one_of_another_shape(call: Call[Any], body: bytes) -> None:
-    with pytest.raises(DecodeError, match=r"^the body is no JSON: ") as caught:
+    with pytest.raises(DecodeError, match=r"^the body is not JSON: ") as caught:
         call.read(Response(body=body))
     assert (caught.value.path, caught.value.is_json) == ("$", False)
     assert caught.value.__cause__ is not None
