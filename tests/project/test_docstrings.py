@@ -368,7 +368,7 @@ async def test_the_metrics_that_are_listed_are_those_that_there_are() -> None:
     metrics, world = Metrics(), World()
     async with world.client(hooks=[metrics.hook]).watch_fleet([WORKLOAD_ID]) as fleet:
         metrics.of_fleet(fleet)
-        metrics.tell(await anext(fleet))
+        metrics.observe(await anext(fleet))
         exported = {
             (sample.name.removesuffix("_count"), *sorted(sample.labels))
             for family in metrics.registry.collect()
