@@ -170,7 +170,7 @@ def _mapping_hook(kind: Any, converter: Converter) -> Hook:
 
 
 def _unstructure(model: Any) -> dict[str, Any]:
-    """Turn a model into JSON under the API's own keys, without what is None, `extra` as it came."""
+    """Turn a model into JSON with the API's keys: without fields that are None, `extra` as it came."""
     parts = {field.key: getattr(model, field.name) for field in fields_of(model.__class__)}
     known = {key: converter().unstructure(part) for key, part in parts.items() if part is not None}
     return {**{key: part for key, part in model.extra.items() if key not in parts}, **known}

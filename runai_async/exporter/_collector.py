@@ -109,7 +109,7 @@ class StateCollector(Collector):
         self._names = names
 
     def describe(self) -> Iterator[Metric]:
-        """Yield the families without values; by their names a scrape can ask for some of them."""
+        """Yield the families without values: a scrape can ask for metrics by these names."""
         yield from _of_revisions((), self._names)
         for name, description, _ in _FLEET:
             yield GaugeMetricFamily(name, description)

@@ -305,7 +305,7 @@ def typed(value: Any) -> Any:
 
 @st.composite
 def nearly_valid(draw: st.DrawFn) -> bytes:
-    """Draw a revision of which a part has another value, is missing, is there twice, or is not even JSON."""
+    """Draw a revision of which a part has another value, is missing, is duplicated, or is not even JSON."""
     revision = json.loads(RAW)
     node, depth = revision, draw(st.integers(0, 3))
     for _ in range(depth):

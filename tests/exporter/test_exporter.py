@@ -1,4 +1,4 @@
-"""The exporter: what it serves to Prometheus, in which form, and whatever the event loop and the fleet do."""
+"""The exporter: what it serves to Prometheus, whatever the event loop and the fleet do."""
 
 import asyncio
 import gzip

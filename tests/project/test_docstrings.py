@@ -146,7 +146,7 @@ class World(Stage):
             "workload_id": self.workload_id,
             "workload_ids": [self.workload_id],
             "revision_id": self.old,
-            "answer": response,
+            "body": response,
             "revision": known,
             "old": known,
             "new": runai_async.from_json(json.dumps(new), runai_async.Revision),
