@@ -12,6 +12,7 @@ from uuid import UUID
 import msgspec
 from attrs import frozen
 
+from runai_async._codec.fields import camel
 from runai_async.testing._samples import sample_revision, sample_workload
 
 
@@ -43,12 +44,6 @@ class Transition:
 
 class MissingError(Exception):
     """There is no such workload or revision."""
-
-
-def camel(name: str) -> str:
-    """Turn snake_case into the API's camelCase; camelCase stays as it is."""
-    head, *tail = name.split("_")
-    return head + "".join(part[:1].upper() + part[1:] for part in tail)
 
 
 _MAPPINGS = frozenset({"environmentVariables", "additionalFields"})

@@ -239,7 +239,7 @@ def test_a_revision_that_is_not_an_object_is_an_error_with_its_path() -> None:
         (COUNTED, b'{"count": true}', "$.count"),
         (COUNTED, b'{"count": 3.5}', "$.count"),
         (COUNTED, b'{"count": null}', "$.count"),
-        (WORKLOADS_PAGE, b"[]", "$.workloads"),
+        (WORKLOADS_PAGE, b"[]", "$"),
         (WORKLOADS_PAGE, b'{"workloads": {}}', "$.workloads"),
         (WORKLOADS_PAGE, b'{"workloads": [{}]}', "$.workloads[0].type"),
         (HISTORY_PAGE, b'{"records": [{"meta": {"type": "Event"}}]}', "$.records[0].meta.creationTimestamp"),
@@ -269,7 +269,7 @@ def test_a_response_of_another_shape_is_an_error_with_the_path(
 def test_a_response_that_is_not_json_is_distinguished_from_one_of_another_shape(
     call: Call[Any], body: bytes
 ) -> None:
-    with pytest.raises(DecodeError, match=r"^the body is no JSON: ") as caught:
+    with pytest.raises(DecodeError, match=r"^the body is not JSON: ") as caught:
         call.read(Response(body=body))
     assert (caught.value.path, caught.value.is_json) == ("$", False)
     assert caught.value.__cause__ is not None

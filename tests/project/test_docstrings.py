@@ -144,7 +144,7 @@ class World(Harness):
             "workload_id": self.workload_id,
             "workload_ids": [self.workload_id],
             "revision_id": self.old,
-            "answer": response,
+            "body": response,
             "revision": known,
             "old": known,
             "new": runai_async.from_json(json.dumps(new), runai_async.Revision),
@@ -366,7 +366,7 @@ async def test_the_metrics_that_are_listed_are_those_that_exist() -> None:
     metrics, world = Metrics(), World()
     async with world.client(hooks=[metrics.hook]).watch_fleet([WORKLOAD_ID]) as fleet:
         metrics.of_fleet(fleet)
-        metrics.tell(await anext(fleet))
+        metrics.observe(await anext(fleet))
         exported = {
             (sample.name.removesuffix("_count"), *sorted(sample.labels))
             for family in metrics.registry.collect()

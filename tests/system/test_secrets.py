@@ -128,7 +128,7 @@ class Ear:
 
     def event(self, event: Any) -> None:
         self.hear(type(event).__name__, event, to_json(event))
-        self.metrics.tell(event)
+        self.metrics.observe(event)
         if isinstance(event, RevisionEvent):
             self.hear("CloudEvent", json.dumps(to_cloudevent(event)), event.revision)
         elif hasattr(event, "error"):

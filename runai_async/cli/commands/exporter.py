@@ -94,7 +94,7 @@ async def _export(
     async with fleet, _served(metrics, patience, *address):
         metrics.of_fleet(fleet)
         async for event in fleet:
-            metrics.tell(event)
+            metrics.observe(event)
 
 
 async def _discovered(runai: RunaiClient, metrics: Metrics) -> AsyncIterator[str]:
