@@ -1,1 +1,1 @@
-"""What the package costs, side by side with others and with what no client can do without."""
+"""What the package costs, side by side with other clients and with bare aiohttp."""

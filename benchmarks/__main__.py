@@ -34,7 +34,7 @@ _COLUMNS = ("figure", "ours", "against", "theirs", "ratio", "middle half", "goal
 
 
 def versions() -> dict[str, str]:
-    """Return what was measured on what."""
+    """Return the versions of what is measured and of what it runs on."""
     found = {"python": platform.python_version(), "cpus": str(os.cpu_count())}
     for name in _LIBRARIES:
         try:
@@ -45,7 +45,7 @@ def versions() -> dict[str, str]:
 
 
 def table(rows: Sequence[Row], earlier: Sequence[Row] = ()) -> str:
-    """Lay rows out in columns, those of an earlier run beside them."""
+    """Lay out rows in columns, beside the same rows of an earlier run."""
     before = {(row.figure, row.against): row for row in earlier}
     lines: list[Sequence[str]] = [(*_COLUMNS, *(("ratio before", "ours before") if earlier else ()))]
     for row in rows:
@@ -60,8 +60,8 @@ def table(rows: Sequence[Row], earlier: Sequence[Row] = ()) -> str:
             row.reached,
         )
         old = before.get((row.figure, row.against))
-        beside = (f"{old.ratio:.2f}", f"{old.ours:,.1f} {old.unit}") if old else ("", "")
-        lines.append((*cells, *(beside if earlier else ())))
+        more = (f"{old.ratio:.2f}", f"{old.ours:,.1f} {old.unit}") if old else ("", "")
+        lines.append((*cells, *(more if earlier else ())))
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
         "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |"
@@ -70,50 +70,52 @@ def table(rows: Sequence[Row], earlier: Sequence[Row] = ()) -> str:
 
 
 def measured(names: Sequence[str], size: Size) -> tuple[list[Row], dict[str, float]]:
-    """Run the benchmarks of those names; return the rows, and what the server could do (answers a second)."""
+    """Run benchmarks by name; return the rows, and the server's capacity in responses per second."""
     rows: list[Row] = []
     with server.running() as url:
-        server.capacity(url, "fixed", size.pick(20_000, 2_000))  # the first one warms both ends up
+        server.capacity(url, "fixed", size.pick(20_000, 2_000))  # a first time to warm up both ends
         capacity = {mode: server.capacity(url, mode, size.pick(20_000, 2_000)) for mode in ("fixed", "fresh")}
         for name in names:
             print(f"{name} …", file=sys.stderr, flush=True)
             began = time.perf_counter()
             rows += importlib.import_module(f"benchmarks.bench_{name}").rows(url, size)
             print(f"{name}: {time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
-    # Decoding asks the server for nothing.
-    asked = [row.rate for row in rows if row.figure.startswith(("watch", "fleet", "list"))]
-    return rows, capacity | {"asked for": max(asked, default=0.0)}
+    # The other benchmarks do not use the server.
+    rates = [row.rate for row in rows if row.figure.startswith(("watch", "fleet", "list"))]
+    return rows, capacity | {"requested": max(rates, default=0.0)}
 
 
 def saved(file: Path) -> list[Row]:
-    """Return the rows of a run that was saved."""
+    """Return the rows of a saved run."""
     lines = json.loads(file.read_text(encoding="utf-8"))["rows"]
     return [Row(**{**line, "spread": tuple(line["spread"])}) for line in lines]
 
 
 def main() -> None:
-    """Read the command line, measure, tell."""
+    """Read the command line, measure, and print the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
         "names", nargs="*", metavar="NAME", help=f"any of: {', '.join(NAMES)}; all by default"
     )
-    parser.add_argument("--quick", action="store_true", help="small sizes: shows that it runs, not how fast")
-    parser.add_argument("--rounds", type=int, help="turns of each side")
+    parser.add_argument(
+        "--quick", action="store_true", help="small sizes, which show that everything runs but not how fast"
+    )
+    parser.add_argument("--rounds", type=int, help="turns of each client")
     parser.add_argument("--json", type=Path, metavar="FILE", help="save the run")
-    parser.add_argument("--compare", type=Path, metavar="FILE", help="set a saved run beside this one")
+    parser.add_argument("--compare", type=Path, metavar="FILE", help="show a saved run beside this one")
     options = parser.parse_args()
     if unknown := set(options.names) - set(NAMES):
         parser.error(f"there is no benchmark {min(unknown)!r}")
     earlier = saved(options.compare) if options.compare else []
     size = Size(options.rounds or (QUICK_ROUNDS if options.quick else FULL_ROUNDS), options.quick)
-    rows, answers = measured(options.names or NAMES, size)
+    rows, responses = measured(options.names or NAMES, size)
     print(", ".join(f"{name} {version}" for name, version in versions().items()))
-    print("server, answers/s: " + ", ".join(f"{mode} {rate:,.0f}" for mode, rate in answers.items()))
+    print("server, responses/s: " + ", ".join(f"{mode} {rate:,.0f}" for mode, rate in responses.items()))
     print(table(rows, earlier))
     if options.json:
         run: dict[str, Any] = {
             "versions": versions(),
-            "server": answers,
+            "server": responses,
             "rows": [asdict(row) for row in rows],
         }
         options.json.write_text(json.dumps(run, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

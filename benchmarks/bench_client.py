@@ -1,4 +1,4 @@
-"""Listing revisions over HTTP, 32 calls at a time, no answer like another."""
+"""Listing revisions over HTTP, 32 calls at a time, each response different."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decoding a list of five revisions that was never seen before, from its bytes."""
+"""Decoding the bytes of a list of five revisions that was not seen before."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A fleet with nothing new: against a bare loop on the same schedule, and against its own smaller sizes."""
+"""A fleet in which nothing changes, against a bare loop on the same schedule and against smaller fleets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Resident memory: for each watched workload, and over many polls."""
+"""Resident memory: per watched workload, and over many polls."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import sys
 from benchmarks.measure import Peer, Row, Size, interleaved, row
 
 _TURNS = 3
-"""Each in a new process: what one turn gives back, the next one would use again."""
+"""Each in a new process, because a turn would reuse the memory that the one before had freed."""
 
 
 def rows(url: str, size: Size) -> list[Row]:
-    """Measure, where the system tells (Linux)."""
+    """Measure, where the system reports it (Linux)."""
     if sys.platform != "linux":
         return []
     workloads = size.pick(2000, 200)
     kept, fleet, watches = (
-        _once(side, url, workloads, size) for side in ("typed_and_raw", "fleet", "watches")
+        _once(client, url, workloads, size) for client in ("typed_and_raw", "fleet", "watches")
     )
     plain = Peer("typed revisions + body", "", "≤ 16 kB")
     return [
@@ -26,18 +26,18 @@ def rows(url: str, size: Size) -> list[Row]:
     ]
 
 
-def _once(side: str, url: str, workloads: int, size: Size) -> list[float]:
+def _once(client: str, url: str, workloads: int, size: Size) -> list[float]:
     turns = size.pick(_TURNS, 1)
     return [
         sample.resident / 1000
         for _ in range(turns)
-        for samples in interleaved([f"memory:{side}"], url, workloads, 1, uncounted=0)
+        for samples in interleaved([f"memory:{client}"], url, workloads, 1, uncounted=0)
         for sample in samples
     ]
 
 
 def _flat(url: str, size: Size) -> list[Row]:
-    """Compare the memory after all polls with that after a tenth of them."""
+    """Compare the memory after all polls with the memory after a tenth of them."""
     tenth = size.pick(10_000, 200)
     (samples,) = interleaved(["memory:churn"], url, tenth, 10, uncounted=0)
     polls = sum(sample.operations for sample in samples)

@@ -1,4 +1,4 @@
-"""Watching: a poll that finds nothing new, through the real client, and one that finds a change."""
+"""Polls of a watch: one that finds nothing new, through the real client, and one that finds a change."""
 
 from __future__ import annotations
 

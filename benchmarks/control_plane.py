@@ -1,10 +1,15 @@
 """The fake control plane in a process of its own.
 
-`python -m benchmarks.control_plane WORKLOADS CHANGES_PER_SECOND [TURNOVER]`; TURNOVER is the share of changes
-that replace a revision by a new one. It says where it is over stdout, as a line of JSON, and then obeys the
-words that come over stdin: `go` and `rest` (begin and cease to change), `down` and `up`, `slow`, `err` and
-`well`, `hang ID`, `garbage ID` and `refuse ID STATUS` (one workload until all is `well`), `revoke` (all
-tokens), `report`. It ends with its stdin.
+`python -m benchmarks.control_plane WORKLOADS CHANGES_PER_SECOND [TURNOVER]`, where TURNOVER is the share of
+changes that replace a revision with a new one. It prints its address as a line of JSON and then reads
+commands from stdin, until that ends:
+
+- `go`, `rest`: start and stop the changes
+- `down`, `up`: stop and start the server
+- `slow`, `err`, `healthy`: for all workloads
+- `hang ID`, `garbage ID`, `refuse ID STATUS`: for one workload, until `healthy`
+- `revoke`: revoke all tokens
+- `report`: print the record of what happened
 """
 
 from __future__ import annotations
@@ -17,12 +22,12 @@ import sys
 from runai_async.testing import FakeControlPlane
 
 SLOW = 0.3
-"""Seconds that each answer takes when it is slow."""
+"""Seconds that each response takes when the server is slow."""
 PHASES = ("Running", "Degraded", "Stopped", "Pending", "Unknown")
 
 
 class Changing:
-    """A control plane whose revisions change their phase at a rate."""
+    """A control plane whose revisions change at a given rate."""
 
     def __init__(
         self, control_plane: FakeControlPlane, workloads: int, rate: float, turnover: float = 0.0
@@ -35,7 +40,7 @@ class Changing:
         self.random = random.Random(7)
 
     async def change(self) -> None:
-        """Change one after the other, at the rate, until cancelled."""
+        """Change one revision after another until cancelled."""
         now = asyncio.get_running_loop().time
         due = now()
         while True:
@@ -53,8 +58,8 @@ class Changing:
         )
         self.control_plane.delete_revision(old)
 
-    def be(self, *words: str) -> None:
-        """Be slow, err in many ways, be well again; or err for one workload alone."""
+    def behave(self, *words: str) -> None:
+        """Be slow, fail in many ways, or be healthy again; or fail for one workload alone."""
         match words:
             case ["hang", workload_id]:
                 self.control_plane.fault("hang", path=workload_id, times=None)
@@ -62,39 +67,41 @@ class Changing:
                 self.control_plane.fault("bad_json", path=workload_id, times=None)
             case ["refuse", workload_id, status]:
                 self.control_plane.fail_next(None, int(status), path=workload_id)
-            case ["slow" | "err" | "well" as word]:
-                self._be_all(word)
+            case ["slow" | "err" | "healthy" as mode]:
+                self._behave_for_all(mode)
             case _:
-                raise ValueError(f"{words!r} means nothing here")
+                raise ValueError(f"unknown command: {words!r}")
 
-    def _be_all(self, word: str) -> None:
+    def _behave_for_all(self, mode: str) -> None:
         self.control_plane.clear_faults()
-        self.control_plane.latency = SLOW if word == "slow" else 0.0
-        if word == "err":
+        self.control_plane.latency = SLOW if mode == "slow" else 0.0
+        if mode == "err":
             for kind in ("reset", "truncate", "bad_json"):
                 self.control_plane.fault(kind, times=None, rate=0.05)
             for status in (429, 500, 502, 503):
                 self.control_plane.fail_next(None, status, body="<html>no</html>", rate=0.05)
 
     def report(self) -> str:
-        """Tell every change, which revisions were deleted, and when lists were asked for."""
-        gone = [item.revision_id for item in self.control_plane.transitions if item.kind == "deleted"]
+        """Return every change, the deleted revisions, and the times at which lists were requested."""
+        deleted = [item.revision_id for item in self.control_plane.transitions if item.kind == "deleted"]
         changes = [
             [item.revision_id, item.phase, item.phase_updated_at]
             for item in self.control_plane.transitions
             if item.kind != "deleted"
         ]
-        asked = [request.at for request in self.control_plane.requests if request.path.endswith("/revisions")]
-        return json.dumps({"changes": changes, "gone": gone, "asked": asked})
+        requested = [
+            request.at for request in self.control_plane.requests if request.path.endswith("/revisions")
+        ]
+        return json.dumps({"changes": changes, "deleted": deleted, "requested": requested})
 
 
 async def serve(workloads: int, rate: float, turnover: float = 0.0) -> None:
     """Serve until stdin ends."""
     async with FakeControlPlane(record_limit=2_000_000, token_lifetime=86_400) as control_plane:
         changing = Changing(control_plane, workloads, rate, turnover)
-        place = {"url": control_plane.url, "token": control_plane.token, "ids": changing.ids}
+        address = {"url": control_plane.url, "token": control_plane.token, "ids": changing.ids}
         credentials = {"client_id": control_plane.client_id, "client_secret": control_plane.client_secret}
-        print(json.dumps(place | credentials), flush=True)
+        print(json.dumps(address | credentials), flush=True)
         changes: asyncio.Task[None] | None = None
         while words := (await asyncio.to_thread(sys.stdin.readline)).split():
             match words:
@@ -111,7 +118,7 @@ async def serve(workloads: int, rate: float, turnover: float = 0.0) -> None:
                 case ["report"]:
                     await asyncio.to_thread(print, changing.report(), flush=True)
                 case _:
-                    changing.be(*words)
+                    changing.behave(*words)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""How it is measured: sides that run in processes of their own, in turns, and medians of the turns.
+"""How to measure: clients run in processes of their own and take turns; the figures are medians of the turns.
 
-A side is an async context manager in a module of `benchmarks.clients`: it takes the server's address and
-yields a `Run`. Its module is imported in the side's own process, so no side pays for another one's imports.
+A client here is an async context manager in a module of `benchmarks.clients`. It takes the server's address
+and yields a `Run`. Its module is imported only in its own process, so no client pays for another's imports.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ FULL_ROUNDS, QUICK_ROUNDS = 11, 1
 
 @dataclass(frozen=True)
 class Sample:
-    """What one turn of a side took, in seconds; and what it kept, in bytes, where that is the question."""
+    """What one turn of a client took, in seconds; and, where measured, the memory it kept, in bytes."""
 
     operations: float
     cpu: float
@@ -31,18 +31,18 @@ class Sample:
 
 
 Run = Callable[[int], Awaitable[Sample]]
-"""Does that many operations, or what it takes them for, and measures itself."""
-Side = Callable[[str], AbstractAsyncContextManager[Run]]
+"""Does that many operations, or runs for that many milliseconds, and measures itself."""
+Client = Callable[[str], AbstractAsyncContextManager[Run]]
 
 
 class Stopwatch:
-    """Measures CPU time of this process, all its threads, and wall time."""
+    """Measures the wall time and the CPU time of this process, all threads included."""
 
     def __init__(self) -> None:
         self._cpu, self._wall = time.process_time(), time.perf_counter()
 
     def sample(self, operations: float) -> Sample:
-        """Return what it took since the start."""
+        """Return what was used since the start."""
         return Sample(operations, time.process_time() - self._cpu, time.perf_counter() - self._wall)
 
 
@@ -51,14 +51,14 @@ class Size:
     """How much is measured.
 
     Attributes:
-        rounds: turns of each side, after one that does not count.
+        rounds: turns of each client, after a first one that does not count.
     """
 
     rounds: int
     quick: bool
 
     def pick(self, full: int, quick: int) -> int:
-        """Return the one or the other amount."""
+        """Return the amount for a full or for a quick run."""
         return quick if self.quick else full
 
 
@@ -67,11 +67,11 @@ class Row:
     """One line of the table.
 
     Attributes:
-        ours: the median; `peer` likewise.
-        ratio: the median of the turns' ratios, from which load that comes and goes drops out.
+        ours: our median; `peer` is theirs.
+        ratio: the median of the turns' ratios, which cancels load that comes and goes.
         spread: the quartiles of these ratios.
-        goal: like `≤ 1.10`, of the ratio, or like `≤ 16 kB`, of ours; empty where there is none.
-        rate: operations a second of wall time, of the faster side.
+        goal: for the ratio, like `≤ 1.10`, or for our own figure, like `≤ 16 kB`; empty if there is none.
+        rate: operations per second of wall time, of the faster client.
     """
 
     figure: str
@@ -86,7 +86,7 @@ class Row:
 
     @property
     def reached(self) -> str:
-        """Say whether the goal is reached; nothing is made of it but a word in the table."""
+        """Say whether the goal is reached. This is only shown in the table; nothing depends on it."""
         if not self.goal:
             return ""
         sign, number, *unit = self.goal.split()
@@ -96,43 +96,43 @@ class Row:
 
 @dataclass(frozen=True)
 class Peer:
-    """A side to measure against, and what to reach."""
+    """A client to compare with, and the goal."""
 
     name: str
-    side: str
+    client: str
     goal: str = ""
 
 
 def interleaved(
-    sides: Sequence[str], url: str, amount: int, rounds: int, *, uncounted: int = 1
+    clients: Sequence[str], url: str, amount: int, rounds: int, *, uncounted: int = 1
 ) -> list[list[Sample]]:
-    """Run sides in turns, the order reversed each time; return the samples of each.
+    """Run clients in turns, in reversed order every other time, and return the samples of each.
 
     Args:
-        sides: like `ours:list_revisions`, a module of `benchmarks.clients` and a name in it; `+uvloop` may
-            follow.
+        clients: each a module of `benchmarks.clients` and a name in it, like `ours:list_revisions`;
+            `+uvloop` may follow.
         url: the server's address.
         amount: how much one turn does.
-        rounds: turns of each that count.
-        uncounted: turns before them, which open connections and fill caches.
+        rounds: counted turns of each client.
+        uncounted: turns before those, to open connections and fill caches.
     """
-    samples: list[list[Sample]] = [[] for _ in sides]
+    samples: list[list[Sample]] = [[] for _ in clients]
     with ExitStack() as stack:
-        processes = [_start(side, url) for side in sides]
+        processes = [_start(client, url) for client in clients]
         for process in processes:
             stack.enter_context(ended(process))
         for turn in range(uncounted + rounds):
-            order = range(len(sides)) if turn % 2 else reversed(range(len(sides)))
+            order = range(len(clients)) if turn % 2 else reversed(range(len(clients)))
             for index in order:
-                sample = _ask(processes[index], sides[index], amount)
+                sample = _ask(processes[index], clients[index], amount)
                 if turn >= uncounted:
                     samples[index].append(sample)
     return samples
 
 
-def _start(side: str, url: str) -> subprocess.Popen[str]:
+def _start(client: str, url: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.worker", side, url],
+        [sys.executable, "-m", "benchmarks.worker", client, url],
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -140,26 +140,26 @@ def _start(side: str, url: str) -> subprocess.Popen[str]:
     )
 
 
-def _ask(process: subprocess.Popen[str], side: str, amount: int) -> Sample:
+def _ask(process: subprocess.Popen[str], client: str, amount: int) -> Sample:
     assert process.stdin is not None
     assert process.stdout is not None
     print(amount, file=process.stdin, flush=True)
-    answer = process.stdout.readline()
-    if not answer:
-        raise RuntimeError(f"the side {side} ended; what it said stands above")
-    return Sample(**json.loads(answer))
+    line = process.stdout.readline()
+    if not line:
+        raise RuntimeError(f"the client {client} ended; its error is printed above")
+    return Sample(**json.loads(line))
 
 
-def told(sample: Sample) -> str:
-    """Write a sample as a line."""
+def encode(sample: Sample) -> str:
+    """Return a sample as one line of JSON."""
     return json.dumps(asdict(sample))
 
 
 def compared(
     figure: str, ours: str, peers: Sequence[Peer], *, url: str, amount: int, rounds: int
 ) -> list[Row]:
-    """Measure the CPU time of an operation, ours against each of the peers."""
-    own, *others = interleaved([ours, *(peer.side for peer in peers)], url, amount, rounds)
+    """Compare the CPU time of our operation with that of each peer."""
+    own, *others = interleaved([ours, *(peer.client for peer in peers)], url, amount, rounds)
     return [
         row(figure, "µs", _cpu(own), peer, _cpu(theirs), rate=max(_rate(own), _rate(theirs)))
         for peer, theirs in zip(peers, others, strict=True)
@@ -169,7 +169,7 @@ def compared(
 def row(
     figure: str, unit: str, ours: Sequence[float], peer: Peer, theirs: Sequence[float], *, rate: float = 0.0
 ) -> Row:
-    """Make a line of the figures of both sides, one of each turn."""
+    """Make a line from the figures of both clients, one for each turn."""
     ratios = [own / other for own, other in zip(ours, theirs, strict=True)]
     return Row(
         figure=figure,

@@ -1,4 +1,4 @@
-"""The answers that the benchmarks work on: lists of revisions of about 2 kB and 13 objects each."""
+"""The bodies that the benchmarks work on: lists of revisions of about 2 kB and 13 objects each."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 
 FIVE = 5
 _MARK = "~" * 12
-_BEGIN = datetime(2026, 1, 1)  # noqa: DTZ001  (its text gets the zone)
+_BEGIN = datetime(2026, 1, 1)  # noqa: DTZ001  (the zone is added to its text)
 _PHASES = ("Running", "Degraded", "Stopped")
-"""Settled ones: a revision on its way would make a watch poll fast."""
+"""Settled phases: a revision in transition would make a watch poll faster."""
 
 
 def workload_id(number: int) -> str:
-    """Return the id of the workload of that number."""
+    """Return the id of the workload with that number."""
     return f"00000000-0000-4000-8000-{number:012x}"
 
 
@@ -24,13 +24,13 @@ def revision(number: int, tail: str, *, step: int = 0, unknown: bool = False) ->
     """Return one revision in the API's own shape.
 
     Args:
-        number: tells it apart from the others of its workload.
-        tail: the last twelve digits of every id in it.
+        number: its number among the revisions of its workload.
+        tail: the last twelve digits of the ids in it.
         step: how often its phase has changed.
-        unknown: whether it has a key that the schema does not name.
+        unknown: whether to add a key that the schema does not name.
     """
     cores, memory = {"limit": 4.5, "request": 2}, {"limit": "48Gi", "request": "32Gi"}
-    asked = {"gpuRequestType": "portion", "gpu": cores, "cpu": cores, "cpuMemory": memory}
+    requested = {"gpuRequestType": "portion", "gpu": cores, "cpu": cores, "cpuMemory": memory}
     moved_at = (_BEGIN + timedelta(seconds=step)).isoformat(timespec="milliseconds") + "Z"
     value: dict[str, Any] = {
         "type": "runai-revision",
@@ -42,8 +42,8 @@ def revision(number: int, tail: str, *, step: int = 0, unknown: bool = False) ->
         "departmentId": "4500012",
         "projectId": "4501234",
         "createdAt": f"2025-12-31T09:{number // 60 % 60:02d}:{number % 60:02d}.531Z",
-        "revisionRequestedResources": asked,
-        "podsRequestedResources": asked,
+        "revisionRequestedResources": requested,
+        "podsRequestedResources": requested,
         "requestedPods": {"min": 1, "max": 4},
         "requestedNodePools": ["h100", "default"],
         "allocatedResources": {"gpu": 2.0, "gpuMemory": "160Gi", "cpu": 4.5, "cpuMemory": "64Gi"},
@@ -78,40 +78,40 @@ def revision(number: int, tail: str, *, step: int = 0, unknown: bool = False) ->
 
 
 def encode(value: Any) -> bytes:
-    """Encode as compactly as servers do."""
+    """Encode without spaces, as servers do."""
     return json.dumps(value, separators=(",", ":")).encode()
 
 
 def join(revisions: list[bytes]) -> bytes:
-    """Make a list answer of encoded revisions."""
+    """Make the body of a list from encoded revisions."""
     return b'{"revisions":[' + b",".join(revisions) + b"]}"
 
 
 class Template:
-    """A list answer of which new copies are cheap: each differs from the others in every revision."""
+    """Makes copies of a list cheaply; each copy differs from the others in every revision."""
 
     def __init__(self, count: int = FIVE, *, unknown: bool = False) -> None:
         listed = [encode(revision(number, _MARK, unknown=unknown)) for number in range(count)]
         self._parts = join(listed).split(_MARK.encode())
 
     def body(self, tail: bytes) -> bytes:
-        """Return the copy whose ids end in those twelve digits."""
+        """Return the copy whose ids end in these twelve digits."""
         return tail.join(self._parts)
 
     def bodies(self, start: int, count: int) -> list[bytes]:
-        """Return that many copies, none of which was there before if every *start* is a new one."""
+        """Return *count* different copies, numbered from *start*."""
         return [self.body(b"%012x" % tail) for tail in range(start, start + count)]
 
 
 def changing(count: int) -> Iterator[bytes]:
-    """Yield lists without end in which, each time, another one revision has changed and the order is new."""
-    chance = random.Random(1)
+    """Yield lists for ever; in each, one revision has changed, another each time, and the order is new."""
+    rng = random.Random(1)
     tail = workload_id(1)[-12:]
     steps = [0] * count
     listed = [encode(revision(number, tail)) for number in range(count)]
     turn = 0
     while True:
-        yield join(chance.sample(listed, count))
+        yield join(rng.sample(listed, count))
         number = turn % count
         turn += 1
         steps[number] += 1
@@ -119,12 +119,12 @@ def changing(count: int) -> Iterator[bytes]:
 
 
 class Churn:
-    """A workload in which each answer differs: phases move, the oldest revision goes, a new one comes."""
+    """A workload that differs in each response: phases change, the oldest revision goes, a new one comes."""
 
     LIFE = 10
-    """Answers between two deletions."""
+    """Responses between two deletions."""
     REMEMBERED = 20
-    """Deleted revisions that are still listed as such."""
+    """Deleted revisions that are still in the list of deleted ones."""
 
     def __init__(self) -> None:
         self._tail = workload_id(1)[-12:]
@@ -135,8 +135,8 @@ class Churn:
     def _encoded(self, number: int, step: int) -> bytes:
         return encode(revision(number, self._tail, step=step))
 
-    def answer(self) -> bytes:
-        """Return the next answer."""
+    def response(self) -> bytes:
+        """Return the next list."""
         self._turn += 1
         oldest = min(self._live)
         if self._turn % self.LIFE == 0:
@@ -150,5 +150,5 @@ class Churn:
         return join(list(self._live.values()))
 
     def deleted(self) -> bytes:
-        """Return the list of the deleted ones."""
+        """Return the list of deleted revisions."""
         return join(self._deleted)

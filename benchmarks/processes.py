@@ -1,4 +1,4 @@
-"""The processes that the benchmarks start."""
+"""The processes that the benchmarks start, and their memory."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def megabytes() -> float:
 
 @contextmanager
 def ended(process: subprocess.Popen[str]) -> Iterator[None]:
-    """End a process that ends with its stdin, whatever happens."""
+    """End a process by closing its stdin, whatever happens in the block; kill it if that does not help."""
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""What a consumer was told, event by event, beside the control plane's own record."""
+"""What a consumer received, event by event, compared with the control plane's own record."""
 
 from __future__ import annotations
 
@@ -20,60 +20,60 @@ from benchmarks.processes import ROOT, ended
 from runai_async import ClientCredentials, FleetEvent, FleetWatch, RevisionEvent, WorkloadFailed
 
 NEVER = (
-    "events told twice",
-    "revisions told untruly",
-    "revisions not told to the last",
-    "deletions not told once",
+    "events reported twice",
+    "revisions reported wrongly",
+    "revisions without their last phase",
+    "deletions not reported exactly once",
 )
 GROWTH = 0.05
-"""How much more there may be in the end and still be called flat, of what there was."""
+"""The fraction by which memory and the like may be larger at the end and still count as flat."""
 PATIENCE = 20
-"""Intervals in which, at the end, the stream has to come to what is."""
+"""Intervals in which the stream must report the final state once nothing changes any more."""
 
 
-class Plane:
-    """The control plane's process."""
+class ControlPlane:
+    """A control plane in a process of its own."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
-        place = self._answer()
-        self.url, self.token, self.ids = place["url"], place["token"], place["ids"]
-        self.credentials = ClientCredentials(place["client_id"], place["client_secret"])
+        started = self._read()
+        self.url, self.token, self.ids = started["url"], started["token"], started["ids"]
+        self.credentials = ClientCredentials(started["client_id"], started["client_secret"])
 
-    def say(self, *words: str) -> None:
-        """Tell it to do something."""
+    def send(self, *words: str) -> None:
+        """Send it a command."""
         assert self._process.stdin is not None
         self._process.stdin.write(" ".join(words) + "\n")
         self._process.stdin.flush()
 
     def report(self) -> dict[str, Any]:
-        """Ask for its record."""
-        self.say("report")
-        return self._answer()
+        """Return its record of what happened."""
+        self.send("report")
+        return self._read()
 
-    def _answer(self) -> dict[str, Any]:
+    def _read(self) -> dict[str, Any]:
         assert self._process.stdout is not None
-        answer: dict[str, Any] = json.loads(self._process.stdout.readline())
-        return answer
+        line: dict[str, Any] = json.loads(self._process.stdout.readline())
+        return line
 
 
 @contextmanager
-def running_control_plane(*arguments: float) -> Iterator[Plane]:
-    """Run a control plane in a process of its own; what *arguments* mean says `benchmarks.control_plane`."""
+def running_control_plane(*arguments: float) -> Iterator[ControlPlane]:
+    """Run a control plane in a process of its own; `benchmarks.control_plane` explains the *arguments*."""
     command = [sys.executable, "-m", "benchmarks.control_plane", *map(str, arguments)]
     process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     with ended(process):
-        yield Plane(process)
+        yield ControlPlane(process)
 
 
 class Line(NamedTuple):
-    """An event as it is written down.
+    """An event as it is written to a file.
 
     Attributes:
-        id: empty where it is not an event of a revision.
-        phase: of a workload's failure, the class of its error.
+        id: empty unless it is an event of a revision.
+        phase: for a workload's failure, the class of its error.
         at: the server's time of the phase.
-        heard: `time.time()` at which the consumer got it.
+        received: `time.time()` at which the consumer got the event.
     """
 
     id: str
@@ -82,24 +82,24 @@ class Line(NamedTuple):
     revision_id: str
     phase: str
     at: str | None
-    heard: float
+    received: float
 
     @property
     def delay(self) -> float:
-        """Seconds from the phase to the event."""
-        return self.heard - _time(self.at).timestamp()
+        """Seconds from the change of phase to its event."""
+        return self.received - _time(self.at).timestamp()
 
 
 def line_of(event: FleetEvent) -> Line:
-    """Say of an event what is written down."""
-    heard = time.time()
+    """Return what is written of an event."""
+    received = time.time()
     if isinstance(event, RevisionEvent):
         revision = event.revision
         at = revision.phase_updated_at
         at_text = None if at is None else at.isoformat()
-        return Line(event.id, event.kind, event.workload_id, revision.id, revision.phase, at_text, heard)
+        return Line(event.id, event.kind, event.workload_id, revision.id, revision.phase, at_text, received)
     name = type(event.error).__name__ if isinstance(event, WorkloadFailed) else ""
-    return Line("", event.kind, event.workload_id, "", name, None, heard)
+    return Line("", event.kind, event.workload_id, "", name, None, received)
 
 
 async def write(fleet: FleetWatch, file: IO[str]) -> None:
@@ -118,7 +118,7 @@ async def written(fleet: FleetWatch, file: IO[str]) -> AsyncIterator[None]:
 
 
 def read(file: IO[str]) -> list[Line]:
-    """Read what was written up to now; a last line may be unfinished."""
+    """Read what has been written so far; the last line may be incomplete."""
     file.seek(0)
     lines = [Line(*json.loads(text)) for text in file if text.endswith("\n")]
     file.seek(0, os.SEEK_END)
@@ -126,27 +126,27 @@ def read(file: IO[str]) -> list[Line]:
 
 
 class Log(logging.Handler):
-    """Keeps the levels of what the package logs."""
+    """Records the levels of what the package logs."""
 
     def __init__(self) -> None:
         super().__init__(logging.INFO)
         self.levels: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Note a line."""
+        """Record the level."""
         self.levels.append(record.levelname)
 
     def listen(self) -> Self:
-        """Take what is logged from now on."""
+        """Start to record."""
         logger = logging.getLogger("runai_async")
         logger.setLevel(logging.INFO)
         logger.addHandler(self)
         return self
 
 
-def judged(lines: Iterable[Line], record: dict[str, Any]) -> dict[str, int]:
-    """Compare what was told with the server's record."""
-    told: dict[str, list[tuple[str, datetime]]] = defaultdict(list)
+def compared(lines: Iterable[Line], record: dict[str, Any]) -> dict[str, int]:
+    """Compare the events with the server's record."""
+    reported: dict[str, list[tuple[str, datetime]]] = defaultdict(list)
     ids: Counter[str] = Counter()
     deleted: Counter[str] = Counter()
     failed = 0
@@ -156,66 +156,68 @@ def judged(lines: Iterable[Line], record: dict[str, Any]) -> dict[str, int]:
         if line.kind == "deleted":
             deleted[line.revision_id] += 1
         elif line.id:
-            told[line.revision_id].append((line.phase, _time(line.at)))
+            reported[line.revision_id].append((line.phase, _time(line.at)))
     happened: dict[str, list[tuple[str, datetime]]] = defaultdict(list)
     for revision_id, phase, at in record["changes"]:
         happened[revision_id].append((phase, _time(at)))
-    gone = set(record["gone"])
+    deleted_ids = set(record["deleted"])
     return {
         "events": ids.total(),
-        "events told twice": sum(number > 1 for number in ids.values()),
-        "revisions told untruly": sum(not is_subsequence(told[key], happened[key]) for key in happened),
-        "revisions not told to the last": sum(
-            told[key][-1:] != happened[key][-1:] for key in happened if key not in gone
+        "events reported twice": sum(number > 1 for number in ids.values()),
+        "revisions reported wrongly": sum(
+            not is_subsequence(reported[key], happened[key]) for key in happened
         ),
-        "deletions": len(gone),
-        "deletions not told once": sum(deleted[key] != 1 for key in gone if told[key])
-        + len(deleted.keys() - gone),
-        "workloads told to be in trouble": failed,
+        "revisions without their last phase": sum(
+            reported[key][-1:] != happened[key][-1:] for key in happened if key not in deleted_ids
+        ),
+        "deletions": len(deleted_ids),
+        "deletions not reported exactly once": sum(deleted[key] != 1 for key in deleted_ids if reported[key])
+        + len(deleted.keys() - deleted_ids),
+        "workloads reported as failed": failed,
     }
 
 
-def told(figures: dict[str, int]) -> dict[str, str]:
-    """Say how true the stream was to the record."""
+def summary(figures: dict[str, int]) -> dict[str, str]:
+    """Return how well the events match the record, for printing."""
     return {
-        "events; of them twice": f"{figures['events']:,}; {figures['events told twice']}",
-        "revisions told untruly; not to the last": (
-            f"{figures['revisions told untruly']}; {figures['revisions not told to the last']}"
+        "events; reported twice": f"{figures['events']:,}; {figures['events reported twice']}",
+        "revisions reported wrongly; without their last phase": (
+            f"{figures['revisions reported wrongly']}; {figures['revisions without their last phase']}"
         ),
-        "intervals at rest until all was told": f"{figures['intervals to the end']}",
+        "intervals at rest until all was reported": f"{figures['intervals to the end']}",
     }
 
 
 def wrong(figures: dict[str, Any]) -> list[str]:
-    """Name what should not be."""
+    """Return the names of the figures that should be zero and are not."""
     return [name for name in NEVER if figures[name]]
 
 
-async def settled(judge: Callable[[], dict[str, int]], interval: float) -> dict[str, int]:
-    """Wait until all that happened is told, or patience ends; return what was seen."""
+async def settled(compare: Callable[[], dict[str, int]], interval: float) -> dict[str, int]:
+    """Wait until all that happened is reported, or until patience ends; return the figures."""
     figures: dict[str, int] = {}
     for intervals in range(1, PATIENCE + 1):
         await asyncio.sleep(interval)
-        figures = judge() | {"intervals to the end": intervals}
+        figures = compare() | {"intervals to the end": intervals}
         if not wrong(figures):
             break
     return figures
 
 
 def delays(lines: Iterable[Line], interval: float) -> str:
-    """Say how long after a change its event came, in intervals: p50, p99 and the longest."""
+    """Return the delays from changes to their events, in intervals: p50, p99 and the longest."""
     sorted_delays = sorted(line.delay / interval for line in lines if line.kind == "phase_changed")
     cuts = statistics.quantiles(sorted_delays, n=100)
     return " ".join(f"{value:.2f}" for value in (cuts[49], cuts[98], sorted_delays[-1]))
 
 
 def grew(first: float, last: float, slack: float = 1.0) -> bool:
-    """Tell whether there is more in the end, but for *slack*, which comes and goes by the second."""
+    """Return whether *last* is larger than *first*, beyond a *slack* that comes and goes."""
     return last > first * (1 + GROWTH) + slack
 
 
 def is_subsequence(part: Iterable[object], whole: Iterable[object]) -> bool:
-    """Tell whether all of *part* is in *whole*, in this order."""
+    """Return whether all of *part* is in *whole*, in the same order."""
     rest = iter(whole)
     return all(item in rest for item in part)
 

@@ -1,13 +1,13 @@
-"""A server fast enough to measure clients with: `python -m benchmarks.server`, a process of its own.
+"""A server fast enough to measure clients with, in a process of its own: `python -m benchmarks.server`.
 
-It says its port over stdout, as a line of JSON, and ends when its stdin does. It looks at no token. The
-first part of a path chooses what the lists are:
+It prints its port as a line of JSON and ends when its stdin does. It does not check tokens. The first part of
+a path chooses the lists:
 
-- `/fixed/…`: of one workload always the same, of another one another
-- `/fresh/…`: never the same twice, and no revision of one is in another
-- `/churn/…`: one workload that changes with every answer; see `bodies.Churn`
+- `/fixed/…`: always the same list for one workload, and a different one for each workload
+- `/fresh/…`: never the same list twice, and no revision in two of them
+- `/churn/…`: one workload that changes with every response; see `payloads.Churn`
 
-`…/count` answers how many lists there were, of all three: that is how a benchmark counts polls.
+`…/count` returns how many lists were sent, of all three kinds: that is how a benchmark counts polls.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ _POST_LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 
 
 def token() -> str:
-    """Make a JWT that lives for an hour; nobody checks its signature."""
+    """Make a JWT that is valid for an hour; nobody checks its signature."""
     now = int(time.time())
     claims = json.dumps({"iat": now, "exp": now + 3600}).encode()
     return ".".join(base64.urlsafe_b64encode(part).decode().rstrip("=") for part in (b"{}", claims, b"-"))
 
 
-class Answers:
-    """What is answered: one for the whole server."""
+class Responses:
+    """Makes the responses, for all connections of the server."""
 
     def __init__(self) -> None:
         self.lists = 0
@@ -50,35 +50,35 @@ class Answers:
         self._churn = Churn()
 
     def to(self, request: bytes) -> bytes:
-        """Return the whole answer to a request."""
-        asked = _LIST.match(request)
-        if asked is None:
+        """Return the whole response to a request."""
+        match = _LIST.match(request)
+        if match is None:
             return self._token(request)
-        mode, tail, rest = asked.groups()
+        mode, tail, rest = match.groups()
         if rest == b"/count":
             return self._ok(b'{"count":%d}' % self.lists)
         if mode == b"churn" and rest == b"?deleted=true":
             return self._ok(self._churn.deleted())
         self.lists += 1
         if mode == b"churn":
-            return self._ok(self._churn.answer())
+            return self._ok(self._churn.response())
         return self._ok(self._template.body(tail if mode == b"fixed" else b"%012x" % self.lists))
 
     def _token(self, request: bytes) -> bytes:
         if request.startswith(b"POST ") and request.split(b" ", 2)[1].endswith(b"/token"):
             return self._ok(json.dumps({"accessToken": token(), "expiresIn": 3600}).encode())
-        body = b'{"code":404,"message":"there is nothing here"}'
-        return _HEAD % (b"404 Not Lookup", len(body)) + body
+        body = b'{"code":404,"message":"no such path"}'
+        return _HEAD % (b"404 Not Found", len(body)) + body
 
     def _ok(self, body: bytes) -> bytes:
         return _HEAD % (b"200 OK", len(body)) + body
 
 
 class Connection(asyncio.Protocol):
-    """One kept-alive connection."""
+    """One persistent connection."""
 
-    def __init__(self, answers: Answers) -> None:
-        self._answers = answers
+    def __init__(self, responses: Responses) -> None:
+        self._responses = responses
         self._rest = b""
         self._transport: asyncio.Transport | None = None
 
@@ -95,15 +95,15 @@ class Connection(asyncio.Protocol):
                 if len(data) < end:
                     break
             assert self._transport is not None
-            self._transport.write(self._answers.to(data[:end]))
+            self._transport.write(self._responses.to(data[:end]))
             data = data[end:]
         self._rest = data
 
 
 async def serve() -> None:
     """Serve until stdin ends."""
-    answers, loop = Answers(), asyncio.get_running_loop()
-    server = await loop.create_server(lambda: Connection(answers), "127.0.0.1", 0, backlog=4096)
+    responses, loop = Responses(), asyncio.get_running_loop()
+    server = await loop.create_server(lambda: Connection(responses), "127.0.0.1", 0, backlog=4096)
     print(json.dumps({"port": server.sockets[0].getsockname()[1]}), flush=True)
     await loop.run_in_executor(None, sys.stdin.read)
     server.close()
@@ -111,7 +111,7 @@ async def serve() -> None:
 
 @contextmanager
 def running() -> Iterator[str]:
-    """Run a server and give its address."""
+    """Run a server and yield its address."""
     process = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.server"],
         cwd=ROOT,
@@ -125,14 +125,14 @@ def running() -> Iterator[str]:
 
 
 def capacity(url: str, mode: str, requests: int, connections: int = 32) -> float:
-    """Return how many list answers a second the server gives to plain sockets, in waves."""
+    """Return how many lists per second the server sends to plain sockets, in waves of requests."""
     port = int(url.rpartition(":")[2])
     path = f"/{mode}/api/v1/workloads/inferences/{workload_id(1)}/revisions"
     request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()
     sockets = [socket.create_connection(("127.0.0.1", port)) for _ in range(connections)]
     waves = max(1, requests // connections)
     try:
-        size = _answer_size(sockets[0], request)
+        size = _response_size(sockets[0], request)
         began = time.perf_counter()
         for _ in range(waves):
             for sock in sockets:
@@ -145,8 +145,8 @@ def capacity(url: str, mode: str, requests: int, connections: int = 32) -> float
             sock.close()
 
 
-def _answer_size(sock: socket.socket, request: bytes) -> int:
-    """Return the bytes of a whole answer: every one of them is as long as the first."""
+def _response_size(sock: socket.socket, request: bytes) -> int:
+    """Return the size of a whole response in bytes; every response has the same size."""
     sock.sendall(request)
     data = b""
     while b"\r\n\r\n" not in data:

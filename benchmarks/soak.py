@@ -1,9 +1,9 @@
-"""A fleet for a long time, against a control plane that fails by schedule: `python -m benchmarks.soak`.
+"""A fleet that runs for a long time while its control plane fails on schedule: `python -m benchmarks.soak`.
 
-1,000 workloads at 10 s for ten minutes, 50 changes a second, a fifth of which replace a revision. Each
-minute the control plane is well, slow, errs, is gone and comes back, all tokens revoked. The least memory,
-file descriptors and tasks of the last third are set beside those of the first, and what the consumer was told
-beside the server's own record. What was told is kept on disk, so that the memory is the client's alone.
+1,000 workloads at 10 s for ten minutes, 50 changes a second, a fifth of which replace a revision. In each
+minute the control plane is healthy, slow, failing, down, and up again with all tokens revoked. The lowest
+memory, file descriptors and tasks of the last third are compared with those of the first, and the events with
+the server's own record. The events are kept on disk, so that the memory is the client's alone.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ from typing import Any
 from benchmarks import record
 from benchmarks.control_plane import SLOW
 from benchmarks.processes import megabytes
-from benchmarks.record import Log, Plane, judged, read, running_control_plane, written
+from benchmarks.record import ControlPlane, Log, compared, read, running_control_plane, written
 from runai_async import PollPolicy, RunaiClient
 
 WORKLOADS, INTERVAL, MINUTES = 1000, 10.0, 10.0
-POLLS_A_CHANGE = 2
-"""So often that in the first cycle nearly every workload changes: one that has changed takes more memory."""
+POLLS_PER_CHANGE = 2
+"""Few enough that nearly every workload changes in the first cycle; once changed, it takes more memory."""
 TURNOVER = 0.2
 SCHEDULE = (
-    ("well", 1.5),
+    ("healthy", 1.5),
     ("slow", 1.0),
     ("err", 1.0),
-    ("well", 0.5),
-    ("down", 1.5),  # longer than an interval, so that it is an outage
+    ("healthy", 0.5),
+    ("down", 1.5),  # longer than an interval, which makes it an outage
     ("revoke", 0.0),
     ("up", 0.5),
 )
-"""What the control plane does, and for how many intervals."""
+"""The commands for the control plane, and for how many intervals each lasts."""
 CYCLE = sum(intervals for _, intervals in SCHEDULE)
 SLACK = {"memory, MB": 1.0, "file descriptors": 3, "tasks": 3}
-"""How much more the last third may have than the first: what comes and goes by the second."""
+"""How much higher the last third may be than the first: what comes and goes all the time."""
 
 GAUGES: dict[str, Callable[[], float]] = {
     "memory, MB": megabytes,
@@ -49,28 +49,28 @@ GAUGES: dict[str, Callable[[], float]] = {
 
 
 class Samples:
-    """What the gauges showed, from one cycle on."""
+    """The values of the gauges over time."""
 
     def __init__(self) -> None:
-        self._shown: dict[str, list[float]] = {name: [] for name in GAUGES}
+        self._values: dict[str, list[float]] = {name: [] for name in GAUGES}
 
     async def take(self, every: float) -> None:
         """Read the gauges until cancelled."""
         while True:
             await asyncio.sleep(every)
             for name, gauge in GAUGES.items():
-                self._shown[name].append(gauge())
+                self._values[name].append(gauge())
 
     def thirds(self) -> dict[str, tuple[float, float]]:
-        """Return the least of the first and of the last third: more of it comes and goes with the load."""
+        """Return the lowest value of the first and of the last third; above it, load comes and goes."""
         return {
             name: (min(shown[: len(shown) // 3]), min(shown[-(len(shown) // 3) :]))
-            for name, shown in self._shown.items()
+            for name, shown in self._values.items()
         }
 
 
-async def story(control_plane: Plane, minutes: float, interval: float) -> dict[str, Any]:
-    """Run it and return the figures."""
+async def story(control_plane: ControlPlane, minutes: float, interval: float) -> dict[str, Any]:
+    """Run the schedule and return the figures."""
     policy = PollPolicy(
         interval=interval,
         fast_interval=interval,
@@ -78,7 +78,7 @@ async def story(control_plane: Plane, minutes: float, interval: float) -> dict[s
         missing_grace=2 * interval,
         max_outage=None,
     )
-    # What it takes when the control plane is slow, so that all there will be is there in the first cycle.
+    # As many as a slow control plane needs, so that the first cycle already opens every connection.
     at_once = max(10, round(len(control_plane.ids) / interval * SLOW))
     log, samples, before = Log().listen(), Samples(), {name: gauge() for name, gauge in GAUGES.items()}
     cycles = max(4, round(minutes * 60 / (CYCLE * interval)))
@@ -88,19 +88,19 @@ async def story(control_plane: Plane, minutes: float, interval: float) -> dict[s
             runai.watch_fleet(control_plane.ids, poll=policy, max_concurrency=at_once) as fleet,
             written(fleet, file),
         ):
-            control_plane.say("go")
+            control_plane.send("go")
             sampler: asyncio.Task[None] | None = None
             for cycle in range(cycles):
-                if cycle == 1:  # the first one is there to warm up
+                if cycle == 1:  # the first one warms up
                     sampler = asyncio.create_task(samples.take(interval / 10))
-                for word, intervals in SCHEDULE:
-                    control_plane.say(word)
+                for command, intervals in SCHEDULE:
+                    control_plane.send(command)
                     await asyncio.sleep(intervals * interval)
-            control_plane.say("rest")
+            control_plane.send("rest")
             if sampler is not None:
                 sampler.cancel()
-            figures = await record.settled(lambda: judged(read(file), control_plane.report()), interval)
-    await asyncio.sleep(0.1)  # for what is being closed
+            figures = await record.settled(lambda: compared(read(file), control_plane.report()), interval)
+    await asyncio.sleep(0.1)  # until what is being closed is closed
     after = {name: gauge() for name, gauge in GAUGES.items()}
     return {
         "workloads": len(control_plane.ids),
@@ -113,7 +113,7 @@ async def story(control_plane: Plane, minutes: float, interval: float) -> dict[s
 
 
 def wrong(figures: dict[str, Any]) -> list[str]:
-    """Name what should not be."""
+    """Return the names of the figures that are wrong."""
     found = record.wrong(figures)
     for name, (first, last) in figures.get("thirds", {}).items():
         if record.grew(first, last, SLACK[name]):
@@ -123,31 +123,31 @@ def wrong(figures: dict[str, Any]) -> list[str]:
 
 
 def shown(figures: dict[str, Any]) -> str:
-    """Write the figures as a table."""
+    """Return the figures as a table."""
     lines = {name: f"{value:,}" for name, value in figures.items() if isinstance(value, int)}
     for name, (first, last) in figures["thirds"].items():
-        lines[f"{name}: least of the first third, of the last"] = f"{first:,.1f}, {last:,.1f}"
+        lines[f"{name}: lowest of the first third, of the last"] = f"{first:,.1f}, {last:,.1f}"
     for name, number in figures["left over"].items():
         lines[f"{name} left over at the end"] = f"{number:g}"
     return "\n".join(f"| {name:<55} | {value:>11} |" for name, value in lines.items())
 
 
 def main() -> None:
-    """Read the command line and run it; the exit status is 1 where something grew or was told wrongly."""
+    """Read the command line and run it; exit with status 1 if something grew or was reported wrongly."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__)
-    parser.add_argument("--minutes", type=float, default=MINUTES, help="how long; rounded to whole cycles")
+    parser.add_argument("--minutes", type=float, default=MINUTES, help="how long, rounded to whole cycles")
     parser.add_argument("--workloads", type=int, default=WORKLOADS, help="how many are watched")
     parser.add_argument(
-        "--interval", type=float, default=INTERVAL, help="seconds between polls; a cycle is six"
+        "--interval", type=float, default=INTERVAL, help="seconds between polls; a cycle takes six intervals"
     )
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     options = parser.parse_args()
-    changes = options.workloads / options.interval / POLLS_A_CHANGE
+    changes = options.workloads / options.interval / POLLS_PER_CHANGE
     with running_control_plane(options.workloads, changes, TURNOVER) as control_plane:
         figures = asyncio.run(story(control_plane, options.minutes, options.interval))
     print(json.dumps(figures) if options.json else shown(figures))
     if found := wrong(figures):
-        sys.exit(f"not as it should be: {', '.join(found)}")
+        sys.exit(f"wrong: {', '.join(found)}")
 
 
 if __name__ == "__main__":

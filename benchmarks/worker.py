@@ -1,4 +1,4 @@
-"""The process of one side, `python -m benchmarks.worker SIDE URL`: an amount in, a sample out."""
+"""The process of one client, `python -m benchmarks.worker CLIENT URL`: reads amounts, writes samples."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ import gc
 import importlib
 import sys
 
-from benchmarks.measure import Side, told
+from benchmarks.measure import Client, encode
 
 
-async def work(side: Side, url: str) -> None:
-    """Run turns until stdin ends. Between them nothing else is to happen here, so reading may block."""
-    async with side(url) as run:
+async def work(client: Client, url: str) -> None:
+    """Run turns until stdin ends. Nothing else may run between turns, so reading may block the loop."""
+    async with client(url) as run:
         for line in sys.stdin:
             gc.collect()
-            print(told(await run(int(line))), flush=True)
+            print(encode(await run(int(line))), flush=True)
 
 
 def main(name: str, url: str) -> None:
-    """Find a side and run it in the event loop that its name asks for."""
+    """Find a client and run it in the event loop that its name asks for."""
     name, _, loop = name.partition("+")
     module, _, attribute = name.partition(":")
-    side: Side = getattr(importlib.import_module(f"benchmarks.clients.{module}"), attribute)
+    client: Client = getattr(importlib.import_module(f"benchmarks.clients.{module}"), attribute)
     factory = importlib.import_module(loop).new_event_loop if loop else None
     with asyncio.Runner(loop_factory=factory) as runner:
-        runner.run(work(side, url))
+        runner.run(work(client, url))
 
 
 if __name__ == "__main__":

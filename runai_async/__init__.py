@@ -1,4 +1,4 @@
-"""Asyncio client for the inference workload revisions of NVIDIA Run:ai.
+"""An asyncio client for the inference workload revisions of NVIDIA Run:ai.
 
 Start with `RunaiClient`: it lists, counts and gets revisions, watches one workload or many, and waits for a
 rollout.
@@ -12,94 +12,29 @@ rollout.
 
 The names by theme:
 
-- to be let in: `StaticToken`, `ClientCredentials`, `CliCredentials`, `TokenProvider`; `Auth` is any of them
-- what the API returns: `Revision` with its `Phase`, `Workload`, `HistoryRecord`, and their parts
-- what is done with it: `compare_revisions` gives `FieldChange`s; `to_json`, `from_json`, `to_cloudevent`
+- the client: `RunaiClient`; its keyword arguments are `ClientOptions`
+- authentication: `StaticToken`, `ClientCredentials`, `CliCredentials`, `TokenProvider`; `Auth` is any of them
+- policies: `RetryPolicy` says how often to retry, `PollPolicy` how often to poll
+- models: `Revision` with its `Phase`, `Workload`, `HistoryRecord`, and their parts
+- working with them: `compare_revisions` returns `FieldChange`s; `to_json`, `from_json`, `to_cloudevent`
 - watching one workload: `RevisionWatch`, `WatchStatus`, `Checkpoint`; it yields `RevisionAdded`,
-  `PhaseChanged`, `RevisionDeleted`, and what `PollPolicy.emit` asks for: `RevisionUpdated`, `Synced`,
+  `PhaseChanged`, `RevisionDeleted`, and whatever `PollPolicy.emit` asks for: `RevisionUpdated`, `Synced`,
   `WatchDegraded`, `WatchRecovered`; `WatchEvent` is any of them
-- watching many: `FleetWatch`, `FleetStatus`, `FleetCheckpoint`; it yields `WorkloadFailed`, too
-- how often and how long: `PollPolicy`, `RetryPolicy`
-- what is going on: a `Hook` gets `CallStarted`, `RetryScheduled`, `CallFinished`, `PollStarted`,
-  `PollFinished`, `TokenRefreshed`
-- what can go wrong: `RunaiError` is the base of all; the tree is in `runai_async.errors`
+- watching many workloads: `FleetWatch`, `FleetStatus`, `FleetCheckpoint`; it also yields `WorkloadFailed`
+- hooks: a `Hook` receives `CallStarted`, `RetryScheduled`, `CallFinished`, `PollStarted`, `PollFinished`,
+  `TokenRefreshed`; `HookEvent` is any of them
+- errors: `RunaiError` is the base of all; the tree is in `runai_async.errors`
+- a clock or a transport of your own: the protocols `Clock` and `Transport`; `Request`, `Response`
 
-Beside them there are `runai_async.testing` (a fake control plane, transport and clock),
-`runai_async.exporter` (Prometheus) and `runai_async.telemetry` (OpenTelemetry). What a watch promises is in
-the README under "Guarantees". Modules whose names begin with an underscore are not for users.
+There are also `runai_async.testing` (a fake control plane, transport and clock), `runai_async.exporter`
+(Prometheus) and `runai_async.telemetry` (OpenTelemetry). The README's "Guarantees" say what a watch promises.
+Modules whose names begin with an underscore are private. Every name here is imported when it is first used.
 """
 
-from runai_async._auth.credentials import Auth, CliCredentials, ClientCredentials, StaticToken, TokenProvider
-from runai_async._codec import from_json, to_cloudevent, to_json
-from runai_async._fleet.discovery import WorkloadIds
-from runai_async._fleet.fleet_watch import FleetStatus, FleetWatch
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from runai_async._version import __version__
-from runai_async._watch.revision_watch import RevisionWatch, WatchStatus
-from runai_async.checkpoint import Checkpoint, FleetCheckpoint, RevisionMark
-from runai_async.client import RunaiClient
-from runai_async.diff import FieldChange, compare_revisions
-from runai_async.errors import (
-    ApiError,
-    AttemptTimeoutError,
-    AuthenticationError,
-    ConfigurationError,
-    DeadlineExceededError,
-    DecodeError,
-    InternalServerError,
-    NotFoundError,
-    PermissionDeniedError,
-    PhaseFailedError,
-    RateLimitError,
-    RolloutFailedError,
-    RunaiError,
-    ServerError,
-    ServiceUnavailableError,
-    TransportError,
-    WaitError,
-    WaitTimeoutError,
-    WatchOutageError,
-)
-from runai_async.events import (
-    FleetEvent,
-    PhaseChanged,
-    RevisionAdded,
-    RevisionDeleted,
-    RevisionEvent,
-    RevisionUpdated,
-    Synced,
-    WatchDegraded,
-    WatchEvent,
-    WatchRecovered,
-    WorkloadFailed,
-)
-from runai_async.hooks import (
-    CallFinished,
-    CallStarted,
-    Hook,
-    HookEvent,
-    PollFinished,
-    PollStarted,
-    RetryScheduled,
-    TokenRefreshed,
-)
-from runai_async.models import (
-    AllocatedResources,
-    ChildReference,
-    Condition,
-    ExtendedResource,
-    HistoryMeta,
-    HistoryRecord,
-    HistorySpec,
-    Phase,
-    PhaseUpdate,
-    RequestedPods,
-    RequestedResources,
-    ResourceCores,
-    ResourceQuantity,
-    Revision,
-    Workload,
-)
-from runai_async.policy import PollPolicy, RetryPolicy
 
 __all__ = [
     "AllocatedResources",
@@ -113,6 +48,8 @@ __all__ = [
     "ChildReference",
     "CliCredentials",
     "ClientCredentials",
+    "ClientOptions",
+    "Clock",
     "Condition",
     "ConfigurationError",
     "DeadlineExceededError",
@@ -139,10 +76,12 @@ __all__ = [
     "PollPolicy",
     "PollStarted",
     "RateLimitError",
+    "Request",
     "RequestedPods",
     "RequestedResources",
     "ResourceCores",
     "ResourceQuantity",
+    "Response",
     "RetryPolicy",
     "RetryScheduled",
     "Revision",
@@ -161,6 +100,7 @@ __all__ = [
     "Synced",
     "TokenProvider",
     "TokenRefreshed",
+    "Transport",
     "TransportError",
     "WaitError",
     "WaitTimeoutError",
@@ -178,3 +118,126 @@ __all__ = [
     "to_cloudevent",
     "to_json",
 ]
+
+_NAMES = {
+    "_auth.credentials": "Auth CliCredentials ClientCredentials StaticToken TokenProvider",
+    "_clock": "Clock",
+    "_codec": "from_json to_cloudevent to_json",
+    "_fleet.discovery": "WorkloadIds",
+    "_fleet.fleet_watch": "FleetStatus FleetWatch",
+    "_http.messages": "Request Response Transport",
+    "_watch.revision_watch": "RevisionWatch WatchStatus",
+    "checkpoint": "Checkpoint FleetCheckpoint RevisionMark",
+    "client": "ClientOptions RunaiClient",
+    "diff": "FieldChange compare_revisions",
+    "errors": "ApiError AttemptTimeoutError AuthenticationError ConfigurationError DeadlineExceededError "
+    "DecodeError InternalServerError NotFoundError PermissionDeniedError PhaseFailedError "
+    "RateLimitError RolloutFailedError RunaiError ServerError ServiceUnavailableError "
+    "TransportError WaitError WaitTimeoutError WatchOutageError",
+    "events": "FleetEvent PhaseChanged RevisionAdded RevisionDeleted RevisionEvent RevisionUpdated Synced "
+    "WatchDegraded WatchEvent WatchRecovered WorkloadFailed",
+    "hooks": "CallFinished CallStarted Hook HookEvent PollFinished PollStarted RetryScheduled TokenRefreshed",
+    "models": "AllocatedResources ChildReference Condition ExtendedResource HistoryMeta HistoryRecord "
+    "HistorySpec Phase PhaseUpdate RequestedPods RequestedResources ResourceCores "
+    "ResourceQuantity Revision Workload",
+    "policy": "PollPolicy RetryPolicy",
+}
+"""The public names by the module that defines each."""
+_MODULES = {name: module for module, names in _NAMES.items() for name in names.split()}
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+if TYPE_CHECKING:
+    from runai_async._auth.credentials import (
+        Auth,
+        CliCredentials,
+        ClientCredentials,
+        StaticToken,
+        TokenProvider,
+    )
+    from runai_async._clock import Clock
+    from runai_async._codec import from_json, to_cloudevent, to_json
+    from runai_async._fleet.discovery import WorkloadIds
+    from runai_async._fleet.fleet_watch import FleetStatus, FleetWatch
+    from runai_async._http.messages import Request, Response, Transport
+    from runai_async._watch.revision_watch import RevisionWatch, WatchStatus
+    from runai_async.checkpoint import Checkpoint, FleetCheckpoint, RevisionMark
+    from runai_async.client import ClientOptions, RunaiClient
+    from runai_async.diff import FieldChange, compare_revisions
+    from runai_async.errors import (
+        ApiError,
+        AttemptTimeoutError,
+        AuthenticationError,
+        ConfigurationError,
+        DeadlineExceededError,
+        DecodeError,
+        InternalServerError,
+        NotFoundError,
+        PermissionDeniedError,
+        PhaseFailedError,
+        RateLimitError,
+        RolloutFailedError,
+        RunaiError,
+        ServerError,
+        ServiceUnavailableError,
+        TransportError,
+        WaitError,
+        WaitTimeoutError,
+        WatchOutageError,
+    )
+    from runai_async.events import (
+        FleetEvent,
+        PhaseChanged,
+        RevisionAdded,
+        RevisionDeleted,
+        RevisionEvent,
+        RevisionUpdated,
+        Synced,
+        WatchDegraded,
+        WatchEvent,
+        WatchRecovered,
+        WorkloadFailed,
+    )
+    from runai_async.hooks import (
+        CallFinished,
+        CallStarted,
+        Hook,
+        HookEvent,
+        PollFinished,
+        PollStarted,
+        RetryScheduled,
+        TokenRefreshed,
+    )
+    from runai_async.models import (
+        AllocatedResources,
+        ChildReference,
+        Condition,
+        ExtendedResource,
+        HistoryMeta,
+        HistoryRecord,
+        HistorySpec,
+        Phase,
+        PhaseUpdate,
+        RequestedPods,
+        RequestedResources,
+        ResourceCores,
+        ResourceQuantity,
+        Revision,
+        Workload,
+    )
+    from runai_async.policy import PollPolicy, RetryPolicy
+else:  # hidden from type checkers, which would accept any name otherwise
+
+    def __getattr__(name: str) -> object:
+        """Import a public name, or a public module, when it is first used."""
+        if name in _MODULES:
+            value = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+        elif name in _NAMES and not name.startswith("_"):
+            value = import_module(f"{__name__}.{name}")
+        else:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        globals()[name] = value
+        return value

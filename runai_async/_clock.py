@@ -1,4 +1,4 @@
-"""The clock that everything here reads and sleeps by."""
+"""The clock that the whole package reads and sleeps by."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Time as the package sees it; `runai_async.testing.FakeClock` is another one.
+    """Time as the client sees it. Implement it, or use `runai_async.testing.FakeClock`, for tests.
 
     Example:
         >>> clock: Clock = FakeClock(auto=True)
@@ -22,24 +22,24 @@ class Clock(Protocol):
         ...
 
     def now(self) -> datetime:
-        """Return the wall clock's time, aware."""
+        """Return the wall clock's time, with a time zone."""
         ...
 
     def sleep(self, seconds: float) -> Awaitable[None]:
-        """Wait for that many seconds of `monotonic`; mostly an `async def`."""
+        """Wait for that many seconds of `monotonic`; usually an `async def`."""
         ...
 
 
 class SystemClock:
-    """The machine's own clock and the running loop's sleep."""
+    """The machine's own clock, and the running loop's sleep."""
 
     monotonic = staticmethod(time.monotonic)
 
     def now(self) -> datetime:
-        """Return the present time in UTC."""
+        """Return the current time in UTC."""
         return datetime.now(UTC)
 
-    # No coroutine around the loop's own: each of thousands of watches would keep one while it waits.
+    # Not a coroutine around the loop's own: each of thousands of watches would keep one while it waits.
     def sleep(self, seconds: float) -> Awaitable[None]:
         """Wait for that many seconds."""
         return asyncio.sleep(seconds)

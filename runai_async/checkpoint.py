@@ -1,14 +1,15 @@
 """What a watch has delivered, as a value that outlives the process.
 
 A checkpoint holds, for each known revision, the fields that the schema requires, when its phase changed,
-when it was deleted, and the count and time behind the ids of its events. None of that is secret.
+when it was deleted, and the count and time from which the ids of its events are made. None of that is secret.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Self
 
 from attrs import asdict, frozen
@@ -23,12 +24,12 @@ class RevisionMark:
     """What was delivered of one revision: the fields that the schema requires, and what a resume needs.
 
     Attributes:
-        phase: the one told last.
-        phase_updated_at: when it came there, by the server's clock.
-        deleted_at: when it was deleted, where an answer told.
-        count: how many events of it were told.
-        told_until: the latest `phase_updated_at` that any of them had.
-        returns: how many times it was told deleted and was there again.
+        phase: the phase that was reported last.
+        phase_updated_at: when the revision entered it, by the server's clock.
+        deleted_at: when it was deleted, if a response said so.
+        count: how many of its events were reported.
+        told_until: the latest `phase_updated_at` of those events.
+        returns: how often it was reported as deleted and existed again.
 
     Example:
         >>> [(mark.name, mark.phase.value) for mark in Checkpoint.from_json(saved).revisions]
@@ -52,89 +53,14 @@ class RevisionMark:
     returns: int = 0
 
 
-_TEXTS = ("type", "name", "id", "workload_id", "cluster_id", "department_id", "project_id", "phase")
-_TIMES = ("created_at", "phase_updated_at", "deleted_at", "told_until")
-_COUNTS = ("tenant_id", "count", "returns")
-_REQUIRED = {*_TEXTS, "tenant_id", "count", "created_at"}
-
-
-def _time(value: Any, name: str) -> datetime:
-    if not isinstance(value, str):
-        raise ValueError(f"checkpoint: {name} must be a time as text, not {type(value).__name__}")
-    try:
-        time = datetime.fromisoformat(value)
-        utc = time.astimezone(UTC)
-    except (ValueError, OverflowError) as error:
-        raise ValueError(f"checkpoint: {name} is no time: {error}") from error
-    if time.tzinfo is None:
-        raise ValueError(f"checkpoint: {name} has no time zone")
-    return utc
-
-
-def _text(value: Any, name: str) -> str:
-    if not isinstance(value, str):
-        raise ValueError(f"checkpoint: {name} must be text, not {type(value).__name__}")
-    return value
-
-
-def _count(value: Any, name: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise ValueError(f"checkpoint: {name} must be a whole number, not {type(value).__name__}")
-    return value
-
-
-def _object(value: Any, name: str) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise ValueError(f"checkpoint: {name} must be an object, not {type(value).__name__}")
-    return value  # pyright: ignore[reportUnknownVariableType]
-
-
-def _loads(data: str | bytes) -> dict[str, Any]:
-    try:
-        return _object(json.loads(data), "the whole")
-    except RecursionError as error:
-        raise ValueError("checkpoint: nested too deeply") from error
-    except ValueError as error:
-        if str(error).startswith("checkpoint:"):
-            raise
-        raise ValueError(f"checkpoint: not JSON: {error}") from error
-
-
-def _mark(value: Any) -> RevisionMark:
-    data = _object(value, "a revision")
-    if missing := sorted(_REQUIRED - data.keys()):
-        raise ValueError(f"checkpoint: a revision lacks {', '.join(missing)}")
-    fields: dict[str, Any] = {name: _text(data[name], name) for name in _TEXTS}
-    given = [name for name in _TIMES if name in _REQUIRED or data.get(name) is not None]
-    fields |= {name: _time(data[name], name) for name in given}
-    fields |= {name: _count(data[name], name) for name in _COUNTS if name in data}
-    fields["phase"] = Phase(fields["phase"])
-    return RevisionMark(**fields)
-
-
-def _plain_mark(mark: RevisionMark) -> dict[str, Any]:
-    """Turn a mark into JSON's types, leaving out what is None."""
-    return {
-        name: value.isoformat() if isinstance(value, datetime) else value
-        for name, value in asdict(mark).items()
-        if value is not None
-    }
-
-
-def _check_version(data: Mapping[str, Any]) -> None:
-    version = data.get("version")
-    if type(version) is not int or version != VERSION:
-        raise ValueError(f"checkpoint: version {version!r:.40} is unknown here; this release reads {VERSION}")
-
-
 @frozen
 class Checkpoint:
-    """What a watch of one workload has delivered; hand it to `resume_from` to go on from there.
+    """What a watch of one workload has delivered; pass it as `resume_from` to resume from there.
 
     Attributes:
-        workload_id: of the workload that was watched; a watch of another one does not take it.
-        revisions: what was delivered of each revision that is known.
-        synced: whether a first answer was delivered; without one, a resume starts afresh.
+        workload_id: the id of the workload; a watch of another one does not accept the checkpoint.
+        revisions: what was delivered of each known revision.
+        synced: whether a first poll was delivered; without one, a resume starts afresh.
 
     Example:
         >>> watch = runai.watch_revisions(workload_id, resume_from=Checkpoint.from_json(saved))
@@ -146,8 +72,8 @@ class Checkpoint:
     synced: bool = True
 
     def to_json(self) -> str:
-        """Return the checkpoint as JSON text, for any file or store."""
-        return json.dumps({"version": VERSION, **_plain(self)}, separators=(",", ":"))
+        """Return the checkpoint as JSON, for any file or store."""
+        return _dumps(_plain(self))
 
     @classmethod
     def from_json(cls, data: str | bytes) -> Self:
@@ -156,35 +82,12 @@ class Checkpoint:
         Raises:
             ValueError: not a checkpoint, or one of a version that this release does not know.
         """
-        value = _loads(data)
-        _check_version(value)
-        return cls(*_parts(value))
-
-
-def _plain(checkpoint: Checkpoint) -> dict[str, Any]:
-    return {
-        "workload_id": checkpoint.workload_id,
-        "synced": checkpoint.synced,
-        "revisions": [_plain_mark(mark) for mark in checkpoint.revisions],
-    }
-
-
-def _parts(value: dict[str, Any]) -> tuple[str, tuple[RevisionMark, ...], bool]:
-    revisions = value.get("revisions")
-    if not isinstance(revisions, list):
-        raise ValueError(
-            "checkpoint: revisions must be an array (is this a fleet's? The .workloads of "
-            "FleetCheckpoint.from_json(data) has that of each workload)"
-        )
-    if not isinstance(value.get("synced"), bool):
-        raise ValueError("checkpoint: synced must be true or false")
-    items: list[Any] = revisions  # pyright: ignore[reportUnknownVariableType]
-    return _text(value.get("workload_id"), "workload_id"), tuple(map(_mark, items)), value["synced"]
+        return cls(*_parts(_loads(data)))
 
 
 @frozen
 class FleetCheckpoint:
-    """What a fleet watch has delivered, by workload id; hand it to `resume_from` to go on from there.
+    """What a fleet watch has delivered, by workload id; pass it as `resume_from` to resume from there.
 
     Attributes:
         workloads: the checkpoint of each workload.
@@ -199,9 +102,8 @@ class FleetCheckpoint:
     workloads: Mapping[str, Checkpoint]
 
     def to_json(self) -> str:
-        """Return the checkpoint as JSON text, for any file or store."""
-        workloads = [_plain(checkpoint) for checkpoint in self.workloads.values()]
-        return json.dumps({"version": VERSION, "workloads": workloads}, separators=(",", ":"))
+        """Return the checkpoint as JSON, for any file or store."""
+        return _dumps({"workloads": [_plain(checkpoint) for checkpoint in self.workloads.values()]})
 
     @classmethod
     def from_json(cls, data: str | bytes) -> Self:
@@ -210,13 +112,103 @@ class FleetCheckpoint:
         Raises:
             ValueError: not a fleet's checkpoint, or one of a version that this release does not know.
         """
-        value = _loads(data)
-        _check_version(value)
-        workloads = value.get("workloads")
-        if not isinstance(workloads, list):
-            raise ValueError(
-                "checkpoint: workloads must be an array (is this the checkpoint of a single watch?)"
-            )
-        items: list[Any] = workloads  # pyright: ignore[reportUnknownVariableType]
-        parts = [Checkpoint(*_parts(_object(item, "a workload"))) for item in items]
+        array = "an array (is this the checkpoint of a single watch?)"
+        workloads = _check(list, array, _loads(data).get("workloads"), "workloads")
+        parts = [Checkpoint(*_parts(_object(item, "a workload"))) for item in workloads]
         return cls({part.workload_id: part for part in parts})
+
+
+# --- to JSON ----------------------------------------------------------------------------------------------
+
+
+def _dumps(value: Mapping[str, Any]) -> str:
+    return json.dumps({"version": VERSION, **value}, separators=(",", ":"))
+
+
+def _plain(checkpoint: Checkpoint) -> dict[str, Any]:
+    return {
+        "workload_id": checkpoint.workload_id,
+        "synced": checkpoint.synced,
+        "revisions": [_plain_mark(mark) for mark in checkpoint.revisions],
+    }
+
+
+def _plain_mark(mark: RevisionMark) -> dict[str, Any]:
+    """Turn a mark into JSON's types, without what is None."""
+    return {
+        name: value.isoformat() if isinstance(value, datetime) else value
+        for name, value in asdict(mark).items()
+        if value is not None
+    }
+
+
+# --- from JSON --------------------------------------------------------------------------------------------
+
+
+def _loads(data: str | bytes) -> dict[str, Any]:
+    try:
+        parsed = json.loads(data)
+    except RecursionError as error:
+        raise ValueError("checkpoint: nested too deeply") from error
+    except ValueError as error:
+        raise ValueError(f"checkpoint: not JSON: {error}") from error
+    value: dict[str, Any] = _object(parsed, "the top level")
+    version = value.get("version")
+    if type(version) is not int or version != VERSION:
+        raise ValueError(f"checkpoint: version {version!r:.40} is unknown here; this release reads {VERSION}")
+    return value
+
+
+def _parts(value: dict[str, Any]) -> tuple[str, tuple[RevisionMark, ...], bool]:
+    array = "an array (is this a fleet's? The .workloads of FleetCheckpoint.from_json(data) has one for each)"
+    revisions = _check(list, array, value.get("revisions"), "revisions")
+    synced = _check(bool, "true or false", value.get("synced"), "synced")
+    return _text(value.get("workload_id"), "workload_id"), tuple(map(_mark, revisions)), synced
+
+
+def _mark(value: Any) -> RevisionMark:
+    data = _object(value, "a revision")
+    if missing := sorted(_REQUIRED - data.keys()):
+        raise ValueError(f"checkpoint: a revision lacks {', '.join(missing)}")
+    given = [name for name in _READERS if name in _REQUIRED or data.get(name) is not None]
+    fields: dict[str, Any] = {name: _READERS[name](data[name], name) for name in given}
+    return RevisionMark(**fields)
+
+
+def _check(kind: type, expected: str, value: Any, name: str) -> Any:
+    """Return a value that is exactly of one of JSON's types."""
+    if type(value) is not kind:
+        raise ValueError(f"checkpoint: {name} must be {expected}, not {type(value).__name__}")
+    return value
+
+
+_object = partial(_check, dict, "an object")
+_text = partial(_check, str, "a string")
+_count = partial(_check, int, "a whole number")
+
+
+def _phase(value: Any, name: str) -> Phase:
+    return Phase(_text(value, name))
+
+
+def _time(value: Any, name: str) -> datetime:
+    text = _check(str, "a time as a string", value, name)
+    try:
+        time = datetime.fromisoformat(text)
+        utc = time.astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f"checkpoint: {name} is not a time: {error}") from error
+    if time.tzinfo is None:
+        raise ValueError(f"checkpoint: {name} has no time zone")
+    return utc
+
+
+_READERS: Mapping[str, Callable[[Any, str], Any]] = {
+    **dict.fromkeys(
+        ("type", "name", "id", "workload_id", "cluster_id", "department_id", "project_id"), _text
+    ),
+    **dict.fromkeys(("tenant_id", "count", "returns"), _count),
+    **dict.fromkeys(("created_at", "phase_updated_at", "deleted_at", "told_until"), _time),
+    "phase": _phase,
+}
+_REQUIRED = _READERS.keys() - {"phase_updated_at", "deleted_at", "told_until", "returns"}

@@ -1,4 +1,4 @@
-"""`RunaiClient`: puts the parts together."""
+"""The client: puts the parts together, and does nothing else."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from copy import copy
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TypedDict, Unpack
 from uuid import UUID
 
 import aiohttp
@@ -19,7 +19,7 @@ from runai_async import _codec
 from runai_async._api.api import Api
 from runai_async._api.endpoints import Endpoints
 from runai_async._api.paging import LONGEST_PAGE, paged
-from runai_async._api.retry import RetryBudget, Retrying
+from runai_async._api.retry import Retrying
 from runai_async._arguments import (
     check_client,
     check_fleet,
@@ -39,8 +39,9 @@ from runai_async._fleet.fleet_watch import FleetWatch
 from runai_async._http.addresses import check_base_url, check_proxy, environment_proxy
 from runai_async._http.aiohttp_transport import AiohttpTransport
 from runai_async._http.messages import Transport
-from runai_async._wait.phase import FAILED_PHASES, PhaseWait
-from runai_async._wait.rollout import RolloutWait, creation_order
+from runai_async._wait.order import newest
+from runai_async._wait.phase import FAILED_PHASES, PhaseWait, read_if_there
+from runai_async._wait.rollout import RolloutWait
 from runai_async._watch.poll import Poller
 from runai_async._watch.revision_watch import RevisionWatch
 from runai_async._watch.tracker import Tracker
@@ -52,38 +53,62 @@ from runai_async.policy import PollPolicy, RetryPolicy
 
 
 def is_inference_type(workload: Workload) -> bool:
-    """Tell whether a workload's type has "inference" in it, in any case."""
+    """Return whether a workload's type has "inference" in it, in any case."""
     return "inference" in workload.type.lower()
 
 
-class RunaiClient:
-    """A client of the inference workload revisions API of one Run:ai control plane.
+class ClientOptions(TypedDict, total=False):
+    """The keyword arguments of `RunaiClient`, for code that passes them on.
 
-    Use it as an async context manager, or await `aclose()`. It belongs to the event loop in which it is
-    first used; tasks of that loop may share it.
+    Example:
+        >>> options: ClientOptions = {"timeout": 10, "max_concurrency": 20}
+        >>> runai = RunaiClient("https://acme.run.ai", token, **options)
+    """
+
+    session: aiohttp.ClientSession | None
+    timeout: float
+    retry: RetryPolicy | None
+    max_concurrency: int
+    max_body: int
+    ssl_context: ssl_module.SSLContext | None
+    ca_file: str | os.PathLike[str] | None
+    proxy: str | URL | None
+    trust_env: bool
+    allow_http: bool
+    hooks: Iterable[Hook]
+    clock: Clock | None
+    transport: Transport | None
+
+
+class RunaiClient:
+    """A client for the inference workload revisions API of one Run:ai control plane.
+
+    Use it as an async context manager, or await `aclose()`. It belongs to the event loop in which it is first
+    used; all tasks of that loop may share it.
 
     Args:
-        base_url: the control plane's address; a port and a path prefix are allowed. Plain http is for
-            loopback only, unless *allow_http*.
+        base_url: the control plane's URL; a port and a path prefix are allowed. Plain http is for loopback
+            only, unless *allow_http*.
         auth: a bearer token, `StaticToken`, `ClientCredentials`, `CliCredentials`, or a `TokenProvider`.
-        session: an `aiohttp.ClientSession` of yours, used and never closed.
-        timeout: seconds for one attempt, everything in it; the exchange of a token, which all calls share,
-            has as many of its own, and so has the repeat after a 401. The deadline of *retry* covers them.
+        session: an `aiohttp.ClientSession` of yours; it is used and never closed.
+        timeout: seconds for one attempt, everything in it. The exchange of a token, which all calls share,
+            has the same time for itself, and so has the repeat after a 401. The deadline of *retry* covers
+            them all.
         retry: when a failed attempt is repeated, and the deadline of a whole call.
-        max_concurrency: the most requests in flight; more calls than that wait their turn, which does not
-            count against *timeout*.
-        max_body: bytes, 32 MiB unless told; a longer answer is a `TransportError`.
-        ssl_context: used as it is; without one, TLS is verified against the system's authorities.
+        max_concurrency: the maximum number of requests in flight. Further calls wait for a slot, which does
+            not count against *timeout*.
+        max_body: bytes; a longer response is a `TransportError`. 32 MiB by default.
+        ssl_context: used as it is; by default, TLS is verified against the system's authorities.
         ca_file: a PEM file of the authorities to trust instead.
-        proxy: an http(s) proxy; without one, the environment's (`HTTPS_PROXY`, `NO_PROXY`), if *trust_env*.
+        proxy: an http(s) proxy; by default the environment's (`HTTPS_PROXY`, `NO_PROXY`), if *trust_env*.
         trust_env: whether the environment may name a proxy.
-        allow_http: allow plain http to any host. The token is then readable on the way.
-        hooks: callables that are told what happens; see `runai_async.hooks`.
-        clock: another clock, for tests.
-        transport: another transport, for tests.
+        allow_http: whether to allow plain http to any host. The token is then readable on the network.
+        hooks: callables that are notified of what happens; see `runai_async.hooks`.
+        clock: a clock for tests, such as `runai_async.testing.FakeClock`.
+        transport: a transport for tests, such as `runai_async.testing.FakeTransport`.
 
     Raises:
-        ConfigurationError: an argument does not make a working client; nothing was sent.
+        ConfigurationError: a client cannot work with these arguments; nothing was sent.
 
     Example:
         >>> async with RunaiClient("https://acme.run.ai", ClientCredentials("app", "secret")) as runai:
@@ -114,11 +139,9 @@ class RunaiClient:
         if ssl_context is not None and ca_file is not None:
             raise ConfigurationError("pass ssl_context or ca_file, not both: load the file into the context")
         _codec.prepare()
-        self._clock: Clock = clock or SystemClock()
-        self._hooks = Hooks(hooks)
-        self._endpoints = Endpoints(url)
-        wire = transport or AiohttpTransport(
-            self._clock,
+        clock, called = clock or SystemClock(), Hooks(hooks)
+        transport = transport or AiohttpTransport(
+            clock,
             session=session,
             max_concurrency=max_concurrency,
             max_body=max_body,
@@ -126,33 +149,30 @@ class RunaiClient:
             ca_file=None if ca_file is None else Path(ca_file),
             proxy=check_proxy(proxy) if proxy is not None else environment_proxy(url) if trust_env else None,
         )
-        source = token_source(auth, url, wire, self._clock, hooks=self._hooks, timeout=timeout)
-        # The order matters: a retry asks for a token again, so it gets a fresh one.
-        self._retrying = Retrying(
-            Authenticated(wire, source, self._clock),
-            self._clock,
-            retry or RetryPolicy(),
-            timeout=timeout,
-            budget=RetryBudget(),
-            hooks=self._hooks,
+        tokens = token_source(auth, url, transport, clock, hooks=called, timeout=timeout)
+        policy = retry or RetryPolicy()
+        # Retrying(Authenticated(AiohttpTransport)): a retry asks for a token again, so it gets a fresh one.
+        retrying = Retrying(
+            Authenticated(transport, tokens, clock), clock, policy, timeout=timeout, hooks=called
         )
+        self._api = Api(Endpoints(url), retrying, clock, called)
         self._owns_transport = True
 
     @classmethod
-    def from_env(cls, *, environ: Mapping[str, str] | None = None, **options: object) -> Self:
-        """Make a client from the environment.
+    def from_env(cls, *, environ: Mapping[str, str] | None = None, **options: Unpack[ClientOptions]) -> Self:
+        """Create a client from the environment.
 
-        `RUNAI_BASE_URL` names the control plane; `RUNAI_TOKEN`, or `RUNAI_CLIENT_ID` with
-        `RUNAI_CLIENT_SECRET` (and `RUNAI_TOKEN_API=v2` for tokens by RFC 6749), let it in. What is missing
-        of these is taken from the login of the vendor's command line (`~/.runai`). `RUNAI_CA_FILE` names a
-        PEM file of authorities to trust.
+        `RUNAI_BASE_URL` names the control plane. The credentials are `RUNAI_TOKEN`, or `RUNAI_CLIENT_ID` and
+        `RUNAI_CLIENT_SECRET` (with `RUNAI_TOKEN_API=v2` for tokens by RFC 6749). If the URL or the
+        credentials are missing, the login of the vendor's command line (`~/.runai`) provides them.
+        `RUNAI_CA_FILE` names a PEM file of authorities to trust.
 
         Args:
-            environ: another environment than the process's.
-            options: keyword arguments of `RunaiClient`.
+            environ: variables to read instead of the process's environment.
+            options: the keyword arguments of `RunaiClient`, such as `timeout=10`.
 
         Raises:
-            ConfigurationError: the message names what is missing.
+            ConfigurationError: something is missing or unusable; the message names it.
 
         Example:
             >>> async with RunaiClient.from_env(timeout=10) as runai:
@@ -162,27 +182,29 @@ class RunaiClient:
         auth, base_url = auth_from(env), base_url_from(env)
         if (ca_file := env.get("RUNAI_CA_FILE")) and options.get("ssl_context") is None:
             options.setdefault("ca_file", ca_file)
-        return cls(base_url, auth, **options)  # type: ignore[arg-type]  # checked by the constructor
+        return cls(base_url, auth, **options)
 
     def with_options(self, *, timeout: float | None = None, retry: RetryPolicy | None = None) -> Self:
         """Return a copy with another timeout or retry policy.
 
-        It shares the pool, the token and the retry budget, costs next to nothing, and need not be closed.
+        It shares the connections, the token and the retry budget, costs next to nothing, and need not be
+        closed.
 
         Args:
             timeout: seconds for one attempt, but not for the exchange of a token, which is shared; None keeps
-                the present one.
-            retry: when a failed attempt is repeated; None keeps the present one.
+                the current one.
+            retry: when a failed attempt is repeated; None keeps the current policy.
 
         Raises:
-            ConfigurationError: an argument does not make a working client.
+            ConfigurationError: a client cannot work with these arguments.
 
         Example:
             >>> count = await runai.with_options(retry=RetryPolicy(attempts=1)).count_revisions(workload_id)
         """
         check_client(retry=retry, timeout=1 if timeout is None else timeout)
         other = copy(self)
-        other._retrying = self._retrying.with_options(retry, timeout)  # noqa: SLF001  (our own copy)
+        retrying = self._api.retrying.with_options(retry, timeout)
+        other._api = evolve(self._api, retrying=retrying)  # noqa: SLF001  (our own copy)
         other._owns_transport = False  # noqa: SLF001
         return other
 
@@ -195,28 +217,24 @@ class RunaiClient:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close the connections; of a session of the caller's, none. Closing twice is fine."""
+        """Close the connections, but not a session that you passed in. Closing twice is fine."""
         if self._owns_transport:
-            await self._retrying.aclose()
-
-    @property
-    def _api(self) -> Api:
-        return Api(self._endpoints, self._retrying, self._clock, self._hooks)
+            await self._api.retrying.aclose()
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._endpoints.base_url}>"
+        return f"<{type(self).__name__} {self._api.endpoints.base_url}>"
 
     async def list_revisions(self, workload_id: str | UUID, *, deleted: bool | None = None) -> list[Revision]:
-        """List the revisions of an inference workload, in the order of the answer, which means nothing.
+        """List the revisions of an inference workload, in no particular order.
 
         Args:
             workload_id: a UUID.
-            deleted: True for only the deleted ones; otherwise the live ones.
+            deleted: True for the deleted ones only; otherwise the live ones.
 
         Raises:
-            ValueError: no UUID; nothing was sent.
-            NotFoundError: there is no such workload, or the account may not see it.
-            DecodeError: a revision is broken; the good ones are in its `.partial`.
+            ValueError: the id is not a UUID; nothing was sent.
+            NotFoundError: the workload does not exist, or the account may not see it.
+            DecodeError: a revision cannot be decoded; the others are in the error's `.partial`.
             RunaiError: see the tree in `runai_async.errors`.
 
         Example:
@@ -224,22 +242,22 @@ class RunaiClient:
             ...     print(revision.name, revision.phase, revision.running_pods)
             chat-00001 Running 2
         """
-        return await self._retrying.call(
-            self._endpoints.list_revisions(check_id(workload_id, "workload_id"), deleted=deleted)
+        return await self._api.retrying.call(
+            self._api.endpoints.list_revisions(check_id(workload_id, "workload_id"), deleted=deleted)
         )
 
     async def count_revisions(self, workload_id: str | UUID, *, deleted: bool | None = None) -> int:
         """Count the revisions of an inference workload.
 
-        No detector of changes: one created and one deleted cancel out. Of a workload that does not exist
-        the API promises no 404.
+        Do not detect changes by it: one created and one deleted cancel out. For a workload that does not
+        exist, the API does not promise a 404.
 
         Args:
             workload_id: a UUID.
-            deleted: True for only the deleted ones; otherwise the live ones.
+            deleted: True for the deleted ones only; otherwise the live ones.
 
         Raises:
-            ValueError: no UUID; nothing was sent.
+            ValueError: the id is not a UUID; nothing was sent.
             RunaiError: see the tree in `runai_async.errors`.
 
         Example:
@@ -247,19 +265,19 @@ class RunaiClient:
             >>> await runai.count_revisions(workload_id), gone
             (1, 0)
         """
-        return await self._retrying.call(
-            self._endpoints.count_revisions(check_id(workload_id, "workload_id"), deleted=deleted)
+        return await self._api.retrying.call(
+            self._api.endpoints.count_revisions(check_id(workload_id, "workload_id"), deleted=deleted)
         )
 
     async def get_revision(self, revision_id: str | UUID) -> Revision:
-        """Get one revision, be it live or deleted.
+        """Get one revision, live or deleted.
 
         Args:
             revision_id: a UUID.
 
         Raises:
-            ValueError: no UUID; nothing was sent.
-            NotFoundError: there is none with this id.
+            ValueError: the id is not a UUID; nothing was sent.
+            NotFoundError: there is no revision with this id.
             RunaiError: see the tree in `runai_async.errors`.
 
         Example:
@@ -267,16 +285,20 @@ class RunaiClient:
             >>> revision.name, revision.phase.value, revision.images
             ('chat-00001', 'Running', ('llm:1',))
         """
-        return await self._retrying.call(self._endpoints.get_revision(check_id(revision_id, "revision_id")))
+        return await self._api.retrying.call(
+            self._api.endpoints.get_revision(check_id(revision_id, "revision_id"))
+        )
 
     async def newest_revision(self, workload_id: str | UUID) -> Revision | None:
-        """Return the live revision that was created last (by `created_at`, then id), or None without any.
+        """Return the live revision that was created last, or None.
+
+        Creation times more than 30 seconds apart decide; of nearer ones the number at the end of the name does.
 
         Args:
             workload_id: a UUID.
 
         Raises:
-            ValueError: no UUID; nothing was sent.
+            ValueError: the id is not a UUID; nothing was sent.
             RunaiError: as `list_revisions` raises it.
 
         Example:
@@ -285,7 +307,7 @@ class RunaiClient:
             'chat-00001'
         """
         revisions = await self.list_revisions(workload_id)
-        return max(revisions, key=creation_order, default=None)
+        return newest(revisions)
 
     def watch_revisions(
         self,
@@ -297,20 +319,20 @@ class RunaiClient:
         resume_from: Checkpoint | None = None,
         fill_gaps: bool = False,
     ) -> RevisionWatch:
-        """Watch the revisions of an inference workload: new ones, changes of phase, deletions.
+        """Watch the revisions of an inference workload: new revisions, phase changes, deletions.
 
         Args:
             workload_id: a UUID.
             interval: seconds between polls, at least 0.01; overrides that of *poll*, which is 10.
             poll: how often to poll, and how patient to be.
-            include_existing: whether the revisions of the first answer are told.
-            resume_from: go on from what another watch of this workload delivered.
-            fill_gaps: read from the history which phases were missed between two polls.
+            include_existing: whether the revisions of the first response are reported.
+            resume_from: the checkpoint of another watch of this workload, to resume from what it delivered.
+            fill_gaps: whether to read from the history which phases were missed between two polls.
 
         Raises:
-            ValueError: no UUID, an interval below 0.01 s, or a checkpoint of another workload.
-            TypeError: *poll* or *resume_from* is something else. What ends the iteration is in
-                `RevisionWatch`.
+            ValueError: the id is not a UUID, the interval is below 0.01 s, or the checkpoint is of another
+                workload. See `RevisionWatch` for what ends the iteration.
+            TypeError: an argument has the wrong type.
 
         Example:
             >>> async for event in runai.watch_revisions(workload_id, interval=10):
@@ -330,7 +352,7 @@ class RunaiClient:
             resume_from=resume_from,
         )
         poller = Poller(self._api, policy, fill_gaps=fill_gaps)
-        return RevisionWatch(poller, tracker, self._clock, policy)
+        return RevisionWatch(poller, tracker, self._api, policy)
 
     def watch_fleet(
         self,
@@ -347,28 +369,28 @@ class RunaiClient:
     ) -> FleetWatch:
         """Watch many workloads as one stream of events.
 
-        Each workload is polled once per interval, at its own place in it, and a poll is one attempt: the
-        schedule is its retry. `PollPolicy.jitter` has no meaning here, since the places are spread. What a
-        pause made late, be it a full buffer or a blocked event loop, is polled without haste: at a tenth
-        more than the usual rate, or one a second; `FleetStatus.lag` tells how late it still is.
+        Each workload is polled once per interval, at an offset of its own, and a poll is a single attempt:
+        the next poll is its retry. `PollPolicy.jitter` has no effect here, since the offsets spread the
+        polls. After a pause (a full buffer, a blocked event loop), overdue polls are caught up at 1.1 times
+        the normal rate, or at one a second; `FleetStatus.lag` says how late they still are.
 
         Args:
-            workloads: ids; or a function that returns an (async) iterable of ids, asked again and again,
-                such as `runai.inference_workloads`.
+            workloads: ids; or a function that returns an (async) iterable of ids and is called again and
+                again, such as `runai.inference_workloads`.
             interval: seconds between polls of one workload, at least 0.01; overrides that of *poll*, which
                 is 10.
             poll: how often to poll, and how patient to be.
-            max_concurrency: the most polls in flight; no more than the client lets through at once.
-            rate_limit: the most requests a second; None for no limit.
-            buffer: events that may wait for the consumer before polling waits, too.
-            discovery_interval: seconds between two calls of a function given as *workloads*.
-            include_existing: whether the revisions of the first answers are told.
-            resume_from: go on from what another fleet delivered.
+            max_concurrency: the maximum number of polls in flight; the client's own limit applies, too.
+            rate_limit: the maximum number of requests per second; None for no limit.
+            buffer: how many events may wait for the consumer before polling pauses.
+            discovery_interval: seconds between two calls of a function passed as *workloads*.
+            include_existing: whether the revisions of the first responses are reported.
+            resume_from: the checkpoint of another fleet, to resume from what it delivered.
 
         Raises:
-            ValueError: an id is no UUID, or a number is out of range.
-            TypeError: *workloads* is a single id; *poll* or *resume_from* is something else. What ends the
-                iteration is in `FleetWatch`.
+            ValueError: an id is not a UUID, or a number is out of range. See `FleetWatch` for what ends the
+                iteration.
+            TypeError: an argument has the wrong type; a single id as *workloads*, for one.
 
         Example:
             >>> async with runai.watch_fleet(runai.inference_workloads, interval=30) as fleet:
@@ -401,11 +423,11 @@ class RunaiClient:
     async def inference_workloads(
         self, *, is_inference: Callable[[Workload], bool] = is_inference_type, filter_by: Sequence[str] = ()
     ) -> AsyncIterator[str]:
-        """List the ids of the inference workloads: what a fleet asks for discovery.
+        """List the ids of the inference workloads: the usual discovery function of a fleet.
 
         Args:
-            is_inference: tells an inference workload from others. The API does not document the values of
-                `Workload.type`, so by default every type counts that has "inference" in it, in any case.
+            is_inference: returns whether a workload is an inference workload. The API does not document the
+                values of `Workload.type`; by default, every type with "inference" in it counts, in any case.
             filter_by: further conditions, as for `list_workloads`.
 
         Raises:
@@ -429,24 +451,25 @@ class RunaiClient:
         timeout: float | None = None,
         poll: PollPolicy | None = None,
     ) -> Revision:
-        """Wait until a revision is in a phase; one already reached returns at once.
+        """Wait until a revision is in a phase; if it already is, return at once.
 
         Args:
             revision_id: a UUID.
-            until: the phase, or phases, to wait for; they win over *fail_on*.
+            until: the phase, or phases, to wait for; they take precedence over *fail_on*.
             fail_on: the phases that end the wait as a failure.
             timeout: seconds; None waits for ever.
-            poll: how often to ask, and how patient to be.
+            poll: how often to poll, and how patient to be.
 
         Raises:
-            ValueError: no UUID, no phase at all, or one that the API does not list.
-            PhaseFailedError: it came to a phase of *fail_on*, or was deleted.
+            ValueError: the id is not a UUID, *until* names no phase, a phase is not one that the API lists,
+                or *timeout* is not positive.
+            PhaseFailedError: the revision reached a phase of *fail_on*, or was deleted.
             WaitTimeoutError: *timeout* passed; nothing was cancelled.
-            NotFoundError: there is no such revision; believed after `PollPolicy.missing_grace`.
+            NotFoundError: the revision does not exist; believed after `PollPolicy.missing_grace`.
             PermissionDeniedError: the account may not see it; believed after `PollPolicy.missing_grace`.
-            AuthenticationError: the token, or the credentials for one, were refused.
-            WatchOutageError: no good answer for `PollPolicy.max_outage` seconds.
-            DecodeError: the first answer is not the API's.
+            AuthenticationError: the token, or the credentials for one, were rejected.
+            WatchOutageError: there was no successful poll for `PollPolicy.max_outage` seconds.
+            DecodeError: the first response is not the API's.
             ConfigurationError: the login's files cannot be read at the first attempt.
 
         Example:
@@ -470,25 +493,25 @@ class RunaiClient:
         timeout: float | None = None,
         poll: PollPolicy | None = None,
     ) -> Revision:
-        """Wait until the newest revision of a workload serves: Running, with the pods that it asks for.
+        """Wait until the newest revision of a workload serves: Running, with the pods it requests.
 
         Args:
             workload_id: a UUID.
-            after: the id of the newest revision before the change. Give it: right after a change the new
-                revision is not listed yet, and without it the old one would count.
+            after: the id of the newest revision before the change. Pass it: right after a change the new
+                revision is not listed yet, and without *after* the old one would count.
             timeout: seconds; None waits for ever.
-            poll: how often to ask, and how patient to be.
+            poll: how often to poll, and how patient to be.
 
         Raises:
-            ValueError: no UUID.
+            ValueError: an id is not a UUID, or *timeout* is not positive.
             RolloutFailedError: the newest revision failed, completed or was deleted; or the workload was.
             WaitTimeoutError: *timeout* passed; nothing was cancelled.
-            NotFoundError: there is no such workload, or no revision *after*; believed after
+            NotFoundError: the workload, or the revision *after*, does not exist; believed after
                 `PollPolicy.missing_grace`.
             PermissionDeniedError: the account may not see it; believed after `PollPolicy.missing_grace`.
-            AuthenticationError: the token, or the credentials for one, were refused.
-            WatchOutageError: no good answer for `PollPolicy.max_outage` seconds.
-            DecodeError: the first answer is not the API's.
+            AuthenticationError: the token, or the credentials for one, were rejected.
+            WatchOutageError: there was no successful poll for `PollPolicy.max_outage` seconds.
+            DecodeError: the first response is not the API's.
             ConfigurationError: the login's files cannot be read at the first attempt.
 
         Example:
@@ -501,15 +524,12 @@ class RunaiClient:
         seconds = check_timeout(timeout)
         workload = check_id(workload_id, "workload_id")
         policy = evolve(poll_policy(poll), emit=frozenset({"updated"}))
-        began = self._clock.monotonic()
-        since = None
-        if after is not None:
-            look = PhaseWait(self._api, policy, check_id(after, "after"))
-            since = creation_order(await look.run(None, frozenset(), seconds))
+        began = self._api.clock.monotonic()
+        after_id = None if after is None else check_id(after, "after")
+        known = None if after_id is None else await read_if_there(self._api, policy, after_id, seconds)
         async with self.watch_revisions(workload, poll=policy) as watch:
-            return await RolloutWait(watch, self._clock, since).run(
-                seconds, spent=self._clock.monotonic() - began
-            )
+            wait = RolloutWait(watch, after_id=after_id, after=known)
+            return await wait.run(seconds, spent=self._api.clock.monotonic() - began)
 
     def list_workloads(
         self, *, filter_by: Sequence[str] = (), deleted: bool | None = None, page_size: int = LONGEST_PAGE
@@ -519,11 +539,11 @@ class RunaiClient:
         Args:
             filter_by: conditions such as `"type==inference"` or `"phase!=Stopped"`, all of which must hold:
                 a field, one of `== != <= >= =@ !@ =^ =$`, and a value.
-            deleted: True for only the deleted ones; otherwise the live ones.
-            page_size: items asked for at a time, 1 to 500.
+            deleted: True for the deleted ones only; otherwise the live ones.
+            page_size: items per request, 1 to 500.
 
         Raises:
-            ValueError: a *page_size* out of range; nothing was sent.
+            ValueError: *page_size* is out of range; nothing was sent.
             RunaiError: see the tree in `runai_async.errors`.
 
         Example:
@@ -535,20 +555,20 @@ class RunaiClient:
             raise ValueError(f"page_size must be 1 to {LONGEST_PAGE}, not {page_size}")
         filters = (filter_by,) if isinstance(filter_by, str) else filter_by
         return paged(
-            lambda offset: self._retrying.call(
-                self._endpoints.list_workloads(filters, offset, page_size, deleted=deleted)
+            lambda offset: self._api.retrying.call(
+                self._api.endpoints.list_workloads(filters, offset, page_size, deleted=deleted)
             )
         )
 
     def revision_history(self, revision_id: str | UUID) -> AsyncIterator[HistoryRecord]:
-        """Read a revision's history (phases and events), page by page, in the order of the answers.
+        """Read a revision's history (phases and events), page by page, in the API's order.
 
         Args:
             revision_id: a UUID.
 
         Raises:
-            ValueError: no UUID; nothing was sent.
-            NotFoundError: no such revision, or a control plane without this endpoint.
+            ValueError: the id is not a UUID; nothing was sent.
+            NotFoundError: the revision does not exist, or the control plane lacks this endpoint.
             RunaiError: see the tree in `runai_async.errors`.
 
         Example:
@@ -558,4 +578,6 @@ class RunaiClient:
             2026-01-01 00:00:00+00:00 Running
         """
         revision = check_id(revision_id, "revision_id")
-        return paged(lambda offset: self._retrying.call(self._endpoints.revision_history(revision, offset)))
+        return paged(
+            lambda offset: self._api.retrying.call(self._api.endpoints.revision_history(revision, offset))
+        )

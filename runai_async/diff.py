@@ -1,4 +1,4 @@
-"""What differs between two revisions."""
+"""The differences between two revisions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from attrs import frozen
 from runai_async.models import SECRET_FIELDS, Revision
 
 MASK = "***"
-"""Stands for a value that may be a secret."""
+"""Replaces a value that may be a secret."""
 
 _CONFIGURATION = frozenset(
     {
@@ -25,7 +25,7 @@ _CONFIGURATION = frozenset(
         "additional_fields",
     }
 )
-"""The fields that say what was asked for. The others tell which revision it is and how it fares."""
+"""The fields that a user requested. The others identify the revision or describe its state."""
 
 
 @frozen
@@ -33,9 +33,9 @@ class FieldChange:
     """One field that differs.
 
     Attributes:
-        path: the field, snake_case with dots, like `requested_pods.max` or `environment_variables.MODE`.
-        old: the value before; None where there was none.
-        new: the value after; None where there is none.
+        path: the field in snake_case with dots, like `requested_pods.max` or `environment_variables.MODE`.
+        old: the earlier value, or None.
+        new: the later value, or None.
 
     Example:
         >>> for change in compare_revisions(old, new):
@@ -55,17 +55,18 @@ def compare_revisions(
     scope: Literal["configuration", "all"] = "configuration",
     show_secrets: bool = False,
 ) -> tuple[FieldChange, ...]:
-    """Tell what differs between two revisions.
+    """Return the differences between two revisions.
 
     Args:
-        old: the one before.
-        new: the one after.
-        scope: "configuration", what a user asked for (resources, pods, images, environment, command,
-            arguments); or "all" fields, ids and times included.
-        show_secrets: give the values of environment, command and arguments; otherwise they read `***`.
+        old: the earlier revision.
+        new: the later revision.
+        scope: "configuration", what a user requested (resources, pods, images, environment, command,
+            arguments), or "all" fields, ids and times included.
+        show_secrets: whether to show the values of environment, command and arguments; otherwise they are
+            `***`.
 
     Raises:
-        ValueError: another scope.
+        ValueError: *scope* is neither of them.
 
     Example:
         >>> compare_revisions(old, new)
@@ -87,13 +88,10 @@ def _masked(change: FieldChange) -> FieldChange:
 
 
 def _changes(path: str, old: Any, new: Any) -> Iterator[FieldChange]:
-    """Walk both values side by side down to what differs."""
+    """Walk both values side by side, down to the parts that differ."""
     if old == new:
         return
     old_parts, new_parts = _parts(old), _parts(new)
-    if old_parts is None and new_parts is None:
-        yield FieldChange(path, old, new)
-        return
     if (old_parts is None and old is not None) or (new_parts is None and new is not None):
         yield FieldChange(path, old, new)
         return
@@ -103,7 +101,7 @@ def _changes(path: str, old: Any, new: Any) -> Iterator[FieldChange]:
 
 
 def _parts(value: Any) -> dict[str, Any] | None:
-    """Return the parts of a value by the suffix that names each in a path; None where it has none."""
+    """Return the parts of a value by their suffix in a path, or None for a value without parts."""
     if attrs.has(value.__class__):
         return {f".{name}": getattr(value, name) for name in attrs.fields_dict(value.__class__)}
     if isinstance(value, Mapping):

@@ -1,13 +1,13 @@
-"""What can go wrong, as one tree.
+"""The errors, as one tree.
 
 ```
 RunaiError
 ├── ConfigurationError          base URL, credentials, environment: before anything is sent
-├── TransportError              no usable answer: connection, TLS, DNS, truncated or over-long body
-│   └── AttemptTimeoutError     no complete answer within the attempt's timeout; also a TimeoutError
+├── TransportError              no usable response: connection, TLS, DNS, truncated or over-long body
+│   └── AttemptTimeoutError     no complete response within the attempt's timeout; also a TimeoutError
 ├── DeadlineExceededError       the deadline cut something in flight; also a TimeoutError
-├── DecodeError                 an answer, but not in the promised shape
-├── ApiError                    an answer whose status is an error, or a redirect
+├── DecodeError                 a response that does not have the promised shape
+├── ApiError                    a response whose status is an error or a redirect
 │   ├── AuthenticationError     401
 │   ├── PermissionDeniedError   403
 │   ├── NotFoundError           404
@@ -15,14 +15,14 @@ RunaiError
 │   └── ServerError             5xx
 │       ├── InternalServerError       500
 │       └── ServiceUnavailableError   503
-├── WatchOutageError            no good poll for `max_outage` seconds
-└── WaitError                   a wait that cannot end well
+├── WatchOutageError            no successful poll for `max_outage` seconds
+└── WaitError                   a wait that can no longer succeed
     ├── PhaseFailedError
     ├── RolloutFailedError
     └── WaitTimeoutError        also a TimeoutError
 ```
 
-Errors of the libraries underneath are never raised as they are; they are the `__cause__` of one of these.
+Errors of the underlying libraries are never raised themselves; they are the `__cause__` of one of these.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from runai_async.models import Revision
 
 def _restore(cls: type[RunaiError], args: tuple[Any, ...], state: dict[str, Any]) -> RunaiError:
     error = cls.__new__(cls)
-    error.args = args  # by hand: of a TimeoutError, __new__ does not keep them
+    error.args = args  # TimeoutError.__new__ would not keep them
     error.__dict__.update(state)
     return error
 
@@ -45,25 +45,25 @@ class RunaiError(Exception):
     """The base of every error of this package.
 
     Attributes:
-        checkpoint: what was delivered, where the error ended a watch or fleet; otherwise None.
+        checkpoint: what was delivered, if the error ended a watch or fleet; otherwise None.
 
     Example:
         >>> watch = runai.watch_revisions(workload_id)
         >>> try:
         ...     kinds = [event.kind async for event in watch]
         ... except RunaiError as error:
-        ...     saved = error.checkpoint.to_json()  # the next watch goes on from here
+        ...     saved = error.checkpoint.to_json()  # the next watch resumes from here
     """
 
     checkpoint: Checkpoint | FleetCheckpoint | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Survive pickling (process pools) with all attributes: keyword arguments are not in `args`."""
+        """Keep all attributes when pickled, as by process pools: keyword arguments are not in `args`."""
         return _restore, (type(self), self.args, self.__dict__.copy())
 
 
 class ConfigurationError(RunaiError):
-    """Base URL, credentials, files or environment do not make a working client. Nothing was sent.
+    """The base URL, credentials, files or environment cannot be used. Nothing was sent.
 
     Example:
         >>> try:
@@ -75,17 +75,17 @@ class ConfigurationError(RunaiError):
 
 
 class TransportError(RunaiError):
-    """There was no usable answer: connection, DNS or TLS failed, or the body was cut off or too long.
+    """There was no usable response: connection, DNS or TLS failed, or the body was truncated or too long.
 
     Attributes:
-        transient: whether another attempt can help; False for a refused certificate or an over-long body.
+        transient: whether another attempt may succeed; False for a refused certificate or an over-long body.
 
     Example:
         >>> try:
         ...     revisions = await runai.list_revisions(workload_id)
         ... except TransportError as error:
-        ...     print(error, "(it may pass)" if error.transient else "(look at the network's settings)")
-        no connection to acme.run.ai (it may pass)
+        ...     print(error, "(try again)" if error.transient else "(check the network settings)")
+        no connection to acme.run.ai (try again)
     """
 
     def __init__(self, message: str, *, transient: bool = True) -> None:
@@ -108,7 +108,7 @@ class DeadlineExceededError(RunaiError, TimeoutError):
     """The deadline of the call or poll cut something in flight.
 
     Attributes:
-        last_error: what the attempt before failed with, or None if this was the first.
+        last_error: the error of the previous attempt, or None if this was the first.
 
     Example:
         >>> try:
@@ -124,19 +124,19 @@ class DeadlineExceededError(RunaiError, TimeoutError):
 
 
 class DecodeError(RunaiError):
-    """The answer is not in the promised shape.
+    """The response does not have the promised shape.
 
     Attributes:
-        path: where, like `$.revisions[3].createdAt`; it names the field also when that is missing.
-        partial: the revisions of a list that were good.
-        is_json: False where the body is no JSON at all, which is what a sick gateway says.
+        path: where, like `$.revisions[3].createdAt`; also names a field that is missing.
+        partial: the other revisions of a list, those that could be decoded.
+        is_json: False where the body is not JSON at all, as from a failing gateway.
 
     Example:
         >>> try:
         ...     revisions = await runai.list_revisions(workload_id)
         ... except DecodeError as error:
-        ...     print(error.path, "is not as promised;", len(error.partial), "revisions are good")
-        $.revisions[1].createdAt is not as promised; 1 revisions are good
+        ...     print(error.path, "is invalid; revisions decoded:", len(error.partial))
+        $.revisions[1].createdAt is invalid; revisions decoded: 1
     """
 
     def __init__(
@@ -149,22 +149,23 @@ class DecodeError(RunaiError):
 
 
 class ApiError(RunaiError):
-    """The API, or what stands before it, answered with an error or a redirect.
+    """The API, or something in front of it, responded with an error or a redirect.
 
-    Some statuses have a class of their own, which says it of what was asked for: a 403 or 404 of the token
-    endpoint has none.
+    Some statuses have a class of their own. A 403 or 404 of the token endpoint does not: those classes are
+    about the resources of the API.
 
     Attributes:
         status: the HTTP status.
-        code: the code of the API's error body, or None where the body was not the API's.
         message: the API's message, or the start of the body's text.
+        code: the code in the API's error body, or None where the body is not the API's.
         details: the API's details, if any.
-        headers: the answer's headers, names in any case; without cookies and the query of a redirect.
+        headers: the response's headers, with names in any case; without cookies and the query of a redirect.
         method: the request's method.
         url: the request's URL, without query.
-        request_id: the answer's request id header, if any, for a support case.
+        request_id: the request id in the response's headers, if any, for a support case.
         attempts: how many attempts were made.
-        retry_after: seconds that the answer asked to wait, or None.
+        retry_after: seconds to wait, if the response asked for that; otherwise None.
+        hint: what may help, for the statuses where that is known.
 
     Example:
         >>> try:
@@ -221,7 +222,7 @@ class ApiError(RunaiError):
 
 
 class AuthenticationError(ApiError):
-    """The token was refused (401), or the credentials for one were (400, 401, 403 of the token endpoint).
+    """The token was refused (401), or the credentials for one (400, 401 or 403 of the token endpoint).
 
     Example:
         >>> try:
@@ -249,7 +250,7 @@ class PermissionDeniedError(ApiError):
 
 
 class NotFoundError(ApiError):
-    """404: there is no such workload or revision, or the account may not see it.
+    """404: the workload or revision does not exist, or the account may not see it.
 
     Example:
         >>> try:
@@ -268,15 +269,15 @@ class RateLimitError(ApiError):
         >>> try:
         ...     revisions = await runai.list_revisions(workload_id)
         ... except RateLimitError as error:
-        ...     print("again in", error.retry_after, "seconds")
-        again in 90.0 seconds
+        ...     print("retry in", error.retry_after, "seconds")
+        retry in 90.0 seconds
     """
 
-    hint = "ask less often: a longer interval, or a smaller max_concurrency"
+    hint = "send fewer requests: use a longer interval or a smaller max_concurrency"
 
 
 class ServerError(ApiError):
-    """5xx: the control plane or a gateway before it failed.
+    """5xx: the control plane, or a gateway in front of it, failed.
 
     Example:
         >>> try:
@@ -300,14 +301,14 @@ class InternalServerError(ServerError):
 
 
 class ServiceUnavailableError(ServerError):
-    """503: the control plane cannot answer now.
+    """503: the control plane cannot respond now.
 
     Example:
         >>> try:
         ...     revisions = await runai.list_revisions(workload_id)
         ... except ServiceUnavailableError as error:
-        ...     print(error.retry_after or "no word of when to come back")
-        no word of when to come back
+        ...     print("retry in", error.retry_after or 60, "seconds")
+        retry in 60 seconds
     """
 
 
@@ -322,10 +323,10 @@ _BY_STATUS: dict[int, type[ApiError]] = {
 
 
 class WatchOutageError(RunaiError):
-    """A watch had no good poll for `PollPolicy.max_outage` seconds.
+    """A watch had no successful poll for `PollPolicy.max_outage` seconds.
 
     Attributes:
-        last_error: what the last poll failed with.
+        last_error: the error of the last poll.
 
     Example:
         >>> try:
@@ -343,7 +344,7 @@ class WatchOutageError(RunaiError):
 
 
 class WaitError(RunaiError):
-    """A wait cannot end well any more.
+    """A wait can no longer succeed.
 
     Attributes:
         revision: the last one seen, or None.
@@ -362,7 +363,7 @@ class WaitError(RunaiError):
 
 
 class PhaseFailedError(WaitError):
-    """The revision came to a phase of *fail_on*, or was deleted.
+    """The revision entered a phase of *fail_on*, or was deleted.
 
     Example:
         >>> try:
@@ -374,7 +375,7 @@ class PhaseFailedError(WaitError):
 
 
 class _ServingError(WaitError):
-    """A rollout's wait that knows which revision serves meanwhile."""
+    """An error of a rollout, with the revision that serves in the meantime."""
 
     def __init__(
         self,
@@ -393,7 +394,7 @@ class RolloutFailedError(_ServingError):
     """The newest revision failed, completed or was deleted.
 
     Attributes:
-        revision: the newest one, as it was seen last; None where none was seen.
+        revision: the newest revision as last seen, or None.
         serving: the older revision that still serves, or None.
 
     Example:
@@ -401,9 +402,9 @@ class RolloutFailedError(_ServingError):
         ...     revision = await runai.wait_for_rollout(workload_id)
         ... except RolloutFailedError as error:
         ...     print(error.revision.phase_message)
-        ...     print(error.serving.name if error.serving else "nobody", "serves meanwhile")
+        ...     print(error.serving.name if error.serving else "nothing", "still serves")
         no such image
-        chat-00001 serves meanwhile
+        chat-00001 still serves
     """
 
 
@@ -411,7 +412,7 @@ class WaitTimeoutError(_ServingError, TimeoutError):
     """The wait's *timeout* passed. Nothing was cancelled on the server.
 
     Attributes:
-        revision: the newest one, as it was seen last; None where none was seen.
+        revision: the newest revision as last seen, or None.
         serving: the older revision that still serves, or None.
         last_error: why the last poll failed; None if it succeeded.
 

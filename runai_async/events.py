@@ -1,4 +1,4 @@
-"""What a watch yields: frozen values, to be told apart by `match`."""
+"""What a watch yields: frozen values, to be distinguished with `match`."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from runai_async.errors import RunaiError
 from runai_async.models import Phase, Revision
 
 _NAMESPACE = UUID("8a5e2d0e-5f0a-5a4e-9a5b-0c7a1f1f6b1d")
-"""The namespace of event ids. Fixed for ever: the same change has the same id everywhere."""
+"""The namespace of event ids. It never changes, so the same change has the same id everywhere."""
 
 
 @frozen(kw_only=True)
 class _RevisionEvent:
-    """What the events about one revision share.
+    """What the events about one revision have in common.
 
     Attributes:
-        revision: the revision as the answer had it; of a deleted one the last state known.
-        observed_at: when the poll that told it ended, by the client's clock; not part of equality.
+        revision: the revision as the response had it; of a deleted one, its last known state.
+        observed_at: when the poll that found it ended, by the client's clock; not part of equality.
     """
 
     kind: ClassVar[str]
 
     revision: Revision
     observed_at: datetime = field(eq=False)
-    # How many events of the revision were told, where its times do not tell this event from an earlier one.
+    # The number of earlier events of the revision, where its times do not distinguish this one from them.
     _ordinal: int | None = field(default=None, eq=False, repr=False, alias="ordinal")
 
     @property
@@ -44,7 +44,7 @@ class _RevisionEvent:
 
     @property
     def server_time(self) -> datetime | None:
-        """When it happened, by the server's clock, where the answer tells."""
+        """When it happened, by the server's clock; None where the response does not say."""
         return self.revision.phase_updated_at
 
     @property
@@ -61,19 +61,19 @@ class _RevisionEvent:
 
 @frozen(kw_only=True)
 class RevisionAdded(_RevisionEvent):
-    """A revision is there that was not known.
+    """A revision exists that the watch did not know.
 
     Attributes:
-        revision: the revision as the answer had it.
-        initial: whether it was already there at the watch's first answer.
-        observed_at: when the poll that told it ended, by the client's clock; not part of equality.
+        revision: the revision as the response had it.
+        initial: whether it already existed at the watch's first poll.
+        observed_at: when the poll that found it ended, by the client's clock; not part of equality.
 
     Example:
         >>> async for event in runai.watch_revisions(workload_id):
         ...     match event:
         ...         case RevisionAdded(revision=new, initial=False):
-        ...             print(new.name, "is new, with", new.images)
-        chat-00002 is new, with ('llm:2',)
+        ...             print(new.name, "created with", new.images)
+        chat-00002 created with ('llm:2',)
     """
 
     kind: ClassVar[str] = "added"
@@ -88,13 +88,13 @@ class RevisionAdded(_RevisionEvent):
 
 @frozen(kw_only=True)
 class PhaseChanged(_RevisionEvent):
-    """A revision came to another phase, or left its phase and came back.
+    """A revision entered another phase, or left its phase and returned to it.
 
     Attributes:
-        revision: the revision as the answer had it, `revision.phase` being where it came to.
-        previous_phase: the phase told before.
-        coalesced: the revision left its phase and came back between two polls: both phases are equal.
-        observed_at: when the poll that told it ended, by the client's clock; not part of equality.
+        revision: the revision as the response had it; `revision.phase` is the phase that it entered.
+        previous_phase: the phase that was reported before.
+        coalesced: whether the revision left its phase and returned between two polls: both phases are equal.
+        observed_at: when the poll that found it ended, by the client's clock; not part of equality.
 
     Example:
         >>> async for event in runai.watch_revisions(workload_id):
@@ -112,19 +112,19 @@ class PhaseChanged(_RevisionEvent):
 
 @frozen(kw_only=True)
 class RevisionUpdated(_RevisionEvent):
-    """Another field than the phase changed; yielded only if `PollPolicy.emit` names "updated".
+    """A field other than the phase changed; yielded only if `PollPolicy.emit` includes "updated".
 
     Attributes:
-        revision: the revision as the answer had it.
-        changes: what differs from the state before; environment, command and arguments masked.
-        observed_at: when the poll that told it ended, by the client's clock; not part of equality.
+        revision: the revision as the response had it.
+        changes: the differences from the previous state; environment, command and arguments are masked.
+        observed_at: when the poll that found it ended, by the client's clock; not part of equality.
 
     Example:
         >>> async for event in runai.watch_revisions(workload_id, poll=PollPolicy(emit={"updated"})):
         ...     match event:
         ...         case RevisionUpdated(revision=now, changes=[FieldChange("running_pods", old, new)]):
-        ...             print(now.name, "had", old, "pods, and has", new)
-        chat-00002 had 2 pods, and has 3
+        ...             print(now.name, "had", old, "pods and now has", new)
+        chat-00002 had 2 pods and now has 3
     """
 
     kind: ClassVar[str] = "updated"
@@ -133,43 +133,43 @@ class RevisionUpdated(_RevisionEvent):
 
     @property
     def server_time(self) -> datetime | None:
-        """None: the API does not tell when a field changed."""
+        """None: the API does not say when a field changed."""
         return None
 
     @property
     def id(self) -> str:
-        """A UUIDv5 of the revision and the time of observation, for want of a time of the server's."""
+        """A UUIDv5 of the revision and the time of the poll, because the server gives no time."""
         return str(uuid5(_NAMESPACE, f"{self.kind}\n{self.revision.id}\n{self.observed_at.isoformat()}"))
 
 
 @frozen(kw_only=True)
 class RevisionDeleted(_RevisionEvent):
-    """A revision is gone, and that was confirmed.
+    """A revision was deleted, and that is confirmed.
 
     Attributes:
         revision: its last known state.
-        observed_at: when the poll that told it ended, by the client's clock; not part of equality.
+        observed_at: when the poll that found it ended, by the client's clock; not part of equality.
 
     Example:
         >>> async for event in runai.watch_revisions(workload_id):
         ...     match event:
         ...         case RevisionDeleted(revision=last):
-        ...             print(last.name, "is gone; it was", last.phase)
-        chat-00001 is gone; it was Running
-        chat-00002 is gone; it was Running
+        ...             print(last.name, "was deleted while", last.phase)
+        chat-00001 was deleted while Running
+        chat-00002 was deleted while Running
     """
 
     kind: ClassVar[str] = "deleted"
 
     @property
     def server_time(self) -> datetime | None:
-        """When the revision was deleted, by the server's clock, where an answer told."""
+        """When the revision was deleted, by the server's clock; None where no response said so."""
         return self.revision.deleted_at
 
 
 @frozen(kw_only=True)
 class _WorkloadEvent:
-    """What the events about a watch as such share."""
+    """What the events about a watch itself have in common."""
 
     workload_id: str
     observed_at: datetime = field(eq=False)
@@ -177,10 +177,10 @@ class _WorkloadEvent:
 
 @frozen(kw_only=True)
 class Synced(_WorkloadEvent):
-    """The first answer is delivered whole; yielded only if `PollPolicy.emit` names "synced".
+    """All events of the first poll were yielded; yielded only if `PollPolicy.emit` includes "synced".
 
     Attributes:
-        workload_id: of the workload that is watched.
+        workload_id: the id of the workload that is watched.
         observed_at: when the first poll ended, by the client's clock; not part of equality.
 
     Example:
@@ -189,9 +189,9 @@ class Synced(_WorkloadEvent):
         ...         case RevisionAdded(initial=True, revision=old):
         ...             print(old.name)
         ...         case Synced():
-        ...             print("that is all there was")
+        ...             print("that is all for now")
         chat-00001
-        that is all there was
+        that is all for now
     """
 
     kind: ClassVar[str] = "synced"
@@ -199,11 +199,11 @@ class Synced(_WorkloadEvent):
 
 @frozen(kw_only=True)
 class WatchDegraded(_WorkloadEvent):
-    """An outage began; yielded only if `PollPolicy.emit` names "degraded".
+    """An outage began; yielded only if `PollPolicy.emit` includes "degraded".
 
     Attributes:
-        workload_id: of the workload that is watched.
-        error: what the first failed poll failed with.
+        workload_id: the id of the workload that is watched.
+        error: the error of the first poll that failed.
         observed_at: when that poll ended, by the client's clock; not part of equality.
 
     Example:
@@ -211,8 +211,8 @@ class WatchDegraded(_WorkloadEvent):
         >>> async for event in runai.watch_revisions(workload_id, poll=poll):
         ...     match event:
         ...         case WatchDegraded(error=error):
-        ...             print("blind:", type(error).__name__)
-        blind: ServerError
+        ...             print("outage:", type(error).__name__)
+        outage: ServerError
     """
 
     kind: ClassVar[str] = "degraded"
@@ -222,19 +222,19 @@ class WatchDegraded(_WorkloadEvent):
 
 @frozen(kw_only=True)
 class WatchRecovered(_WorkloadEvent):
-    """An outage ended; yielded only if `PollPolicy.emit` names "recovered".
+    """An outage ended; yielded only if `PollPolicy.emit` includes "recovered".
 
     Attributes:
-        workload_id: of the workload that is watched.
+        workload_id: the id of the workload that is watched.
         seconds: how long it lasted.
-        observed_at: when the good poll ended, by the client's clock; not part of equality.
+        observed_at: when the successful poll ended, by the client's clock; not part of equality.
 
     Example:
         >>> async for event in runai.watch_revisions(workload_id, poll=PollPolicy(emit={"recovered"})):
         ...     match event:
         ...         case WatchRecovered(seconds=seconds):
-        ...             print(f"was blind for {seconds:.0f} s")
-        was blind for ... s
+        ...             print(f"the outage lasted {seconds:.0f} s")
+        the outage lasted ... s
     """
 
     kind: ClassVar[str] = "recovered"
@@ -244,12 +244,12 @@ class WatchRecovered(_WorkloadEvent):
 
 @frozen(kw_only=True)
 class WorkloadFailed(_WorkloadEvent):
-    """One workload of a fleet is in trouble: told once per spell, while the fleet goes on.
+    """The polls of one workload of a fleet fail: yielded once per failure streak, while the fleet continues.
 
     Attributes:
-        workload_id: of the workload.
-        error: what its polls fail with.
-        observed_at: when the poll ended that decided it, by the client's clock; not part of equality.
+        workload_id: the id of the workload.
+        error: the error of its polls.
+        observed_at: when the poll that decided it ended, by the client's clock; not part of equality.
 
     Example:
         >>> async with runai.watch_fleet(workload_ids) as fleet:
@@ -269,7 +269,7 @@ RevisionEvent = RevisionAdded | PhaseChanged | RevisionUpdated | RevisionDeleted
 """The events about one revision."""
 
 WatchEvent = RevisionEvent | Synced | WatchDegraded | WatchRecovered
-"""All that a watch yields, for an exhaustive `match`."""
+"""Everything that a watch yields, for an exhaustive `match`."""
 
 FleetEvent = WatchEvent | WorkloadFailed
-"""All that a fleet watch yields."""
+"""Everything that a fleet watch yields."""

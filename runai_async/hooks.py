@@ -1,7 +1,7 @@
-"""What a hook is told: one frozen value for each thing that happens, none of it secret.
+"""The values that hooks receive: one frozen value for each thing that happens, none of it secret.
 
 A hook is a callable that takes one of these values; `RunaiClient(hooks=[...])` takes any number of them. It
-runs in the event loop, so it should be quick. What it raises is logged once and swallowed.
+runs in the event loop, so it should be quick. If it raises, that is logged once and otherwise ignored.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _logger = logging.getLogger("runai_async")
 
 @frozen
 class CallStarted:
-    """A call began, before its first attempt.
+    """A call started; its first attempt follows.
 
     Attributes:
         operation: `list_revisions`, `count_revisions`, `get_revision`, `list_workloads`, `revision_history`.
@@ -24,10 +24,10 @@ class CallStarted:
     Example:
         >>> def hook(event: HookEvent) -> None:
         ...     if isinstance(event, CallStarted):
-        ...         print("began:", event.operation)
+        ...         print("started:", event.operation)
         >>> runai = RunaiClient("https://acme.run.ai", token, hooks=[hook])
         >>> count = await runai.count_revisions(workload_id)
-        began: count_revisions
+        started: count_revisions
     """
 
     operation: str
@@ -41,17 +41,17 @@ class RetryScheduled:
         operation: as in `CallStarted`.
         attempt: the number of the attempt that failed; the first is 1.
         error: the class name of its error.
-        status: the HTTP status, where there was an answer.
+        status: the HTTP status, None if there was no response.
         delay: seconds until the next attempt.
 
     Example:
         >>> def hook(event: HookEvent) -> None:
         ...     match event:
         ...         case RetryScheduled(attempt=attempt, error=error, delay=delay):
-        ...             print(f"attempt {attempt}: {error}; again in {delay:.0f} s")
+        ...             print(f"attempt {attempt}: {error}; retrying in {delay:.0f} s")
         >>> runai = RunaiClient("https://acme.run.ai", token, hooks=[hook])
         >>> count = await runai.count_revisions(workload_id)
-        attempt 1: RateLimitError; again in 2 s
+        attempt 1: RateLimitError; retrying in 2 s
     """
 
     operation: str
@@ -63,14 +63,14 @@ class RetryScheduled:
 
 @frozen
 class CallFinished:
-    """A call ended, in the same task in which it began.
+    """A call ended, in the task in which it started.
 
     Attributes:
         operation: as in `CallStarted`.
-        attempt: how many attempts there were.
-        status: the HTTP status of the last answer, None where there was none.
+        attempt: the number of attempts made.
+        status: the HTTP status of the last response, None if there was none.
         error: the class name of the error that the caller gets, None on success. It is `CancelledError` for a
-            cancelled call, and may be another's class, if a session of yours raised it.
+            cancelled call, and may be a class from outside this package if a session of yours raised it.
         seconds: from start to end, waits between attempts included.
 
     Example:
@@ -92,10 +92,10 @@ class CallFinished:
 
 @frozen
 class PollStarted:
-    """A poll of a watch or fleet began.
+    """A poll of a watch or fleet started.
 
     Attributes:
-        workload_id: of the workload that is polled.
+        workload_id: the workload that is polled.
 
     Example:
         >>> polled = []
@@ -113,23 +113,23 @@ class PollStarted:
 
 @frozen
 class PollFinished:
-    """A poll ended, in the same task in which it began.
+    """A poll ended, in the task in which it started.
 
     Attributes:
-        workload_id: of the workload that was polled.
-        error: the class name of the error, None where the poll was good. It is `CancelledError` where the
-            consumer did not wait for the end, and may be another's class, as in `CallFinished`.
-        events: how many events it brought.
-        undecodable: revisions of the answer that could not be decoded.
+        workload_id: the workload that was polled.
+        error: the class name of the error, None if the poll succeeded. It is `CancelledError` if the consumer
+            did not wait for the end, and may be a class from outside this package, as in `CallFinished`.
+        events: how many events the poll produced.
+        undecodable: revisions in the response that could not be decoded.
         seconds: from start to end.
 
     Example:
         >>> def hook(event: HookEvent) -> None:
         ...     if isinstance(event, PollFinished):
-        ...         print(event.error or "good", event.events, event.undecodable)
+        ...         print(event.error or "ok", event.events, event.undecodable)
         >>> runai = RunaiClient("https://acme.run.ai", token, hooks=[hook])
         >>> event = await anext(runai.watch_revisions(workload_id))
-        good 1 0
+        ok 1 0
     """
 
     workload_id: str
@@ -141,11 +141,11 @@ class PollFinished:
 
 @frozen
 class TokenRefreshed:
-    """The token endpoint was asked.
+    """A request to the token endpoint ended.
 
     Attributes:
-        error: the class name of the error, None where a token came.
-        expires_in: seconds that the new token is good for, None where none came.
+        error: the class name of the error, None if there is a new token.
+        expires_in: seconds for which the new token is valid, None if there is none.
         seconds: how long the request took.
 
     Example:
@@ -163,18 +163,18 @@ class TokenRefreshed:
 
 
 HookEvent = CallStarted | RetryScheduled | CallFinished | PollStarted | PollFinished | TokenRefreshed
-"""All that a hook is told, for an exhaustive `match`."""
+"""Everything that a hook receives, for an exhaustive `match`."""
 
 Hook = Callable[[HookEvent], object]
-"""What `RunaiClient` takes as a hook; what it returns is not looked at."""
+"""What `RunaiClient` takes as a hook; its return value is ignored."""
 
 
 class Hooks:
-    """The hooks of one client. Falsy when there are none, so that a hot path can skip making values."""
+    """The hooks of one client. Falsy if there are none, so that a hot path can skip making values."""
 
     def __init__(self, hooks: Iterable[Hook] = ()) -> None:
         self._hooks = tuple(hooks)
-        self._complained: set[int] = set()
+        self._logged: set[int] = set()
 
     def __bool__(self) -> bool:
         return bool(self._hooks)
@@ -185,8 +185,8 @@ class Hooks:
             try:
                 hook(event)
             except Exception:
-                if index not in self._complained:
-                    self._complained.add(index)
+                if index not in self._logged:
+                    self._logged.add(index)
                     _logger.exception(
-                        "a hook raised on %s; further errors of it are ignored", type(event).__name__
+                        "a hook raised on %s; its further errors are ignored", type(event).__name__
                     )

@@ -1,7 +1,7 @@
 """What the API returns, as frozen values.
 
-Field names are the schema's own in snake_case (`phaseUpdatedAt` is `phase_updated_at`), arrays are tuples,
-times are aware and in UTC, ids are `str`. What the schema does not name is kept in `extra`.
+Fields have the schema's names in snake_case (`phaseUpdatedAt` is `phase_updated_at`). Arrays are tuples,
+times are aware and in UTC, ids are `str`, and keys that the schema does not have are kept in `extra`.
 The schema is that of the Run:ai control plane 2.22, https://run-ai-docs.nvidia.com/api/2.22/workloads/revisions.
 """
 
@@ -15,9 +15,9 @@ from typing import Any, Self
 from attrs import field, frozen
 
 _ID: dict[str, Any] = {"coerce": "id"}
-"""Metadata of an id: the vendor's own samples write some of them as numbers."""
+"""Metadata of an id: some are numbers in the vendor's own samples."""
 _QUANTITY: dict[str, Any] = {"coerce": "quantity"}
-"""Metadata of a Kubernetes quantity: likewise, fractions included."""
+"""Metadata of a Kubernetes quantity: some are numbers there, too, even fractions."""
 
 
 def _nothing() -> dict[str, Any]:
@@ -25,15 +25,15 @@ def _nothing() -> dict[str, Any]:
 
 
 def _extra() -> Any:
-    """Make the field that keeps the keys which the schema does not name."""
+    """Make the field for the keys that the schema does not have."""
     return field(factory=_nothing, repr=False, hash=False)
 
 
 class Phase(StrEnum):
     """The phase of a revision or workload: an open enumeration.
 
-    A control plane may answer a phase that is not listed here. `Phase("Suspending")` is then a `Phase` with
-    that value whose `is_known` is False, so a `match` over phases wants a `case _`.
+    A control plane may send a phase that is not listed here. `Phase("Suspending")` is then a `Phase` with
+    that value whose `is_known` is False, so a `match` over phases needs a `case _`.
 
     Example:
         >>> Phase("Running") is Phase.RUNNING
@@ -59,7 +59,7 @@ class Phase(StrEnum):
 
     @classmethod
     def _missing_(cls, value: object) -> Self | None:
-        """Let a phase that is not listed be a value: the vendor adds phases without notice."""
+        """Accept a phase that is not listed: the vendor adds phases without notice."""
         if not isinstance(value, str):
             return None
         phase = str.__new__(cls, value)
@@ -79,7 +79,7 @@ class Phase(StrEnum):
 
     @property
     def is_settled(self) -> bool:
-        """Whether the phase can stay for ever: the terminal ones, Running, Stopped and Degraded."""
+        """Whether the phase can last indefinitely: the terminal ones, Running, Stopped and Degraded."""
         return self in _SETTLED
 
     @property
@@ -98,8 +98,8 @@ class ResourceCores:
     """A request for cores (CPU) or devices (GPU), in units of one core or device; fractions allowed.
 
     Attributes:
-        limit: the most that may be used.
-        request: what is set aside.
+        limit: the maximum that may be used.
+        request: the amount that is reserved.
 
     Example:
         >>> revision.pods_requested_resources.gpu.request
@@ -118,8 +118,8 @@ class ResourceQuantity:
     https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
 
     Attributes:
-        limit: the most that may be used.
-        request: what is set aside.
+        limit: the maximum that may be used.
+        request: the amount that is reserved.
 
     Example:
         >>> revision.pods_requested_resources.cpu_memory.limit
@@ -138,11 +138,11 @@ class ExtendedResource:
     Attributes:
         resource: its name in Kubernetes.
         quantity: how much of it, a Kubernetes quantity.
-        exclude: whether a policy's default for it is turned off for this workload.
+        exclude: whether this workload opts out of a policy's default for it.
 
     Example:
-        >>> asked = revision.pods_requested_resources.extended_resources or ()
-        >>> {item.resource: item.quantity for item in asked if item is not None}
+        >>> requested = revision.pods_requested_resources.extended_resources or ()
+        >>> {item.resource: item.quantity for item in requested if item is not None}
         {'nvidia.com/rdma': '1'}
     """
 
@@ -154,20 +154,20 @@ class ExtendedResource:
 
 @frozen
 class RequestedResources:
-    """The resources that a revision, or each of its pods, asks for.
+    """The resources that a revision, or each of its pods, requests.
 
     Attributes:
-        gpu_request_type: how GPUs are asked for: `portion`, `memory`, or the deprecated `migProfile`.
+        gpu_request_type: how GPUs are requested: `portion`, `memory`, or the deprecated `migProfile`.
         gpu: devices, or a portion of one.
-        gpu_memory: memory of GPUs.
+        gpu_memory: memory of the GPUs.
         cpu: cores.
         cpu_memory: memory.
         mig_profile: profiles of Multi-Instance GPU, like `2g.10gb`; an item may be None.
         extended_resources: further resources; an item may be None.
 
     Example:
-        >>> asked = revision.revision_requested_resources
-        >>> asked.gpu_request_type, asked.gpu.limit
+        >>> requested = revision.revision_requested_resources
+        >>> requested.gpu_request_type, requested.gpu.limit
         ('portion', 2.0)
     """
 
@@ -183,7 +183,7 @@ class RequestedResources:
 
 @frozen
 class AllocatedResources:
-    """The resources that a revision has been given.
+    """The resources that are allocated to a revision.
 
     Attributes:
         gpu: devices, fractions included.
@@ -194,8 +194,8 @@ class AllocatedResources:
         extended_resources: further resources; an item may be None.
 
     Example:
-        >>> given = revision.allocated_resources
-        >>> (given.gpu, given.gpu_memory) if given else "nothing yet"
+        >>> allocated = revision.allocated_resources
+        >>> (allocated.gpu, allocated.gpu_memory) if allocated else "nothing yet"
         (2.0, '160G')
     """
 
@@ -210,14 +210,14 @@ class AllocatedResources:
 
 @frozen
 class RequestedPods:
-    """How many pods are asked for: a fixed `number`, or between `min` and `max` where it scales.
+    """How many pods are requested: a fixed `number`, or from `min` to `max` where the workload scales.
 
     Attributes:
-        number: so many, where it does not scale.
-        min: the least; 0 where it scales to none.
-        max: the most.
-        parallelism: how many may run side by side.
-        completions: how many have to end well before the workload is complete.
+        number: how many, where the workload does not scale.
+        min: the minimum; 0 where the workload scales to zero.
+        max: the maximum.
+        parallelism: how many may run at the same time.
+        completions: how many must succeed before the workload is complete.
 
     Example:
         >>> pods = revision.requested_pods
@@ -245,14 +245,14 @@ class RequestedPods:
 
 @frozen
 class Condition:
-    """A condition in the manner of Kubernetes: `type` is `status`, because of `reason` and `message`.
+    """A condition as Kubernetes has them: `type` is `status`, because of `reason` and `message`.
 
     Attributes:
         type: what it is about, like `Ready`.
-        status: `True`, `False` or `Unknown`, as text.
-        message: the same for people.
-        reason: one word for programs.
-        last_transition_time: when the status changed last.
+        status: the string `True`, `False` or `Unknown`.
+        message: the reason in a sentence, for people.
+        reason: the reason in one word, for programs.
+        last_transition_time: when the status last changed.
 
     Example:
         >>> [(item.type, item.message) for item in revision.conditions or () if item.status != "True"]
@@ -269,7 +269,7 @@ class Condition:
 
 @frozen
 class ChildReference:
-    """A reference to a child object. The schema marks it write-only: it is not expected in answers.
+    """A reference to a child object. The schema marks it as write-only, so responses should not have it.
 
     Example:
         >>> from_json('{"id": 7, "type": "Pod"}', ChildReference)
@@ -283,26 +283,26 @@ class ChildReference:
 
 @frozen
 class Revision:
-    """A snapshot of an inference workload's configuration, and how it fares.
+    """A snapshot of an inference workload's configuration, and its state.
 
     `environment_variables`, `command` and `arguments` may hold secrets and are not in the repr.
 
     Attributes:
-        created_at: when it was made, by the server's clock; the newest one counts.
-        phase: where the revision stands; see `Phase`.
-        phase_message: why, for people.
-        phase_updated_at: when it came there, by the server's clock.
-        deleted_at: when it was deleted; None while it lives.
-        revision_requested_resources: what all of its pods ask for together.
-        pods_requested_resources: what each of its pods asks for.
-        requested_pods: how many pods it asks for.
-        allocated_resources: what it has been given.
-        running_pods: pods that run now. A Running revision may have none: scale to zero.
-        children_ids: not expected in answers.
-        additional_fields: further fields, as the API has them.
+        created_at: when it was created, by the server's clock; the newest revision is the current one.
+        phase: its phase; see `Phase`.
+        phase_message: the reason for the phase, for people.
+        phase_updated_at: when it entered the phase, by the server's clock.
+        deleted_at: when it was deleted; None while it exists.
+        revision_requested_resources: what all of its pods request together.
+        pods_requested_resources: what each of its pods requests.
+        requested_pods: how many pods it requests.
+        allocated_resources: what is allocated to it.
+        running_pods: pods that are running. A Running revision may have none, because it scales to zero.
+        children_ids: not expected in responses.
+        additional_fields: further fields, as the API sends them.
 
     Example:
-        >>> revision = from_json(answer, Revision)
+        >>> revision = from_json(body, Revision)
         >>> revision.phase, revision.running_pods
         (<Phase.RUNNING: 'Running'>, 2)
     """
@@ -343,14 +343,14 @@ SECRET_FIELDS = ("environment_variables", "command", "arguments")
 
 @frozen
 class Workload:
-    """A workload as the control plane lists it: what discovery and dashboards need of it.
+    """A workload as the control plane lists it, with the fields that discovery and dashboards need.
 
-    Fields of the schema that have no name here are kept in `extra`, so nothing is lost.
+    The schema's other fields are kept in `extra`, so that nothing is lost. `environment_variables`, `command`
+    and `arguments` may hold secrets and are not in the repr.
 
     Attributes:
         type: the kind of workload; the API does not document its values.
-        phase: of the workload; it stays Running during a rollout, which only the revisions tell.
-        environment_variables: not in the repr, like *command* and *arguments*: they may hold secrets.
+        phase: the workload's phase. It stays Running during a rollout, which only the revisions show.
 
     Example:
         >>> async for workload in runai.list_workloads():
@@ -386,10 +386,10 @@ class Workload:
 
 @frozen
 class HistoryMeta:
-    """When a record of a revision's history was made, and of which kind it is.
+    """When a record of a revision's history was made, and its kind.
 
     Attributes:
-        creation_timestamp: by the server's clock.
+        creation_timestamp: when it was made, by the server's clock.
         type: `Event` or `PhaseUpdate`.
 
     Example:
@@ -404,10 +404,10 @@ class HistoryMeta:
 
 @frozen
 class PhaseUpdate:
-    """A phase that a revision came to.
+    """A phase that a revision entered.
 
     Attributes:
-        phase_message: why, for people.
+        phase_message: the reason for the phase, for people.
 
     Example:
         >>> records = [record async for record in runai.revision_history(revision_id)]
@@ -422,10 +422,10 @@ class PhaseUpdate:
 
 @frozen
 class HistorySpec:
-    """What happened: a change of phase or an event (as the API has it, a mapping).
+    """What happened: a change of phase, or an event.
 
     Attributes:
-        event: the event, where the record is one.
+        event: the event as the API sends it, where the record is one.
         phase_update: the change of phase, where the record is one.
 
     Example:
@@ -444,8 +444,8 @@ class HistoryRecord:
     """One record of a revision's history.
 
     Attributes:
-        meta: when, and of which kind.
-        spec: what.
+        meta: when it was made, and its kind.
+        spec: what happened.
 
     Example:
         >>> async for record in runai.revision_history(revision_id):

@@ -1,6 +1,6 @@
-"""OpenTelemetry: a hook that makes a span of each operation and of each poll.
+"""OpenTelemetry: a hook that makes a span for each operation and each poll.
 
-Wants the extra `telemetry`. Only the API is used: what becomes of the spans is up to the SDK of the process.
+This module needs the extra `telemetry`. It uses only OpenTelemetry's API; the SDK decides where spans go.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _CANCELLED = "CancelledError"
 
 @frozen
 class _Open:
-    """A span that has begun, and how to leave it again."""
+    """A span that has begun, and what is needed to leave it."""
 
     span: Span
     token: Token[Context]
@@ -37,13 +37,14 @@ _innermost: ContextVar[_Open | None] = ContextVar("runai_async_span", default=No
 
 
 class SpanHook:
-    """A hook that makes one INTERNAL span of each operation and one of each poll, retries being events in it.
+    """A hook that makes an INTERNAL span for each operation and each poll, with retries as its events.
 
-    The span is the current one meanwhile, so the HTTP spans of aiohttp's instrumentation are its children. A
-    call that is cancelled is no error; it says `runai.cancelled`. One such hook is enough for a client.
+    The span is the current one in the meantime, so the HTTP spans of aiohttp's instrumentation become its
+    children. A cancelled call is not an error; its span has the attribute `runai.cancelled`. One hook is
+    enough for a client.
 
     Args:
-        tracer_provider: where the spans go; by default the global provider.
+        tracer_provider: makes the spans; by default the global provider.
 
     Example:
         >>> runai = RunaiClient("https://acme.run.ai", token, hooks=[SpanHook()])
@@ -93,14 +94,12 @@ class SpanHook:
     def _end(self, error: str | None, attributes: dict[str, str | int]) -> None:
         current = _innermost.get()
         if current is None:
-            return  # it began before this hook was there
+            return  # it began before this hook was added
         _innermost.set(current.outer)
         context.detach(current.token)
         current.span.set_attributes(attributes)
         if error == _CANCELLED:
-            current.span.set_attribute(
-                "runai.cancelled", value=True
-            )  # no failure: it was not wanted any more
+            current.span.set_attribute("runai.cancelled", value=True)
         elif error is not None:
             current.span.set_attribute("error.type", error)
             current.span.set_status(StatusCode.ERROR, error)

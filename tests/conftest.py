@@ -16,6 +16,10 @@ from aioresponses import aioresponses
 from blockbuster import BlockBuster
 
 import runai_async
+from runai_async import RunaiClient
+from runai_async.testing import FakeControlPlane
+
+pytest_plugins = ["runai_async.testing.fixtures"]
 
 # An example's time says more about the machine than about the code, hence no deadline.
 _ANY_MACHINE: dict[str, Any] = {
@@ -129,6 +133,18 @@ class _MockedResponse(aiohttp.ClientResponse):
         if "stream_writer" in inspect.signature(aiohttp.ClientResponse).parameters:
             kwargs.setdefault("stream_writer", Mock(output_size=0))
         super().__init__(*args, **kwargs)
+
+
+@pytest.fixture
+def control_plane(runai_control_plane: FakeControlPlane) -> FakeControlPlane:
+    """Shorten the name of the fixture; a module with a control plane of its own overrides that one."""
+    return runai_control_plane
+
+
+@pytest.fixture
+def runai(runai_client: RunaiClient) -> RunaiClient:
+    """Shorten the name of the fixture, whose client is one of `control_plane`."""
+    return runai_client
 
 
 @pytest.fixture

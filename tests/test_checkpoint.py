@@ -1,4 +1,4 @@
-"""A checkpoint outlives the process; what is none is a ValueError, whatever it is."""
+"""A checkpoint outlives the process; anything else raises a ValueError."""
 
 import json
 from collections.abc import Callable
@@ -68,7 +68,7 @@ def test_a_fleet_s_checkpoint_is_the_same_after_a_round_trip(checkpoints: list[C
     assert FleetCheckpoint.from_json(fleet.to_json()) == fleet
 
 
-def test_a_checkpoint_is_plain_json_of_a_version() -> None:
+def test_a_checkpoint_is_plain_json_with_a_version() -> None:
     mark = {
         "type": "inference",
         "name": "chat-7b-00004",
@@ -98,7 +98,7 @@ def test_a_checkpoint_is_plain_json_of_a_version() -> None:
     }
 
 
-def test_a_mark_holds_the_required_fields_of_a_revision_and_none_that_may_be_secret() -> None:
+def test_a_mark_has_the_required_fields_of_a_revision_and_none_that_may_be_secret() -> None:
     required = {field.name for field in attrs.fields(Revision) if field.default is attrs.NOTHING}
     beside = {"phase_updated_at", "deleted_at", "count", "told_until", "returns"}
     assert set(attrs.fields_dict(RevisionMark)) == required | beside
@@ -115,7 +115,7 @@ def test_a_time_that_is_null_reads_as_missing() -> None:
 
 
 def edited(**fields: Any) -> str:
-    """Return a checkpoint of one revision, with other fields in it."""
+    """Return a checkpoint of one revision with some of its fields replaced."""
     return json.dumps(PLAIN | {"revisions": [PLAIN["revisions"][0] | fields]})
 
 
@@ -139,14 +139,16 @@ def test_an_unknown_version_is_named(read: Any, value: Any, version: Any) -> Non
         (b"\xff", "not JSON"),
         ("[" * 100_000, "nested too deeply"),
         ('{"version": ' + "9" * 5000 + "}", "not JSON"),
-        ("[]", "the whole must be an object, not list"),
-        ("null", "the whole must be an object, not NoneType"),
-        ("NaN", "the whole must be an object, not float"),
+        ("[]", "the top level must be an object, not list"),
+        ("null", "the top level must be an object, not NoneType"),
+        ("NaN", "the top level must be an object, not float"),
         ("{}", "version None is unknown here"),
     ],
     ids=["empty", "cut", "binary", "deep", "long", "array", "null", "nan", "unversioned"],
 )
-def test_what_is_no_checkpoint_is_said_to_be_none(read: Any, data: str | bytes, problem: str) -> None:
+def test_what_is_not_a_checkpoint_is_refused_with_the_reason(
+    read: Any, data: str | bytes, problem: str
+) -> None:
     with pytest.raises(ValueError, match=f"^checkpoint: {problem}"):
         read(data)
 
@@ -154,8 +156,8 @@ def test_what_is_no_checkpoint_is_said_to_be_none(read: Any, data: str | bytes, 
 @pytest.mark.parametrize(
     ("fields", "problem"),
     [
-        ({"workload_id": 5}, "workload_id must be text, not int"),
-        ({"workload_id": None}, "workload_id must be text, not NoneType"),
+        ({"workload_id": 5}, "workload_id must be a string, not int"),
+        ({"workload_id": None}, "workload_id must be a string, not NoneType"),
         ({"revisions": {}}, "revisions must be an array"),
         ({"revisions": None}, "revisions must be an array"),
         ({"revisions": [5]}, "a revision must be an object, not int"),
@@ -174,14 +176,14 @@ def test_a_wrong_part_is_named(fields: dict[str, Any], problem: str) -> None:
 @pytest.mark.parametrize(
     ("fields", "problem"),
     [
-        ({"phase": 5}, "phase must be text, not int"),
+        ({"phase": 5}, "phase must be a string, not int"),
         ({"tenant_id": "7"}, "tenant_id must be a whole number, not str"),
         ({"tenant_id": True}, "tenant_id must be a whole number, not bool"),
         ({"count": 1.0}, "count must be a whole number, not float"),
-        ({"created_at": None}, "created_at must be a time as text, not NoneType"),
-        ({"created_at": 5}, "created_at must be a time as text, not int"),
-        ({"created_at": "soon"}, "created_at is no time"),
-        ({"created_at": "0001-01-01T00:00:00+14:00"}, "created_at is no time"),
+        ({"created_at": None}, "created_at must be a time as a string, not NoneType"),
+        ({"created_at": 5}, "created_at must be a time as a string, not int"),
+        ({"created_at": "soon"}, "created_at is not a time"),
+        ({"created_at": "0001-01-01T00:00:00+14:00"}, "created_at is not a time"),
         ({"created_at": "2025-09-14T07:31:12"}, "created_at has no time zone"),
         ({"deleted_at": "2025-09-14"}, "deleted_at has no time zone"),
         ({"told_until": "9999-12-31T23:59:59"}, "told_until"),
@@ -192,7 +194,7 @@ def test_a_wrong_field_of_a_revision_is_named(fields: dict[str, Any], problem: s
         Checkpoint.from_json(edited(**fields))
 
 
-def test_a_checkpoint_of_the_other_sort_is_said_to_be_one() -> None:
+def test_a_checkpoint_of_the_other_kind_is_refused_with_a_hint() -> None:
     with pytest.raises(ValueError, match="is this the checkpoint of a single watch"):
         FleetCheckpoint.from_json(CHECKPOINT.to_json())
     with pytest.raises(ValueError, match=r"revisions must be an array \(is this a fleet's"):
@@ -236,7 +238,7 @@ HOSTILE = st.one_of(
 
 
 def outcome(read: Callable[[str | bytes], Checkpoint | FleetCheckpoint], data: str | bytes) -> Any:
-    """Return what reading comes to: the value, or the text of the ValueError."""
+    """Return the value, or the text of the ValueError."""
     try:
         return read(data)
     except ValueError as error:
@@ -248,7 +250,7 @@ def outcome(read: Callable[[str | bytes], Checkpoint | FleetCheckpoint], data: s
 @example(edited(created_at="\ud800025-09-14T07:31:12Z"))
 @example(edited(created_at=None))
 @example(b"\xef\xbb\xbf{}")
-def test_what_is_hostile_is_a_value_error_and_nothing_else(data: str | bytes) -> None:
+def test_hostile_data_raises_a_value_error_and_nothing_else(data: str | bytes) -> None:
     for read in READERS:
         value = outcome(read, data)
         assert value.startswith("checkpoint: ") if isinstance(value, str) else read(value.to_json()) == value

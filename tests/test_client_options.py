@@ -1,14 +1,16 @@
-"""What the client takes: addresses, numbers, TLS, proxies, sessions; and the calls that it makes of it."""
+"""The client's arguments: URLs, numbers, TLS, proxies, sessions; and its calls."""
 
 import asyncio
 import base64
+import inspect
 import json
+import math
 import ssl
 import traceback
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import aiohttp
 import pytest
@@ -16,6 +18,7 @@ import trustme
 from yarl import URL
 
 from runai_async import (
+    ClientOptions,
     ConfigurationError,
     NotFoundError,
     Phase,
@@ -24,6 +27,7 @@ from runai_async import (
     TransportError,
     to_json,
 )
+from runai_async._arguments import check_timeout
 from runai_async._http.addresses import environment_proxy
 from runai_async.testing import FakeControlPlane, FakeTransport, Response
 
@@ -60,7 +64,7 @@ async def secure(authority: trustme.CA) -> AsyncIterator[FakeControlPlane]:
 
 @asynccontextmanager
 async def proxying(response: bytes) -> AsyncIterator[tuple[str, list[str]]]:
-    """Serve as a proxy that answers by itself; give its address and the heads of what it was asked."""
+    """Serve as a proxy that responds by itself; yield its address and the heads of the requests it got."""
     heads: list[str] = []
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -76,7 +80,7 @@ async def proxying(response: bytes) -> AsyncIterator[tuple[str, list[str]]]:
 
 PROXIED = b'HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n{"count": 7}'
 
-# --- what is refused --------------------------------------------------------------------------------------
+# --- what is rejected -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -89,7 +93,7 @@ PROXIED = b'HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n{"count": 7}'
         ({"max_concurrency": float("nan")}, "max_concurrency must be a whole number, not float"),
         ({"max_concurrency": None}, "max_concurrency must be a whole number, not NoneType"),
         ({"retry": 3}, "retry must be a RetryPolicy, like RetryPolicy(attempts=3), not int"),
-        ({"timeout": float("inf")}, "timeout must be a positive number, not inf"),
+        ({"timeout": float("inf")}, "timeout must be a positive number and finite, not inf"),
         ({"timeout": float("nan")}, "timeout must be a positive number, not nan"),
         ({"max_concurrency": 0}, "max_concurrency must be at least 1, not 0"),
         ({"max_body": 0}, "max_body must be at least 1, not 0"),
@@ -97,11 +101,11 @@ PROXIED = b'HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n{"count": 7}'
         ({"proxy": "socks5://s3cret@host:1"}, "must be an http:// or https:// URL"),
         ({"proxy": "proxy.example:3128"}, "must be an http:// or https:// URL"),
         ({"proxy": "http://"}, "must be an http:// or https:// URL"),
-        ({"proxy": "http://s3cret@host:port"}, "proxy is no URL"),
-        ({"proxy": 5}, "proxy is no URL"),
+        ({"proxy": "http://s3cret@host:port"}, "proxy is not a URL"),
+        ({"proxy": 5}, "proxy is not a URL"),
     ],
 )
-def test_an_option_that_cannot_work_is_refused_by_name(options: dict[str, object], text: str) -> None:
+def test_an_unusable_option_is_rejected_by_name(options: dict[str, object], text: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         RunaiClient("https://acme.run.ai", "token", **options)  # type: ignore[arg-type]
     assert text in str(caught.value)
@@ -115,24 +119,31 @@ def test_plain_http_is_for_loopback_unless_it_is_allowed() -> None:
     assert "http://[::1]:8080/" in repr(RunaiClient(URL("http://[::1]:8080"), "token"))
 
 
-def test_a_copy_with_a_timeout_that_cannot_work_is_refused() -> None:
+def test_a_copy_with_an_unusable_timeout_is_rejected() -> None:
     with pytest.raises(ConfigurationError, match="timeout must be"):
         RunaiClient("https://acme.run.ai", "token").with_options(timeout=-1)
 
 
 @pytest.mark.parametrize("name", ["max_concurrency", "rate_limit", "buffer", "discovery_interval"])
 @pytest.mark.parametrize("number", [0, -1, float("nan"), None, "5"])
-def test_a_fleet_refuses_numbers_that_cannot_work(name: str, number: Any) -> None:
+def test_a_fleet_rejects_unusable_numbers(name: str, number: Any) -> None:
     runai = RunaiClient("https://acme.run.ai", "token")
     if (name, number) == ("rate_limit", None):
         runai.watch_fleet([], rate_limit=None)  # no limit
     else:
-        with pytest.raises(ValueError, match=f"^{name} must be (a|at least)"):
+        right = int if name in {"max_concurrency", "buffer"} else int | float
+        error = ValueError if isinstance(number, right) else TypeError
+        with pytest.raises(error, match=f"^{name} must be (a|at least)"):
             runai.watch_fleet([], **{name: number})
 
 
+@pytest.mark.parametrize("timeout", [None, math.inf])
+def test_a_wait_may_last_for_ever(timeout: float | None) -> None:
+    assert check_timeout(timeout) == math.inf
+
+
 @pytest.mark.parametrize("poll", [5, {"interval": 5}])
-async def test_what_is_no_policy_is_a_type_error_that_says_what_it_should_be(poll: Any) -> None:
+async def test_a_value_that_is_not_a_policy_is_a_type_error_that_says_what_it_should_be(poll: Any) -> None:
     runai = RunaiClient("https://acme.run.ai", "token", transport=FakeTransport())
     words = r"^poll must be a PollPolicy, like PollPolicy\(interval=30\), not (int|dict)$"
     with pytest.raises(TypeError, match=words):
@@ -145,10 +156,17 @@ async def test_what_is_no_policy_is_a_type_error_that_says_what_it_should_be(pol
         await runai.wait_for_rollout(WORKLOAD, poll=poll)
 
 
+def test_the_client_options_are_the_keywords_of_the_constructor() -> None:
+    keywords = inspect.signature(RunaiClient).parameters.items()
+    names = [name for name, parameter in keywords if parameter.kind is parameter.KEYWORD_ONLY]
+    annotated = get_type_hints(RunaiClient.__init__)
+    assert get_type_hints(ClientOptions) == {name: annotated[name] for name in names}
+
+
 # --- TLS --------------------------------------------------------------------------------------------------
 
 
-async def test_a_private_authority_is_trusted_if_its_file_is_given(
+async def test_a_private_authority_is_trusted_if_its_file_is_passed(
     secure: FakeControlPlane, ca_file: Path
 ) -> None:
     for value in (str(ca_file), ca_file):
@@ -164,7 +182,7 @@ async def test_an_ssl_context_is_used_as_it_is(secure: FakeControlPlane, authori
         assert await runai.count_revisions(WORKLOAD) == 0
 
 
-async def test_an_authority_that_is_not_trusted_is_said_at_once_with_the_mend(
+async def test_an_untrusted_authority_is_an_immediate_error_that_names_the_fix(
     secure: FakeControlPlane, loop_errors: list[str]
 ) -> None:
     async with RunaiClient(secure.url, secure.token) as runai:
@@ -181,7 +199,7 @@ async def test_an_authority_that_is_not_trusted_is_said_at_once_with_the_mend(
 
 
 @pytest.mark.parametrize("text", [None, "", "no certificate"])
-async def test_a_ca_file_that_cannot_be_used_is_named(tmp_path: Path, text: str | None) -> None:
+async def test_an_unusable_ca_file_is_named(tmp_path: Path, text: str | None) -> None:
     path = tmp_path / "ca.pem"
     if text is not None:
         path.write_text(text)
@@ -190,7 +208,9 @@ async def test_a_ca_file_that_cannot_be_used_is_named(tmp_path: Path, text: str 
             await runai.count_revisions(WORKLOAD)
 
 
-async def test_a_ca_file_counts_for_a_session_of_the_callers(secure: FakeControlPlane, ca_file: Path) -> None:
+async def test_a_ca_file_is_used_with_a_session_of_the_callers(
+    secure: FakeControlPlane, ca_file: Path
+) -> None:
     async with aiohttp.ClientSession() as session:
         runai = RunaiClient(secure.url, secure.token, session=session, ca_file=ca_file, retry=ONCE)
         assert await runai.count_revisions(WORKLOAD) == 0
@@ -200,7 +220,7 @@ async def test_calls_that_begin_at_once_share_a_session(secure: FakeControlPlane
     async with RunaiClient(secure.url, secure.token, ca_file=ca_file, retry=ONCE) as runai:
         calls = [runai.count_revisions(WORKLOAD) for _ in range(3)]
         assert await asyncio.gather(*calls) == [0, 0, 0]
-    # a session that another one took the place of would complain here that nobody closed it
+    # a session that another one replaced would warn here that nobody closed it
 
 
 async def test_closing_while_the_ca_file_is_read_leaves_no_session(
@@ -218,7 +238,7 @@ async def test_closing_while_the_ca_file_is_read_leaves_no_session(
 # --- proxies ----------------------------------------------------------------------------------------------
 
 
-async def test_a_proxy_is_asked_for_the_whole_address() -> None:
+async def test_a_proxy_gets_the_whole_url() -> None:
     async with proxying(PROXIED) as (proxy, heads):
         for value in (f"http://{proxy}", URL(f"http://{proxy}")):
             async with RunaiClient("http://acme.run.ai", "abc", allow_http=True, proxy=value) as runai:
@@ -227,10 +247,10 @@ async def test_a_proxy_is_asked_for_the_whole_address() -> None:
     assert [head.splitlines()[0] for head in heads] == [f"GET {url} HTTP/1.1"] * 2
 
 
-async def test_https_goes_through_a_tunnel_and_a_refusal_does_not_tell_the_proxys_password() -> None:
+async def test_https_goes_through_a_tunnel_and_a_407_does_not_show_the_proxys_password() -> None:
     async with proxying(b"HTTP/1.1 407 Auth Required\r\nContent-Length: 0\r\n\r\n") as (proxy, heads):
-        options = {"proxy": f"http://me:s3cret@{proxy}", "retry": ONCE}
-        async with RunaiClient("https://acme.run.ai", "abc", **options) as runai:  # type: ignore[arg-type]
+        options: ClientOptions = {"proxy": f"http://me:s3cret@{proxy}", "retry": ONCE}
+        async with RunaiClient("https://acme.run.ai", "abc", **options) as runai:
             with pytest.raises(TransportError) as caught:
                 await runai.count_revisions(WORKLOAD)
     assert heads[0].startswith("CONNECT acme.run.ai:443 HTTP/1.1\r\n")
@@ -241,7 +261,7 @@ async def test_https_goes_through_a_tunnel_and_a_refusal_does_not_tell_the_proxy
 
 
 @pytest.mark.parametrize("bypass", [None, "127.0.0.1", "*"])
-async def test_the_environment_may_name_a_proxy_and_what_goes_past_it(
+async def test_the_environment_may_name_a_proxy_and_what_bypasses_it(
     monkeypatch: pytest.MonkeyPatch, bypass: str | None
 ) -> None:
     async with FakeControlPlane() as control_plane, proxying(PROXIED) as (proxy, heads):
@@ -268,7 +288,7 @@ async def test_the_environment_may_name_a_proxy_and_what_goes_past_it(
         ("HTTPS_PROXY", "::1", "https://[::1]:8443", None),
         ("HTTPS_PROXY", "", "https://localhost", "http://proxy:3128"),
         ("HTTP_PROXY", "", "http://acme.local", "http://proxy:3128"),
-        ("HTTP_PROXY", "", "http://localhost:8080", None),  # it would carry the token off this machine
+        ("HTTP_PROXY", "", "http://localhost:8080", None),  # it would take the token off this machine
         ("HTTP_PROXY", "", "http://127.0.0.1", None),
     ],
 )
@@ -283,9 +303,7 @@ def test_the_environments_proxy_is_read_as_other_programs_do(
 @pytest.mark.parametrize(
     "address", ["socks5://s3cret@host:1", "proxy.example:3128", "http://s3cret@host:port"]
 )
-def test_a_proxy_of_the_environment_that_cannot_work_is_named(
-    monkeypatch: pytest.MonkeyPatch, address: str
-) -> None:
+def test_an_unusable_proxy_in_the_environment_is_named(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
     monkeypatch.setenv("HTTPS_PROXY", address)
     with pytest.raises(ConfigurationError, match=r"^https_proxy in the environment ") as caught:
         RunaiClient("https://acme.run.ai", "token")
@@ -297,7 +315,7 @@ def test_a_proxy_of_the_environment_that_cannot_work_is_named(
 # --- sessions of the caller's -----------------------------------------------------------------------------
 
 
-async def test_a_given_session_is_used_and_never_closed() -> None:
+async def test_a_session_of_the_callers_is_used_and_never_closed() -> None:
     async with (
         FakeControlPlane() as control_plane,
         aiohttp.ClientSession(headers={"X-Mine": "yes"}) as session,
@@ -309,7 +327,7 @@ async def test_a_given_session_is_used_and_never_closed() -> None:
             await runai.count_revisions(WORKLOAD)
 
 
-async def test_a_given_session_that_was_closed_says_so() -> None:
+async def test_a_session_of_the_callers_that_was_closed_is_an_error_that_says_so() -> None:
     async with FakeControlPlane() as control_plane:
         async with aiohttp.ClientSession() as session:
             runai = RunaiClient(control_plane.url, control_plane.token, session=session)
@@ -318,7 +336,7 @@ async def test_a_given_session_that_was_closed_says_so() -> None:
             await runai.count_revisions(WORKLOAD)
 
 
-async def test_a_given_session_that_raises_for_a_status_does_not_hide_it() -> None:
+async def test_a_session_of_the_callers_that_raises_for_a_status_does_not_hide_it() -> None:
     async with FakeControlPlane() as control_plane, aiohttp.ClientSession(raise_for_status=True) as session:
         runai = RunaiClient(control_plane.url, control_plane.token, session=session, retry=ONCE)
         with pytest.raises(NotFoundError):
@@ -338,7 +356,7 @@ async def test_a_copy_need_not_be_closed_and_closes_nothing() -> None:
     assert transport.closed is True
 
 
-async def test_a_value_that_is_wrong_is_a_value_error_before_anything_is_sent() -> None:
+async def test_an_invalid_argument_is_a_value_error_before_anything_is_sent() -> None:
     transport = FakeTransport()
     runai = RunaiClient("https://acme.run.ai", "token", transport=transport)
     for call in (
@@ -359,7 +377,7 @@ async def test_a_value_that_is_wrong_is_a_value_error_before_anything_is_sent() 
     assert transport.requests == []
 
 
-async def test_revisions_are_listed_counted_and_got() -> None:
+async def test_revisions_are_listed_counted_fetched_and_watched() -> None:
     async with (
         FakeControlPlane(seed=1) as control_plane,
         RunaiClient(control_plane.url, control_plane.token) as runai,
@@ -384,7 +402,7 @@ async def test_revisions_are_listed_counted_and_got() -> None:
             assert (await anext(watch)).workload_id == workload
 
 
-async def test_workloads_and_history_come_page_by_page() -> None:
+async def test_workloads_and_history_are_read_page_by_page() -> None:
     async with (
         FakeControlPlane() as control_plane,
         RunaiClient(control_plane.url, control_plane.token) as runai,
@@ -407,7 +425,7 @@ async def test_workloads_and_history_come_page_by_page() -> None:
 
 
 @pytest.mark.parametrize("following", [0, -1, None])
-async def test_a_page_that_leads_nowhere_new_is_the_last_one(following: int | None) -> None:
+async def test_a_page_whose_next_offset_does_not_increase_is_the_last_one(following: int | None) -> None:
     async with (
         FakeControlPlane() as control_plane,
         RunaiClient(control_plane.url, control_plane.token) as runai,

@@ -12,11 +12,11 @@ FAULTS: tuple[FaultKind, ...] = ("latency", "hang", "reset", "truncate", "drip",
 
 @pytest.fixture(autouse=True)
 async def _no_debug() -> None:
-    """Spare thousands of tasks the tracebacks of asyncio's debug mode, which take most of the time."""
+    """Turn off asyncio's debug mode: the tracebacks of thousands of tasks take most of the time."""
     asyncio.get_running_loop().set_debug(False)
 
 
-async def test_a_thousand_calls_succeed_though_a_third_of_the_answers_is_faulty() -> None:
+async def test_a_thousand_calls_succeed_though_a_third_of_the_responses_is_faulty() -> None:
     async with FakeControlPlane(seed=7) as control_plane:
         workload_id = control_plane.add_workload()
         ids = [control_plane.add_revision(workload_id, "Running") for _ in range(3)]
@@ -35,8 +35,8 @@ async def test_a_thousand_calls_succeed_though_a_third_of_the_answers_is_faulty(
         assert 1300 <= len(control_plane.requests) <= 1600
 
 
-@pytest.mark.parametrize(("calls", "places"), [(400, 20), pytest.param(2000, 100, marks=pytest.mark.slow)])
-async def test_waiting_for_a_free_slot_does_not_count_against_the_timeout(calls: int, places: int) -> None:
+@pytest.mark.parametrize(("calls", "slots"), [(400, 20), pytest.param(2000, 100, marks=pytest.mark.slow)])
+async def test_waiting_for_a_free_slot_does_not_count_against_the_timeout(calls: int, slots: int) -> None:
     async with FakeControlPlane() as control_plane:
         workload_id = control_plane.add_workload()
         control_plane.latency = 0.1
@@ -45,12 +45,12 @@ async def test_waiting_for_a_free_slot_does_not_count_against_the_timeout(calls:
             control_plane.token,
             timeout=1.0,
             retry=RetryPolicy(attempts=1),
-            max_concurrency=places,
+            max_concurrency=slots,
         ) as runai:
             counts = await asyncio.gather(*(runai.count_revisions(workload_id) for _ in range(calls)))
 
         assert counts == [0] * calls
-        assert 0.95 * places <= control_plane.max_in_flight <= places
+        assert 0.95 * slots <= control_plane.max_in_flight <= slots
 
 
 @pytest.mark.parametrize("count", [300, pytest.param(1000, marks=pytest.mark.slow)])

@@ -1,4 +1,4 @@
-"""What differs between two revisions, with what may be secret masked."""
+"""The differences between two revisions, with possible secrets masked."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +13,7 @@ from runai_async import FieldChange, Phase, Revision, compare_revisions, from_js
 
 OLD = from_json((Path(__file__).parent / "data" / "revision.json").read_bytes(), Revision)
 PODS = OLD.requested_pods
-ASKED = OLD.revision_requested_resources
+GPUS = OLD.revision_requested_resources
 CONFIGURATION = {
     "type",
     "revision_requested_resources",
@@ -32,7 +32,7 @@ NAMES = list(attrs.fields_dict(Revision))
 def changes(
     fields: dict[str, Any], scope: Any = "configuration", *, show: bool = False
 ) -> list[tuple[str, Any, Any]]:
-    """Return what differs from the recorded revision once *fields* are others."""
+    """Return the differences from the recorded revision when *fields* are replaced."""
     found = compare_revisions(OLD, attrs.evolve(OLD, **fields), scope=scope, show_secrets=show)
     return [(change.path, change.old, change.new) for change in found]
 
@@ -63,7 +63,7 @@ def test_a_revision_does_not_differ_from_itself(scope: Any) -> None:
             [("requested_pods.extra.surge", None, 1)],
         ),
         (
-            {"revision_requested_resources": ASKED and attrs.evolve(ASKED, extended_resources=(None,))},
+            {"revision_requested_resources": GPUS and attrs.evolve(GPUS, extended_resources=(None,))},
             [
                 ("revision_requested_resources.extended_resources[0].resource", "rdma/hca", None),
                 ("revision_requested_resources.extended_resources[0].quantity", "2", None),
@@ -84,11 +84,11 @@ def test_a_revision_does_not_differ_from_itself(scope: Any) -> None:
         ({"type": "distributed"}, [("type", "inference", "distributed")]),
     ],
 )
-def test_a_change_is_told_by_its_path(fields: dict[str, Any], expected: list[tuple[str, Any, Any]]) -> None:
+def test_a_change_is_named_by_its_path(fields: dict[str, Any], expected: list[tuple[str, Any, Any]]) -> None:
     assert changes(fields) == expected
 
 
-def test_a_part_that_comes_or_goes_is_told_field_by_field() -> None:
+def test_a_part_that_appears_or_disappears_is_reported_field_by_field() -> None:
     gone = [
         (f"requested_pods.{name}", number, None)
         for name, number in [("number", 2), ("min", 1), ("max", 5), ("parallelism", 3), ("completions", 4)]
@@ -98,24 +98,24 @@ def test_a_part_that_comes_or_goes_is_told_field_by_field() -> None:
     assert [(change.path, change.new, change.old) for change in compare_revisions(without, OLD)] == gone
 
 
-def test_an_object_that_becomes_a_number_is_told_as_a_whole() -> None:
+def test_an_object_that_becomes_a_number_is_reported_as_a_whole() -> None:
     new = attrs.evolve(OLD, additional_fields={"autoscaling": 5, "labels": ["a", None, 1.5]})
     (change,) = compare_revisions(new, OLD)
     assert change == FieldChange("additional_fields.autoscaling", 5, {"metric": "concurrency", "target": 10})
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_scope_says_which_fields_count(name: str) -> None:
-    told = [path.partition(".")[0].partition("[")[0] for path, _, _ in changes({name: None})]
-    told_of_all = [path.partition(".")[0].partition("[")[0] for path, _, _ in changes({name: None}, "all")]
+def test_the_scope_decides_which_fields_count(name: str) -> None:
+    found = [path.partition(".")[0].partition("[")[0] for path, _, _ in changes({name: None})]
+    found_of_all = [path.partition(".")[0].partition("[")[0] for path, _, _ in changes({name: None}, "all")]
     if name == "extra":
         assert changes({"extra": {"a": 1}}, "all") == [("extra.a", None, 1)]
     else:
-        assert set(told_of_all) == {name}
-    assert set(told) == {name} & CONFIGURATION
+        assert set(found_of_all) == {name}
+    assert set(found) == {name} & CONFIGURATION
 
 
-def test_how_a_revision_fares_is_told_only_in_the_scope_of_all() -> None:
+def test_the_state_of_a_revision_is_compared_only_in_the_scope_of_all() -> None:
     later = datetime(2025, 9, 14, 11, tzinfo=UTC)
     fields = {"phase": Phase.RUNNING, "phase_updated_at": later, "running_pods": 5}
     assert changes(fields) == []
@@ -127,7 +127,7 @@ def test_how_a_revision_fares_is_told_only_in_the_scope_of_all() -> None:
 
 
 @pytest.mark.parametrize("scope", ["configuration", "all"])
-def test_what_may_be_secret_is_masked(scope: Any) -> None:
+def test_possible_secrets_are_masked(scope: Any) -> None:
     fields = {"environment_variables": {"MODEL": "m2", "NEW": "s1"}, "command": "s2", "arguments": None}
     assert changes(fields, scope) == [
         ("environment_variables.MODEL", "***", "***"),
@@ -138,7 +138,7 @@ def test_what_may_be_secret_is_masked(scope: Any) -> None:
     ]
 
 
-def test_what_may_be_secret_is_shown_if_told_so() -> None:
+def test_possible_secrets_are_shown_if_asked_for() -> None:
     fields = {"environment_variables": {"MODEL": "m2", "HUB_TOKEN": "hub-secret-123"}, "arguments": ""}
     assert changes(fields, show=True) == [
         ("environment_variables.MODEL", "chat-7b", "m2"),
@@ -146,7 +146,7 @@ def test_what_may_be_secret_is_shown_if_told_so() -> None:
     ]
 
 
-def test_an_environment_that_comes_whole_is_masked() -> None:
+def test_an_environment_that_appears_as_a_whole_is_masked() -> None:
     (change, _) = compare_revisions(attrs.evolve(OLD, environment_variables=None), OLD)
     assert change == FieldChange("environment_variables.MODEL", None, "***")
 
@@ -163,7 +163,7 @@ SOME = st.fixed_dictionaries({"environment_variables": ENVIRONMENTS, "command": 
 
 
 @given(SOME, SOME)
-def test_the_mask_hides_values_and_no_change(old: dict[str, Any], new: dict[str, Any]) -> None:
+def test_the_mask_hides_values_but_no_change(old: dict[str, Any], new: dict[str, Any]) -> None:
     before, after = attrs.evolve(OLD, **old), attrs.evolve(OLD, **new)
     shown = compare_revisions(before, after, show_secrets=True)
     masked = compare_revisions(before, after)

@@ -1,4 +1,4 @@
-"""One tree of errors, as its module draws it; each survives a process boundary and says what to do."""
+"""One tree of errors, as its module draws it; each survives a process boundary and says what may help."""
 
 import copy
 import pickle
@@ -86,7 +86,7 @@ def test_the_tree_is_what_was_promised() -> None:
     assert {name: parent(cls) for name, cls in ERRORS.items() if cls is not RunaiError} == TREE
 
 
-def test_the_tree_is_drawn_as_it_is() -> None:
+def test_the_docstring_draws_the_tree_as_it_is() -> None:
     assert drawn() == TREE
 
 
@@ -119,7 +119,7 @@ def test_a_status_has_its_class(status: int, expected: type[ApiError]) -> None:
     assert ApiError.for_status(status) is expected
 
 
-def test_an_api_error_tells_all_that_it_knows() -> None:
+def test_an_api_error_shows_everything_that_it_knows() -> None:
     error = NotFoundError(
         404,
         "no such workload",
@@ -139,7 +139,7 @@ def test_an_api_error_tells_all_that_it_knows() -> None:
     assert repr(error) == "NotFoundError(404, 'no such workload')"
 
 
-def test_an_api_error_tells_no_more_than_it_knows() -> None:
+def test_an_api_error_shows_nothing_that_it_does_not_know() -> None:
     error = ApiError(418, "")
     assert str(error) == "GET : 418"
     assert vars(error) == {
@@ -165,13 +165,13 @@ def test_an_api_error_tells_no_more_than_it_knows() -> None:
         (RateLimitError, "interval"),
     ],
 )
-def test_what_a_user_can_mend_comes_with_a_hint(cls: type[ApiError], word: str) -> None:
+def test_an_error_that_a_user_can_fix_has_a_hint(cls: type[ApiError], word: str) -> None:
     error = cls(499, "no", url="https://acme.run.ai/")
     assert str(error).startswith("GET https://acme.run.ai/: 499 no — ")
     assert word in str(error).partition("—")[2]
 
 
-def test_an_error_knows_no_more_than_it_was_told() -> None:
+def test_what_an_error_was_not_given_has_a_default() -> None:
     last = RunaiError("the attempt before")
     assert TransportError("x").transient
     assert not TransportError("x", transient=False).transient
@@ -184,7 +184,7 @@ def test_an_error_knows_no_more_than_it_was_told() -> None:
 
 
 @pytest.mark.parametrize("cls", [RolloutFailedError, WaitTimeoutError])
-def test_a_rollout_s_error_knows_the_revision_that_serves(cls: Any) -> None:
+def test_a_rollout_s_error_has_the_revision_that_serves(cls: Any) -> None:
     error = cls("x", revision=REVISION, serving=REVISION)
     assert (error.revision, error.serving) == (REVISION, REVISION)
     assert (cls("x").revision, cls("x").serving) == (None, None)
@@ -228,11 +228,11 @@ TWINS: list[Callable[[RunaiError], RunaiError]] = [
 ]
 
 
-def told(value: Any) -> Any:
-    """Return what can be compared of an error and of the errors in it."""
+def comparable(value: Any) -> Any:
+    """Return the parts of an error, and of the errors in it, that can be compared."""
     if not isinstance(value, RunaiError):
         return value
-    return type(value), str(value), value.args, {name: told(part) for name, part in vars(value).items()}
+    return type(value), str(value), value.args, {name: comparable(part) for name, part in vars(value).items()}
 
 
 @pytest.mark.parametrize(
@@ -241,7 +241,7 @@ def told(value: Any) -> Any:
 def test_an_error_survives_pickling_and_copying(error: RunaiError) -> None:
     error.checkpoint = Checkpoint("w")
     error.add_note("seen in the night")
-    assert [told(twin(error)) for twin in TWINS] == [told(error)] * len(TWINS)
+    assert [comparable(twin(error)) for twin in TWINS] == [comparable(error)] * len(TWINS)
 
 
 @pytest.mark.parametrize(

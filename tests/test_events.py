@@ -1,4 +1,4 @@
-"""What a watch yields: frozen values that are equal, and have the same id, whenever they tell the same."""
+"""What a watch yields: frozen values that are equal, and have the same id, if they report the same change."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -30,7 +30,7 @@ from runai_async import (
 REVISION = from_json((Path(__file__).parent / "data" / "revision.json").read_bytes(), Revision)
 SEEN = datetime(2025, 9, 14, 12, tzinfo=UTC)
 LATER = SEEN + timedelta(seconds=1)
-# Fixed for ever: ids are compared with those of another release, on another machine.
+# It never changes: ids are compared with those of other releases, on other machines.
 NAMESPACE = UUID("8a5e2d0e-5f0a-5a4e-9a5b-0c7a1f1f6b1d")
 
 
@@ -80,7 +80,7 @@ def test_an_id_never_changes_with_a_release(event: RevisionEvent, expected: str)
     ("at", "ordinal"),
     [(REVISION.phase_updated_at, None), (REVISION.phase_updated_at, 12), (None, 0), (None, 1)],
 )
-def test_an_id_is_of_kind_revision_phase_time_and_count(
+def test_an_id_is_made_of_kind_revision_phase_time_and_count(
     make: Any, at: datetime | None, ordinal: int | None
 ) -> None:
     event = make(revision=attrs.evolve(REVISION, phase_updated_at=at), ordinal=ordinal)
@@ -91,7 +91,7 @@ def test_an_id_is_of_kind_revision_phase_time_and_count(
 
 
 @pytest.mark.parametrize("make", BY_PHASE)
-def test_an_id_does_not_depend_on_who_saw_it_when(make: Any) -> None:
+def test_an_id_does_not_depend_on_the_observer_or_the_time(make: Any) -> None:
     other = attrs.evolve(REVISION, phase_message="another", running_pods=None, created_at=SEEN)
     assert make().id == make(observed_at=LATER).id == make(revision=other).id
 
@@ -108,18 +108,18 @@ def test_the_kinds_of_one_revision_s_events_have_different_ids() -> None:
     assert len({make().id for make in MAKERS}) == len(MAKERS)
 
 
-def test_the_phase_before_is_no_part_of_an_id() -> None:
+def test_the_previous_phase_is_not_part_of_an_id() -> None:
     assert changed(previous_phase=Phase.PENDING).id == changed().id
 
 
-def test_an_update_s_id_is_of_the_revision_and_the_time_it_was_seen() -> None:
+def test_an_update_s_id_is_made_of_the_revision_and_the_time_of_observation() -> None:
     assert updated().id == str(uuid5(NAMESPACE, f"updated\n{REVISION.id}\n2025-09-14T12:00:00+00:00"))
     assert updated(revision=attrs.evolve(REVISION, phase=Phase.FAILED), ordinal=2).id == updated().id
     assert updated(observed_at=LATER).id != updated().id
 
 
 @pytest.mark.parametrize("make", MAKERS)
-def test_when_it_was_seen_is_not_part_of_equality(make: Any) -> None:
+def test_the_time_of_observation_is_not_part_of_equality(make: Any) -> None:
     assert make() == make(observed_at=LATER)
     assert make(observed_at=LATER).observed_at == LATER
     assert make() != make(revision=attrs.evolve(REVISION, running_pods=9))
@@ -136,7 +136,7 @@ def test_when_it_was_seen_is_not_part_of_equality(make: Any) -> None:
     ],
     ids=["initial", "previous", "coalesced", "changes", "kind"],
 )
-def test_what_an_event_tells_is_part_of_equality(event: RevisionEvent) -> None:
+def test_what_an_event_reports_is_part_of_equality(event: RevisionEvent) -> None:
     assert event not in [added(), changed(), updated()]
 
 
@@ -160,7 +160,7 @@ def test_the_server_s_time_is_that_of_the_change(make: Any, time: datetime | Non
 
 
 @pytest.mark.parametrize("make", [changed, deleted])
-def test_a_time_that_the_server_did_not_tell_is_none(make: Any) -> None:
+def test_a_time_that_the_server_did_not_send_is_none(make: Any) -> None:
     untimed = attrs.evolve(REVISION, phase_updated_at=None, deleted_at=None)
     assert make(revision=untimed).server_time is None
 
@@ -182,7 +182,7 @@ def test_an_event_about_a_workload_names_it(cls: Any, fields: dict[str, Any], ki
     assert event != cls(workload_id="v", observed_at=SEEN, **fields)
 
 
-def test_the_unions_name_every_event() -> None:
+def test_the_unions_list_every_event() -> None:
     of_revisions = {RevisionAdded, PhaseChanged, RevisionUpdated, RevisionDeleted}
     of_a_watch = of_revisions | {Synced, WatchDegraded, WatchRecovered}
     assert set(get_args(RevisionEvent)) == of_revisions

@@ -1,4 +1,4 @@
-"""What a hook is told, and that a hook cannot harm what it is told of."""
+"""What hooks receive, and that they cannot harm what they observe."""
 
 import asyncio
 import contextlib
@@ -34,12 +34,12 @@ FIELDS = {
 }
 
 
-def test_a_hook_is_told_one_of_six_values() -> None:
+def test_a_hook_receives_one_of_six_values() -> None:
     assert {cls: list(attrs.fields_dict(cls)) for cls in get_args(HookEvent)} == FIELDS
 
 
 @pytest.mark.parametrize("cls", get_args(HookEvent))
-def test_what_a_hook_is_told_is_frozen_slotted_and_equal_by_its_fields(cls: Any) -> None:
+def test_what_a_hook_receives_is_frozen_slotted_and_equal_by_its_fields(cls: Any) -> None:
     names = FIELDS[cls]
     event = cls(*names)
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
@@ -52,27 +52,31 @@ def test_what_a_hook_is_told_is_frozen_slotted_and_equal_by_its_fields(cls: Any)
 @pytest.mark.parametrize(
     "error", [TransportError("gone"), LookupError("of a session of the caller's"), asyncio.CancelledError()]
 )
-async def test_a_call_and_a_poll_that_fail_tell_the_class_of_whatever_came_up(error: BaseException) -> None:
+async def test_a_call_and_a_poll_that_fail_report_the_class_of_any_exception(error: BaseException) -> None:
     def fail(_: SentRequest) -> Response:
         raise error
 
-    told: list[HookEvent] = []
+    received: list[HookEvent] = []
     options: dict[str, Any] = {"clock": FakeClock(auto=True), "retry": RetryPolicy(attempts=1)}
     async with RunaiClient(
-        "https://acme.run.ai", "token", transport=FakeTransport([fail]), hooks=[told.append], **options
+        "https://acme.run.ai", "token", transport=FakeTransport([fail]), hooks=[received.append], **options
     ) as runai:
         with contextlib.suppress(BaseException):
             await anext(runai.watch_revisions("5d6e6a0a-5f0a-4a4e-9a5b-0c7a1f1f6b1d"))
-    ended = [(type(event), event.error) for event in told if isinstance(event, CallFinished | PollFinished)]
+    ended = [
+        (type(event), event.error) for event in received if isinstance(event, CallFinished | PollFinished)
+    ]
     assert ended[:2] == [(CallFinished, type(error).__name__), (PollFinished, type(error).__name__)]
 
 
-def test_every_hook_is_told_in_order() -> None:
-    told: list[tuple[str, HookEvent]] = []
-    hooks = Hooks(iter([lambda event: told.append(("a", event)), lambda event: told.append(("b", event))]))
+def test_every_hook_is_called_in_order() -> None:
+    received: list[tuple[str, HookEvent]] = []
+    hooks = Hooks(
+        iter([lambda event: received.append(("a", event)), lambda event: received.append(("b", event))])
+    )
     hooks.notify(EVENT)
     hooks.notify(PollStarted("w"))
-    assert told == [("a", EVENT), ("b", EVENT), ("a", PollStarted("w")), ("b", PollStarted("w"))]
+    assert received == [("a", EVENT), ("b", EVENT), ("a", PollStarted("w")), ("b", PollStarted("w"))]
 
 
 def test_no_hooks_are_falsy() -> None:
@@ -83,7 +87,7 @@ def test_no_hooks_are_falsy() -> None:
 
 
 def test_a_hook_that_raises_is_logged_once_and_harms_nobody(caplog: pytest.LogCaptureFixture) -> None:
-    told: list[HookEvent] = []
+    received: list[HookEvent] = []
 
     def broken(event: HookEvent) -> None:
         raise ValueError(f"cannot take {event}")
@@ -91,12 +95,12 @@ def test_a_hook_that_raises_is_logged_once_and_harms_nobody(caplog: pytest.LogCa
     def broken_too(event: HookEvent) -> None:
         raise LookupError
 
-    hooks = Hooks([broken, told.append, broken_too])
+    hooks = Hooks([broken, received.append, broken_too])
     for _ in range(3):
         hooks.notify(EVENT)
-    assert told == [EVENT] * 3
+    assert received == [EVENT] * 3
     records = [(record.name, record.levelno, record.getMessage()) for record in caplog.records]
-    message = "a hook raised on CallStarted; further errors of it are ignored"
+    message = "a hook raised on CallStarted; its further errors are ignored"
     assert records == [("runai_async", logging.ERROR, message)] * 2
     raised = [record.exc_info[0] for record in caplog.records if record.exc_info]
     assert raised == [ValueError, LookupError]

@@ -73,12 +73,12 @@ CLASSES = [
 ]
 
 
-def test_the_schema_s_phases_are_listed_and_no_other() -> None:
+def test_exactly_the_schema_s_phases_are_listed() -> None:
     assert sorted(phase.value for phase in Phase) == LISTED
 
 
 @pytest.mark.parametrize("value", LISTED)
-def test_a_listed_phase_has_its_class(value: str) -> None:
+def test_a_listed_phase_has_its_properties(value: str) -> None:
     phase = Phase(value)
     assert (phase.is_known, phase.is_terminal, phase.is_settled, phase.is_transitional) == (
         True,
@@ -89,27 +89,27 @@ def test_a_listed_phase_has_its_class(value: str) -> None:
 
 
 @pytest.mark.parametrize("value", ["Suspending", "running", "RUNNING", "", "Läuft", "is_known"])
-def test_a_phase_that_is_not_listed_is_a_value_of_no_class(value: str) -> None:
+def test_an_unlisted_phase_is_a_value_without_properties(value: str) -> None:
     phase = Phase(value)
     assert isinstance(phase, Phase)
     assert (phase, phase.value, phase.name, str(phase), f"{phase}") == (value,) * 5
     assert (phase.is_known, phase.is_terminal, phase.is_settled, phase.is_transitional) == (False,) * 4
 
 
-def test_phases_of_one_value_are_equal_and_hash_like_it() -> None:
+def test_phases_with_the_same_value_are_equal_and_hash_like_it() -> None:
     assert Phase("Suspending") == Phase("Suspending") != Phase("Sleeping")
     assert {Phase("Suspending"), Phase.RUNNING} == {"Suspending", "Running"}
     assert {"Suspending": 1, "Running": 2}[Phase("Suspending")] == 1
 
 
-def test_a_phase_that_is_not_listed_does_not_join_the_list() -> None:
+def test_an_unlisted_phase_is_not_added_to_the_list() -> None:
     Phase("Suspending")
     assert len(Phase) == len(LISTED)
     assert not Phase("Suspending").is_known
 
 
 @pytest.mark.parametrize("value", [5, None, True, b"Running", ("Running",)])
-def test_what_is_no_text_is_no_phase(value: Any) -> None:
+def test_a_phase_must_be_a_string(value: Any) -> None:
     with pytest.raises(ValueError, match="is not a valid Phase"):
         Phase(value)
 
@@ -123,17 +123,17 @@ def test_a_phase_survives_pickling_and_copying(value: str) -> None:
 
 
 def test_a_match_over_phases_falls_through_to_the_open_case() -> None:
-    def told(phase: Phase) -> str:
+    def described(phase: Phase) -> str:
         match phase:
             case Phase.RUNNING:
                 return "serves"
             case _:
                 return f"is {phase}"
 
-    assert [told(Phase("Running")), told(Phase("Suspending"))] == ["serves", "is Suspending"]
+    assert [described(Phase("Running")), described(Phase("Suspending"))] == ["serves", "is Suspending"]
 
 
-def test_every_class_of_the_schema_is_here() -> None:
+def test_every_class_of_the_schema_has_a_model() -> None:
     assert sorted(str(param.id) for param in CLASSES) == sorted(SCHEMA)
 
 
@@ -160,7 +160,7 @@ def test_a_model_is_frozen_and_slotted(cls: Any) -> None:
 
 
 @pytest.mark.parametrize("cls", CLASSES)
-def test_an_optional_field_is_none_and_extra_an_empty_mapping_of_one_s_own(cls: Any) -> None:
+def test_an_optional_field_is_none_and_extra_an_empty_mapping_of_its_own(cls: Any) -> None:
     required = [None for field in attrs.fields(cls) if field.default is attrs.NOTHING]
     one, other = cls(*required), cls(*required)
     optional = attrs.fields(cls)[len(required) : -1]
@@ -170,7 +170,7 @@ def test_an_optional_field_is_none_and_extra_an_empty_mapping_of_one_s_own(cls: 
 
 
 @pytest.mark.parametrize("cls", CLASSES)
-def test_ids_are_text_and_times_are_times(cls: Any) -> None:
+def test_ids_are_strings_and_times_are_datetimes(cls: Any) -> None:
     types = {field.name: str(field.type) for field in attrs.fields(cls)}
     for name, kind in types.items():
         if name == "tenant_id":
@@ -182,7 +182,7 @@ def test_ids_are_text_and_times_are_times(cls: Any) -> None:
 
 
 @pytest.mark.parametrize("cls", [Revision, Workload])
-def test_what_may_be_secret_is_not_in_the_repr(cls: type[Revision | Workload]) -> None:
+def test_possible_secrets_are_not_in_the_repr(cls: type[Revision | Workload]) -> None:
     value = from_json(RAW, cls)
     assert [name for name in SECRET_FIELDS if not getattr(value, name)] == []
     assert [secret for secret in SECRETS if secret in repr(value)] == []
@@ -190,7 +190,7 @@ def test_what_may_be_secret_is_not_in_the_repr(cls: type[Revision | Workload]) -
     assert "name='chat-7b-00004'" in repr(value)
 
 
-def test_what_the_schema_does_not_name_is_not_in_the_repr() -> None:
+def test_unknown_keys_are_not_in_the_repr() -> None:
     revision = attrs.evolve(from_json(RAW, Revision), extra={"pullSecret": "hub-secret-123"})
     assert "hub-secret-123" not in repr(revision)
 

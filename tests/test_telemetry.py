@@ -30,7 +30,7 @@ POLL = PollPolicy(interval=0.02)
 
 
 class Spans:
-    """What a process' SDK would send away."""
+    """The spans that a process' SDK would export."""
 
     def __init__(self) -> None:
         self._memory = InMemorySpanExporter()
@@ -58,19 +58,13 @@ class Spans:
 
 @pytest.fixture
 def spans() -> Iterator[Spans]:
-    """Keep spans, those of aiohttp's instrumentation too."""
+    """Keep spans, also those of aiohttp's instrumentation."""
     spans, instrumentation = Spans(), AioHttpClientInstrumentor()
     instrumentation.instrument(tracer_provider=spans.provider)
     yield spans
     instrumentation.uninstrument()
     spans.provider.shutdown()
     assert trace.get_current_span() is trace.INVALID_SPAN
-
-
-@pytest.fixture
-async def control_plane() -> AsyncIterator[FakeControlPlane]:
-    async with FakeControlPlane() as control_plane:
-        yield control_plane
 
 
 @pytest.fixture
@@ -146,7 +140,7 @@ async def test_an_error_is_the_span_s_status(runai: RunaiClient, spans: Spans) -
     assert attribute(call, "http.response.status_code") == 404
 
 
-async def test_a_cancelled_call_has_ended_and_is_no_error(
+async def test_a_cancelled_call_has_ended_and_is_not_an_error(
     control_plane: FakeControlPlane, runai: RunaiClient, spans: Spans
 ) -> None:
     control_plane.fault("hang")
@@ -173,7 +167,7 @@ async def test_a_call_that_timed_out_leaves_its_caller_s_context_as_it_was(
     assert attribute(spans.only("get_revision"), "runai.cancelled") is True
 
 
-async def test_calls_at_the_same_time_do_not_mix_up(
+async def test_concurrent_calls_do_not_get_mixed_up(
     control_plane: FakeControlPlane, runai: RunaiClient, spans: Spans
 ) -> None:
     control_plane.fault("latency", seconds=0.02, times=40, rate=0.5)
@@ -206,7 +200,7 @@ async def test_a_poll_is_the_parent_of_its_call(
     }
 
 
-async def test_a_failed_poll_says_so(
+async def test_a_failed_poll_sets_the_span_s_status(
     control_plane: FakeControlPlane, runai: RunaiClient, spans: Spans
 ) -> None:
     workload_id = control_plane.add_workload()
@@ -237,7 +231,7 @@ async def test_polls_of_a_fleet_are_traces_of_their_own(
     assert len(calls) == len(polls)
 
 
-def test_what_began_before_the_hook_was_there_is_no_span(spans: Spans) -> None:
+def test_a_call_that_began_before_the_hook_was_added_has_no_span(spans: Spans) -> None:
     hook = SpanHook(spans.provider)
     hook(RetryScheduled("get_revision", 1, "TransportError", None, 0.5))
     hook(CallFinished("get_revision", 1, 200, None, 0.1))
@@ -245,7 +239,7 @@ def test_what_began_before_the_hook_was_there_is_no_span(spans: Spans) -> None:
     assert spans.ended == ()
 
 
-def test_an_attempt_without_an_answer_has_no_status(spans: Spans) -> None:
+def test_an_attempt_without_a_response_has_no_status(spans: Spans) -> None:
     hook = SpanHook(spans.provider)
     hook(CallStarted("get_revision"))
     hook(RetryScheduled("get_revision", 1, "TransportError", None, 0.5))

@@ -1,1 +1,1 @@
-"""The sides: each module imports one library and what it needs, and runs in a process of its own."""
+"""The clients to compare: each module imports one library and runs in a process of its own."""

@@ -1,4 +1,4 @@
-"""aiohttp and nothing else: what no client that is built on it can go below."""
+"""aiohttp and nothing else: the least that a client built on it can cost."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import orjson
 from yarl import URL
 
 from benchmarks.clients.turns import AUTHORIZATION, CONCURRENCY, calls, polls
-from benchmarks.measure import Run, Sample, Side
+from benchmarks.measure import Client, Run, Sample
 from benchmarks.payloads import workload_id
 
 _AGENT = f"benchmarks/0.1.0 aiohttp/{aiohttp.__version__} Python/{platform.python_version()}"
@@ -27,33 +27,33 @@ def _path(mode: str, number: int) -> str:
     return f"/{mode}/api/v1/workloads/inferences/{workload_id(number)}/revisions"
 
 
-def _get(read: Callable[[bytes], Any]) -> Side:
+def _get(read: Callable[[bytes], Any]) -> Client:
     @asynccontextmanager
-    async def side(url: str) -> AsyncIterator[Run]:
+    async def client(url: str) -> AsyncIterator[Run]:
         address = url + _path("fresh", 1)
 
         async def call() -> None:
-            async with session.get(address, headers=HEADERS) as answer:
-                read(await answer.read())
+            async with session.get(address, headers=HEADERS) as response:
+                read(await response.read())
 
         async with aiohttp.ClientSession() as session:
             yield calls(call)
 
-    return side
+    return client
 
 
 get_read = _get(len)
 get_orjson = _get(orjson.loads)
 
 
-def _watch(workloads: int, *, tuned: bool = False) -> Side:
-    """Make a side that polls on the schedule of a watch: a grid of 10 ms, passed slots skipped."""
+def _watch(workloads: int, *, tuned: bool = False) -> Client:
+    """Make a client that polls on a watch's schedule: a grid of 10 ms in which missed slots are skipped."""
 
     @asynccontextmanager
-    async def side(url: str) -> AsyncIterator[Run]:
+    async def client(url: str) -> AsyncIterator[Run]:
         slots = asyncio.Semaphore(CONCURRENCY)
         counted = url + _path("fixed", 1) + "/count"
-        # Built once: of so many different texts, aiohttp would parse each one every time.
+        # Built once: aiohttp does not cache so many different URLs, and would parse each one every time.
         addresses = [URL(url + _path("fixed", number)) for number in range(workloads)]
 
         async def watch(address: URL) -> None:
@@ -61,13 +61,13 @@ def _watch(workloads: int, *, tuned: bool = False) -> Side:
             while True:
                 if (wait := slot - time.monotonic()) > 0:
                     await asyncio.sleep(wait)
-                async with slots, session.get(address, headers=HEADERS) as answer:
-                    await answer.read()
+                async with slots, session.get(address, headers=HEADERS) as response:
+                    await response.read()
                 slot += 0.01 * max(1, math.ceil((time.monotonic() - slot) / 0.01))
 
         async def count() -> int:
-            async with session.get(counted) as answer:
-                return int(json.loads(await answer.read())["count"])
+            async with session.get(counted) as response:
+                return int(json.loads(await response.read())["count"])
 
         async def run(amount: int) -> Sample:
             tasks = [asyncio.ensure_future(watch(address)) for address in addresses]
@@ -84,7 +84,7 @@ def _watch(workloads: int, *, tuned: bool = False) -> Side:
         async with aiohttp.ClientSession(**options) as session:
             yield run
 
-    return side
+    return client
 
 
 watch_many = _watch(512)

@@ -1,4 +1,4 @@
-"""Many workloads on one schedule: this package's fleet, and a bare loop over `get().read()`."""
+"""Many workloads on one schedule: a fleet of this package, and a bare loop over `get().read()`."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from contextlib import asynccontextmanager
 import aiohttp
 
 from benchmarks.clients.turns import AUTHORIZATION, polls
-from benchmarks.measure import Run, Sample, Side
+from benchmarks.measure import Client, Run, Sample
 from benchmarks.payloads import workload_id
 from runai_async import ClientCredentials, PollPolicy, RunaiClient
 
 RATE = 500
-"""Polls a second: 5,000 workloads at 10 s."""
+"""Polls per second, as of 5,000 workloads at 10 s."""
 _UNCOUNTED = 1.5
 
 
-def _fleet(workloads: int) -> Side:
-    """Make a side with so many workloads, at an interval that gives the same rate whatever their number."""
+def _fleet(workloads: int) -> Client:
+    """Make a client that watches a fleet; its interval gives the same rate for any number of workloads."""
 
     @asynccontextmanager
-    async def side(url: str) -> AsyncIterator[Run]:
+    async def client(url: str) -> AsyncIterator[Run]:
         policy = PollPolicy(interval=workloads / RATE, fast_interval=workloads / RATE)
         ids = [workload_id(number) for number in range(workloads)]
         async with RunaiClient(f"{url}/fixed", ClientCredentials("benchmarks", "secret")) as runai:
@@ -31,20 +31,20 @@ def _fleet(workloads: int) -> Side:
             async def run(amount: int) -> Sample:
                 fleet = runai.watch_fleet(ids, poll=policy, include_existing=False)
                 async with fleet:
-                    # One whole round first, because the first poll of each is not one that finds nothing new.
+                    # Wait for one whole round: the first poll of each workload finds something new.
                     await asyncio.sleep(policy.interval + _UNCOUNTED)
                     return await polls(amount / 1000, lambda: runai.count_revisions(ids[0]))
 
             yield run
 
-    return side
+    return client
 
 
-def _bare(workloads: int) -> Side:
-    """Make the side that does the least: sleep until one is due, get it, read it."""
+def _bare(workloads: int) -> Client:
+    """Make the client that does the least: sleep until a workload is due, get it, read it."""
 
     @asynccontextmanager
-    async def side(url: str) -> AsyncIterator[Run]:
+    async def client(url: str) -> AsyncIterator[Run]:
         interval = workloads / RATE
         base = f"{url}/fixed/api/v1/workloads/inferences"
         headers = {"Authorization": AUTHORIZATION}
@@ -52,8 +52,8 @@ def _bare(workloads: int) -> Side:
             running: set[asyncio.Task[None]] = set()
 
             async def poll(workload: str) -> None:
-                async with session.get(f"{base}/{workload}/revisions", headers=headers) as answer:
-                    await answer.read()
+                async with session.get(f"{base}/{workload}/revisions", headers=headers) as response:
+                    await response.read()
 
             async def schedule() -> None:
                 now = asyncio.get_running_loop().time
@@ -70,8 +70,10 @@ def _bare(workloads: int) -> Side:
                     task.add_done_callback(running.discard)
 
             async def count() -> int:
-                async with session.get(f"{base}/{workload_id(0)}/revisions/count", headers=headers) as answer:
-                    return int((await answer.json())["count"])
+                async with session.get(
+                    f"{base}/{workload_id(0)}/revisions/count", headers=headers
+                ) as response:
+                    return int((await response.json())["count"])
 
             async def run(amount: int) -> Sample:
                 scheduler = asyncio.create_task(schedule())
@@ -83,7 +85,7 @@ def _bare(workloads: int) -> Side:
 
             yield run
 
-    return side
+    return client
 
 
 fleet_100, fleet_1000, fleet_5000, fleet_10000 = map(_fleet, (100, 1000, 5000, 10_000))

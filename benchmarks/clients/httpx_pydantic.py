@@ -1,4 +1,4 @@
-"""httpx and a small pydantic model: what many would write themselves."""
+"""httpx and a small pydantic model: what many people would write themselves."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from benchmarks.payloads import workload_id
 
 
 class Revision(BaseModel):
-    """The part of a revision that a script cares for."""
+    """The fields of a revision that a script needs."""
 
     model_config = ConfigDict(alias_generator=to_camel)
 
@@ -31,21 +31,21 @@ class Revision(BaseModel):
 
 
 class Revisions(BaseModel):
-    """A list answer."""
+    """The body of a list."""
 
     revisions: list[Revision]
 
 
 @asynccontextmanager
 async def list_models(url: str) -> AsyncIterator[Run]:
-    """List over httpx."""
+    """List revisions over httpx."""
     path = f"{url}/fresh/api/v1/workloads/inferences/{workload_id(1)}/revisions"
     limits = httpx.Limits(max_connections=CONCURRENCY, max_keepalive_connections=CONCURRENCY)
     async with httpx.AsyncClient(headers={"Authorization": AUTHORIZATION}, limits=limits) as client:
 
         async def call() -> None:
-            answer = await client.get(path)
-            Revisions.model_validate_json(answer.content)
+            response = await client.get(path)
+            Revisions.model_validate_json(response.content)
 
         yield calls(call)
 

@@ -1,4 +1,4 @@
-"""What is kept in memory: for each workload that is watched, and after many polls."""
+"""Memory: per watched workload, and after many polls."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from runai_async import PollPolicy, Revision, RevisionDeleted, RevisionWatch, Ru
 from runai_async._codec import decode_revisions
 
 _WARM = 500
-"""Workloads before those that are counted: they pay for pools and buffers."""
+"""Workloads before the counted ones: they pay for pools and buffers."""
 _POLICY = PollPolicy(interval=3600, jitter=0)
 
 
 def resident() -> float:
-    """Return the bytes of this process that are in memory."""
+    """Return the resident memory of this process in bytes."""
     gc.collect()
     return int(Path("/proc/self/statm").read_text().split()[1]) * float(os.sysconf("SC_PAGE_SIZE"))
 
 
 async def _until(reached: Callable[[], bool]) -> None:
-    while not reached():  # noqa: ASYNC110  (there is no event to wait for, and no hurry)
+    while not reached():  # noqa: ASYNC110  (there is no event to wait for)
         await asyncio.sleep(0.1)
 
 
 async def _grown(more: int, grow: Callable[[range], Awaitable[None]]) -> Sample:
-    """Return the bytes that each workload takes, once there are some already."""
+    """Return the bytes that each further workload takes, after the first ones."""
     await grow(range(_WARM))
     before = resident()
     await grow(range(_WARM, _WARM + more))
@@ -43,7 +43,7 @@ async def _grown(more: int, grow: Callable[[range], Awaitable[None]]) -> Sample:
 
 @asynccontextmanager
 async def watches(url: str) -> AsyncIterator[Run]:
-    """Watch each workload by itself, a task waiting for its next event."""
+    """Watch each workload by itself, with a task that waits for its next event."""
     async with RunaiClient(f"{url}/fixed", CREDENTIALS) as runai:
         kept: list[tuple[RevisionWatch, asyncio.Task[WatchEvent]]] = []
 
@@ -66,7 +66,7 @@ async def watches(url: str) -> AsyncIterator[Run]:
 
 @asynccontextmanager
 async def fleet(url: str) -> AsyncIterator[Run]:
-    """Watch all as one fleet."""
+    """Watch all workloads as one fleet."""
     async with RunaiClient(f"{url}/fixed", CREDENTIALS) as runai:
 
         async def run(amount: int) -> Sample:
@@ -84,7 +84,7 @@ async def fleet(url: str) -> AsyncIterator[Run]:
 
 @asynccontextmanager
 async def typed_and_raw(_: str) -> AsyncIterator[Run]:
-    """Keep the revisions decoded, and the body: what a plain watch would keep."""
+    """Keep the decoded revisions and the body, as a simple watch would."""
     template = Template()
     kept: list[tuple[bytes, list[Revision]]] = []
 
@@ -97,30 +97,30 @@ async def typed_and_raw(_: str) -> AsyncIterator[Run]:
     yield run
 
 
-class LeapingClock:
-    """A clock that leaps over every sleep, so that a watch polls as fast as the server answers."""
+class SkippingClock:
+    """A clock that skips every sleep, so that a watch polls as fast as the server responds."""
 
     def __init__(self) -> None:
-        self._leapt = 0.0
+        self._skipped = 0.0
 
     def monotonic(self) -> float:
-        """Return the machine's seconds, and those that were leapt over."""
-        return time.monotonic() + self._leapt
+        """Return the seconds of the machine's clock plus the skipped ones."""
+        return time.monotonic() + self._skipped
 
     def now(self) -> datetime:
-        """Return the wall clock's time."""
+        """Return the time of the wall clock."""
         return datetime.now(UTC)
 
     async def sleep(self, seconds: float) -> None:
-        """Wait for nothing."""
-        self._leapt += seconds
+        """Skip the time and give way to other tasks."""
+        self._skipped += seconds
         await asyncio.sleep(0)
 
 
 @asynccontextmanager
 async def churn(url: str) -> AsyncIterator[Run]:
-    """Watch a workload of which every answer differs, and whose revisions are deleted one after another."""
-    async with RunaiClient(f"{url}/churn", CREDENTIALS, clock=LeapingClock()) as runai:
+    """Watch a workload that differs in every response and whose revisions are deleted one by one."""
+    async with RunaiClient(f"{url}/churn", CREDENTIALS, clock=SkippingClock()) as runai:
         policy = PollPolicy(interval=0.01, jitter=0)
         watch = runai.watch_revisions(workload_id(1), poll=policy)
 
@@ -129,9 +129,9 @@ async def churn(url: str) -> AsyncIterator[Run]:
             deleted = 0
             async for event in watch:
                 deleted += isinstance(event, RevisionDeleted)
-                # Every answer tells something, so that events come at least as often as polls.
+                # Every response has a change, so there are at least as many events as polls.
                 if not watch.checkpoint().revisions:
-                    raise RuntimeError("the watch forgot what it told")
+                    raise RuntimeError("the watch forgot the revisions that it reported")
                 if deleted * 10 >= amount:
                     break
             return Sample(await runai.count_revisions(workload_id(1)) - before, 0.0, 0.0, resident())

@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Any
 
 from benchmarks.clients.turns import CONCURRENCY, calls, decodes, polls
-from benchmarks.measure import Run, Sample, Side, Stopwatch
+from benchmarks.measure import Client, Run, Sample, Stopwatch
 from benchmarks.payloads import changing, workload_id
 from runai_async import ClientCredentials, PollPolicy, RunaiClient
 from runai_async._codec import decode_revisions
@@ -22,7 +22,7 @@ _WORKLOAD = workload_id(1)
 
 @asynccontextmanager
 async def list_revisions(url: str) -> AsyncIterator[Run]:
-    """List with the client that a user has: token, retries, limits, every type checked."""
+    """List revisions as a user would: with a token, retries and limits, every type checked."""
     async with RunaiClient(f"{url}/fresh", CREDENTIALS) as runai:
         yield calls(lambda: runai.list_revisions(_WORKLOAD))
 
@@ -31,11 +31,11 @@ decode = decodes(decode_revisions)
 decode_unknown = decodes(decode_revisions, unknown=True)
 
 
-def _watch(workloads: int) -> Side:
-    """Make a side that watches; between turns no watch polls, because a cancelled `anext` loses nothing."""
+def _watch(workloads: int) -> Client:
+    """Make a client that watches. Between turns nothing polls, because a cancelled `anext` loses nothing."""
 
     @asynccontextmanager
-    async def side(url: str) -> AsyncIterator[Run]:
+    async def client(url: str) -> AsyncIterator[Run]:
         async with RunaiClient(f"{url}/fixed", CREDENTIALS, max_concurrency=CONCURRENCY) as runai:
             watches = [
                 runai.watch_revisions(
@@ -55,23 +55,23 @@ def _watch(workloads: int) -> Side:
 
             yield run
 
-    return side
+    return client
 
 
 watch_many = _watch(512)
 watch_few = _watch(32)
 
 
-def _changing(make: Callable[[bytes], Callable[[bytes], Any]]) -> Side:
-    """Make a side that reads answers of which each has one changed revision of twenty."""
+def _changing(make: Callable[[bytes], Callable[[bytes], Any]]) -> Client:
+    """Make a client that reads lists in each of which one revision of twenty has changed."""
 
     @asynccontextmanager
-    async def side(_: str) -> AsyncIterator[Run]:
-        answers = changing(20)
-        read = make(next(answers))
+    async def client(_: str) -> AsyncIterator[Run]:
+        lists = changing(20)
+        read = make(next(lists))
 
         async def run(amount: int) -> Sample:
-            bodies = list(islice(answers, amount))
+            bodies = list(islice(lists, amount))
             watch = Stopwatch()
             for body in bodies:
                 read(body)
@@ -79,7 +79,7 @@ def _changing(make: Callable[[bytes], Callable[[bytes], Any]]) -> Side:
 
         yield run
 
-    return side
+    return client
 
 
 def _tracked(first: bytes) -> Callable[[bytes], None]:

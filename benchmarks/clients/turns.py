@@ -1,4 +1,4 @@
-"""The turns that sides share: so many calls at once, so many decodes, so many seconds of watching."""
+"""Turns that clients share: a number of calls, a number of decodes, or some seconds of polling."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from benchmarks.measure import Run, Sample, Side, Stopwatch
+from benchmarks.measure import Client, Run, Sample, Stopwatch
 from benchmarks.payloads import Template
 from benchmarks.server import token
 
 CONCURRENCY = 32
 AUTHORIZATION = f"Bearer {token()}"
-"""For clients that fetch no token: one like those that the others are given."""
+"""For clients that do not fetch a token: one like those that the server issues."""
 _BATCH = 20
 
 
 def calls(call: Callable[[], Awaitable[Any]]) -> Run:
-    """Return a turn of that many calls, 32 at a time."""
+    """Return a turn that makes a number of calls, 32 at a time."""
 
     async def run(amount: int) -> Sample:
         each = amount // CONCURRENCY
@@ -37,17 +37,17 @@ def calls(call: Callable[[], Awaitable[Any]]) -> Run:
 
 def decodes(
     decode: Callable[[Any], Any], *, unknown: bool = False, prepare: Callable[[bytes], Any] = bytes
-) -> Side:
-    """Return a side that decodes list answers, no two of them alike; what *prepare* does is not measured."""
+) -> Client:
+    """Return a client that decodes lists, all of them different; *prepare* is not measured."""
 
     @asynccontextmanager
-    async def side(_: str) -> AsyncIterator[Run]:
+    async def client(_: str) -> AsyncIterator[Run]:
         template, starts = Template(unknown=unknown), itertools.count(1, _BATCH)
 
         async def run(amount: int) -> Sample:
             cpu = wall = 0.0
             for _ in range(amount // _BATCH):
-                # Few at a time: what waits here to be decoded is the garbage collector's work, too.
+                # Few at a time, because the garbage collector also visits what waits here to be decoded.
                 inputs = [prepare(body) for body in template.bodies(next(starts), _BATCH)]
                 watch = Stopwatch()
                 for value in inputs:
@@ -58,12 +58,12 @@ def decodes(
 
         yield run
 
-    return side
+    return client
 
 
 async def polls(seconds: float, count: Callable[[], Awaitable[int]]) -> Sample:
-    """Measure what polls in other tasks; *count* asks the server how many there were up to now."""
-    # The watch is read after each answer: asking may take its turn among the polls, at both ends alike.
+    """Measure the polls of other tasks; *count* asks the server how many there have been."""
+    # Read the stopwatch after each count, which takes its turn among the polls at both ends alike.
     before, watch = await count(), Stopwatch()
     await asyncio.sleep(seconds)
     return watch.sample(await count() - before)

@@ -1,1 +1,1 @@
-"""A fleet at full size: 5,000 workloads at 10 s, of which 50 a second change."""
+"""A fleet at full size: 5,000 workloads at 10 s, 50 of which change each second."""

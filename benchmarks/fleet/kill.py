@@ -1,7 +1,7 @@
-"""A process that watches is killed at random moments, and started again from its last saved checkpoint.
+"""A watching process is killed at random times and restarted from its last saved checkpoint.
 
-The process itself is `python -m benchmarks.fleet.kill DIRECTORY`. What to watch comes over stdin; it writes
-down each event, and again and again, behind that, saves its checkpoint.
+The process is `python -m benchmarks.fleet.kill DIRECTORY`. It reads what to watch from stdin, writes each
+event to a file, and regularly saves the checkpoint of the events it has written.
 """
 
 from __future__ import annotations
@@ -21,63 +21,63 @@ from typing import IO
 
 from benchmarks.fleet.size import Counts, Size
 from benchmarks.processes import ROOT
-from benchmarks.record import Line, Plane, judged, line_of, read, settled, told, wrong
+from benchmarks.record import ControlPlane, Line, compared, line_of, read, settled, summary, wrong
 from runai_async import FleetCheckpoint, FleetWatch, RunaiClient
 
 KILLS = 3
 LIVES = 0.5, 4.0
-"""Intervals: the shortest life and the longest."""
+"""Intervals: the shortest and the longest life of a process."""
 PAUSE = 0.05
-"""Intervals: half of what saving a checkpoint takes, and half of the time between two."""
+"""Intervals: half the time that saving a checkpoint takes, and half the time between two."""
 SAVED, WATCHING = "saved", b"watching\n"
 
 
 # --- the process that is killed
 
 
-def _save(checkpoint: FleetCheckpoint, place: Path) -> None:
-    """Replace what was saved before, or leave it as it is."""
-    unfinished = place.with_suffix(".new")
-    unfinished.write_text(checkpoint.to_json(), encoding="utf-8")
-    unfinished.replace(place)
+def _save(checkpoint: FleetCheckpoint, path: Path) -> None:
+    """Replace the saved checkpoint, or leave it as it was."""
+    draft = path.with_suffix(".new")
+    draft.write_text(checkpoint.to_json(), encoding="utf-8")
+    draft.replace(path)
 
 
-def _last(place: Path) -> FleetCheckpoint | None:
-    return FleetCheckpoint.from_json(place.read_bytes()) if place.exists() else None
+def _last(path: Path) -> FleetCheckpoint | None:
+    return FleetCheckpoint.from_json(path.read_bytes()) if path.exists() else None
 
 
-async def _keep(fleet: FleetWatch, file: IO[str], place: Path, pause: float) -> None:
-    """Write each event down, and now and then save the checkpoint of what was written.
+async def _keep(fleet: FleetWatch, file: IO[str], path: Path, pause: float) -> None:
+    """Write each event to the file, and regularly save the checkpoint of what was written.
 
-    That takes its time, as it would elsewhere; the events that come meanwhile are not in the checkpoint.
+    Saving takes time, as it would elsewhere. Events that arrive meanwhile are not in the checkpoint.
     """
     due = time.monotonic() + 2 * pause
     async for event in fleet:
         file.write(json.dumps(line_of(event)) + "\n")
         if time.monotonic() >= due:
             await asyncio.sleep(pause)
-            _save(fleet.checkpoint(), place)
+            _save(fleet.checkpoint(), path)
             file.write(json.dumps(Line("", SAVED, "", "", "", None, time.time())) + "\n")
             await asyncio.sleep(pause)
             due = time.monotonic() + 2 * pause
 
 
-async def live(file: IO[str], place: Path, url: str, token: str, ids: list[str], size: Size) -> None:
-    """Watch, from the last saved checkpoint on, until killed."""
+async def live(file: IO[str], path: Path, url: str, token: str, ids: list[str], size: Size) -> None:
+    """Watch from the last saved checkpoint until killed."""
     async with (
         RunaiClient(url, token) as runai,
-        runai.watch_fleet(ids, poll=size.policy(), resume_from=_last(place)) as fleet,
+        runai.watch_fleet(ids, poll=size.policy(), resume_from=_last(path)) as fleet,
     ):
         sys.stdout.buffer.write(WATCHING)
         sys.stdout.flush()
-        await _keep(fleet, file, place, PAUSE * size.interval)
+        await _keep(fleet, file, path, PAUSE * size.interval)
 
 
 # --- the story
 
 
 @asynccontextmanager
-async def _life(directory: Path, control_plane: Plane, size: Size) -> AsyncIterator[None]:
+async def _life(directory: Path, control_plane: ControlPlane, size: Size) -> AsyncIterator[None]:
     """Let a process watch, and kill it at the end of the block."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "benchmarks.fleet.kill", str(directory)), cwd=ROOT, stdin=PIPE, stdout=PIPE
@@ -99,7 +99,7 @@ async def _life(directory: Path, control_plane: Plane, size: Size) -> AsyncItera
 
 
 def _lives(directory: Path) -> list[list[Line]]:
-    """Read what each life was told."""
+    """Read the events of each life."""
     lives = []
     for path in sorted(directory.glob("*.jsonl")):
         with path.open(encoding="utf-8") as file:
@@ -108,41 +108,41 @@ def _lives(directory: Path) -> list[list[Line]]:
 
 
 def _once(lives: Iterable[Sequence[Line]]) -> list[Line]:
-    """Put what the lives were told behind each other, each event once."""
+    """Return the events of all lives in order, each id once."""
     return list({line.id: line for life in lives for line in life if line.id}.values())
 
 
 def repeated(lives: Iterable[Sequence[Line]]) -> dict[str, int]:
-    """Count what was told again, after the kill of one life by another, or where it should not be."""
-    told_before: set[str] = set()
+    """Count the events that were reported again: after a kill, or where they should not be."""
+    reported_before: set[str] = set()
     saved_before: set[str] = set()
     counts: Counter[str] = Counter()
     for life in lives:
         ids = {line.id for line in life if line.id}
-        counts["told again"] += len(ids & told_before)
-        counts["told again though saved"] += len(ids & saved_before)
-        counts["told twice in one life"] += sum(bool(line.id) for line in life) - len(ids)
-        told_before |= ids
-        saves = [place for place, line in enumerate(life) if line.kind == SAVED]
+        counts["reported again"] += len(ids & reported_before)
+        counts["reported again though saved"] += len(ids & saved_before)
+        counts["reported twice in one life"] += sum(bool(line.id) for line in life) - len(ids)
+        reported_before |= ids
+        saves = [index for index, line in enumerate(life) if line.kind == SAVED]
         saved_before |= {line.id for line in life[: max(saves, default=0)] if line.id}
     return counts
 
 
-async def story(control_plane: Plane, size: Size) -> Counts:
-    """Run it and return what was seen."""
+async def story(control_plane: ControlPlane, size: Size) -> Counts:
+    """Run the story and return its figures."""
     random = Random(size.seed)
     seconds = [random.uniform(*LIVES) * size.interval for _ in range(KILLS)]
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
-        control_plane.say("go")
+        control_plane.send("go")
         for life in seconds:
             async with _life(directory, control_plane, size):
                 await asyncio.sleep(life)
         async with _life(directory, control_plane, size):
             await asyncio.sleep(LIVES[-1] * size.interval)
-            control_plane.say("rest")
+            control_plane.send("rest")
             figures = await settled(
-                lambda: judged(_once(_lives(directory)), control_plane.report()), size.interval
+                lambda: compared(_once(_lives(directory)), control_plane.report()), size.interval
             )
         lives = _lives(directory)
     counts = repeated(lives)
@@ -152,12 +152,12 @@ async def story(control_plane: Plane, size: Size) -> Counts:
         "checkpoints saved in each": ", ".join(
             str(sum(line.kind == SAVED for line in life)) for life in lives
         ),
-        "of them told again after a kill; though saved": (
-            f"{counts['told again']}; {counts['told again though saved']}"
+        "of them reported again after a kill; though saved": (
+            f"{counts['reported again']}; {counts['reported again though saved']}"
         ),
-        **told(figures),
+        **summary(figures),
     }
-    never = "told again though saved", "told twice in one life"
+    never = "reported again though saved", "reported twice in one life"
     return seen, [*wrong(figures), *(name for name in never if counts[name])]
 
 

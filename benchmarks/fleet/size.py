@@ -7,14 +7,14 @@ from typing import NamedTuple
 from runai_async import PollPolicy
 
 Counts = tuple[dict[str, str], list[str]]
-"""What a story returns: its figures, and the names of what is not as it should be."""
+"""What a story returns: its figures, and the names of those that are wrong."""
 
 
 class Size(NamedTuple):
-    """So many times smaller, and quicker, than at full size.
+    """How many times smaller and faster than at full size.
 
     Attributes:
-        seed: of what is drawn at random.
+        seed: the seed of random choices.
     """
 
     scale: float
@@ -22,7 +22,7 @@ class Size(NamedTuple):
 
     @property
     def workloads(self) -> int:
-        """How many are watched."""
+        """The number of workloads watched."""
         return int(5000 / self.scale)
 
     @property
@@ -32,7 +32,7 @@ class Size(NamedTuple):
 
     @property
     def changes(self) -> float:
-        """Changes a second: in an interval, of one in ten workloads."""
+        """Changes per second: one in ten workloads changes in an interval."""
         return 50
 
     def seconds(self, at_full_size: float) -> float:
@@ -40,7 +40,7 @@ class Size(NamedTuple):
         return at_full_size / self.scale
 
     def policy(self, max_outage: float | None = None) -> PollPolicy:
-        """Poll all at the same interval; times at full size."""
+        """Return a policy that polls all at the same interval; *max_outage* is at full size."""
         return PollPolicy(
             interval=self.interval,
             fast_interval=self.interval,

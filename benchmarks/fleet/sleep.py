@@ -1,4 +1,4 @@
-"""The consumer takes nothing for thirty seconds, in which more happens than the buffer holds; then again."""
+"""The consumer takes no event for thirty seconds, while more happens than the buffer holds; then again."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import IO, NamedTuple
 
 from benchmarks.fleet.size import Counts, Size
 from benchmarks.processes import megabytes
-from benchmarks.record import PATIENCE, Plane, grew, judged, line_of, read, settled, told, wrong
+from benchmarks.record import PATIENCE, ControlPlane, compared, grew, line_of, read, settled, summary, wrong
 from runai_async import FleetStatus, FleetWatch, RunaiClient
 
 BEFORE, SLEEP, BETWEEN = 30.0, 30.0, 30.0
@@ -26,14 +26,14 @@ async def _consume(fleet: FleetWatch, file: IO[str], awake: asyncio.Event) -> No
 
 
 class Sample(NamedTuple):
-    """How the fleet fared at a time in the sleep."""
+    """The state of the fleet at one moment of the sleep."""
 
     status: FleetStatus
     memory: float
 
 
 async def _slept(fleet: FleetWatch, size: Size, buffer: int) -> list[Sample]:
-    """Look at the fleet while the consumer sleeps: thirty seconds, or longer, until the buffer is full."""
+    """Sample the fleet while the consumer sleeps: for thirty seconds, or longer until the buffer is full."""
     samples = [Sample(fleet.status, megabytes())]
     wakes, patience = (time.monotonic() + size.seconds(SLEEP * n) for n in (1, PATIENCE))
     while (now := time.monotonic()) < wakes or (now < patience and samples[-1].status.buffered < buffer):
@@ -56,14 +56,14 @@ def _shown(samples: list[Sample], buffer: int) -> dict[str, str]:
 
 
 def _wrong(samples: list[Sample], buffer: int, at_once: int) -> list[str]:
-    """Name what should not be; a poll brings one event at most, as each workload has one revision."""
+    """Return what is wrong. Each workload has one revision, so a poll brings at most one event."""
     full = _full(samples, buffer)
     above = any(sample.status.buffered > buffer + at_once for sample in samples)
     return ["the buffer is never full"] * (not full) + ["the buffer is above its bound"] * above
 
 
-async def story(control_plane: Plane, size: Size) -> Counts:
-    """Run it and return what was seen."""
+async def story(control_plane: ControlPlane, size: Size) -> Counts:
+    """Run the story and return its figures."""
     buffer, at_once = int(BUFFER / size.scale), max(10, int(AT_ONCE / size.scale))
     awake = asyncio.Event()
     with tempfile.TemporaryFile("w+", encoding="utf-8") as file:
@@ -74,7 +74,7 @@ async def story(control_plane: Plane, size: Size) -> Counts:
             ) as fleet,
         ):
             consumer = asyncio.create_task(_consume(fleet, file, awake))
-            control_plane.say("go")
+            control_plane.send("go")
             awake.set()
             await asyncio.sleep(size.seconds(BEFORE))
             sleeps: dict[str, list[Sample]] = {}
@@ -84,12 +84,12 @@ async def story(control_plane: Plane, size: Size) -> Counts:
                 awake.set()
                 await asyncio.sleep(size.seconds(BETWEEN))
             after = megabytes()
-            control_plane.say("rest")
-            figures = await settled(lambda: judged(read(file), control_plane.report()), size.interval)
+            control_plane.send("rest")
+            figures = await settled(lambda: compared(read(file), control_plane.report()), size.interval)
             await fleet.aclose()
             await consumer
 
-    seen, found = told(figures) | {"memory in MB at the end": f"{after:.1f}"}, wrong(figures)
+    seen, found = summary(figures) | {"memory in MB at the end": f"{after:.1f}"}, wrong(figures)
     for name, samples in sleeps.items():
         seen |= {f"{name} sleep: {what}": value for what, value in _shown(samples, buffer).items()}
         found += [f"{name} sleep: {what}" for what in _wrong(samples, buffer, at_once)]

@@ -1,4 +1,4 @@
-"""Four workloads are in trouble, each in its own way; then they are well for a while; then once more."""
+"""Four workloads fail, each in its own way; then they recover for a while; then they fail once more."""
 
 from __future__ import annotations
 
@@ -9,36 +9,47 @@ from collections.abc import Collection, Iterable
 from typing import Any, NamedTuple
 
 from benchmarks.fleet.size import Counts, Size
-from benchmarks.record import PATIENCE, Line, Plane, delays, judged, read, settled, told, written, wrong
+from benchmarks.record import (
+    PATIENCE,
+    ControlPlane,
+    Line,
+    compared,
+    delays,
+    read,
+    settled,
+    summary,
+    written,
+    wrong,
+)
 from runai_async import HookEvent, PollFinished, RunaiClient, WorkloadFailed
 
 MAX_OUTAGE = 60.0
 """Seconds."""
-BEFORE, SPELL, WELL = 6, 12, 2
-"""Intervals: before the first spell, of each, and between them when all are well again."""
-TROUBLES = {
+BEFORE, FAILING, HEALTHY = 6, 12, 2
+"""Intervals: before the first failures, with failures, and between them when all have recovered."""
+FAULTS = {
     "hang": "WatchOutageError",
     "refuse 403": "PermissionDeniedError",
     "refuse 404": "NotFoundError",
     "garbage": "WatchOutageError",
 }
-"""What the control plane does to a workload, and as what it is to be told."""
+"""What the control plane does to a workload, and the error that is to be reported."""
 DELAY = "delay of the others ÷ interval, p50 p99 max"
 
 
 class Recovery:
-    """Waits for good polls."""
+    """Waits for successful polls."""
 
     def __init__(self) -> None:
         self._waiting: set[str] = set()
 
     def hook(self, event: HookEvent) -> None:
-        """Note a good poll."""
+        """Note a successful poll."""
         if isinstance(event, PollFinished) and event.error is None:
             self._waiting.discard(event.workload_id)
 
     async def of(self, ids: Iterable[str], interval: float) -> bool:
-        """Wait until each was polled well, or patience ends; return whether they were."""
+        """Wait until each has had a successful poll, or patience ends; return whether they have."""
         self._waiting = set(ids)
         for _ in range(PATIENCE):
             await asyncio.sleep(interval)
@@ -47,26 +58,26 @@ class Recovery:
         return False
 
 
-class Spell(NamedTuple):
-    """A time of trouble, by `time.time()`."""
+class Period(NamedTuple):
+    """A period of `time.time()`."""
 
     start: float
     end: float
 
     def of(self, lines: Iterable[Line]) -> list[Line]:
-        """Return what was heard in it."""
-        return [line for line in lines if self.start <= line.heard < self.end]
+        """Return the events received in it."""
+        return [line for line in lines if self.start <= line.received < self.end]
 
 
-async def _spell(control_plane: Plane, troubled: dict[str, str], size: Size) -> Spell:
-    """Let some be in trouble for a while, and all be well again."""
+async def _fail(control_plane: ControlPlane, failing: dict[str, str], size: Size) -> Period:
+    """Let some workloads fail for a while, then all recover."""
     start = time.time()
-    for workload_id, trouble in troubled.items():
-        word, *how = trouble.split()
-        control_plane.say(word, workload_id, *how)
-    await asyncio.sleep(SPELL * size.interval)
-    control_plane.say("well")
-    return Spell(start, time.time())
+    for workload_id, fault in failing.items():
+        kind, *details = fault.split()
+        control_plane.send(kind, workload_id, *details)
+    await asyncio.sleep(FAILING * size.interval)
+    control_plane.send("healthy")
+    return Period(start, time.time())
 
 
 def _failures(lines: Iterable[Line]) -> list[Line]:
@@ -74,19 +85,19 @@ def _failures(lines: Iterable[Line]) -> list[Line]:
 
 
 def _others(
-    lines: Collection[Line], record: dict[str, Any], troubled: Collection[str]
+    lines: Collection[Line], record: dict[str, Any], failing: Collection[str]
 ) -> tuple[list[Line], dict[str, Any]]:
-    """Return what was told, and what happened, without the workloads in trouble."""
-    theirs = {line.revision_id for line in lines if line.workload_id in troubled}
+    """Return the events and the record without the failing workloads."""
+    theirs = {line.revision_id for line in lines if line.workload_id in failing}
     changes = [change for change in record["changes"] if change[0] not in theirs]
-    return [line for line in lines if line.workload_id not in troubled], record | {"changes": changes}
+    return [line for line in lines if line.workload_id not in failing], record | {"changes": changes}
 
 
-async def story(control_plane: Plane, size: Size) -> Counts:
-    """Run it and return what was seen."""
+async def story(control_plane: ControlPlane, size: Size) -> Counts:
+    """Run the story and return its figures."""
     interval, recovery = size.interval, Recovery()
-    troubled = dict(zip(control_plane.ids, TROUBLES, strict=False))
-    expected = sorted((workload_id, TROUBLES[trouble]) for workload_id, trouble in troubled.items())
+    failing = dict(zip(control_plane.ids, FAULTS, strict=False))
+    expected = sorted((workload_id, FAULTS[fault]) for workload_id, fault in failing.items())
     with tempfile.TemporaryFile("w+", encoding="utf-8") as file:
         async with (
             RunaiClient(control_plane.url, control_plane.token, hooks=[recovery.hook]) as runai,
@@ -94,33 +105,33 @@ async def story(control_plane: Plane, size: Size) -> Counts:
             written(fleet, file),
         ):
             await asyncio.sleep(1.5 * interval)
-            control_plane.say("go")
+            control_plane.send("go")
             began = time.time()
             await asyncio.sleep(BEFORE * interval)
-            first = await _spell(control_plane, troubled, size)
-            well = await recovery.of(troubled, interval)
-            await asyncio.sleep(WELL * interval)
-            again = await _spell(control_plane, troubled, size)
-            control_plane.say("rest")
+            first = await _fail(control_plane, failing, size)
+            recovered = await recovery.of(failing, interval)
+            await asyncio.sleep(HEALTHY * interval)
+            second = await _fail(control_plane, failing, size)
+            control_plane.send("rest")
             figures = await settled(
-                lambda: judged(*_others(read(file), control_plane.report(), troubled)), interval
+                lambda: compared(*_others(read(file), control_plane.report(), failing)), interval
             )
         lines = read(file)
 
-    spells = {"first": first, "second": again}
-    others = [line for line in lines if line.workload_id not in troubled]
-    seen = {f"{DELAY}: before": delays(Spell(began, first.start).of(others), interval)}
+    periods = {"first": first, "second": second}
+    others = [line for line in lines if line.workload_id not in failing]
+    seen = {f"{DELAY}: before": delays(Period(began, first.start).of(others), interval)}
     found = wrong(figures)
-    for name, spell in spells.items():
-        failures = _failures(spell.of(lines))
-        seen[f"{DELAY}: {name} spell"] = delays(spell.of(others), interval)
-        seen[f"seconds until told, {name} spell"] = ", ".join(
-            f"{troubled.get(line.workload_id)}: {line.heard - spell.start:.3g}" for line in failures
+    for name, period in periods.items():
+        failures = _failures(period.of(lines))
+        seen[f"{DELAY}: {name} failures"] = delays(period.of(others), interval)
+        seen[f"seconds until reported, {name} failures"] = ", ".join(
+            f"{failing.get(line.workload_id)}: {line.received - period.start:.3g}" for line in failures
         )
         if sorted((line.workload_id, line.phase) for line in failures) != expected:
-            found.append(f"troubles of the {name} spell")
-    if len(_failures(lines)) != len(spells) * len(TROUBLES):
-        found.append("troubles told between the spells")
-    if not well:
-        found.append("workloads not well again")
-    return seen | told(figures), found
+            found.append(f"{name} failures")
+    if len(_failures(lines)) != len(periods) * len(FAULTS):
+        found.append("failures reported in between")
+    if not recovered:
+        found.append("workloads not recovered")
+    return seen | summary(figures), found

@@ -20,11 +20,14 @@ class Api:
         retrying: runs the calls.
         clock: the client's clock.
         hooks: are notified of what happens.
-        server_time: the server's clock.
     """
 
     endpoints: Endpoints
     retrying: Retrying
     clock: Clock
     hooks: Hooks
-    server_time: ServerTime
+
+    @property
+    def server_time(self) -> ServerTime:
+        """The server's clock."""
+        return self.retrying.server_time

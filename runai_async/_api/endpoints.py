@@ -1,4 +1,4 @@
-"""What to send for each call and what the answer means. No I/O, no clock.
+"""What each endpoint is sent, and how its response is read. No I/O, no clock.
 
 One endpoint in, one `Request` out; one `Response` in, one model or error out.
 """
@@ -21,11 +21,12 @@ T = TypeVar("T")
 
 
 class Call(Generic[T]):
-    """A request and the way to read its answer; what `Retrying` runs.
+    """A request, and how to read the response; what `Retrying` runs.
 
     Attributes:
         operation: the name that hooks and messages use.
-        parse: turns a good answer's body into a value; raises `DecodeError`.
+        request: what to send.
+        parse: turns the body of a successful response into a value; raises `DecodeError`.
     """
 
     __slots__ = ("operation", "parse", "request")
@@ -36,25 +37,25 @@ class Call(Generic[T]):
         self.parse: Callable[[bytes], T] = parse
 
     def read(self, response: Response) -> T:
-        """Turn an answer into a value.
+        """Turn a response into a value.
 
         Raises:
             ApiError: its status is an error.
-            DecodeError: its body is not in the promised shape.
+            DecodeError: its body does not have the promised shape.
         """
-        if response.status != 200:  # noqa: PLR2004  (so quick a look is worth it)
+        if response.status != 200:  # noqa: PLR2004  (saves a function call for nearly every response)
             raise_for_status(response, self.request)
         return self.parse(response.body)
 
 
 class Endpoints:
-    """The calls that the control plane at one base URL takes."""
+    """The calls that the control plane at one base URL accepts."""
 
     def __init__(self, base_url: URL) -> None:
         self.base_url = base_url
 
     def _inferences(self, path: str) -> URL:
-        # Not joined, which takes seven times as long: what is in it needs no quoting any more.
+        # Not joined, which takes seven times as long: the path is quoted already.
         return self.base_url.with_path(
             f"{self.base_url.raw_path}api/v1/workloads/inferences/{path}", encoded=True
         )
@@ -95,7 +96,7 @@ class Endpoints:
 
 
 def _segment(revision_id: str) -> str:
-    """Quote an id for a path: a watch asks for those that answers tell, which may be no UUIDs."""
+    """Quote an id for a path: a watch asks for ids that came in a response, which may not be UUIDs."""
     return quote(revision_id, safe="").replace(".", "%2E")
 
 
@@ -104,8 +105,5 @@ def _listing(url: URL, deleted: bool | None) -> Request:  # noqa: FBT001  (the p
 
 
 def with_parse(call: Call[Any], parse: Callable[[bytes], T]) -> Call[T]:
-    """Return the same call, its good answers read in another way."""
+    """Return the same call with another way to read a successful response."""
     return Call(call.operation, call.request, parse)
-
-
-# --- tokens -----------------------------------------------------------------------------------------------

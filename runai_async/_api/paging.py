@@ -1,4 +1,4 @@
-"""Endpoints that answer page by page."""
+"""Endpoints that return their items page by page."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import TypeVar
 T = TypeVar("T")
 
 LONGEST_PAGE = 500
-"""The most items that one page may be asked for, by the contract."""
+"""The maximum number of items in one page, by the API's contract."""
 
 
-async def paged(ask: Callable[[int], Awaitable[tuple[list[T], int | None]]]) -> AsyncGenerator[T, None]:
-    """Yield the items of all pages, asking for the next one when those before it are used up.
+async def paged(fetch: Callable[[int], Awaitable[tuple[list[T], int | None]]]) -> AsyncGenerator[T, None]:
+    """Yield the items of all pages, fetching the next page when the items before it are used up.
 
     Args:
-        ask: returns the page that begins at an offset, and the offset of the next one. Where that does not
-            move on, or the page is empty, there is no next one: a server's mistake must not go on for ever.
+        fetch: returns the page that starts at an offset, and the offset of the next page. An empty page, or
+            an offset that does not increase, ends the iteration: a server's mistake must not make it endless.
     """
     offset: int | None = 0
     while offset is not None:
-        page, after = await ask(offset)
+        page, after = await fetch(offset)
         for item in page:
             yield item
         offset = after if page and after is not None and after > offset else None

@@ -1,26 +1,22 @@
-"""Retrying: the only door to tenacity.
+"""Retries calls: the only door to tenacity.
 
-A first attempt that succeeds pays nothing for the others: tenacity comes in when it failed. Each call has a
-`tenacity.AsyncRetrying` of its own, because one that is shared mixes up its tasks. Only errors of ours are
-retried, so a cancellation passes through.
+A first attempt that succeeds pays nothing for retrying: tenacity comes in after a failure. Each call has a
+`tenacity.AsyncRetrying` of its own, because a shared one mixes up its tasks. Only errors of ours are retried,
+so a cancellation passes through.
 """
 
 from __future__ import annotations
 
+from copy import copy
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from attrs import evolve
 
 from runai_async._api.endpoints import Call
+from runai_async._api.server_time import ServerTime
 from runai_async._clock import Clock
 from runai_async._http.messages import Transport
-from runai_async.errors import (
-    ApiError,
-    DeadlineExceededError,
-    DecodeError,
-    RunaiError,
-    TransportError,
-)
+from runai_async.errors import ApiError, DeadlineExceededError, DecodeError, RunaiError, TransportError
 from runai_async.hooks import CallFinished, CallStarted, Hooks, RetryScheduled
 from runai_async.policy import RetryPolicy
 
@@ -31,10 +27,10 @@ T = TypeVar("T")
 
 
 class RetryBudget:
-    """How much retrying one client may do: in an outage retries stop, calls do not.
+    """How much one client may retry: in an outage, retries stop and calls do not.
 
-    A bucket of 100. An attempt that failed in a way that may pass takes one out, any other answer puts one
-    back, and retries happen only while more than 50 are in it.
+    A bucket of 100. Each attempt that failed in a way that may pass takes one out, any other response puts
+    one back, and retries happen only while it holds more than 50.
     """
 
     CAPACITY = 100
@@ -52,13 +48,13 @@ class RetryBudget:
             self.tokens -= 1
 
     def give(self) -> None:
-        """Count any other answer."""
+        """Count any other response."""
         if self.tokens < self.CAPACITY:
             self.tokens += 1
 
 
 class _Attempts(Generic[T]):
-    """What is known of one call while it runs."""
+    """The state of one call while it runs."""
 
     def __init__(self, call: Call[T], deadline: float) -> None:
         self.call = call
@@ -69,7 +65,7 @@ class _Attempts(Generic[T]):
 
 
 class Retrying:
-    """Runs calls over a transport, and repeats them where that can help."""
+    """Runs calls over a transport, and repeats them if that can help."""
 
     def __init__(
         self,
@@ -78,31 +74,28 @@ class Retrying:
         policy: RetryPolicy,
         *,
         timeout: float,
-        budget: RetryBudget,
         hooks: Hooks,
     ) -> None:
         self.policy = policy
         self.timeout = timeout
         self._transport = transport
         self._clock = clock
-        self._budget = budget
         self._hooks = hooks
+        self._budget = RetryBudget()
+        self.server_time: ServerTime = ServerTime(clock)
         self._once: Retrying | None = None
-        import tenacity  # noqa: F401, PLC0415  # pyright: ignore[reportUnusedImport]  # not amid a call
+        import tenacity  # noqa: F401, PLC0415  # pyright: ignore[reportUnusedImport]  # not during a call
 
     def with_options(self, policy: RetryPolicy | None, timeout: float | None) -> Retrying:
-        """Return the same with another policy or timeout; transport and budget are shared."""
-        return Retrying(
-            self._transport,
-            self._clock,
-            policy or self.policy,
-            timeout=timeout or self.timeout,
-            budget=self._budget,
-            hooks=self._hooks,
-        )
+        """Return a copy with another policy or timeout; the transport and the budget are shared."""
+        other = copy(self)
+        other.policy = policy or self.policy
+        other.timeout = timeout or self.timeout
+        other._once = None  # noqa: SLF001  (our own copy)
+        return other
 
     def once(self) -> Retrying:
-        """Return the same without repeats: one attempt a call. Made once, as every watch asks for it."""
+        """Return a copy that makes one attempt per call. It is kept, since every watch needs it."""
         if self._once is None:
             self._once = self.with_options(evolve(self.policy, attempts=1), None)
         return self._once
@@ -111,11 +104,11 @@ class Retrying:
         """Run one call.
 
         Args:
-            call: what to send and how to read its answer.
-            deadline: monotonic time that ends the call, should the policy's own deadline come later.
+            call: what to send, and how to read the response.
+            deadline: monotonic time at which the call ends, if the policy's own deadline is later.
 
         Raises:
-            RunaiError: the last attempt's error, or what the deadline cut.
+            RunaiError: the last attempt's error, or a `DeadlineExceededError`.
         """
         limit = self._clock.monotonic() + self.policy.deadline
         if deadline is not None and deadline < limit:
@@ -126,10 +119,10 @@ class Retrying:
         try:
             return await self._attempt(attempts)
         except RunaiError as error:
-            return await self._again(attempts, error)
+            return await self._retry(attempts, error)
 
     async def _observed(self, attempts: _Attempts[T]) -> T:
-        """Run a call between its two hooks, which are told in the caller's own task."""
+        """Run a call between its two hooks, which run in the caller's own task."""
         began, call = self._clock.monotonic(), attempts.call
         self._hooks.notify(CallStarted(call.operation))
         failed: BaseException | None = None
@@ -137,7 +130,7 @@ class Retrying:
             try:
                 return await self._attempt(attempts)
             except RunaiError as error:
-                return await self._again(attempts, error)
+                return await self._retry(attempts, error)
         except BaseException as error:
             failed = error
             raise
@@ -154,6 +147,7 @@ class Retrying:
                 call.request, timeout=self.timeout, deadline=attempts.deadline
             )
             attempts.status = response.status
+            self.server_time.note(response.headers)
             value = call.read(response)
         except DeadlineExceededError as error:
             error.last_error = attempts.last_error
@@ -170,11 +164,11 @@ class Retrying:
             error.attempts = attempts.made
         if self._may_pass(error):
             self._budget.take()
-        elif isinstance(error, ApiError | DecodeError):  # what else there is, is no answer
+        elif isinstance(error, ApiError | DecodeError):  # without a response there is nothing to count
             self._budget.give()
 
     def _may_pass(self, error: BaseException) -> bool:
-        """Tell whether another attempt can help."""
+        """Return whether another attempt can help."""
         match error:
             case TransportError():
                 return error.transient
@@ -185,8 +179,8 @@ class Retrying:
             case _:
                 return False
 
-    async def _again(self, attempts: _Attempts[T], first: RunaiError) -> T:
-        """Go on after a failed first attempt, which tenacity is told of as its own first."""
+    async def _retry(self, attempts: _Attempts[T], first: RunaiError) -> T:
+        """Continue after a failed first attempt, which tenacity sees as its own first one."""
         if self.policy.attempts == 1 or not self._may_pass(first):
             raise first
         pending: RunaiError | None = first
@@ -198,27 +192,27 @@ class Retrying:
                 raise error
             return await self._attempt(attempts)
 
-        return await self._repeats(attempts)(attempt)
+        return await self._tenacity(attempts)(attempt)
 
-    def _repeats(self, attempts: _Attempts[T]) -> tenacity.AsyncRetrying:
-        """Say to tenacity what is repeated, when, and for how long."""
+    def _tenacity(self, attempts: _Attempts[T]) -> tenacity.AsyncRetrying:
+        """Express the policy, the budget and the deadline in tenacity's terms."""
         import tenacity  # noqa: PLC0415  (see the constructor)
 
-        def out_of_reach(state: tenacity.RetryCallState) -> bool:
-            spent = state.attempt_number >= self.policy.attempts or not self._budget
-            return spent or self._clock.monotonic() + state.upcoming_sleep >= attempts.deadline
+        def stop(state: tenacity.RetryCallState) -> bool:
+            used_up = state.attempt_number >= self.policy.attempts or not self._budget
+            return used_up or self._clock.monotonic() + state.upcoming_sleep >= attempts.deadline
 
         jitter = tenacity.wait_random_exponential(
             multiplier=self.policy.wait_initial, max=self.policy.wait_max
         )
 
         def wait(state: tenacity.RetryCallState) -> float:
-            asked = getattr(state.outcome and state.outcome.exception(), "retry_after", None)
-            return jitter(state) if asked is None else float(asked)
+            retry_after = getattr(state.outcome and state.outcome.exception(), "retry_after", None)
+            return jitter(state) if retry_after is None else float(retry_after)
 
         return tenacity.AsyncRetrying(
             sleep=self._clock.sleep,
-            stop=out_of_reach,
+            stop=stop,
             wait=wait,
             retry=tenacity.retry_if_exception(self._may_pass),
             before_sleep=lambda state: self._scheduled(attempts, state.upcoming_sleep),
@@ -226,7 +220,7 @@ class Retrying:
         )
 
     def _scheduled(self, attempts: _Attempts[T], delay: float) -> None:
-        """Tell the hooks that another attempt comes after *delay* seconds."""
+        """Notify the hooks that another attempt follows in *delay* seconds."""
         error = attempts.last_error
         if self._hooks and error is not None:
             kind, status = type(error).__name__, getattr(error, "status", None)

@@ -1,4 +1,4 @@
-"""What an answer with an error status, or a redirect, means."""
+"""What a response with an error status, or a redirect, means."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from runai_async._http.messages import Request, Response
 from runai_async.errors import ApiError
 
 _TEXT_LIMIT = 300
-"""Characters of a body that is not the API's which an error quotes."""
+"""How many characters an error quotes of a body that is not the API's."""
 
 
 def raise_for_status(response: Response, request: Request) -> None:
-    """Raise the `ApiError` that an answer's status stands for; return if it stands for success."""
+    """Raise the `ApiError` that a response's status stands for; return if it stands for success."""
     if not 200 <= response.status < 300:  # noqa: PLR2004  (HTTP's classes)
         raise error_for(response, request)
 
 
 def error_for(response: Response, request: Request) -> ApiError:
-    """Make the error that an answer with an error status, or a redirect, stands for."""
-    headers = _presentable(CIMultiDict(response.headers), request.url)
-    code, message, details = _explained(response, headers)
+    """Return the error that a response with an error status, or a redirect, stands for."""
+    headers = _without_secrets(CIMultiDict(response.headers), request.url)
+    code, message, details = _explanation(response, headers)
     return ApiError.for_status(response.status)(
         response.status,
         message,
@@ -41,42 +41,42 @@ def error_for(response: Response, request: Request) -> ApiError:
     )
 
 
-def _explained(response: Response, headers: Mapping[str, str]) -> tuple[int | None, str, str | None]:
-    """Return an error's code, message and details; of a body that is not the API's, the start of its text."""
+def _explanation(response: Response, headers: Mapping[str, str]) -> tuple[int | None, str, str | None]:
+    """Return an error's code, message and details; if the body is not the API's, the start of its text."""
     if 300 <= response.status < 400:  # noqa: PLR2004
         return None, _redirect(headers.get("Location")), None
     body = _codec.decode_object(response.body) or {}
     code, message, details = body.get("code"), body.get("message"), body.get("details")
     if type(code) is int and isinstance(message, str):
-        # What others say (gRPC's gateway, Kubernetes) looks alike, but for their codes or details.
+        # The errors of others (gRPC's gateway, Kubernetes) look alike, except for their codes or details.
         is_the_apis = 100 <= code <= 599 and (details is None or isinstance(details, str))  # noqa: PLR2004
         return (code, message, details) if is_the_apis else (None, message, None)
-    # https://www.rfc-editor.org/rfc/rfc6749#section-5.2, what token endpoints say
+    # https://www.rfc-editor.org/rfc/rfc6749#section-5.2, the errors of token endpoints
     if isinstance(body.get("error"), str):
         description = body.get("error_description")
         return None, body["error"], description if isinstance(description, str) else None
     return None, _text(response.body), None
 
 
-def _presentable(headers: CIMultiDict[str], asked: URL) -> CIMultiDict[str]:
-    """Return headers without what lets someone in: cookies, and all but the path of a redirect's address."""
+def _without_secrets(headers: CIMultiDict[str], requested: URL) -> CIMultiDict[str]:
+    """Return headers without cookies, and without the query and credentials of a redirect's address."""
     if "Set-Cookie" in headers:
         headers["Set-Cookie"] = "***"
     if headers.get("Location"):
-        headers["Location"] = _target(headers["Location"], asked)
+        headers["Location"] = _target(headers["Location"], requested)
     return headers
 
 
-def _target(location: str, asked: URL) -> str:
+def _target(location: str, requested: URL) -> str:
     try:
-        return str(asked.join(URL(location)).with_query(None).with_fragment(None).with_user(None))
+        return str(requested.join(URL(location)).with_query(None).with_fragment(None).with_user(None))
     except ValueError:
-        return "an address that is no URL"
+        return "an address that is not a URL"
 
 
 def _redirect(target: str | None) -> str:
     return (
-        f"redirects to {target or 'nowhere'}; redirects are not followed, "
+        f"redirects to {target or 'nowhere'}; redirects are not followed: "
         "set base_url to the control plane's own address"
     )
 
@@ -91,7 +91,7 @@ def _request_id(headers: Mapping[str, str]) -> str | None:
 
 
 def _retry_after(value: str | None) -> float | None:
-    """Read a Retry-After header: seconds or a date. What is neither is ignored."""
+    """Return the seconds of a Retry-After header, which holds seconds or a date; anything else is ignored."""
     if value is None:
         return None
     if re.fullmatch(r"\d{1,9}(\.\d+)?", value.strip()):
@@ -105,5 +105,5 @@ def _retry_after(value: str | None) -> float | None:
 
 
 def is_from_api(error: ApiError) -> bool:
-    """Tell whether an error is the API's own word, and not a gateway's: its body was the contract's."""
+    """Return whether an error is the API's own and not a gateway's: whether its body had the API's format."""
     return error.code is not None

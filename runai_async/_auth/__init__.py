@@ -1,1 +1,1 @@
-"""Credentials, the tokens that they are exchanged for, and the transport that adds one to a request."""
+"""Credentials, the tokens they are exchanged for, and the transport that adds a token to each request."""

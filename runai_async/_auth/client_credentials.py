@@ -1,9 +1,9 @@
-"""Tokens that are exchanged for credentials, kept, and renewed in time.
+"""Exchanges client credentials for a token, keeps it, and renews it in time.
 
-A token is shared by all calls of a client, and the trouble comes when it ends under load. Dropping it at
-each 401 makes every call in flight fetch another one. Here a refused token is dropped only if it is still
-the one in use (compare and invalidate), one exchange runs at a time, and all who need its result wait for
-the same task. That task is nobody's child: cancelling a caller does not cancel it.
+All calls of a client share one token, and the hard moment is when it ends under load. If every 401 dropped
+it, every call in flight would fetch another one. Here a rejected token is dropped only if it is still the one
+in use (compare and invalidate), one exchange runs at a time, and everyone who needs its result waits for the
+same task. That task belongs to no caller, so cancelling a caller does not cancel it.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ logger = logging.getLogger("runai_async")
 
 _OK = 200
 _DEFAULT_LIFETIME = 300.0
-"""Seconds that a token is used where neither the answer nor the token tells; the vendor's live for longer."""
+"""Seconds, if neither the response nor the token says how long it lives; the vendor's tokens live longer."""
 _REFRESH_AT = 0.8
-"""Fraction of a token's lifetime after which the next one is fetched, while this one is still good."""
+"""Fraction of a token's lifetime after which the next one is fetched, while this one is still valid."""
 _LEEWAY = 0.05
-"""Fraction of its lifetime before its end from which a token is not used any more."""
+"""The last fraction of its lifetime, in which a token is no longer used."""
 _BACKOFF_INITIAL = 0.5
 _BACKOFF_MAX = 30.0
-"""Seconds between exchanges that fail: doubled from the first to the second, with jitter."""
+"""Seconds to wait after a failed exchange: doubled with each failure up to the maximum, with jitter."""
 
 
 class ClientCredentialsSource:
@@ -69,7 +69,7 @@ class ClientCredentialsSource:
         self._hooks = hooks
         self._timeout = timeout
         self._token: str | None = None
-        self._good_until = 0.0
+        self._valid_until = 0.0
         self._refresh_at = 0.0
         self._task: asyncio.Task[str] | None = None
         self._failures = 0
@@ -80,23 +80,23 @@ class ClientCredentialsSource:
         token, now = self._token, self._clock.monotonic()
         if token is None or now < self._refresh_at:
             return token
-        if now >= self._good_until:
+        if now >= self._valid_until:
             return None
         if now >= self._not_before:
-            _ = self._exchange()  # goes on by itself; meanwhile this one is good
+            _ = self._exchange()  # runs by itself; meanwhile this one is still valid
         return token
 
     async def get_token(self) -> str:
         if (token := self.current()) is not None:
             return token
         if self._task is None and self._last_error is not None and self._clock.monotonic() < self._not_before:
-            # The endpoint failed a moment ago: leave it alone. A copy, as each raise adds to a traceback.
+            # The endpoint failed a moment ago: leave it alone. A copy, since each raise adds to a traceback.
             raise copy(self._last_error) from self._last_error
         task = self._exchange()
         try:
             return await asyncio.shield(task)
         except RunaiError as error:
-            # To each who waited his own: a watch writes its checkpoint into it.
+            # Each waiter gets a copy of its own: a watch writes its checkpoint into it.
             raise copy(error).with_traceback(error.__traceback__) from error.__cause__
         except asyncio.CancelledError:
             waiter = asyncio.current_task()
@@ -109,7 +109,7 @@ class ClientCredentialsSource:
             self._token = None
 
     def _exchange(self) -> asyncio.Task[str]:
-        """Start the exchange, or join the one that runs."""
+        """Start an exchange, or join the one that is running."""
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._fetch(), name="runai-async token")
             self._task.add_done_callback(self._ended)
@@ -119,26 +119,28 @@ class ClientCredentialsSource:
         self._task = None
         if task.cancelled() or (error := task.exception()) is None:
             return
-        if self._token is not None and self._clock.monotonic() < self._good_until:
-            logger.warning("the early token refresh failed; the present token is used on: %s", error)
+        if self._token is not None and self._clock.monotonic() < self._valid_until:
+            logger.warning(
+                "the early token refresh failed; the current token stays in use until it expires: %s", error
+            )
 
     async def _fetch(self) -> str:
         began = self._clock.monotonic()
         try:
-            token = await self._ask(began)
+            token = await self._request_token(began)
         except RunaiError as error:
-            self._failed(error)
-            self._tell(began, error, None)
+            self._back_off(error)
+            self._notify(began, error, None)
             raise
         lifetime = token.expires_in or _jwt_lifetime(token.value, self._clock) or _DEFAULT_LIFETIME
         self._token = token.value
         self._refresh_at = began + lifetime * _REFRESH_AT
-        self._good_until = began + lifetime * (1 - _LEEWAY)
+        self._valid_until = began + lifetime * (1 - _LEEWAY)
         self._failures, self._last_error, self._not_before = 0, None, 0.0
-        self._tell(began, None, lifetime)
+        self._notify(began, None, lifetime)
         return token.value
 
-    async def _ask(self, began: float) -> Token:
+    async def _request_token(self, began: float) -> Token:
         response = await self._transport.send(
             self._request, timeout=self._timeout, deadline=began + 2 * self._timeout
         )
@@ -147,18 +149,18 @@ class ClientCredentialsSource:
                 response if response.status == _OK else redact(response, self._secret), self._request
             )
         except ApiError as error:
-            map_error = _refused(error)
-            if map_error is error:
-                raise  # an error must not be its own cause: what follows causes would never end
-            raise map_error from error
+            mapped = token_error(error)
+            if mapped is error:
+                raise  # an error must not be its own cause: whatever follows causes would never end
+            raise mapped from error
 
-    def _failed(self, error: RunaiError) -> None:
+    def _back_off(self, error: RunaiError) -> None:
         self._failures += 1
         longest = min(_BACKOFF_MAX, _BACKOFF_INITIAL * 2 ** min(self._failures - 1, 10))
         self._last_error = error
         self._not_before = self._clock.monotonic() + random.uniform(longest / 2, longest)  # noqa: S311
 
-    def _tell(self, began: float, error: RunaiError | None, lifetime: float | None) -> None:
+    def _notify(self, began: float, error: RunaiError | None, lifetime: float | None) -> None:
         if self._hooks:
             name = type(error).__name__ if error else None
             self._hooks.notify(TokenRefreshed(name, lifetime, self._clock.monotonic() - began))
@@ -169,18 +171,18 @@ class ClientCredentialsSource:
             await asyncio.wait({task})
 
 
-_REFUSALS = frozenset({"invalid_client", "invalid_grant", "unauthorized_client"})
-"""https://www.rfc-editor.org/rfc/rfc6749#section-5.2: what a 400 says of credentials."""
+_BAD_CREDENTIALS = frozenset({"invalid_client", "invalid_grant", "unauthorized_client"})
+"""https://www.rfc-editor.org/rfc/rfc6749#section-5.2: the codes of a 400 that rejects the credentials."""
 
 
-def _refused(error: ApiError) -> ApiError:
-    """Return what a refusal means, said of the token and not of what it was wanted for.
+def token_error(error: ApiError) -> ApiError:
+    """Return what an error of the token endpoint means to the call that needs the token.
 
-    A 400 or 403 in the API's words, or a 400 in OAuth's, refuses the credentials and is an
-    AuthenticationError: what we sent was well-formed, and v1 has no 401. Any other 403 or 404 is a plain
-    ApiError, lest a watch takes it for the word that its workload is gone.
+    A 400 or 403 in the API's own format, or a 400 in OAuth's, rejects the credentials and becomes an
+    `AuthenticationError`: our request was well-formed, and v1 has no 401. Any other 403 or 404 becomes a
+    plain `ApiError`, so that a watch does not conclude from it that its workload is gone.
     """
-    if error.status == 400 and (error.message in _REFUSALS or is_from_api(error)):  # noqa: PLR2004
+    if error.status == 400 and (error.message in _BAD_CREDENTIALS or is_from_api(error)):  # noqa: PLR2004
         kind: type[ApiError] = AuthenticationError
     elif isinstance(error, PermissionDeniedError) and is_from_api(error):
         kind = AuthenticationError
@@ -201,12 +203,12 @@ def _refused(error: ApiError) -> ApiError:
 
 
 def _jwt_lifetime(token: str, clock: Clock) -> float | None:
-    """Read from a JWT how many seconds it lives; None for an opaque token. Its signature is not checked."""
+    """Return the seconds that a JWT lives; None for an opaque token. Its signature is not verified."""
     try:
         part = token.split(".")[1]
         claims: Any = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
         expires = float(claims["exp"])
-        # From `iat` where it is there: the difference does not depend on this machine's clock being right.
+        # From `iat` if it exists: the difference does not depend on this machine's clock being right.
         issued = float(claims["iat"]) if "iat" in claims else clock.now().timestamp()
     except (IndexError, KeyError, TypeError, ValueError, RecursionError, OverflowError):
         return None

@@ -1,4 +1,4 @@
-"""What a user gives to be let in: a token, credentials, or a provider of tokens."""
+"""What users authenticate with: a token, credentials, or a provider of tokens."""
 
 from __future__ import annotations
 
@@ -14,10 +14,13 @@ from attrs import Attribute, field, frozen
 
 from runai_async.errors import ConfigurationError
 
+SENDABLE = re.compile(r"[\x21-\x7e]+")
+"""What fits into an Authorization header: printable ASCII without spaces."""
+
 
 @runtime_checkable
 class TokenProvider(Protocol):
-    """Where bearer tokens come from; implement both methods to bring your own.
+    """Where bearer tokens come from; implement both methods to supply your own.
 
     Example:
         >>> class VaultToken:
@@ -29,19 +32,23 @@ class TokenProvider(Protocol):
     """
 
     async def get_token(self) -> str:
-        """Return a token that is good now. Called for every request, so keep it."""
+        """Return a token that is valid now. Called for every request, so cache it."""
         ...
 
     def invalidate(self, token: str) -> None:
-        """Learn that the control plane refused *token*: do not return that one again."""
+        """Note that the control plane rejected *token*: do not return it again."""
         ...
 
 
 def check_token(value: Any, name: str) -> str:
-    """Return a token that fits a header. Its value is never told."""
+    """Return a token that fits into a header.
+
+    Raises:
+        ConfigurationError: it does not; the message names the argument and never quotes the token.
+    """
     if not isinstance(value, str) or not value:
         raise ConfigurationError(f"{name} must be a non-empty str")
-    if not re.fullmatch(r"[\x21-\x7e]+", value):
+    if not SENDABLE.fullmatch(value):
         raise ConfigurationError(f"{name} must be printable ASCII without spaces or line breaks")
     return value
 
@@ -52,13 +59,13 @@ def _sendable(_: object, attribute: Attribute[Any], value: Any) -> None:
 
 @frozen
 class StaticToken:
-    """A bearer token that someone else renews. A str given as *auth* is this.
+    """A bearer token that someone else renews. A plain str as *auth* means the same.
 
     Attributes:
         token: without the word `Bearer`; not in the repr.
 
     Raises:
-        ConfigurationError: empty, or not fit for a header.
+        ConfigurationError: the token is empty, or does not fit into a header.
 
     Example:
         >>> runai = RunaiClient("https://acme.run.ai", StaticToken(token))
@@ -71,21 +78,21 @@ class StaticToken:
         return self.token
 
     def invalidate(self, token: str) -> None:
-        """Do nothing: there is no other one."""
+        """Do nothing: there is no other token."""
 
 
 @frozen
 class ClientCredentials:
-    """The id and secret of an application (service account), exchanged for tokens as they are needed.
+    """The id and secret of an application (service account), exchanged for tokens as needed.
 
     Attributes:
         client_id: the application's id.
         client_secret: its secret; not in the repr.
-        api: "v1", `POST /api/v1/token`, which all control planes have; or "v2", `POST /api/v2/token`
-            (RFC 6749), from 2.24 on, where v1 is deprecated from 2.25 on.
+        api: "v1", `POST /api/v1/token`, which all control planes have and 2.25 deprecates; or "v2",
+            `POST /api/v2/token` (RFC 6749), from 2.24 on.
 
     Raises:
-        ConfigurationError: empty, or another *api*.
+        ConfigurationError: the id or secret is empty, or *api* is something else.
 
     Example:
         >>> runai = RunaiClient("https://acme.run.ai", ClientCredentials("app", "secret", api="v1"))
@@ -101,7 +108,7 @@ class ClientCredentials:
 
 
 def _path(value: str | os.PathLike[str]) -> Path:
-    """Return a path; unlike `Path` itself it tells a signature what it takes."""
+    """Return a path; unlike `Path` itself, it shows in the signature what is accepted."""
     return Path(value)
 
 
@@ -109,10 +116,10 @@ def _path(value: str | os.PathLike[str]) -> Path:
 class CliCredentials:
     """The login that the vendor's command line keeps in `~/.runai`.
 
-    The files are read again when a token is refused, so a new login is picked up.
+    The files are read again when a token is rejected, so a new login is picked up.
 
     Attributes:
-        folder: where `authentication.json` and `config.json` are; by default `~/.runai`.
+        folder: the folder of `authentication.json` and `config.json`; by default `~/.runai`.
 
     Example:
         >>> login = CliCredentials()
@@ -125,7 +132,7 @@ class CliCredentials:
         """Read the token.
 
         Raises:
-            ConfigurationError: the message tells what to do.
+            ConfigurationError: it cannot be read; the message says what to do.
         """
         encoded = _read_key(self.folder / "authentication.json", "accessToken")
         try:
@@ -138,18 +145,18 @@ class CliCredentials:
         """Read the control plane's URL.
 
         Raises:
-            ConfigurationError: the message tells what to do.
+            ConfigurationError: it cannot be read; the message says what to do.
         """
         return _read_key(self.folder / "config.json", "control_plane", "url")
 
 
 def _read_key(path: Path, *keys: str) -> str:
-    """Read a text out of a JSON file of the vendor's command line."""
+    """Read a string from a JSON file of the vendor's command line."""
     try:
         value: Any = json.loads(path.read_bytes())
     except FileNotFoundError:
         raise ConfigurationError(
-            f"{path} is not there: log in with the vendor's command line first"
+            f"{path} does not exist: log in with the vendor's command line first"
         ) from None
     except (OSError, ValueError, RecursionError) as error:
         raise ConfigurationError(
@@ -158,11 +165,9 @@ def _read_key(path: Path, *keys: str) -> str:
     for key in keys:
         value = value.get(key) if isinstance(value, dict) else None  # pyright: ignore[reportUnknownMemberType,reportUnknownVariableType]
     if not isinstance(value, str) or not value:
-        raise ConfigurationError(f"{path} holds no {'.'.join(keys)}: log in again")
+        raise ConfigurationError(f"{path} has no {'.'.join(keys)}: log in again")
     return value
 
 
 Auth = str | StaticToken | ClientCredentials | CliCredentials | TokenProvider
 """What `RunaiClient` takes as *auth*."""
-
-# --- from the environment ---------------------------------------------------------------------------------

@@ -23,8 +23,10 @@ def auth_from(environ: Mapping[str, str]) -> Auth:
     if client_id and client_secret:
         return ClientCredentials(client_id, client_secret, _token_api(environ))
     if client_id or client_secret:
-        missing = "RUNAI_CLIENT_SECRET" if client_id else "RUNAI_CLIENT_ID"
-        raise ConfigurationError(f"{missing} is not set, though its other half is")
+        given, missing = "RUNAI_CLIENT_ID", "RUNAI_CLIENT_SECRET"
+        if client_secret:
+            given, missing = missing, given
+        raise ConfigurationError(f"{missing} is not set, but {given} is: set both")
     credentials = CliCredentials()
     try:
         credentials.read_token()
@@ -44,10 +46,10 @@ def _token_api(environ: Mapping[str, str]) -> Literal["v1", "v2"]:
 
 
 def base_url_from(environ: Mapping[str, str]) -> str:
-    """Return the control plane that an environment names, or else that of the vendor's command line.
+    """Return the control plane's URL that an environment names, or else that of the vendor CLI's login.
 
     Raises:
-        ConfigurationError: there is none.
+        ConfigurationError: there is none; the message names what is missing.
     """
     if url := environ.get("RUNAI_BASE_URL"):
         return url

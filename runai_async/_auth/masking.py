@@ -1,4 +1,4 @@
-"""Answers without our secrets: some servers quote what they refuse."""
+"""Removes our secrets from responses: some servers quote what they reject."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from runai_async._http.messages import Response
 
 
 def redact(response: Response, *secrets: str) -> Response:
-    """Return an answer that does not repeat our secrets; some servers quote what they refuse."""
-    text = _plainly(response.body)
+    """Return a response in which `***` stands for each of our secrets."""
+    body = _unescaped(response.body)
     headers = dict(response.headers)
-    for form in {form for secret in secrets for form in _spellings(secret)}:
-        text = text.replace(form.encode(), b"***")
+    for form in {form for secret in secrets for form in _forms(secret)}:
+        body = body.replace(form.encode(), b"***")
         headers = {name: value.replace(form, "***") for name, value in headers.items()}
-    return evolve(response, body=text, headers=headers)
+    return evolve(response, body=body, headers=headers)
 
 
-def _plainly(body: bytes) -> bytes:
-    """Return JSON with each character written as itself, so that a secret in it can be found."""
+def _unescaped(body: bytes) -> bytes:
+    """Return JSON with no character escaped that need not be, so that a secret in it can be found."""
     try:
         return json.dumps(json.loads(body), ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         return body
 
 
-def _spellings(secret: str) -> Iterator[str]:
-    """Return a secret as it is, and as it stands in JSON, in HTML, in a URL and in a form."""
+def _forms(secret: str) -> Iterator[str]:
+    """Yield a secret as it is, and as it is written in JSON, in HTML, in a URL and in a form."""
     yield from (secret, html.escape(secret), json.dumps(secret)[1:-1])
     yield json.dumps(secret)[1:-1].replace("/", "\\/")
     for form in (quote(secret, safe=""), quote_plus(secret)):

@@ -1,4 +1,4 @@
-"""Where the tokens of a client come from: one kind of source for each kind of *auth*."""
+"""Where a client's tokens come from: one kind of source for each kind of *auth*."""
 
 from __future__ import annotations
 
@@ -30,46 +30,37 @@ from runai_async.hooks import Hooks
 
 
 class TokenSource(Protocol):
-    """What `Authenticated` works with: a provider that can also answer without waiting."""
+    """What `Authenticated` needs: a token provider that can also return a token without waiting."""
 
     def current(self) -> str | None:
-        """Return the token in use if it is good, without waiting."""
+        """Return the token in use if it is valid, without waiting."""
         ...
 
     async def get_token(self) -> str:
-        """Return a token that is good."""
+        """Return a token that is valid."""
         ...
 
     def invalidate(self, token: str) -> None:
-        """Drop *token*, unless another one has taken its place already."""
+        """Drop *token*, unless another one has replaced it already."""
         ...
 
     async def aclose(self) -> None:
-        """Stop what runs."""
+        """Stop what the source runs in the background."""
         ...
 
 
-class FixedTokenSource:
+class FixedTokenSource(StaticToken):
     """The source over a token that never changes."""
 
-    def __init__(self, token: str) -> None:
-        self._token = token
-
-    def current(self) -> str | None:
-        return self._token
-
-    async def get_token(self) -> str:
-        return self._token
-
-    def invalidate(self, token: str) -> None:
-        """Do nothing: there is no other one."""
+    def current(self) -> str:
+        return self.token
 
     async def aclose(self) -> None:
         """Do nothing: nothing runs."""
 
 
 class CachedTokenSource:
-    """The source over a token that is read, not exchanged; it is read again when it was refused."""
+    """The source over a token that is read from somewhere, and read again when it was rejected."""
 
     def __init__(self, read: Callable[[], str]) -> None:
         self._read = read
@@ -95,7 +86,7 @@ def _provider_failed(error: Exception) -> TransportError:
 
 
 class ProviderSource:
-    """The source over a user's `TokenProvider`: what it raises becomes an error of ours."""
+    """The source over a user's `TokenProvider`; what it raises becomes an error of ours."""
 
     def __init__(self, provider: TokenProvider) -> None:
         self._provider = provider
@@ -113,7 +104,7 @@ class ProviderSource:
         try:
             token = await self._provider.get_token()
         except (PermissionDeniedError, NotFoundError) as error:
-            raise _provider_failed(error) from error  # it says nothing of what the token is wanted for
+            raise _provider_failed(error) from error  # it is not about what the token is needed for
         except RunaiError:
             raise
         except Exception as error:
@@ -130,15 +121,15 @@ def token_source(
     """Return the source of tokens that *auth* stands for.
 
     Args:
-        auth: as the user gave it.
-        base_url: where the token endpoints are.
-        transport: what the exchange is sent over.
-        clock: tells when a token ends.
-        hooks: are told of each exchange.
+        auth: as the user passed it.
+        base_url: of the token endpoints.
+        transport: carries the exchange.
+        clock: the clock by which a token expires.
+        hooks: are notified of each exchange.
         timeout: seconds for one exchange.
 
     Raises:
-        ConfigurationError: it is nothing that can be used.
+        ConfigurationError: *auth* is not usable; the message says what is.
     """
     if isinstance(auth, str):
         return FixedTokenSource(check_token(auth, "auth"))
@@ -151,6 +142,6 @@ def token_source(
     if isinstance(auth, TokenProvider) and not isinstance(auth, type):  # pyright: ignore[reportUnnecessaryIsInstance]
         return ProviderSource(auth)
     raise ConfigurationError(
-        f"auth must be a token (str), StaticToken, ClientCredentials, CliCredentials, or have the methods "
-        f"get_token and invalidate; not {type(auth).__name__}"
+        f"auth must be a token (str), StaticToken, ClientCredentials, CliCredentials, or an object with the "
+        f"methods get_token and invalidate; not {type(auth).__name__}"
     )

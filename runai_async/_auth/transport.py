@@ -14,37 +14,31 @@ _OK = 200
 
 
 class Authenticated:
-    """A transport that adds the token, and after a 401 repeats the request once with another one."""
+    """A transport over a transport: adds the token, and after a 401 repeats the request once with another."""
 
     def __init__(self, transport: Transport, source: TokenSource, clock: Clock) -> None:
         self._transport = transport
         self._source = source
         self._clock = clock
-        self._header = ("", "")
+        self._token = ""
+        self._headers: dict[str, str] = {}
 
-    async def send(
-        self,
-        request: Request,
-        *,
-        timeout: float,
-        deadline: float,
-        authorization: str | None = None,  # noqa: ARG002  (this transport is who sets it)
-    ) -> Response:
+    async def send(self, request: Request, *, timeout: float, deadline: float) -> Response:
         """Send one request with a token; see `Transport.send`.
 
         Raises:
-            AuthenticationError: the token endpoint refused the credentials.
+            AuthenticationError: the token endpoint rejected the credentials.
         """
         token = self._source.current() or await self._wait_for_token(deadline)
         response = await self._transport.send(
-            request, timeout=timeout, deadline=deadline, authorization=self._bearer(token)
+            self._with_token(request, token), timeout=timeout, deadline=deadline
         )
         if response.status == 401:  # noqa: PLR2004
             self._source.invalidate(token)
-            refused, token = token, self._source.current() or await self._wait_for_token(deadline)
-            if token != refused:
+            rejected, token = token, self._source.current() or await self._wait_for_token(deadline)
+            if token != rejected:
                 response = await self._transport.send(
-                    request, timeout=timeout, deadline=deadline, authorization=self._bearer(token)
+                    self._with_token(request, token), timeout=timeout, deadline=deadline
                 )
         return response if response.status == _OK else redact(response, token)
 
@@ -58,10 +52,12 @@ class Authenticated:
                 raise
             raise DeadlineExceededError("the deadline passed while waiting for a token") from error
 
-    def _bearer(self, token: str) -> str:
-        if self._header[0] != token:
-            self._header = (token, f"Bearer {token}")
-        return self._header[1]
+    def _with_token(self, request: Request, token: str) -> Request:
+        """Return a request with the token's header: one mapping for all, so it is prepared once."""
+        if self._token != token:
+            self._token, self._headers = token, {"Authorization": f"Bearer {token}"}
+        headers = self._headers if request.headers is None else {**request.headers, **self._headers}
+        return Request(request.method, request.url, headers, request.body, request.queued)
 
     async def aclose(self) -> None:
         """Stop what the source runs, then close the transport below."""

@@ -1,12 +1,13 @@
-"""JSON bytes <-> models and events: the one converter, and the only door to cattrs and msgspec.
+"""JSON bytes <-> models and events. cattrs and msgspec are used nowhere else.
 
-Two roads lead from bytes to a model, and tests hold them to the same results:
+Decoding has a fast path and a fallback, and tests hold both to the same results:
 
-- The **careful road** is cattrs with hooks of our own: it checks every type (as it comes, cattrs would read
-  `"false"` as True and 1.9 as 1), keeps unknown keys in `extra`, and names the place of a mismatch.
-- The **fast road** lets msgspec check types in C, into structs derived from the same attrs classes, which are
-  then turned into the models; several times faster. It refuses what it does not know: an
-  unknown key, a type it does not expect. Then the careful road decides, and explains.
+- The **fast path** lets msgspec parse JSON and check its types in C, into structs that are derived from the
+  models' classes, and then turns the structs into the models. It fails on anything unexpected, such as an
+  unknown key.
+- The **converter** is the fallback: cattrs with hooks of our own. It checks every type (by itself, cattrs
+  would read `"false"` as True and 1.9 as 1), keeps unknown keys in `extra`, and names the path of a mismatch.
+  The fast path learns the unknown keys that it finds, so they are slow only once.
 """
 
 from runai_async._codec.decode import (

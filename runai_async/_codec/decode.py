@@ -1,7 +1,8 @@
-"""From answers to models: whole ones, lists cut into pieces, counts, pages."""
+"""From responses to models: single ones, lists, pages, counts."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any, TypeVar, cast
@@ -9,9 +10,9 @@ from typing import Any, TypeVar, cast
 import msgspec
 from attrs import frozen
 
-from runai_async._codec.converter import AwareTime, Mismatch, converter, structure, utc
-from runai_async._codec.fast import FALLBACK_ERRORS, fast_path, learn, list_fast_path
-from runai_async._codec.fields import is_model
+from runai_async._codec.converter import converter, structure
+from runai_async._codec.fast import FALLBACK_ERRORS, fast_path, learn, list_fast_path, page_decoder
+from runai_async._codec.fields import AwareTime, is_model, utc
 from runai_async.errors import DecodeError
 from runai_async.models import Revision
 
@@ -19,10 +20,10 @@ T = TypeVar("T")
 
 
 def prepare() -> None:
-    """Make now what would be made at first use, and take its milliseconds then, in the middle of a call."""
+    """Make the decoders of revisions now: the first use would, for milliseconds in the middle of a call."""
     converter()
     fast_path(Revision)
-    list_fast_path()
+    list_fast_path(Revision, "revisions")
 
 
 def parse(data: bytes | str) -> Any:
@@ -30,11 +31,11 @@ def parse(data: bytes | str) -> Any:
     try:
         return msgspec.json.decode(data)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
-        raise DecodeError(f"the body is no JSON: {_start(data)}", is_json=False) from error
+        raise DecodeError(f"the body is not JSON: {_start(data)}", is_json=False) from error
 
 
 def _start(data: bytes | str) -> str:
-    """Describe a body that could not be read, without telling what may be secret in it."""
+    """Describe a body that cannot be parsed, without quoting what may be secret in it."""
     if not data:
         return "it is empty"
     first = data[:1] if isinstance(data, str) else data[:1].decode("ascii", "replace")
@@ -45,7 +46,7 @@ def from_json(data: bytes | str, type: type[T]) -> T:  # noqa: A002  (the field'
     """Decode the API's JSON into a model, or into a `list[...]` of models.
 
     Raises:
-        DecodeError: no JSON, or not in the shape of *type*; `.path` tells where.
+        DecodeError: *data* is not JSON, or does not have the shape of *type*; `.path` says where.
 
     Example:
         >>> from_json('{"limit": 2}', ResourceCores)
@@ -57,7 +58,7 @@ def from_json(data: bytes | str, type: type[T]) -> T:  # noqa: A002  (the field'
 
 
 def _decode(data: Any, cls: Any) -> Any:
-    """Decode a model on the fast road, or else on the careful one, which decides and explains."""
+    """Decode a model on the fast path, or else with the converter, which decides and explains."""
     decode, build = fast_path(cls)
     try:
         return build(decode(data))
@@ -67,8 +68,87 @@ def _decode(data: Any, cls: Any) -> Any:
     return model
 
 
-class _Envelope(msgspec.Struct):
-    revisions: list[msgspec.Raw]
+# --- lists ------------------------------------------------------------------------------------------------
+
+
+def decode_revision(raw: bytes) -> Revision:
+    """Decode one revision. Raises `DecodeError`."""
+    return cast(Revision, _decode(raw, Revision))
+
+
+def decode_revisions(body: bytes) -> list[Revision]:
+    """Decode a list of revisions.
+
+    Raises:
+        DecodeError: as for `split_revisions`; or a revision cannot be decoded. The error is that of the first
+            one, and its `.partial` has the others that can be decoded.
+    """
+    revisions, errors, _ = _decode_items(body, "revisions", Revision)
+    if errors:
+        errors[0].partial = tuple(revisions)
+        raise errors[0]
+    return revisions
+
+
+def decode_page(body: bytes, key: str, kind: type[T]) -> tuple[list[T], int | None]:
+    """Decode one page of a list: its items, and the offset of the next page, if any.
+
+    Raises:
+        DecodeError: *body* is not JSON, or not an object with an array of *kind* under *key*.
+    """
+    items, errors, following = _decode_items(body, key, kind)
+    if errors:
+        raise errors[0]
+    offset = parse(bytes(following))
+    return items, offset if type(offset) is int else None
+
+
+def split_revisions(body: bytes) -> list[bytes]:
+    """Cut a list of revisions into the bytes of each, decoding none.
+
+    Raises:
+        DecodeError: *body* is not JSON, or not an object with an array `revisions`.
+    """
+    return [bytes(raw) for raw in _split(body, "revisions").items]
+
+
+def _decode_items(body: bytes, key: str, cls: Any) -> tuple[list[Any], list[DecodeError], msgspec.Raw]:
+    """Return the items under *key*, the errors of those that cannot be decoded, and what `next` is."""
+    decode, build = list_fast_path(cls, key)
+    try:
+        page = decode(body)
+        return [build(item) for item in page.items], [], page.next
+    except FALLBACK_ERRORS:
+        page = _split(body, key)  # one by one, so that a broken item does not lose the others
+    items: list[Any] = []
+    errors: list[DecodeError] = []
+    for index, raw in enumerate(page.items):
+        try:
+            items.append(_decode(bytes(raw), cls))
+        except DecodeError as error:
+            errors.append(_inside(error, f"$.{key}[{index}]"))
+    return items, errors, page.next
+
+
+def _split(body: bytes, key: str) -> Any:
+    return _envelope(_raw_page(key), body, key, "an array")
+
+
+@functools.cache
+def _raw_page(key: str) -> Callable[[bytes], Any]:
+    return page_decoder(msgspec.Raw, key)
+
+
+def _inside(error: DecodeError, path: str) -> DecodeError:
+    """Return the error of an item as the error of the whole body."""
+    problem = str(error).removeprefix(f"{error.path}: ")
+    path += error.path[1:]
+    outer = DecodeError(f"{path}: {problem}", path=path, is_json=error.is_json)
+    outer.__cause__ = error
+    return outer
+
+
+# --- single values of a body ------------------------------------------------------------------------------
 
 
 class _Count(msgspec.Struct):
@@ -83,7 +163,6 @@ class _Deletion(msgspec.Struct, rename="camel"):
     deleted_at: AwareTime | None = None
 
 
-_decode_envelope = msgspec.json.Decoder(_Envelope).decode
 _decode_count = msgspec.json.Decoder(_Count).decode
 
 
@@ -98,76 +177,25 @@ _decode_deletion = msgspec.json.Decoder(_Deletion).decode
 _decode_identity = msgspec.json.Decoder(_Identity).decode
 
 
-def _envelope(decode: Callable[[bytes], T], body: bytes, promise: str) -> T:
-    """Decode the outermost object of an answer, telling no JSON from JSON of another shape."""
+def _envelope(decode: Callable[[bytes], T], body: bytes, key: str, shape: str) -> T:
+    """Decode the outermost object of a body; the error distinguishes not JSON from JSON of another shape."""
     try:
         return decode(body)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
-        value = parse(body)
-        key = promise.partition(" ")[0]
-        path = f"$.{key}" if isinstance(value, dict) else "$"
-        raise DecodeError(f"{path}: expected an object with {promise}", path=path) from error
-
-
-def split_revisions(body: bytes) -> list[bytes]:
-    """Cut a list answer into the bytes of its revisions, decoding none.
-
-    Raises:
-        DecodeError: no JSON, or not an object with an array `revisions`.
-    """
-    return [bytes(raw) for raw in _envelope(_decode_envelope, body, "revisions (an array)").revisions]
-
-
-def decode_revision(raw: bytes) -> Revision:
-    """Decode one revision. Raises `DecodeError`."""
-    return cast(Revision, _decode(raw, Revision))
-
-
-def decode_revisions(body: bytes) -> list[Revision]:
-    """Decode a list answer.
-
-    Raises:
-        DecodeError: as for `split_revisions`; or a revision is broken: the path of the first such is told,
-            and the good ones are in `.partial`.
-    """
-    decode, build = list_fast_path()
-    try:
-        return [build(struct) for struct in decode(body).revisions]
-    except FALLBACK_ERRORS:
-        pass  # one by one, so that a broken revision does not lose the others
-    good: list[Revision] = []
-    broken: list[DecodeError] = []
-    for index, raw in enumerate(split_revisions(body)):
-        try:
-            good.append(decode_revision(raw))
-        except DecodeError as error:
-            broken.append(_below(error, f"$.revisions[{index}]"))
-    if broken:
-        broken[0].partial = tuple(good)
-        raise broken[0]
-    return good
-
-
-def _below(error: DecodeError, place: str) -> DecodeError:
-    """Return the error as it reads in the answer as a whole."""
-    path = place + error.path[1:]
-    moved = DecodeError(
-        f"{path}: {str(error).removeprefix(f'{error.path}: ')}", path=path, is_json=error.is_json
-    )
-    moved.__cause__ = error
-    return moved
+        path = f"$.{key}" if isinstance(parse(body), dict) else "$"
+        raise DecodeError(f"{path}: expected an object with {key} ({shape})", path=path) from error
 
 
 def decode_count(body: bytes) -> int:
-    """Decode a count answer. Raises `DecodeError`."""
-    return _envelope(_decode_count, body, "count (an integer)").count
+    """Decode a count. Raises `DecodeError`."""
+    return _envelope(_decode_count, body, "count", "an integer").count
 
 
 def identity(raw: bytes) -> str | None:
     """Return the id of a revision that cannot be decoded, or None where not even that can be read."""
     try:
         return str(_decode_identity(raw).id)
-    except (msgspec.DecodeError, ValueError, RecursionError):
+    except FALLBACK_ERRORS:
         return None
 
 
@@ -190,7 +218,7 @@ def outline(raw: bytes) -> Outline | None:
 
 
 def deletion_time(raw: bytes) -> datetime | None:
-    """Return when a revision was deleted, be it a broken one; None where that cannot be read."""
+    """Return when a revision was deleted, even of a broken one; None where that cannot be read."""
     try:
         at = _decode_deletion(raw).deleted_at
         return None if at is None else utc(at)
@@ -198,36 +226,17 @@ def deletion_time(raw: bytes) -> datetime | None:
         return None
 
 
-def decode_page(body: bytes, key: str, kind: type[T]) -> tuple[list[T], int | None]:
-    """Decode one page of a paged answer: its items, and the offset of the next page if there is one.
-
-    Raises:
-        DecodeError: no JSON, or not an object with an array of *kind* under *key*.
-    """
-    value = parse(body)
-    if not isinstance(value, dict) or not isinstance(value.get(key), list):  # pyright: ignore[reportUnknownMemberType]
-        raise DecodeError(f"$.{key}: expected an object with {key} (an array)", path=f"$.{key}")
-    page: dict[str, Any] = value  # pyright: ignore[reportUnknownVariableType]
-    try:
-        items = converter().structure(page[key], list[kind])  # type: ignore[valid-type]
-    except Mismatch as mismatch:
-        path = mismatch.below(f".{key}").path
-        raise DecodeError(f"{path}: {mismatch.problem}", path=path) from mismatch
-    after = page.get("next")
-    return items, after if type(after) is int else None
-
-
 def decode_object(body: bytes) -> dict[str, Any] | None:
     """Return a JSON object as a `dict`, or None where the body is anything else."""
     try:
-        value = msgspec.json.decode(body)
-    except (msgspec.DecodeError, ValueError, RecursionError):
+        value = parse(body)
+    except DecodeError:
         return None
     return cast("dict[str, Any]", value) if isinstance(value, dict) else None
 
 
 def is_json(body: bytes) -> bool:
-    """Tell whether a body is JSON at all."""
+    """Return whether a body is JSON at all."""
     try:
         parse(body)
     except DecodeError:

@@ -6,13 +6,22 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, cast
 
-import attrs
 import msgspec
 
-from runai_async._codec.converter import converter, utc
-from runai_async._codec.fields import camel, is_model
+from runai_async._codec.converter import converter
+from runai_async._codec.fields import camel, is_model, utc
 from runai_async.diff import FieldChange
-from runai_async.events import FleetEvent, RevisionAdded, RevisionDeleted, RevisionEvent, RevisionUpdated
+from runai_async.events import (
+    FleetEvent,
+    PhaseChanged,
+    RevisionAdded,
+    RevisionEvent,
+    RevisionUpdated,
+    Synced,
+    WatchDegraded,
+    WatchRecovered,
+    WorkloadFailed,
+)
 from runai_async.models import SECRET_FIELDS
 
 
@@ -24,16 +33,17 @@ def encode(value: Any) -> bytes:
 def to_json(value: Any, *, include_secrets: bool | None = None) -> bytes:
     """Encode a model or an event as JSON in the API's own camelCase.
 
-    The normal form: ids are strings, times UTC with `Z` and at most microseconds, what is None is left out,
-    nulls inside arrays and everything in `extra` stay as they came.
+    This is the normal form: ids are strings, times are UTC with `Z` and at most microseconds, fields that are
+    None are left out, and nulls inside arrays and everything in `extra` stay as they came.
 
     Args:
         value: a model, an event, or a sequence or mapping of them.
-        include_secrets: whether environment, command and arguments are in it. Left None, a model is
-            complete and an event is without them.
+        include_secrets: whether to include environment, command and arguments. By default a model includes
+            them and an event does not.
 
     Raises:
-        TypeError: it cannot be encoded.
+        TypeError: *value* cannot be encoded.
+        ValueError: a time in it has no time zone.
 
     Example:
         >>> to_json(ResourceCores(limit=2))
@@ -43,8 +53,8 @@ def to_json(value: Any, *, include_secrets: bool | None = None) -> bytes:
 
 
 def _plain(value: Any, include_secrets: bool | None) -> Any:  # noqa: FBT001
-    """Turn a value into JSON's types, the events and models in it by the rule of `to_json`."""
-    if attrs.has(value.__class__) and hasattr(value, "kind"):
+    """Turn a value, and the events and models in it, into JSON's types."""
+    if isinstance(value, FleetEvent):
         return event_to_dict(value, include_secrets=bool(include_secrets))
     if isinstance(value, Mapping):
         return {key: _plain(item, include_secrets) for key, item in value.items()}  # pyright: ignore[reportUnknownVariableType]
@@ -68,14 +78,15 @@ def event_to_dict(event: FleetEvent, *, include_secrets: bool = False) -> dict[s
         "workloadId": event.workload_id,
         "observedAt": utc(event.observed_at),
     }
-    if isinstance(event, RevisionEvent):
-        return {**head, **_revision_part(event, include_secrets=include_secrets)}
-    error = getattr(event, "error", None)
-    if error is not None:
-        head |= {"error": type(error).__name__, "message": str(error)}
-    if (seconds := getattr(event, "seconds", None)) is not None:
-        head["seconds"] = seconds
-    return head
+    match event:
+        case WatchDegraded() | WorkloadFailed():
+            return {**head, "error": type(event.error).__name__, "message": str(event.error)}
+        case WatchRecovered():
+            return {**head, "seconds": event.seconds}
+        case Synced():
+            return head
+        case _:
+            return {**head, **_revision_part(event, include_secrets=include_secrets)}
 
 
 def _revision_part(event: RevisionEvent, *, include_secrets: bool) -> dict[str, Any]:
@@ -86,12 +97,15 @@ def _revision_part(event: RevisionEvent, *, include_secrets: bool) -> dict[str, 
         "serverTime": event.server_time and utc(event.server_time),
         "revision": revision if include_secrets else _without_secrets(revision),
     }
-    if isinstance(event, RevisionAdded):
-        part["initial"] = event.initial
-    elif isinstance(event, RevisionUpdated):
-        part["changes"] = [_change(change) for change in event.changes]
-    elif not isinstance(event, RevisionDeleted):
-        part |= {"previousPhase": event.previous_phase, "coalesced": event.coalesced}
+    match event:
+        case RevisionAdded():
+            part["initial"] = event.initial
+        case PhaseChanged():
+            part |= {"previousPhase": event.previous_phase, "coalesced": event.coalesced}
+        case RevisionUpdated():
+            part["changes"] = [_change(change) for change in event.changes]
+        case _:
+            pass
     return {key: value for key, value in part.items() if value is not None}
 
 
@@ -109,11 +123,11 @@ def to_cloudevent(event: RevisionEvent, *, include_secrets: bool = False) -> dic
     https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md
 
     Args:
-        event: what a watch yielded.
-        include_secrets: whether environment, command and arguments are in `data`.
+        event: an event that a watch yielded.
+        include_secrets: whether `data` includes environment, command and arguments.
 
     Raises:
-        TypeError: an event that is not about a revision.
+        TypeError: *event* is not about a revision.
 
     Example:
         >>> to_cloudevent(event)["type"]

@@ -1,4 +1,4 @@
-"""The fast road: msgspec reads into structs derived from the models, and those are turned into the models."""
+"""The fast path: msgspec parses into structs derived from the models, and those become the models."""
 
 from __future__ import annotations
 
@@ -13,53 +13,56 @@ import attrs
 import msgspec
 from msgspec import UNSET
 
-from runai_async._codec.converter import AwareTime, utc
-from runai_async._codec.fields import Field, fields_of, is_mapping, is_model, without_none
-from runai_async.models import Revision
+from runai_async._codec.fields import AwareTime, Field, fields_of, is_mapping, is_model, utc, without_none
 
 FALLBACK_ERRORS = (msgspec.DecodeError, ValueError, OverflowError, RecursionError)
-"""What the fast road raises where the careful one has to decide."""
+"""What the fast path raises where the converter has to decide."""
 
 _learned: dict[Any, tuple[str, ...]] = {}
-"""Keys that the schema does not name, but answers have: the careful road found them in `extra`."""
+"""Keys that the schema does not name but responses have, by model: the converter found them in `extra`."""
 LEARNED_MAX = 32
-"""For each model. What has ever new keys stays on the careful road."""
+"""Keys learned of one model. Objects with ever new keys stay with the converter."""
 _PLAIN_KEY = r"[A-Za-z_][A-Za-z0-9_.-]{0,63}"
-"""Not every text can be a key of a struct."""
+"""Not every string can be a key of a struct."""
 _making = threading.Lock()
-"""Held while a road is made or a key is learned: loops in several threads share the roads."""
+"""Held while a decoder is made or a key is learned: event loops in several threads share the decoders."""
 
 
 @functools.cache
 def fast_path(cls: Any) -> tuple[Callable[[bytes], Any], Callable[[Any], Any]]:
-    """Return the two steps from bytes to a model; made at first use, as that takes milliseconds."""
+    """Return the two steps from bytes to a model. They are made on first use, which takes milliseconds."""
     with _making:
         return msgspec.json.Decoder(_struct(cls)).decode, _builder(cls)
 
 
 @functools.cache
-def list_fast_path() -> tuple[Callable[[bytes], Any], Callable[[Any], Revision]]:
-    """Return the same two steps for a list answer, the second of them for each of its items."""
+def list_fast_path(cls: Any, key: str) -> tuple[Callable[[bytes], Any], Callable[[Any], Any]]:
+    """Return the two steps for a list of models under *key*: `page_decoder`'s, and one for each item."""
     with _making:
-        envelope = msgspec.defstruct("List", [("revisions", list[_struct(Revision)])])  # type: ignore[misc]
-        return msgspec.json.Decoder(envelope).decode, _builder(Revision)
+        return page_decoder(_struct(cls), key), _builder(cls)
+
+
+def page_decoder(item: Any, key: str) -> Callable[[bytes], Any]:
+    """Make the decoder of an object with an array under *key*: `.items`, and what `.next` is, not decoded."""
+    fields: list[Any] = [("items", list[item]), ("next", msgspec.Raw, msgspec.Raw(b"null"))]
+    return msgspec.json.Decoder(msgspec.defstruct("Page", fields, rename={"items": key})).decode
 
 
 def learn(model: Any) -> None:
-    """Let the fast road take the unknown keys of a model, which the careful road has read."""
+    """Let the fast path accept the unknown keys of a model that the converter has made."""
     with _making:
         if _learn(model):
             clear_decoders()
 
 
 def clear_decoders() -> None:
-    """Make the roads anew at next use."""
+    """Forget the decoders; the next use makes new ones."""
     for made in (_struct, _builder, fast_path, list_fast_path):
         made.cache_clear()
 
 
 def _learn(value: Any) -> bool:
-    """Learn the unknown keys of a model and its parts; tell whether there was a new one."""
+    """Learn the unknown keys of a model and its parts; return whether any was new."""
     cls = value.__class__
     if cls is tuple:
         return any([_learn(item) for item in value])  # noqa: C419  (all of them, not up to the first)
@@ -80,7 +83,7 @@ def _learn(value: Any) -> bool:
 
 @functools.cache
 def _struct(cls: Any) -> type[msgspec.Struct]:
-    """Derive the struct that stands for a model: same fields, same order, then the keys that were learned."""
+    """Derive the struct that stands for a model: its fields in their order, then the keys learned of it."""
     fields: list[Any] = [
         (field.name, _struct_type(field))
         if field.required
@@ -101,7 +104,7 @@ def _struct_type(field: Field) -> Any:
 
 
 def _wire_type(kind: Any) -> Any:
-    """Return what msgspec shall expect where a model has *kind*."""
+    """Return the type that msgspec is to expect where a model has *kind*."""
     if kind is datetime:
         return AwareTime
     if attrs.has(kind):
@@ -122,37 +125,38 @@ def _wire_type(kind: Any) -> Any:
 def _builder(cls: Any) -> Callable[[Any], Any]:
     """Make the function that turns a struct into its model.
 
-    Making the objects is most of all decoding, and two things in it were most of that. A frozen class fills
-    each field through `object.__setattr__`, four times as slow as an assignment: so what is filled is an
-    instance of a class derived from it, which may be assigned to, and becomes the frozen model at the end.
-    And a call for each value that may have to be mended: so the function is written out for each model, one
-    line for each field, as attrs writes out an `__init__`. What it looks like, for a model of two fields:
+    Most of decoding is making objects, and two things make that slow. A frozen class sets each field with
+    `object.__setattr__`, four times as slow as an assignment: so the function fills an instance of a derived
+    class, which allows assignments, and then gives it the class of the model. And there would be a call for
+    each value that may need a conversion: so the function is generated for each model, one line a field, as
+    attrs generates an `__init__`. For a model of two fields it looks like this:
 
         model = derived()
         part = struct.created_at; model.created_at = part if part.tzinfo is UTC else utc(part)
         part = struct.gpu; model.gpu = None if part is None else build_gpu(part)
-        model.extra = {}
+        extra = model.extra = {}
         model.__class__ = cls
         return model
     """
     names: dict[str, Any] = {"derived": _derived(cls), "cls": cls, "UTC": UTC, "utc": utc, "UNSET": UNSET}
     lines = ["model = derived()"]
     for field in fields_of(cls):
-        names[f"build_{field.name}"] = _part_builder(field.type)
-        lines.append(f"part = struct.{field.name}; model.{field.name} = {_mended(field)}")
+        if attrs.has(_item(field.type)):
+            names[f"build_{field.name}"] = _builder(_item(field.type))
+        lines.append(f"part = struct.{field.name}; model.{field.name} = {_conversion(field)}")
     lines.append("extra = model.extra = {}")
     for number, key in enumerate(_learned.get(cls, ())):
         names[f"key_{number}"] = key
         lines.append(f"if struct.extra_{number} is not UNSET: extra[key_{number}] = struct.extra_{number}")
     lines += ["model.__class__ = cls", "return model"]
     source = "def build(struct):\n" + "".join(f"    {line}\n" for line in lines)
-    # Only names of our own are in it: those of the models' fields. The keys of answers are values.
+    # The source holds only names of our own, those of the models' fields; a response's keys are values.
     exec(compile(source, f"<builder of {cls.__name__}>", "exec"), names)  # noqa: S102
     return cast(Callable[[Any], Any], names["build"])
 
 
 def _derived(cls: Any) -> Any:
-    """Derive the class whose instances take plain assignments, and can become instances of *cls*."""
+    """Derive the class whose instances allow assignments and can become instances of *cls*."""
     body = {
         "__slots__": (),
         "__init__": object.__init__,
@@ -162,28 +166,22 @@ def _derived(cls: Any) -> Any:
     return type(cls.__name__, (cls,), body)
 
 
-def _part_builder(kind: Any) -> Callable[[Any], Any] | None:
-    """Return the builder of a field that holds a model, or an array of them."""
-    item = _item(kind)
-    return _builder(item) if attrs.has(item) else None
-
-
 def _item(kind: Any) -> Any:
-    """Return what is in an array; what is none is returned as it is."""
+    """Return the type of an array's items; any other type is returned as it is."""
     return without_none(get_args(kind)[0]) if get_origin(kind) is tuple else kind
 
 
-def _mended(field: Field) -> str:
-    """Write the expression that turns *part*, a field's wire value, into the model's."""
+def _conversion(field: Field) -> str:
+    """Write the expression that turns *part*, a field of the struct, into the model's value."""
     build = f"build_{field.name}"
     if field.coerce:
-        mended = "part if part.__class__ is str else str(part)"
+        converted = "part if part.__class__ is str else str(part)"
     elif field.type is datetime:
-        mended = "part if part.tzinfo is UTC else utc(part)"
+        converted = "part if part.tzinfo is UTC else utc(part)"
     elif attrs.has(field.type):
-        mended = f"{build}(part)"
+        converted = f"{build}(part)"
     elif attrs.has(_item(field.type)):
-        mended = f"tuple([None if item is None else {build}(item) for item in part])"
+        converted = f"tuple([None if item is None else {build}(item) for item in part])"
     else:
         return "part"
-    return mended if field.required else f"None if part is None else {mended}"
+    return converted if field.required else f"None if part is None else {converted}"

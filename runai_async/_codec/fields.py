@@ -1,13 +1,18 @@
-"""What the models' classes say of their JSON: keys, types, what is required."""
+"""What the models' classes say about their JSON: keys, types, what is required."""
 
 from __future__ import annotations
 
 import functools
 import types
 from collections.abc import Mapping
-from typing import Any, NamedTuple, Union, get_args, get_origin
+from datetime import UTC, datetime
+from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin
 
 import attrs
+import msgspec
+
+AwareTime = Annotated[datetime, msgspec.Meta(tz=True)]
+"""What msgspec accepts as a time: with a time zone, and a fraction of any length."""
 
 
 class Field(NamedTuple):
@@ -16,7 +21,7 @@ class Field(NamedTuple):
     Attributes:
         key: its name in JSON.
         type: without `| None`.
-        coerce: "id" or "quantity" where numbers are taken for texts; else None.
+        coerce: "id" or "quantity" where numbers are accepted and become strings; else None.
     """
 
     name: str
@@ -28,7 +33,7 @@ class Field(NamedTuple):
 
 @functools.cache
 def fields_of(cls: Any) -> tuple[Field, ...]:
-    """Return the fields of a model but `extra`, which is always the last."""
+    """Return the fields of a model except `extra`, which is always the last."""
     attrs.resolve_types(cls)
     return tuple(
         Field(
@@ -44,7 +49,7 @@ def fields_of(cls: Any) -> tuple[Field, ...]:
 
 
 def camel(name: str) -> str:
-    """Turn a field's name into the API's key."""
+    """Turn snake_case into the API's camelCase; a name that is camelCase already stays."""
     head, *tail = name.split("_")
     return head + "".join(part[:1].upper() + part[1:] for part in tail)
 
@@ -58,17 +63,21 @@ def without_none(kind: Any) -> Any:
 
 
 def is_array(kind: Any) -> bool:
-    """Tell whether a type is `list[X]` or `tuple[X, ...]`."""
-    origin = get_origin(kind)
-    return origin is list or origin is tuple
+    """Return whether a type is `list[X]` or `tuple[X, ...]`."""
+    return get_origin(kind) in {list, tuple}
 
 
 def is_mapping(kind: Any) -> bool:
-    """Tell whether a type is `Mapping[str, X]`."""
+    """Return whether a type is `Mapping[str, X]`."""
     origin = get_origin(kind)
     return isinstance(origin, type) and issubclass(origin, Mapping)
 
 
 def is_model(kind: Any) -> bool:
-    """Tell whether a class is a model of the API."""
+    """Return whether a class is a model of the API."""
     return attrs.has(kind) and "extra" in attrs.fields_dict(kind)
+
+
+def utc(time: datetime) -> datetime:
+    """Return the same moment in UTC."""
+    return time if time.tzinfo is UTC else time.astimezone(UTC)

@@ -1,1 +1,1 @@
-"""One HTTP request and its response, and the aiohttp session that carries them."""
+"""HTTP requests and responses, and the aiohttp session that carries them."""

@@ -1,4 +1,4 @@
-"""What may go into a URL, and which URLs may get credentials."""
+"""The base URL and the proxy: what may go into them, and which of them may get credentials."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from runai_async.errors import ConfigurationError
 
 
 def check_base_url(value: str | URL, *, allow_http: bool = False) -> URL:
-    """Return the control plane's URL in its normal form, a path prefix kept.
+    """Return the control plane's URL in its normal form; a path prefix is kept.
 
     Raises:
-        ConfigurationError: it is no URL to send credentials to; the message says why.
+        ConfigurationError: it is not a URL to send credentials to; the message says why.
     """
     if not isinstance(value, str | URL):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ConfigurationError(f"base_url must be a str or yarl.URL, not {type(value).__name__}")
@@ -23,8 +23,8 @@ def check_base_url(value: str | URL, *, allow_http: bool = False) -> URL:
         url = URL(value) if isinstance(value, str) else value
         port = url.port
     except (ValueError, TypeError):
-        # What the library says may quote a password that was put into it.
-        raise ConfigurationError("base_url is no URL; it looks like https://acme.run.ai") from None
+        # The library's own error may quote a password that was put into the URL.
+        raise ConfigurationError("base_url is not a URL; it should look like https://acme.run.ai") from None
     problem = _url_problem(url, port, allow_http=allow_http)
     if problem:
         raise ConfigurationError(f"base_url {problem}")
@@ -32,7 +32,7 @@ def check_base_url(value: str | URL, *, allow_http: bool = False) -> URL:
 
 
 def is_loopback(url: URL) -> bool:
-    """Tell whether a URL's host is this machine: `localhost`, or an address that is never looked up."""
+    """Return whether a URL's host is this machine: `localhost`, or an address that needs no lookup."""
     try:
         return url.host == "localhost" or ipaddress.ip_address(url.raw_host or "").is_loopback
     except ValueError:
@@ -43,7 +43,7 @@ def _url_problem(url: URL, port: int | None, *, allow_http: bool) -> str | None:
     if url.scheme not in {"http", "https"} or not url.host:
         return "must start with https:// and name a host, like https://acme.run.ai"
     if url.user is not None or url.password is not None:
-        return "must not hold a user or password; give credentials as auth"
+        return "must not contain a user or password; pass credentials as auth"
     if url.query_string or url.fragment:
         return "must not have a query or fragment"
     if port is None or not 0 < port < 65536:  # noqa: PLR2004  (TCP's range)
@@ -67,17 +67,23 @@ def environment_proxy(base_url: URL) -> URL | None:
         return None
     name = f"{base_url.scheme}_proxy in the environment (which trust_env=False ignores)"
     proxy = check_proxy(address, name)
-    # Plain http may go to loopback because it does not leave the machine; so by no proxy elsewhere, either.
+    # Plain http is fine to loopback because it stays on this machine; through a proxy elsewhere it would not.
     leaves = base_url.scheme == "http" and is_loopback(base_url) and not is_loopback(proxy)
     return None if leaves else proxy
 
 
 def check_proxy(value: str | URL, name: str = "proxy") -> URL:
-    """Return a proxy's URL. Raises `ConfigurationError` for one that aiohttp cannot use."""
+    """Return a proxy's URL.
+
+    Raises:
+        ConfigurationError: aiohttp cannot use it.
+    """
     try:
         url = URL(value)
     except (ValueError, TypeError):
-        raise ConfigurationError(f"{name} is no URL; it looks like http://proxy.example:3128") from None
+        raise ConfigurationError(
+            f"{name} is not a URL; it should look like http://proxy.example:3128"
+        ) from None
     if url.scheme not in {"http", "https"} or not url.host:
         raise ConfigurationError(
             f"{name} must be an http:// or https:// URL with a host; other kinds are not supported"
@@ -86,7 +92,7 @@ def check_proxy(value: str | URL, name: str = "proxy") -> URL:
 
 
 def proxy_headers(proxy: URL | None) -> dict[str, str] | None:
-    """Return what lets us through a proxy; aiohttp hands an Authorization on as Proxy-Authorization."""
+    """Return the credentials for a proxy; aiohttp sends this Authorization as Proxy-Authorization."""
     if proxy is None or proxy.user is None:
         return None
     pair = f"{proxy.user}:{proxy.password or ''}".encode()

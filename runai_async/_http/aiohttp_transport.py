@@ -1,8 +1,8 @@
-"""The transport protocol, and the aiohttp session wrapper: the only door to aiohttp's client.
+"""The transport over an aiohttp session: the only door to aiohttp's client.
 
-A poll costs little more than a bare `session.get()`, so the layers above meet in one timeout, set to what is
-left of the attempt or of the deadline. It covers the pool, DNS, connecting, headers and body. Waiting for a
-free slot is outside of it, since a queue is no sign of a sick server.
+A poll should cost little more than a bare `session.get()`, so there is a single timeout, set to what remains
+of the attempt or of the deadline. It covers the pool, DNS, connecting, headers and body. Waiting for a free
+slot does not count against it, because a queue is no sign of a sick server.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import asyncio
 import platform
 import ssl
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 
 import aiohttp
@@ -20,7 +21,7 @@ from yarl import URL
 from runai_async._clock import Clock
 from runai_async._http.addresses import proxy_headers
 from runai_async._http.aiohttp_errors import AIOHTTP_ERRORS, map_error, redacted_cause
-from runai_async._http.compression import ACCEPTED, unpacked
+from runai_async._http.compression import ACCEPTED, decompress
 from runai_async._http.limiter import Limiter
 from runai_async._http.messages import Request, Response
 from runai_async._version import __version__
@@ -29,14 +30,14 @@ from runai_async.errors import ConfigurationError, DeadlineExceededError, Transp
 USER_AGENT = f"runai-async/{__version__} aiohttp/{aiohttp.__version__} Python/{platform.python_version()}"
 _HEADERS = {"User-Agent": USER_AGENT, "Accept": "application/json", "Accept-Encoding": ACCEPTED}
 _KEEPALIVE = 15.0
-"""Seconds. Shorter than what gateways keep (nginx 75, AWS 60), so that a poll rarely meets a closing one."""
+"""Seconds. Gateways keep connections longer (nginx 75, AWS 60), so a poll rarely meets one being closed."""
 _NO_TIMEOUT = aiohttp.ClientTimeout()
 
 
 class AiohttpTransport:
     """A wrapper around one `aiohttp.ClientSession`.
 
-    The session is made at first use, in the running loop, and belongs to that loop. A session of the
+    The session is created at first use, in the running loop, and belongs to that loop. A session of the
     caller's is used as it is and never closed.
     """
 
@@ -58,16 +59,16 @@ class AiohttpTransport:
         self._opening: asyncio.Lock | None = None
         self._closed = False
         self._limiter = Limiter(max_concurrency, clock)
-        self._last_headers: tuple[str | None, CIMultiDict[str]] = (None, CIMultiDict(_HEADERS))
+        self._prepared: tuple[Mapping[str, str] | None, CIMultiDict[str]] = (None, CIMultiDict(_HEADERS))
         self._max_body = max_body
         self._ssl: ssl.SSLContext | bool = ssl_context or True
         self._ca_file = ca_file
-        # Its credentials apart: aiohttp's errors tell the URL.
+        # Without its credentials: aiohttp's errors quote the URL.
         self._proxy = None if proxy is None else proxy.with_user(None)
         self._proxy_headers = proxy_headers(proxy)
 
     def __del__(self) -> None:
-        # No async work here: the loop may be gone. aiohttp's own complaint would not name what to close.
+        # No async work here: the loop may be gone. aiohttp's own warning would not say what to close.
         connector = None if self._session is None or self._given is not None else self._session.connector
         if connector is not None and not connector.closed:
             warnings.warn(
@@ -76,21 +77,19 @@ class AiohttpTransport:
                 source=self,
                 stacklevel=2,
             )
-            connector._close()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # its close() wants a loop
+            connector._close()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # its close() needs a loop
 
-    async def send(
-        self, request: Request, *, timeout: float, deadline: float, authorization: str | None = None
-    ) -> Response:
+    async def send(self, request: Request, *, timeout: float, deadline: float) -> Response:
         """Send one request over the session; see `Transport.send`."""
         session = self._session
         if session is None or self._loop is not asyncio.get_running_loop():
             session = await self._open()
         if not request.queued:
-            return await self._attempt(session, request, timeout, deadline, authorization)
+            return await self._attempt(session, request, timeout, deadline)
         if not self._limiter.take():
             await self._queue(deadline)
         try:
-            return await self._attempt(session, request, timeout, deadline, authorization)
+            return await self._attempt(session, request, timeout, deadline)
         finally:
             self._limiter.give()
 
@@ -103,12 +102,7 @@ class AiohttpTransport:
             ) from error
 
     async def _attempt(
-        self,
-        session: aiohttp.ClientSession,
-        request: Request,
-        timeout: float,
-        deadline: float,
-        authorization: str | None,
+        self, session: aiohttp.ClientSession, request: Request, timeout: float, deadline: float
     ) -> Response:
         left = deadline - self._clock.monotonic()
         limit = min(timeout, left)
@@ -117,18 +111,18 @@ class AiohttpTransport:
                 f"the deadline passed before {request.method} {request.url.path} was sent"
             )
         try:
-            # aiohttp's own `total` will not do: it takes back two cancellations for its one, so that a task
-            # which is cancelled in the same moment would go on.
+            # Not aiohttp's own `total`: it takes back two cancellations for its one, so a task that is
+            # cancelled in the same moment would continue.
             async with (
                 asyncio.timeout(limit),
                 session.request(
                     request.method,
                     request.url,
                     data=request.body,
-                    headers=self._headers(request, authorization),
+                    headers=self._headers(request),
                     timeout=_NO_TIMEOUT,
                     allow_redirects=False,
-                    auto_decompress=False,  # not every aiohttp has a bound for what it unpacks
+                    auto_decompress=False,  # not every aiohttp limits what it decompresses to
                     raise_for_status=False,
                     proxy=self._proxy,
                     proxy_headers=self._proxy_headers and {**self._proxy_headers},  # aiohttp adds to it
@@ -142,26 +136,23 @@ class AiohttpTransport:
                 raise
             raise ours from redacted_cause(error)
 
-    def _headers(self, request: Request, authorization: str | None) -> CIMultiDict[str]:
-        """Return the headers of a request: mostly those of the one before, as making them takes its time."""
-        if self._last_headers[0] != authorization or request.headers:
-            made = CIMultiDict({**_HEADERS, **(request.headers or {})})
-            if authorization is not None:
-                made["Authorization"] = authorization
-            if request.headers:
-                return made
-            self._last_headers = (authorization, made)
-        return self._last_headers[1]
+    def _headers(self, request: Request) -> CIMultiDict[str]:
+        """Return all headers of a request; reuses the previous ones if it can: building them is slow."""
+        given, prepared = self._prepared
+        if request.headers is not given:
+            prepared = CIMultiDict({**_HEADERS, **(request.headers or {})})
+            self._prepared = request.headers, prepared
+        return prepared
 
     async def _read(self, response: aiohttp.ClientResponse) -> bytes:
-        """Read a body of bounded size; one that announces its length needs no counting."""
+        """Read a body of bounded size; if its length is announced, there is nothing to count."""
         length = response.content_length
         if length is not None and length <= self._max_body:
             body = await response.read()
         else:
             body = await self._counted(response)
         encoding = response.headers.get("Content-Encoding")
-        return unpacked(body, encoding, self._max_body) if encoding else body
+        return decompress(body, encoding, self._max_body) if encoding else body
 
     async def _counted(self, response: aiohttp.ClientResponse) -> bytes:
         body = bytearray()
@@ -170,12 +161,12 @@ class AiohttpTransport:
             if len(body) > self._max_body:
                 response.close()
                 raise TransportError(
-                    f"the answer's body is longer than {self._max_body} bytes (max_body)", transient=False
+                    f"the response body is longer than {self._max_body} bytes (max_body)", transient=False
                 )
         return bytes(body)
 
     async def _open(self) -> aiohttp.ClientSession:
-        """Bind to the running loop and make the session."""
+        """Bind to the running loop and create the session."""
         loop = asyncio.get_running_loop()
         if self._closed:
             raise RuntimeError("the client is closed; make a new one")
@@ -197,7 +188,7 @@ class AiohttpTransport:
     def _make_session(self) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE),
-            cookie_jar=aiohttp.DummyCookieJar(),  # an API with bearer tokens has no use for cookies
+            cookie_jar=aiohttp.DummyCookieJar(),  # an API with bearer tokens needs no cookies
             timeout=_NO_TIMEOUT,
             trust_env=False,
         )

@@ -1,8 +1,8 @@
-"""Lets so many requests through at once; the others wait for their turn, each no longer than its deadline.
+"""Lets a fixed number of requests through at once; the others wait, each until its own deadline.
 
-A semaphore with `asyncio.timeout` around each wait does the same, with a timer made and cancelled for every
-request that waits, which was a tenth of the cost of a poll. Deadlines mostly come in the order in which the
-requests do, so one timer for the whole queue, set to the earliest, is enough.
+A semaphore with `asyncio.timeout` around each wait would do the same, but it makes and cancels a timer for
+every request that waits, which was a tenth of the cost of a poll. Deadlines usually come in the order of the
+requests, so one timer for the whole queue, set to the earliest deadline, is enough.
 """
 
 from __future__ import annotations
@@ -16,44 +16,44 @@ _Waiter = tuple[float, asyncio.Future[None]]
 
 
 class Limiter:
-    """Hands out a number of places.
+    """Hands out a fixed number of slots.
 
     Args:
-        places: how many.
-        clock: tells when a deadline has come.
+        slots: how many.
+        clock: the clock that deadlines refer to.
     """
 
-    def __init__(self, places: int, clock: Clock) -> None:
-        self.free: int = places
+    def __init__(self, slots: int, clock: Clock) -> None:
+        self.free: int = slots
         self._clock = clock
         self._queue: deque[_Waiter] = deque()
         self._timer: asyncio.TimerHandle | None = None
 
     def take(self) -> bool:
-        """Take a place if one is free."""
+        """Take a slot if one is free."""
         if self.free > 0:
             self.free -= 1
             return True
         return False
 
     async def wait(self, deadline: float) -> None:
-        """Wait for a place and take it.
+        """Wait for a slot and take it.
 
         Raises:
             TimeoutError: the monotonic time *deadline* came first.
         """
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._queue.append((deadline, turn))
-        self._watch(deadline)
+        self._expire_at(deadline)
         try:
             await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled() and turn.exception() is None:
-                self.give()  # the turn had come already
+                self.give()  # the slot had been handed over already
             raise
 
     def give(self) -> None:
-        """Give a place back: to whoever waits for the longest time, if anyone does."""
+        """Give a slot back; it goes to whoever has waited longest."""
         while self._queue:
             _, turn = self._queue.popleft()
             if not turn.done():
@@ -61,8 +61,8 @@ class Limiter:
                 return
         self.free += 1
 
-    def _watch(self, deadline: float) -> None:
-        """See to it that the queue is looked at when a deadline comes."""
+    def _expire_at(self, deadline: float) -> None:
+        """Make sure that the queue is looked at when a deadline comes."""
         loop = asyncio.get_running_loop()
         at = loop.time() + max(0.0, deadline - self._clock.monotonic())
         if self._timer is not None:
@@ -84,4 +84,4 @@ class Limiter:
                 waiting.append((deadline, turn))
         self._queue = waiting
         if waiting:
-            self._watch(min(deadline for deadline, _ in waiting))
+            self._expire_at(min(deadline for deadline, _ in waiting))

@@ -1,4 +1,4 @@
-"""One HTTP request, one HTTP answer."""
+"""An HTTP request, an HTTP response, and the protocol of what turns one into the other."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ _NO_HEADERS: Mapping[str, str] = {}
 
 @frozen
 class Request:
-    """One HTTP request, before a token is added to it.
+    """One HTTP request.
 
     Attributes:
-        url: whole, query included.
-        headers: further headers; may hold secrets.
+        method: such as `GET`.
+        url: the whole URL, query included.
+        headers: what to send beside the transport's own headers; may hold secrets.
         body: may hold secrets.
-        queued: whether it counts against the client's concurrency. The token's request does not: the calls
-            that would have to make room for it may be waiting for it.
+        queued: whether it counts against the client's concurrency. A token request does not: the calls whose
+            slots it would need may be waiting for that very token.
 
     Example:
         >>> class Counting:
@@ -42,12 +43,12 @@ class Request:
 
 @frozen
 class Response:
-    """One whole HTTP answer.
+    """One complete HTTP response.
 
     Attributes:
         status: the HTTP status.
         headers: the names may be in any case.
-        body: whole and unpacked.
+        body: complete and decompressed.
 
     Example:
         >>> transport = FakeTransport([Response(429, {"Retry-After": "2"}), Response(body=b'{"count": 2}')])
@@ -59,30 +60,27 @@ class Response:
 
 
 class Transport(Protocol):
-    """Sends one request and returns one whole answer, whatever its status.
+    """Sends one request and returns the complete response, whatever its status.
 
     Example:
         >>> class TwoOfEach:
-        ...     async def send(self, request: Request, **limits: object) -> Response:
+        ...     async def send(self, request: Request, *, timeout: float, deadline: float) -> Response:
         ...         return Response(200, body=b'{"count": 2}')
         ...     async def aclose(self) -> None:
         ...         pass
         >>> runai = RunaiClient("https://acme.run.ai", token, transport=TwoOfEach())
     """
 
-    async def send(
-        self, request: Request, *, timeout: float, deadline: float, authorization: str | None = None
-    ) -> Response:
+    async def send(self, request: Request, *, timeout: float, deadline: float) -> Response:
         """Send *request*.
 
         Args:
-            request: what to send.
+            request: what to send; its headers include the token.
             timeout: seconds for this attempt, everything in it.
             deadline: the clock's monotonic time at which to give up.
-            authorization: the value of the Authorization header.
 
         Raises:
-            TransportError: there was no usable answer.
+            TransportError: there was no usable response.
             DeadlineExceededError: the deadline came first.
         """
         ...

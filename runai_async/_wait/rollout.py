@@ -10,15 +10,13 @@ revision cannot be decoded, the wait goes on.
 
 from __future__ import annotations
 
-from runai_async._api.api import Api
 from runai_async._wait.failing import Failing
 from runai_async._wait.order import Created, is_newer, newest
 from runai_async._wait.phase import FAILED_PHASES, describe_revision, last_failure
-from runai_async._watch.revision_watch import RevisionWatch
+from runai_async._watch.revision_watch import RevisionWatch, parts_of
 from runai_async.errors import RolloutFailedError, RunaiError, WaitTimeoutError
 from runai_async.events import RevisionAdded, RevisionDeleted, RevisionEvent, WatchEvent
 from runai_async.models import Phase, Revision
-from runai_async.policy import PollPolicy
 
 
 def is_serving(revision: Revision) -> bool:
@@ -37,8 +35,6 @@ class RolloutWait:
 
     Args:
         watch: of the workload; it emits "updated", and no one else iterates it.
-        api: the control plane.
-        policy: that of the watch.
         after_id: the newest revision before the change; only a newer one counts.
         after: the same revision; None where it cannot be read any more.
 
@@ -49,12 +45,11 @@ class RolloutWait:
     def __init__(
         self,
         watch: RevisionWatch,
-        api: Api,
-        policy: PollPolicy,
         *,
         after_id: str | None = None,
         after: Revision | None = None,
     ) -> None:
+        api, policy = parts_of(watch)
         self.newest: Revision | None = None
         self._watch = watch
         self._clock = api.clock

@@ -18,7 +18,7 @@ from typing import Self
 
 from attrs import frozen
 
-from runai_async._clock import Clock
+from runai_async._api.api import Api
 from runai_async._codec import Outline
 from runai_async._watch.failures import NO_FAILURES, OUTAGE, Verdict, cause_of_cut, describe_failure
 from runai_async._watch.poll import Poller
@@ -87,20 +87,21 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
     """
 
     __slots__ = (
-        "__weakref__", "_began", "_clock", "_closed", "_ending", "_error", "_fast_until", "_idle",
+        "__weakref__", "_api", "_began", "_clock", "_closed", "_ending", "_error", "_fast_until", "_idle",
         "_interrupted", "_last_error", "_last_success", "_last_success_at", "_policy", "_poller",
         "_request", "_slots", "_streak", "_tracker", "_waiter",
     )  # fmt: skip
 
-    def __init__(self, poller: Poller, tracker: Tracker, clock: Clock, policy: PollPolicy) -> None:
+    def __init__(self, poller: Poller, tracker: Tracker, api: Api, policy: PollPolicy) -> None:
         self._poller = poller
         self._tracker = tracker
         self._request = poller.list_request(tracker)
-        self._clock = clock
+        self._api = api
+        self._clock = api.clock
         self._policy = policy
         self._streak = NO_FAILURES
         self._slots: Slots | None = None
-        self._began = clock.monotonic()
+        self._began = api.clock.monotonic()
         self._last_success: float | None = None
         self._last_success_at: datetime | None = None
         self._last_error: RunaiError | None = None
@@ -390,6 +391,11 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
         if "recovered" in self._policy.emit:
             now = self._clock.now()
             self._tracker.put(WatchRecovered(workload_id=self.workload_id, observed_at=now, seconds=seconds))
+
+
+def parts_of(watch: RevisionWatch) -> tuple[Api, PollPolicy]:
+    """Return the control plane and the policy of a watch, for the waits that are built on one."""
+    return watch._api, watch._policy  # noqa: SLF001  (a friend)  # pyright: ignore[reportPrivateUsage]
 
 
 def _without_frames(error: RunaiError) -> RunaiError:

@@ -1,1 +1,1 @@
-"""The command line: commands, and views apart from them."""
+"""The command line: `runai-async`."""

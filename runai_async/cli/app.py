@@ -1,125 +1,81 @@
-"""The root of the commands."""
+"""The root command. It imports a subcommand only to run it, so that `--help` and `--version` start fast."""
 
 from __future__ import annotations
 
-import contextlib
 import io
-import logging
 import os
 import sys
-from collections.abc import Generator
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import click
-from attrs import Factory, define
+from click.exceptions import NoArgsIsHelpError
 
 from runai_async._version import __version__
-from runai_async.cli.exits import EXIT_STATUS, ReaderGoneError, leave, masked
-from runai_async.cli.text import clean
+from runai_async.cli.diagnostics import Diagnostics
+from runai_async.cli.exits import EXIT_STATUS, ReaderGoneError, leave
 
-_COMMANDS = {
-    "demo": "demo:demo",
-    "revisions": "revisions:revisions",
-    "watch": "watch:watch",
-    "rollout": "rollout:rollout",
-    "timeline": "timeline:timeline",
-    "exporter": "exporter:exporter",
-    "fake": "fake:fake",
+COMMANDS = {
+    "demo": "See a watch at work; no account is needed.",
+    "revisions": "List, count, get or compare revisions.",
+    "watch": "Watch revisions appear, change phase and disappear.",
+    "rollout": "Wait for the rollout of a workload.",
+    "timeline": "Draw revisions as bars of their phases over time.",
+    "exporter": "Serve the state of revisions as Prometheus metrics.",
+    "fake": "Serve a fake control plane to try things on.",
 }
-"""Where each command is. They are imported when they are needed, which keeps the start short."""
+"""The subcommands with their short help, the most useful first. Each is a module of its name."""
 
 _COMPLETION = """\b
-Completion in bash (for zsh or fish, put that in bash's place):
+Completion in bash (replace bash with zsh or fish for those):
   eval "$(_RUNAI_ASYNC_COMPLETE=bash_source runai-async)"
 """
 
 
-@define
-class Settings:
-    """What holds for one run of the command line.
-
-    Attributes:
-        debug: print tracebacks, and all that is logged.
-        secrets: texts that must not be printed.
-        quiet: print no log lines: a live view tells it.
-    """
-
-    debug: bool = False
-    secrets: set[str] = Factory(set[str])
-    quiet: bool = False
-
-
-class _Log(logging.Handler):
-    """Prints what the package logs as lines on stderr."""
-
-    def __init__(self, settings: Settings) -> None:
-        super().__init__()
-        self._settings = settings
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Print a warning; with --debug, anything."""
-        shown = self._settings.quiet and getattr(record, "is_outage", False)
-        if self._settings.debug or (record.levelno >= logging.WARNING and not shown):
-            text = masked(clean(record.getMessage()), self._settings.secrets)
-            click.echo(f"runai-async: {record.levelname.lower()}: {text}", err=True)
-
-
-@contextlib.contextmanager
-def _logged(settings: Settings) -> Generator[None, None, None]:
-    log = logging.getLogger("runai_async")
-    handler, level, propagate = _Log(settings), log.level, log.propagate
-    log.addHandler(handler)
-    log.setLevel(logging.DEBUG)
-    log.propagate = False
-    try:
-        yield
-    finally:
-        log.removeHandler(handler)
-        log.setLevel(level)
-        log.propagate = propagate
-
-
 class Application(click.Group):
-    """A group that imports its commands when they are needed, and turns errors into lines and statuses."""
+    """A group that imports a command when it is run, and turns errors into lines and exit statuses."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Name the commands, in the order in which they are worth knowing."""
+        """Return the names of the commands."""
         del ctx
-        return list(_COMMANDS)
+        return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import a command."""
         del ctx
-        if cmd_name not in _COMMANDS:
+        if cmd_name not in COMMANDS:
             return None
-        module, _, name = _COMMANDS[cmd_name].partition(":")
-        command: click.Command = getattr(import_module(f"runai_async.cli.commands.{module}"), name)
+        module = import_module(f"runai_async.cli.commands.{cmd_name}")
+        command: click.Command = getattr(module, cmd_name)
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands without importing them."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
 
     def main(self, *args: Any, **extra: Any) -> Any:
         """Run the command line and end the process."""
-        settings = Settings()
+        diagnostics = Diagnostics()
         try:
-            with _logged(settings):
-                status = super().main(*args, **{**extra, "standalone_mode": False, "obj": settings})
-        except click.UsageError as error:
-            if type(error).__name__ == "NoArgsIsHelpError":  # new in click 8.2; it shows the help
-                error.show()
-                sys.exit(error.exit_code)
-            leave(error, debug=settings.debug, secrets=settings.secrets)
-        except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  (whatever it is, it ends here)
-            leave(error, debug=settings.debug, secrets=settings.secrets)
+            with diagnostics.logged():
+                status = super().main(*args, **{**extra, "standalone_mode": False, "obj": diagnostics})
+        except NoArgsIsHelpError as error:
+            error.show()
+            sys.exit(error.exit_code)
+        except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  (every error ends the process here)
+            leave(error, diagnostics)
         sys.exit(status if isinstance(status, int) else 0)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; tell a reader who has gone from errors of files."""
+        """Run a command. Raises `ReaderGoneError` if nobody reads its output any longer."""
         try:
             result = super().invoke(ctx)
             sys.stdout.flush()
         except (BrokenPipeError, ReaderGoneError) as error:
-            # The interpreter flushes once more on its way out, and would complain.
+            # The interpreter flushes stdout once more when it exits, and would complain.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise ReaderGoneError from error
         return result
@@ -127,26 +83,28 @@ class Application(click.Group):
 
 @click.group(cls=Application, epilog=f"{EXIT_STATUS}\n\n{_COMPLETION}")
 @click.version_option(__version__, prog_name="runai-async")
-@click.option("--debug", is_flag=True, help="Print tracebacks, and all that is logged. Secrets are masked.")
+@click.option(
+    "--debug", is_flag=True, help="Print tracebacks and everything that is logged; secrets are masked."
+)
 @click.pass_obj
-def app(settings: Settings, debug: bool) -> None:  # noqa: FBT001  (click calls it by keyword)
-    """Look at, watch and wait for the revisions of NVIDIA Run:ai inference workloads.
+def app(diagnostics: Diagnostics, *, debug: bool) -> None:
+    """List, watch and wait for the revisions of NVIDIA Run:ai inference workloads.
 
-    RUNAI_BASE_URL names the control plane; RUNAI_TOKEN, or RUNAI_CLIENT_ID with RUNAI_CLIENT_SECRET, let you
-    in. What is missing of these is taken from the login of the vendor's command line. Try `runai-async demo`
-    without any of it.
+    RUNAI_BASE_URL is the address of the control plane; RUNAI_TOKEN, or RUNAI_CLIENT_ID and
+    RUNAI_CLIENT_SECRET, are the credentials. Anything not set is taken from the login of the vendor's
+    command line. `runai-async demo` needs none of it.
     """
-    settings.debug = settings.debug or debug
+    diagnostics.debug = debug
 
 
 def run() -> None:
     """Run the command line."""
-    # Where the caller has closed them, what is printed is for nobody, but the exit status is not.
+    # If the caller closed stdout or stderr, nobody reads the output, but the exit status still counts.
     sys.stdout, sys.stderr = (
-        stream or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115  (as long as the process)
+        stream or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115  (open as long as the process)
         for stream in (sys.stdout, sys.stderr)
     )
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal without Unicode is no reason to end
+            stream.reconfigure(errors="replace")  # a terminal without Unicode is no reason to fail
     app()

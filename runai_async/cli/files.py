@@ -1,4 +1,4 @@
-"""The checkpoint of a watch in a file."""
+"""The files that commands write: the state of a watch, and pictures."""
 
 from __future__ import annotations
 
@@ -16,16 +16,15 @@ from runai_async.cli.exits import InputError
 logger = logging.getLogger("runai_async")
 
 _PAUSE = 0.5
-"""Seconds between two looks whether there is something to save."""
+"""Seconds between two saves, at least."""
 _SHARE = 20
-"""How many times as long as a save the pause is at least: one of thousands of workloads takes its time."""
+"""The pause is at least this many times as long as a save, which is slow for thousands of workloads."""
 
 
 class StateFile:
-    """Keeps what was delivered. One file holds any number of workloads.
+    """A file that holds what was delivered, of any number of workloads.
 
-    Raises:
-        InputError: by all methods: the file cannot be used; the message says what to do.
+    Every method raises `InputError` if the file cannot be used; the message says what to do.
     """
 
     def __init__(self, path: Path) -> None:
@@ -33,42 +32,46 @@ class StateFile:
         self._saved: FleetCheckpoint | None = None
         self._others: Mapping[str, Checkpoint] = {}
 
-    def load(self, asked: Collection[str] | None) -> FleetCheckpoint | None:
-        """Read what was saved; nothing is fine.
+    def load(self, watched: Collection[str] | None) -> FleetCheckpoint | None:
+        """Read the saved state; None if there is none yet.
 
         Args:
-            asked: the ids of the workloads that are to be watched; None for whatever there is.
+            watched: the ids of the workloads to watch; None for every workload there is.
         """
         if self._path.exists() and not self._path.is_file():
-            raise InputError(f"--state {self._path} is no regular file: name another one")
+            raise InputError(f"--state {self._path} is not a regular file: name another one")
         try:
             text = self._path.read_text(encoding="utf-8")
             checkpoint = FleetCheckpoint.from_json(text)
         except FileNotFoundError:
-            self.save('{"version":1,"workloads":[]}')  # now, rather than after hours, it shows if it cannot
-            return None
+            text, checkpoint = FleetCheckpoint({}).to_json(), None
         except (OSError, ValueError) as error:
             raise InputError(
                 f"--state {self._path}: {error}; move it away, or name another file, to start afresh"
             ) from error
-        if asked is not None and checkpoint.workloads and not checkpoint.workloads.keys() & set(asked):
-            raise InputError(
-                f"--state {self._path} is of workload {', '.join(checkpoint.workloads)}: name another file"
-            )
-        self.save(text)
-        if asked is not None:
-            self._others = {key: item for key, item in checkpoint.workloads.items() if key not in asked}
+        if checkpoint is not None and watched is not None:
+            self._others = self._checked(checkpoint, watched)
+        self.save(text)  # now rather than after hours it shows whether the file can be written
         return checkpoint
 
+    def _checked(self, checkpoint: FleetCheckpoint, watched: Collection[str]) -> Mapping[str, Checkpoint]:
+        """Return the state of other workloads; it must not be the state of nothing but others."""
+        others = {key: item for key, item in checkpoint.workloads.items() if key not in watched}
+        if others and len(others) == len(checkpoint.workloads):
+            raise InputError(
+                f"--state {self._path} belongs to workload {', '.join(others)}: name another file"
+            )
+        return others
+
     def save(self, text: str) -> None:
-        """Put a checkpoint's JSON in the place of the last one."""
-        write_new("--state", self._path, text)
+        """Replace the file's content with a checkpoint's JSON."""
+        replace_file("--state", self._path, text)
 
     async def keep(self, current: Callable[[], FleetCheckpoint]) -> None:
-        """Save what is current whenever it has changed, and once more when cancelled.
+        """Save the current state whenever it has changed, and once more when cancelled.
 
-        A save that fails is warned of and tried again, as a full disk may be well again; only the last one's
-        error is raised.
+        A save that fails is logged and tried again, since a full disk may be emptied; only the error of the
+        last save is raised.
         """
         pause, failing = _PAUSE, False
         try:
@@ -76,19 +79,19 @@ class StateFile:
                 await asyncio.sleep(pause)
                 began = time.monotonic()
                 try:
-                    await self._save_whole(current())
+                    await self._save_changed(current())
                 except InputError as error:
                     if not failing:
-                        logger.warning("%s; it is tried again", error)
+                        logger.warning("%s; retrying", error)
                     failing = True
                 else:
                     failing = False
                 pause = max(_PAUSE, _SHARE * (time.monotonic() - began))
         finally:
-            await self._save_whole(current())
+            await self._save_changed(current())
 
-    async def _save_whole(self, checkpoint: FleetCheckpoint) -> None:
-        """Save in a thread, and do not leave it before that is done: the next save must not meet it."""
+    async def _save_changed(self, checkpoint: FleetCheckpoint) -> None:
+        """Save in a thread, and wait for it even when cancelled: two saves must not overlap."""
         if checkpoint == self._saved:
             return
         whole = FleetCheckpoint({**self._others, **checkpoint.workloads})
@@ -101,28 +104,28 @@ class StateFile:
         self._saved = checkpoint
 
 
-def write_new(option: str, path: Path, text: str) -> None:
-    """Write a file whole or not at all: beside its place first, then into it. Only the owner may read it.
+def replace_file(option: str, path: Path, text: str) -> None:
+    """Write a file as a whole or not at all, readable by its owner only.
 
     Args:
-        option: what names the file on the command line.
+        option: the option that names the file.
         path: the file.
-        text: what to write.
+        text: its new content.
 
     Raises:
         InputError: the file cannot be written.
     """
-    path = Path(os.path.realpath(path))  # a link stays one
-    beside = path.with_name(f".{path.name}.{os.getpid()}.new")
+    path = Path(os.path.realpath(path))  # a symbolic link stays one
+    draft = path.with_name(f".{path.name}.{os.getpid()}.new")
     try:
-        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        beside.replace(path)
+        draft.replace(path)
     except OSError as error:
         raise InputError(f"{option} {path} cannot be written: {error.strerror}") from error
     finally:
         with contextlib.suppress(OSError):
-            beside.unlink()
+            draft.unlink()

@@ -1,4 +1,4 @@
-"""From what a user types to ids: whole ids, names, or the beginning of an id that fits only one."""
+"""Finds what a user names: by a whole id, a name, or the beginning of an id that matches only one."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _SUGGESTED = 3
 
 @frozen
 class WorkloadRef:
-    """A workload's id, and its name where that was asked for."""
+    """A workload's id, and its name if that was looked up."""
 
     id: str
     name: str | None = None
 
 
 def as_uuid(text: str) -> str | None:
-    """Return the id in its normal form, or None for what is no whole id."""
+    """Return an id in its normal form; None if the text is not a whole id."""
     try:
         return str(UUID(text))
     except ValueError:
@@ -37,7 +37,7 @@ def as_uuid(text: str) -> str | None:
 
 
 async def find_workloads(runai: RunaiClient, texts: Sequence[str]) -> list[WorkloadRef]:
-    """Find workloads by id, name, or the beginning of an id; ask the API only where it must be."""
+    """Find workloads by id, name, or the beginning of an id. Whole ids cost no request."""
     ids = [as_uuid(text) for text in texts]
     if all(ids):
         return [WorkloadRef(item) for item in ids if item]
@@ -55,33 +55,35 @@ async def find_workload(runai: RunaiClient, text: str) -> WorkloadRef:
 
 
 async def check_reachable(runai: RunaiClient, workload_id: str) -> None:
-    """Fail now where nothing answers or nobody is let in; a watch would ask on for its longest outage."""
+    """Fail at once if the control plane is unreachable or refuses access; a watch would retry for long."""
     try:
         await runai.count_revisions(workload_id)
     except AuthenticationError:
         raise
     except ApiError:
-        pass  # what it means is for the watch to judge
+        pass  # the watch decides what it means
 
 
 async def check_discovery(discovered: AsyncIterator[str], what: str) -> None:
-    """Fail now where discovery does not work at all: a fleet would ask on and on. Say where it finds nothing.
+    """Fail at once if discovery does not work; a fleet would retry forever. Say so if it finds nothing.
 
     Args:
         discovered: the ids of workloads.
         what: what they are, in the singular.
     """
     if not [item async for item in discovered]:
-        click.echo(f"no {what} matches yet; new ones are looked for every minute", err=True)
+        click.echo(f"no {what} matches yet; looking for new ones every minute", err=True)
 
 
 def _workload(known: Sequence[Workload], text: str) -> WorkloadRef:
-    fitting = _fitting(known, text)
-    found = [item for item in fitting if is_inference_type(item)] or fitting
+    matching = _matching(known, text)
+    found = [item for item in matching if is_inference_type(item)] or matching
     if not found:
-        raise InputError(f"no workload is named {text!r} or has an id that begins so{_alike(text, known)}")
+        raise InputError(
+            f"no workload has the name {text!r}, or an id that starts with it; {_hint(text, known)}"
+        )
     if len(found) > 1:
-        raise InputError(f"{text!r} fits {_listed(found)}: give the whole UUID")
+        raise InputError(f"{text!r} matches {_listed(found)}: give the whole UUID")
     return WorkloadRef(found[0].id, found[0].name)
 
 
@@ -94,34 +96,34 @@ async def find_revisions(runai: RunaiClient, workload: WorkloadRef, texts: Seque
 
 
 def _revision(known: Sequence[Revision], text: str, workload: str) -> Revision:
-    found = _fitting(known, text)
+    found = _matching(known, text)
     if not found:
         raise InputError(
             f"workload {workload} has no revision {text!r}: "
             f"see runai-async revisions list {workload} (and --deleted)"
         )
     if len(found) > 1:
-        raise InputError(f"{text!r} fits {_listed(found)}: give more of the id")
+        raise InputError(f"{text!r} matches {_listed(found)}: give more of the id")
     return found[0]
 
 
-def _alike(text: str, known: Sequence[Workload]) -> str:
-    """Tell the names that may have been meant."""
+def _hint(text: str, known: Sequence[Workload]) -> str:
+    """Return the names that may have been meant."""
     names = sorted({item.name for item in known if is_inference_type(item)})
     if not names:
-        return ": there are no inference workloads here, or none for this account"
+        return "there are no inference workloads, or none that this account can see"
     if close := difflib.get_close_matches(text, names, _SUGGESTED):
-        return f": did you mean {' or '.join(close)}?"
+        return f"did you mean {' or '.join(close)}?"
     more = f" and {len(names) - _SUGGESTED} more" if len(names) > _SUGGESTED else ""
-    return f": there are {', '.join(names[:_SUGGESTED])}{more}"
+    return f"there are {', '.join(names[:_SUGGESTED])}{more}"
 
 
 def _exact(known: Iterable[T], text: str) -> list[T]:
     return [item for item in known if item.name == text or item.id == as_uuid(text)]
 
 
-def _fitting(known: Sequence[T], text: str) -> list[T]:
-    """Return what is called so; else what has an id that begins so."""
+def _matching(known: Sequence[T], text: str) -> list[T]:
+    """Return what has the name or id; if nothing has, what has an id that starts with the text."""
     return _exact(known, text) or [item for item in known if item.id.startswith(text.lower())]
 
 

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
-T = TypeVar("T")
 Command = Callable[..., Any]
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _PART = r"(\d+(?:\.\d+)?)(ms|s|m|h|d)"
 
 
-# click's class takes parameters from 8.4 on, and none before.
+# The class is generic from click 8.4 on.
 if TYPE_CHECKING:
     _Seconds = click.ParamType[float, Any]
     _Text = click.ParamType[str, Any]
@@ -24,7 +23,7 @@ else:
 
 
 class Duration(_Seconds):
-    """A span of time such as `90s`, `10m`, `1h30m`; a plain number is seconds."""
+    """A duration such as `90s`, `10m`, `1h30m`; a plain number is seconds."""
 
     name = "duration"
 
@@ -36,7 +35,7 @@ class Duration(_Seconds):
         elif re.fullmatch(f"(?:{_PART})+", text):
             seconds = sum(float(number) * _UNITS[unit] for number, unit in re.findall(_PART, text))
         else:
-            self.fail(f"{text!r} is no duration: write it like 90s, 10m or 1h30m", param, ctx)
+            self.fail(f"{text!r} is not a duration: write it like 90s, 10m or 1h30m", param, ctx)
         if seconds <= 0:
             self.fail("a duration must be more than 0", param, ctx)
         return seconds
@@ -46,7 +45,7 @@ DURATION = Duration()
 
 
 class NonEmpty(_Text):
-    """A text that is not empty: an empty one begins every id, and would fit whatever is the only one."""
+    """A text that is not empty: every id starts with the empty text, so it would match the only one."""
 
     name = "text"
 
@@ -54,7 +53,7 @@ class NonEmpty(_Text):
         """Return the text."""
         text = str(value)
         if not text.strip():
-            raise click.UsageError(f"{_called(param)} is empty (is a variable not set?)", ctx)
+            raise click.UsageError(f"{_name_of(param)} is empty (is a variable not set?)", ctx)
         return text
 
 
@@ -62,38 +61,36 @@ NON_EMPTY = NonEmpty()
 
 
 class NonEmptyPath(click.Path):
-    """The path of a file; an empty one would be that of the folder."""
+    """The path of a file; an empty one would be the current folder."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the path."""
         return super().convert(NON_EMPTY.convert(value, param, ctx), param, ctx)
 
 
-def _called(param: click.Parameter | None) -> str:
-    """Return how an argument or option is called in the help."""
+def _name_of(param: click.Parameter | None) -> str:
+    """Return the name of an argument or option as the help writes it."""
     if isinstance(param, click.Option):
         return max(param.opts, key=len)
     return param.human_readable_name.strip("[].") if param is not None else "a value"
 
 
 def examples(*lines: str) -> str:
-    """Return a command's epilog: how it is used."""
+    """Return the epilog of a command: how to use it."""
     return "\b\n" + "\n".join(["Examples:", *(f"  {line}" for line in lines)])
 
 
-def max_outage_option(command: Command) -> Command:
-    """Add `--max-outage`."""
-    return click.option(
-        "--max-outage",
-        type=DURATION,
-        default="15m",
-        show_default=True,
-        help="Give up after so long without an answer; at the start, after --deadline.",
-    )(command)
+max_outage_option = click.option(
+    "--max-outage",
+    type=DURATION,
+    default="15m",
+    show_default=True,
+    help="Give up after this time without a response; at the start, after --deadline.",
+)
 
 
 def check_workloads(workloads: Collection[str], purpose: str, *, everything: bool) -> None:
-    """Refuse a command line with both workloads and `--all`, or with neither."""
+    """Reject a command line with both workloads and `--all`, or with neither."""
     if workloads and everything:
         raise click.UsageError("give workloads or --all, not both")
     if not workloads and not everything:

@@ -16,16 +16,16 @@ from runai_async.cli.exits import ReaderGoneError, SignalledError, TimeIsUpError
 T = TypeVar("T")
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-_NOT_HERE = (OSError, ValueError)
-"""Raised where no handler can be set: outside the main thread. KeyboardInterrupt does there."""
+_OUTSIDE_MAIN_THREAD = (OSError, ValueError)
+"""Raised where no handler can be set. KeyboardInterrupt still works there."""
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
-    """Run *work* to its end. SIGINT and SIGTERM cancel it; a second one does not wait until it has tidied up.
+    """Run *work* to its end. SIGINT and SIGTERM cancel it; a second one ends the process without a cleanup.
 
     Raises:
-        SignalledError: a signal came, and *work* has tidied up.
-        ReaderGoneError: stdout is a pipe that nobody reads any more, likewise.
+        SignalledError: a signal came, and *work* has cleaned up.
+        ReaderGoneError: stdout is a pipe that nobody reads any longer, and *work* has cleaned up.
     """
     reasons: list[Exception] = []
     try:
@@ -42,18 +42,18 @@ async def _interruptible(work: Coroutine[Any, Any, T], reasons: list[Exception])
     def end(reason: Exception) -> None:
         reasons.append(reason)
         task.cancel()
-        _ignore()
+        _stop_listening()
 
     _listen(end)
     try:
         return await task
     finally:
-        _ignore()
+        _stop_listening()
 
 
 @contextlib.asynccontextmanager
 async def within(seconds: float | None) -> AsyncGenerator[None, None]:
-    """End what is done in it after so many seconds. Raises `TimeIsUpError`."""
+    """Limit the time of its body. Raises `TimeIsUpError`."""
     limit = asyncio.timeout(seconds)
     try:
         async with limit:
@@ -61,7 +61,7 @@ async def within(seconds: float | None) -> AsyncGenerator[None, None]:
     except TimeoutError:
         if not limit.expired():
             raise
-        raise TimeIsUpError(f"the {seconds:g} s of --timeout are over") from None
+        raise TimeIsUpError(f"timed out after {seconds:g} s (--timeout)") from None
 
 
 def _listen(end: Callable[[Exception], None]) -> None:
@@ -69,32 +69,32 @@ def _listen(end: Callable[[Exception], None]) -> None:
     loop = asyncio.get_running_loop()
 
     def on_signal(number: int, _: object) -> None:
-        # Here, and not by the loop, which a full pipe may hold up: the next signal ends the process.
-        _restore()
+        # Here and not in the loop, which a full pipe may block: the next signal must end the process.
+        _restore_signals()
         loop.call_soon_threadsafe(end, SignalledError(signal.Signals(number)))
 
-    with contextlib.suppress(*_NOT_HERE):
+    with contextlib.suppress(*_OUTSIDE_MAIN_THREAD):
         for number in _SIGNALS:
             signal.signal(number, on_signal)
-    if (pipe := _pipe()) is not None:
-        loop.add_reader(pipe, end, ReaderGoneError())  # readable, at this end, means: closed
+    if (pipe := _stdout_pipe()) is not None:
+        loop.add_reader(pipe, end, ReaderGoneError())  # the writing end is readable once the other is closed
 
 
-def _ignore() -> None:
-    """Let signals do again what they do by default, and do not look at stdout any more."""
-    _restore()
-    if (pipe := _pipe()) is not None:
+def _stop_listening() -> None:
+    """Restore the default signal handlers, and stop watching stdout."""
+    _restore_signals()
+    if (pipe := _stdout_pipe()) is not None:
         asyncio.get_running_loop().remove_reader(pipe)
 
 
-def _restore() -> None:
-    with contextlib.suppress(*_NOT_HERE):
+def _restore_signals() -> None:
+    with contextlib.suppress(*_OUTSIDE_MAIN_THREAD):
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-def _pipe() -> int | None:
-    """Return the descriptor of stdout where that is a pipe and the loop can watch it."""
+def _stdout_pipe() -> int | None:
+    """Return the descriptor of stdout if it is a pipe that the loop can watch."""
     try:
         number = sys.stdout.fileno()
         is_pipe = stat.S_ISFIFO(os.fstat(number).st_mode)

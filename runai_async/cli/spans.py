@@ -1,10 +1,11 @@
-"""From a revision's history to spans of phases. No I/O."""
+"""Revisions over time: their order, and the spans of their phases. There is no I/O."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from typing import Any
 
 from attrs import frozen
 
@@ -13,7 +14,7 @@ from runai_async.models import HistoryRecord, Phase, Revision
 
 @frozen
 class Span:
-    """A time that a revision spent in a phase; None where only that it was there is known."""
+    """The time that a revision spent in a phase, or in one that is not known (None)."""
 
     phase: Phase | None
     start: datetime
@@ -21,7 +22,7 @@ class Span:
 
     @property
     def seconds(self) -> float:
-        """How long it was."""
+        """The length of the span."""
         return (self.end - self.start).total_seconds()
 
 
@@ -32,13 +33,26 @@ class Lane:
     revision: Revision
     spans: tuple[Span, ...]
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the lane as a mapping that can be encoded as JSON."""
+        spans = [
+            {"phase": span.phase, "start": span.start, "end": span.end, "seconds": span.seconds}
+            for span in self.spans
+        ]
+        return {"revisionId": self.revision.id, "name": self.revision.name, "spans": spans}
+
+
+def newest_first(revisions: Iterable[Revision]) -> list[Revision]:
+    """Return revisions in the order of their creation, the newest first."""
+    return sorted(revisions, key=lambda item: (item.created_at, item.id), reverse=True)
+
 
 def lane_of(revision: Revision, history: Iterable[HistoryRecord] | None, now: datetime) -> Lane:
-    """Return a revision's spans: from its history, else from what the list tells of it.
+    """Return a revision's spans: from its history, or from the revision itself if it has none.
 
     Args:
-        revision: as the list has it.
-        history: its records in any order; None, or without a phase, where there is none.
+        revision: as it was listed.
+        history: its records in any order; None if the control plane has none.
         now: when the last span ends, unless the revision was deleted.
     """
     end = revision.deleted_at or now
@@ -50,11 +64,11 @@ def lane_of(revision: Revision, history: Iterable[HistoryRecord] | None, now: da
         ),
         key=lambda start: start[0],
     )
-    return Lane(revision, _spans(starts or _from_list(revision), end))
+    return Lane(revision, _spans(starts or _last_change(revision), end))
 
 
-def _from_list(revision: Revision) -> list[tuple[datetime, Phase | None]]:
-    """Return what is known without a history: when it was created, and the last change of phase."""
+def _last_change(revision: Revision) -> list[tuple[datetime, Phase | None]]:
+    """Return what is known without a history: the creation, and the last change of phase."""
     changed = revision.phase_updated_at
     if changed is None or changed <= revision.created_at:
         return [(revision.created_at, revision.phase)]
@@ -70,7 +84,7 @@ def _spans(starts: Sequence[tuple[datetime, Phase | None]], end: datetime) -> tu
 
 
 def cut(lanes: Iterable[Lane], start: datetime) -> list[Lane]:
-    """Leave out what was over before *start*."""
+    """Leave out everything that ended before *start*."""
     shorter = [
         Lane(
             lane.revision,
@@ -82,7 +96,7 @@ def cut(lanes: Iterable[Lane], start: datetime) -> list[Lane]:
 
 
 def range_of(lanes: Sequence[Lane]) -> tuple[datetime, datetime]:
-    """Return from when to when the spans reach."""
+    """Return the start of the first span and the end of the last one."""
     spans = [span for lane in lanes for span in lane.spans]
     return min(span.start for span in spans), max(span.end for span in spans)
 

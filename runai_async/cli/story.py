@@ -1,4 +1,4 @@
-"""What happens on the demo's control plane: a rollout that succeeds, one that fails, an outage that heals."""
+"""What happens on the demo's control plane: a rollout that succeeds, one that fails, and an outage."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from runai_async.testing import FakeControlPlane
 CHAT, EMBED = "chat", "embed"
 """The names of the two workloads."""
 
-_ON_THE_WAY = ("Creating", "Initializing", "Pending")
+_PHASES = ("Creating", "Initializing", "Pending")
+"""The phases of a rollout before its last one."""
 _NO_IMAGE = "ImagePullBackOff: models.example/embed:2 is not in the registry"
 _UPGRADE = {"code": 503, "message": "the control plane is being upgraded"}
 
 Narrate = Callable[[str], None]
-"""Is told what is done to the control plane, just before it is done."""
+"""Called with what happens next on the control plane."""
 
 
-def set_stage(control_plane: FakeControlPlane) -> dict[str, str]:
+def furnish(control_plane: FakeControlPlane) -> dict[str, str]:
     """Add the two workloads, each with one revision that serves; return their names by id."""
     names: dict[str, str] = {}
     for name, age in ((CHAT, timedelta(days=3)), (EMBED, timedelta(hours=5))):
@@ -34,28 +35,24 @@ async def play(control_plane: FakeControlPlane, names: dict[str, str], pace: flo
     """Play the story; at *pace* 1 it takes about 14 seconds."""
     ids = {name: workload_id for workload_id, name in names.items()}
     await asyncio.sleep(1.5 * pace)
-    narrate(f"A new revision of {CHAT} is rolled out; it takes over from the old one.")
-    await control_plane.roll_out(
-        ids[CHAT], phases=(*_ON_THE_WAY, "Running"), step=1.1 * pace, retire_old=True
-    )
+    narrate(f"A new revision of {CHAT} is rolled out and replaces the old one.")
+    await control_plane.roll_out(ids[CHAT], phases=(*_PHASES, "Running"), step=1.1 * pace, retire_old=True)
     await asyncio.sleep(0.8 * pace)
     narrate(f"A new revision of {EMBED} is rolled out; its image does not exist.")
-    await control_plane.roll_out(
-        ids[EMBED], phases=(*_ON_THE_WAY, "Failed"), step=0.8 * pace, message=_NO_IMAGE
-    )
+    await control_plane.roll_out(ids[EMBED], phases=(*_PHASES, "Failed"), step=0.8 * pace, message=_NO_IMAGE)
     await asyncio.sleep(1.2 * pace)
     await _outage(control_plane, ids[EMBED], pace, narrate)
 
 
 async def _outage(control_plane: FakeControlPlane, workload_id: str, pace: float, narrate: Narrate) -> None:
-    """Let nobody see how a better revision begins."""
-    narrate(f"The control plane answers nothing but 503, while a better revision of {EMBED} begins.")
+    """Let the rollout of a better revision begin unseen."""
+    narrate(f"The control plane responds with 503 only, while a better revision of {EMBED} is rolled out.")
     control_plane.fail_next(None, 503, body=_UPGRADE)
-    phases = (*_ON_THE_WAY, "Running")
+    phases = (*_PHASES, "Running")
     rollout = asyncio.create_task(control_plane.roll_out(workload_id, phases=phases, step=1.4 * pace))
     try:
         await asyncio.sleep(2.2 * pace)
-        narrate("The control plane answers again.")
+        narrate("The control plane responds normally again.")
         control_plane.clear_faults()
         await rollout
     finally:

@@ -1,4 +1,4 @@
-"""How times, ids, pods and phases are written, in every view."""
+"""How times, ids, pods and phases are written in every view."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from datetime import UTC, datetime
 
 from runai_async.models import Phase, Revision
 
-SHORT_ID = 8
-"""Characters of an id that is written short, at least."""
+_SHORT_ID = 8
+"""The least number of characters in a shortened id."""
 
 _SHORT = 200
-"""Characters of a message that is told again, in full, should it come to that."""
+"""Characters of a shortened message; if it comes to that, the whole message is printed at the end."""
 
 _STYLES = {
     Phase.RUNNING: "green",
@@ -29,23 +29,30 @@ _STYLES = {
     Phase.TERMINATING: "bright_black",
     Phase.STOPPING: "bright_black",
 }
-_MOVING = "cyan"
+_TRANSITIONAL = "cyan"
 
 
 def clean(text: str | None) -> str:
-    """Return a server's text in one line, without what a terminal would take for a command."""
+    """Return a server's text in one line, without characters that a terminal would take for commands."""
     printable = (character if character.isprintable() else " " for character in text or "")
     return " ".join("".join(printable).split())
 
 
 def shortened(text: str | None) -> str:
-    """Return the beginning of a server's text, in one line: what fits where there is more below."""
+    """Return the beginning of a server's text, in one line."""
     return textwrap.shorten(clean(text), _SHORT, placeholder=" ...")
 
 
-def phase_style(phase: Phase) -> str:
-    """Return the colour of a phase; those on the way somewhere share one."""
-    return _STYLES.get(phase, _MOVING if phase.is_transitional else "white")
+def phase_name(phase: Phase | None) -> str:
+    """Return a phase as text; None is a phase that is not known."""
+    return clean(phase) or "not known"
+
+
+def phase_style(phase: Phase | None) -> str:
+    """Return the colour of a phase; transitional phases without a colour of their own share one."""
+    if phase is None:
+        return "bright_black"
+    return _STYLES.get(phase, _TRANSITIONAL if phase.is_transitional else "white")
 
 
 _UNITS = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
@@ -53,7 +60,7 @@ _TWO_UNITS_BELOW = 10
 
 
 def duration(seconds: float) -> str:
-    """Write a span of time as short as it says enough: `45s`, `2m05s`, `31m`, `3h07m`, `12d`."""
+    """Write a duration with two units at most: `45s`, `2m05s`, `31m`, `3h07m`, `12d`."""
     left = max(0, int(seconds))
     for (name, size), (smaller, part) in itertools.pairwise(_UNITS):
         count, rest = divmod(left, size)
@@ -70,7 +77,7 @@ def counted(number: int, what: str) -> str:
 
 
 def since(time: datetime | None, now: datetime) -> str:
-    """Write how long ago a time was; nothing where it is not known."""
+    """Write how long ago a time was; empty if it is not known."""
     return "" if time is None else duration((now - time).total_seconds())
 
 
@@ -80,31 +87,26 @@ def clock(time: datetime) -> str:
 
 
 def moment(time: datetime | None) -> str:
-    """Write a time in UTC, to the second; nothing where it is not known."""
+    """Write a time in UTC, to the second; empty if it is not known."""
     return "" if time is None else time.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
-def timestamp(time: datetime) -> str:
-    """Write a time as the API does: RFC 3339, UTC, `Z`."""
-    return time.astimezone(UTC).isoformat().replace("+00:00", "Z")
-
-
 def pods(revision: Revision) -> str:
-    """Write running pods out of requested ones: `1/2`, or `1/1-4` where the number scales."""
+    """Write running and requested pods: `1/2`, or `1/1-4` if the number scales."""
     running = "?" if revision.running_pods is None else str(revision.running_pods)
-    asked = revision.requested_pods
-    if asked is None:
+    requested = revision.requested_pods
+    if requested is None:
         return running
-    if asked.number is not None:
-        return f"{running}/{asked.number}"
-    if asked.min is None and asked.max is None:
+    if requested.number is not None:
+        return f"{running}/{requested.number}"
+    if requested.min is None and requested.max is None:
         return running
-    return f"{running}/{asked.min or 0}-{'' if asked.max is None else asked.max}"
+    return f"{running}/{requested.min or 0}-{'' if requested.max is None else requested.max}"
 
 
 def short_ids(ids: Collection[str]) -> dict[str, str]:
-    """Return the shortest prefixes, of one length, by which the ids can be told apart."""
-    for length in range(SHORT_ID, 36):
+    """Return the shortest prefixes, all of one length, that are distinct."""
+    for length in range(_SHORT_ID, 36):
         if len({item[:length] for item in ids}) == len(set(ids)):
             return {item: item[:length].rstrip("-") for item in ids}
     return {item: item for item in ids}

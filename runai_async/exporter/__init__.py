@@ -1,7 +1,4 @@
-"""Prometheus metrics of revisions, and of the client itself.
-
-Needs the extra `exporter`.
-"""
+"""Prometheus metrics of revisions and of the client itself. This package needs the extra `exporter`."""
 
 try:
     import prometheus_client as _prometheus_client  # noqa: F401  # pyright: ignore[reportUnusedImport]

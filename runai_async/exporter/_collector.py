@@ -1,11 +1,11 @@
-"""The families that are made at scrape time: revisions, and the state of a fleet."""
+"""The metrics that are made for each scrape: the state of revisions, and of a fleet."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import Future
 
 from attrs import frozen
@@ -16,11 +16,8 @@ from runai_async._fleet.fleet_watch import FleetStatus, FleetWatch
 from runai_async.events import PhaseChanged, RevisionDeleted, RevisionEvent
 from runai_async.models import Revision
 
-_LABELS = ("workload_id", "workload", "revision_id", "revision")
-
-
 _LOOP_PATIENCE = 5.0
-"""Seconds that a scrape waits for the loop; Prometheus itself waits 10."""
+"""Seconds that a scrape waits for the event loop; Prometheus itself waits for 10."""
 
 
 @frozen
@@ -32,15 +29,15 @@ class KnownRevision:
 
 
 class RevisionStore:
-    """What was told of the revisions: in the loop. It is read by scrapes, in threads of their own."""
+    """The last state of each revision: written in the event loop, read by scrapes in threads of their own."""
 
     def __init__(self) -> None:
         self._revisions: dict[str, Revision] = {}
         self._changes: Counter[str] = Counter()
         self._lock = threading.Lock()
 
-    def take(self, event: RevisionEvent) -> None:
-        """Take an event in; a deleted revision is gone."""
+    def add(self, event: RevisionEvent) -> None:
+        """Store what an event says about its revision."""
         with self._lock:
             if isinstance(event, RevisionDeleted):
                 self._forget(event.revision_id)
@@ -49,7 +46,7 @@ class RevisionStore:
                 self._changes[event.revision_id] += isinstance(event, PhaseChanged)
 
     def keep(self, workload_ids: Collection[str]) -> None:
-        """Forget the revisions of all other workloads: those that left a fleet are not told deleted."""
+        """Forget the revisions of all other workloads: no event says that a workload has left a fleet."""
         with self._lock:
             for item in list(self._revisions.values()):
                 if item.workload_id not in workload_ids:
@@ -60,39 +57,39 @@ class RevisionStore:
         self._changes.pop(revision_id, None)
 
     def known(self) -> list[KnownRevision]:
-        """Return what is known now."""
-        with self._lock:  # not for long: the loop may wait for it
+        """Return the revisions as they are now."""
+        with self._lock:  # briefly: the event loop may be waiting for it
             revisions, changes = list(self._revisions.values()), dict(self._changes)
         return [KnownRevision(item, changes[item.id]) for item in revisions]
 
 
 class FleetSource:
-    """A fleet, asked in its own loop, since scrapes come in threads."""
+    """Reads a fleet's status in its own event loop, because scrapes come in threads."""
 
-    def __init__(self, fleet: FleetWatch, told: RevisionStore, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, fleet: FleetWatch, store: RevisionStore, loop: asyncio.AbstractEventLoop) -> None:
         self._fleet = fleet
-        self._store = told
+        self._store = store
         self._loop = loop
 
     def status(self) -> FleetStatus | None:
-        """Ask how it fares; None where the loop is closed, or busy for long."""
-        if _is_running(self._loop):
-            return self._ask()
-        answer: Future[FleetStatus] = Future()
+        """Return the fleet's status, or None where the loop is closed, or busy for too long."""
+        if _is_running_here(self._loop):
+            return self._read()
+        result: Future[FleetStatus] = Future()
         try:
-            self._loop.call_soon_threadsafe(lambda: answer.set_result(self._ask()))
-            return answer.result(_LOOP_PATIENCE)
+            self._loop.call_soon_threadsafe(lambda: result.set_result(self._read()))
+            return result.result(_LOOP_PATIENCE)
         except (RuntimeError, TimeoutError):
             return None
 
-    def _ask(self) -> FleetStatus:
-        # Here and not in the scrape's thread: no event can come between the ids and their use.
+    def _read(self) -> FleetStatus:
+        # Here and not in the scrape's thread: no event can come between reading the ids and using them.
         self._store.keep(self._fleet.workload_ids)
         return self._fleet.status
 
 
-def _is_running(loop: asyncio.AbstractEventLoop) -> bool:
-    """Tell whether this is the thread of a loop, and that runs: waiting for it would be for ever."""
+def _is_running_here(loop: asyncio.AbstractEventLoop) -> bool:
+    """Return whether a loop runs in this thread, which would then wait for itself."""
     try:
         return asyncio.get_running_loop() is loop
     except RuntimeError:
@@ -100,62 +97,82 @@ def _is_running(loop: asyncio.AbstractEventLoop) -> bool:
 
 
 class StateCollector(Collector):
-    """The state of the revisions and of the fleet, read at each scrape."""
+    """The state of the revisions and of the fleet, read for each scrape.
 
-    def __init__(self, told: RevisionStore, names: Mapping[str, str]) -> None:
+    Attributes:
+        fleet: where the status of the fleet comes from, if there is one.
+    """
+
+    def __init__(self, store: RevisionStore, names: Mapping[str, str]) -> None:
         self.fleet: FleetSource | None = None
-        self._store = told
+        self._store = store
         self._names = names
 
+    def describe(self) -> Iterator[Metric]:
+        """Yield the families without values: a scrape can ask for metrics by these names."""
+        yield from _of_revisions((), self._names)
+        for name, description, _ in _FLEET:
+            yield GaugeMetricFamily(name, description)
+
     def collect(self) -> Iterator[Metric]:
-        """Make the families."""
+        """Yield the families with their values."""
         status = None if self.fleet is None else self.fleet.status()
         yield from _of_revisions(self._store.known(), self._names)
         if status is not None:
             yield from _of_fleet(status)
 
 
+_LABELS = ("workload_id", "workload", "revision_id", "revision")
+
+
 def _of_revisions(known: Collection[KnownRevision], names: Mapping[str, str]) -> Iterator[Metric]:
     phase = GaugeMetricFamily(
         "runai_revision_phase", "1 for the phase that a revision is in.", labels=[*_LABELS, "phase"]
     )
-    running = GaugeMetricFamily("runai_revision_running_pods", "Pods that run now.", labels=_LABELS)
+    running = GaugeMetricFamily("runai_revision_running_pods", "Pods that are running.", labels=_LABELS)
     requested = GaugeMetricFamily(
         "runai_revision_requested_pods",
-        "Pods that are asked for; the least where they scale.",
+        "Pods that are requested; the minimum where they scale.",
         labels=_LABELS,
     )
     created = GaugeMetricFamily(
-        "runai_revision_created_timestamp_seconds", "When it was made, since 1970.", labels=_LABELS
+        "runai_revision_created_timestamp_seconds", "Unix time of the creation.", labels=_LABELS
     )
     changes = CounterMetricFamily(
-        "runai_revision_phase_changes", "Changes of phase since this process began.", labels=_LABELS
+        "runai_revision_phase_changes", "Changes of phase since this process started.", labels=_LABELS
     )
     for item in known:
-        revision, asked = item.revision, item.revision.requested_pods
+        revision, requested_pods = item.revision, item.revision.requested_pods
         labels = (revision.workload_id, names.get(revision.workload_id, ""), revision.id, revision.name)
         phase.add_metric([*labels, revision.phase.value], 1)
         created.add_metric(labels, revision.created_at.timestamp())
         changes.add_metric(labels, item.changes)
         if revision.running_pods is not None:
             running.add_metric(labels, revision.running_pods)
-        if asked is not None and asked.wanted is not None:
-            requested.add_metric(labels, asked.wanted)
+        if requested_pods is not None and requested_pods.wanted is not None:
+            requested.add_metric(labels, requested_pods.wanted)
     yield from (phase, running, requested, created, changes)
 
 
+_FLEET: tuple[tuple[str, str, Callable[[FleetStatus], float | None]], ...] = (
+    ("runai_async_workloads", "Workloads that are watched.", lambda status: status.watched),
+    ("runai_async_workloads_failing", "Workloads whose last poll failed.", lambda status: status.failing),
+    ("runai_async_polls_in_flight", "Polls that are running.", lambda status: status.in_flight),
+    (
+        "runai_async_poll_lag_seconds",
+        "How late the poll is that has been due for longest.",
+        lambda status: status.lag,
+    ),
+    (
+        "runai_async_oldest_success_timestamp_seconds",
+        "Unix time of the last successful poll of the workload that has had none for longest.",
+        lambda status: status.oldest_success_at.timestamp() if status.oldest_success_at else None,
+    ),
+)
+"""Name, description and value of each metric of a fleet. A value of None is absent."""
+
+
 def _of_fleet(status: FleetStatus) -> Iterator[Metric]:
-    yield GaugeMetricFamily("runai_async_workloads", "Workloads that are watched.", status.watched)
-    yield GaugeMetricFamily(
-        "runai_async_workloads_failing", "Workloads whose last poll failed.", status.failing
-    )
-    yield GaugeMetricFamily("runai_async_polls_in_flight", "Polls that run.", status.in_flight)
-    yield GaugeMetricFamily(
-        "runai_async_poll_lag_seconds", "How late the poll is that waits longest.", status.lag
-    )
-    if status.oldest_success_at is not None:
-        yield GaugeMetricFamily(
-            "runai_async_oldest_success_timestamp_seconds",
-            "The last good poll of the workload that had none for longest, since 1970.",
-            status.oldest_success_at.timestamp(),
-        )
+    for name, description, value_of in _FLEET:
+        if (value := value_of(status)) is not None:
+            yield GaugeMetricFamily(name, description, value)

@@ -1,13 +1,14 @@
-"""Prometheus: the state of revisions, and of the client itself, as metrics on an HTTP port.
+"""Prometheus metrics of the client, and the registry of them all.
 
-Wants the extra `exporter`. The state series are in the manner of kube-state-metrics; a revision that is gone
-leaves the output. Those about the client have few labels: operations and outcomes.
+The metrics of revisions follow kube-state-metrics: they show the present state, and a deleted revision leaves
+the output. Those of the client have few labels: operations and outcomes.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
+import warnings
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -20,39 +21,40 @@ _BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
 
 class Metrics:
-    """Keeps the metrics; give `hook` to the client and every event to `tell`, in the loop.
+    """Collects the metrics: give `hook` to the client, and every event to `observe`, in the event loop.
 
-    Running pods are as fresh as the events are: let `PollPolicy.emit` name "updated". A watch that was
-    resumed does not tell again what has not changed since: give `tell` the events of one that began afresh.
+    Running pods are only as recent as the events, so `PollPolicy.emit` should include "updated". A resumed
+    watch does not report what has not changed since its checkpoint, so pass the events of a new one.
 
-    Of each revision that was told, with the labels `workload_id`, `workload`, `revision_id`, `revision`:
+    Of each revision that was observed, with the labels `workload_id`, `workload`, `revision_id`, `revision`:
 
     - `runai_revision_phase{phase}`: 1 for the phase that it is in
-    - `runai_revision_running_pods`: pods that run now, where known
-    - `runai_revision_requested_pods`: pods that are asked for, the least where they scale, where known
-    - `runai_revision_created_timestamp_seconds`: when it was made, since 1970
-    - `runai_revision_phase_changes_total`: changes of phase since this process began
+    - `runai_revision_running_pods`: pods that are running, where known
+    - `runai_revision_requested_pods`: pods that are requested, the minimum where they scale, where known
+    - `runai_revision_created_timestamp_seconds`: Unix time of its creation
+    - `runai_revision_phase_changes_total`: changes of phase since this process started
 
-    Of the client, by way of `hook`:
+    Of the client, from `hook` and `observe`:
 
-    - `runai_async_requests_total{operation, outcome}`: operations; `success`, or the error's class
-    - `runai_async_request_duration_seconds{operation}`: a histogram, retries and the waits for them included
+    - `runai_async_requests_total{operation, outcome}`: operations by `success` or the class of the error
+    - `runai_async_request_duration_seconds{operation}`: a histogram of operations, retries and their waits
+      included
     - `runai_async_retries_total{operation}`: attempts that were repeated
-    - `runai_async_last_success_timestamp_seconds`: when a poll was good last, since 1970
-    - `runai_async_workload_failures_total`: spells of trouble of single workloads
+    - `runai_async_last_success_timestamp_seconds`: Unix time of the last successful poll
+    - `runai_async_workload_failures_total`: failure streaks of individual workloads
 
-    Of a fleet, by way of `of_fleet`:
+    Of a fleet, from `of_fleet`:
 
     - `runai_async_workloads`: workloads that are watched
     - `runai_async_workloads_failing`: those of them whose last poll failed
-    - `runai_async_polls_in_flight`: polls that run
-    - `runai_async_poll_lag_seconds`: how late the poll is that waits longest
-    - `runai_async_oldest_success_timestamp_seconds`: the last good poll of the workload that had none for
-      longest, since 1970; absent while one had none
+    - `runai_async_polls_in_flight`: polls that are running
+    - `runai_async_poll_lag_seconds`: how late the poll is that has been due for longest
+    - `runai_async_oldest_success_timestamp_seconds`: Unix time of the last successful poll of the workload
+      that has had none for longest; absent while a workload has had none at all
 
     Attributes:
-        registry: where they are, for an HTTP server of your own.
-        names: the names of workloads by id, where they are known.
+        registry: holds the metrics, for an HTTP server of your own.
+        names: the names of workloads by id, as far as they are known; they become the label `workload`.
 
     Example:
         >>> metrics = Metrics()
@@ -61,7 +63,7 @@ class Metrics:
         ...     metrics.of_fleet(fleet)
         ...     async with serving(metrics, lambda: metrics.is_fresh(90), "127.0.0.1", 9464):
         ...         async for event in fleet:
-        ...             metrics.tell(event)
+        ...             metrics.observe(event)
     """
 
     def __init__(self) -> None:
@@ -85,11 +87,13 @@ class Metrics:
         )
         self._last_success = Gauge(
             "runai_async_last_success_timestamp_seconds",
-            "When a poll was good last, in seconds since 1970.",
+            "Unix time of the last successful poll.",
             registry=self.registry,
         )
         self._failed = Counter(
-            "runai_async_workload_failures", "Spells of trouble of single workloads.", registry=self.registry
+            "runai_async_workload_failures",
+            "Failure streaks of individual workloads.",
+            registry=self.registry,
         )
         self._last_success_at = time.monotonic()
         self._store = RevisionStore()
@@ -97,12 +101,12 @@ class Metrics:
         self.registry.register(self._state)
 
     def hook(self, event: HookEvent) -> None:
-        """Count what the client does; hand this to `RunaiClient(hooks=...)`."""
+        """Count what the client does: the hook for `RunaiClient(hooks=...)`."""
         match event:
             case CallFinished():
                 self._requests.labels(event.operation, event.error or "success").inc()
                 self._seconds.labels(event.operation).observe(event.seconds)
-                # There from the first call on, so that a rate can be had.
+                # It exists from the first call on, so that a rate has a start.
                 self._retries.labels(event.operation)
             case RetryScheduled():
                 self._retries.labels(event.operation).inc()
@@ -112,28 +116,30 @@ class Metrics:
             case _:
                 pass
 
-    def tell(self, event: FleetEvent) -> None:
-        """Take an event of a watch or fleet in."""
+    def observe(self, event: FleetEvent) -> None:
+        """Update the metrics with an event of a watch or fleet."""
         if isinstance(event, WorkloadFailed):
             self._failed.inc()
         elif isinstance(event, RevisionEvent):
-            self._store.take(event)
+            self._store.add(event)
+
+    def tell(self, event: FleetEvent) -> None:
+        """Do what `observe` does; deprecated."""
+        warnings.warn("Metrics.tell() is now Metrics.observe()", DeprecationWarning, stacklevel=2)
+        self.observe(event)
 
     def of_fleet(self, fleet: FleetWatch) -> None:
-        """Export how a fleet fares, too, and only workloads that it watches; in the place of another one.
+        """Export the status of a fleet as well, and no workloads but its own; it replaces an earlier fleet.
 
         Raises:
-            RuntimeError: no loop is running; it has to be the fleet's own.
+            RuntimeError: no event loop is running. Call it in the fleet's.
         """
         self._state.fleet = FleetSource(fleet, self._store, asyncio.get_running_loop())
 
     def nothing_to_poll(self) -> None:
-        """Count as good that there are no workloads, and so no polls."""
+        """Count as a success that there are no workloads, and so no polls."""
         self._last_success_at = time.monotonic()
 
     def is_fresh(self, seconds: float) -> bool:
-        """Tell whether a poll was good within the last *seconds*, or this began no longer ago."""
+        """Return whether a poll succeeded in the last *seconds*, or these metrics are no older than that."""
         return time.monotonic() - self._last_success_at <= seconds
-
-
-# --- over HTTP ----------------------------------------------------------------------------------------------

@@ -1,20 +1,23 @@
-"""A little HTTP server in threads: it answers while the event loop is busy, too, just when it is asked."""
+"""The exporter's HTTP server: `/metrics` is prometheus-client's own WSGI application, `/healthz` ours.
+
+It runs in threads, so that it responds while the event loop is busy, which is when its figures matter most.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import io
 import logging
 import socket
 import threading
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import asynccontextmanager
-from functools import partial
-from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from socketserver import TCPServer
+from socketserver import TCPServer, ThreadingMixIn
 from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
+from wsgiref.types import StartResponse, WSGIEnvironment
 
-from prometheus_client.exposition import choose_encoder
+from prometheus_client import make_wsgi_app  # pyright: ignore[reportUnknownVariableType]  (its result is untyped)
 
 from runai_async.exporter._metrics import Metrics
 
@@ -22,24 +25,35 @@ _logger = logging.getLogger("runai_async")
 
 _PATIENCE = 10.0
 """Seconds that a connection may be silent."""
-PLAIN = "text/plain; charset=utf-8"
-Page = tuple[HTTPStatus, str, bytes]
-"""Status, content type and body of an answer."""
-Pages = Callable[[str, str], Page]
-"""Makes the answer, in a thread of its own, from the path and the Accept header."""
+_Page = tuple[str, list[tuple[str, str]], bytes]
+"""Status, headers and body of a response."""
 
 
 @asynccontextmanager
-async def serving_pages(pages: Pages, host: str, port: int) -> AsyncGenerator[int, None]:
-    """Serve *pages* until the block is left.
+async def serving(
+    metrics: Metrics, is_healthy: Callable[[], bool], host: str, port: int
+) -> AsyncGenerator[int, None]:
+    """Serve `/metrics` and `/healthz` in threads, until the block is left.
+
+    Args:
+        metrics: the metrics to serve.
+        is_healthy: whether `/healthz` responds with 200 or 503; called in the thread of the request.
+        host: the address to listen on.
+        port: 0 for any free one.
 
     Yields:
         The port.
 
     Raises:
-        OSError: the address cannot be had.
+        OSError: the server cannot listen on the address.
+
+    Example:
+        >>> async with serving(metrics, lambda: metrics.is_fresh(90), "127.0.0.1", 9464):
+        ...     async for event in runai.watch_revisions(workload_id):
+        ...         metrics.observe(event)
     """
-    server = await asyncio.to_thread(_Server, host, port, pages)  # it may look the host's name up
+    application = _Application(metrics, is_healthy)
+    server = await asyncio.to_thread(_Server, host, port, application)  # may look up the host's address
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
     try:
         yield server.server_port
@@ -50,93 +64,78 @@ async def serving_pages(pages: Pages, host: str, port: int) -> AsyncGenerator[in
             server.server_close()
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False  # a scrape that waits for the loop must not be waited for in the loop
+class _Application:
+    """Chooses the page of a request, and makes a WSGI response of it."""
 
-    def __init__(self, host: str, port: int, pages: Pages) -> None:
+    def __init__(self, metrics: Metrics, is_healthy: Callable[[], bool]) -> None:
+        self._exposition: Callable[..., list[bytes]] = make_wsgi_app(metrics.registry)
+        self._is_healthy = is_healthy
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        try:
+            status, headers, body = self._page(environ)
+        except Exception:
+            _logger.exception("a request to the exporter failed")
+            status, headers, body = _text("500 Internal Server Error", "the exporter failed; see its log")
+        headers = [*headers, ("Content-Length", str(len(body))), ("Server", "runai-async")]
+        start_response(status, headers)
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
+
+    def _page(self, environ: WSGIEnvironment) -> _Page:
+        if environ["REQUEST_METHOD"] not in {"GET", "HEAD"}:
+            return _text("501 Not Implemented", "use GET or HEAD")
+        match environ["PATH_INFO"]:
+            case "/metrics":
+                return self._metrics(environ)
+            case "/healthz" if self._is_healthy():
+                return _text("200 OK", "ok")
+            case "/healthz":
+                return _text("503 Service Unavailable", "no successful poll for too long")
+            case _:
+                return _text("404 Not Found", "see /metrics and /healthz")
+
+    def _metrics(self, environ: WSGIEnvironment) -> _Page:
+        """Run the library's application, as a GET: it does not know HEAD."""
+        head: list[tuple[str, list[tuple[str, str]]]] = []
+
+        def start(status: str, headers: list[tuple[str, str]]) -> None:
+            head.append((status, headers))
+
+        (body,) = self._exposition({**environ, "REQUEST_METHOD": "GET"}, start)
+        return (*head[0], body)
+
+
+def _text(status: str, text: str) -> _Page:
+    return status, [("Content-Type", "text/plain; charset=utf-8")], f"{text}\n".encode()
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True  # nothing waits for them: neither the end of the block nor that of the process
+
+    def __init__(self, host: str, port: int, application: _Application) -> None:
         if ":" in host:
             self.address_family = socket.AF_INET6
-        super().__init__((host, port), partial(_Handler, pages))
+        super().__init__((host, port), _Handler)
+        self.set_app(application)
 
     def server_bind(self) -> None:
-        """Bind, and do not ask DNS for the host's own name, which can take long and serves nothing here."""
+        """Bind without asking DNS for the host's own name, which can take long and is not used here."""
         TCPServer.server_bind(self)
         self.server_name, self.server_port = "", self.server_address[1]
+        self.setup_environ()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Print no traceback: what fails here is that the other side has gone."""
+        """Print no traceback: the other side has closed the connection, or was silent for too long."""
         del request
         _logger.debug("a connection from %s to the exporter ended early", client_address)
 
 
-class _Handler(BaseHTTPRequestHandler):
-    server_version = "runai-async"
-    sys_version = ""
+class _Handler(WSGIRequestHandler):
     timeout = _PATIENCE
 
-    def __init__(self, pages: Pages, *args: Any) -> None:
-        self._pages = pages
-        super().__init__(*args)
-
-    def do_GET(self) -> None:
-        """Answer."""
-        status, kind, body = self._made()
-        self.send_response(status)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
-
-    def _made(self) -> Page:
-        try:
-            return self._pages(self.path.partition("?")[0], self.headers.get("Accept", ""))
-        except Exception:
-            _logger.exception("a request to the exporter failed")
-            return HTTPStatus.INTERNAL_SERVER_ERROR, PLAIN, b"the exporter failed; its log says why\n"
-
-    do_HEAD = do_GET  # noqa: N815
+    def get_stderr(self) -> Any:
+        """Print no traceback where the other side does not read the response. All else is logged."""
+        return io.StringIO()
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  (the base class's word)
-        """Say nothing: a scrape every few seconds is no news."""
-
-
-@asynccontextmanager
-async def serving(
-    metrics: Metrics, is_healthy: Callable[[], bool], host: str, port: int
-) -> AsyncGenerator[int, None]:
-    """Serve `/metrics` and `/healthz` in threads, until the block is left.
-
-    Args:
-        metrics: what to serve.
-        is_healthy: asked by `/healthz`, which is 200 or 503; called in the server's thread.
-        host: the address to listen on.
-        port: 0 for any free one.
-
-    Yields:
-        The port.
-
-    Raises:
-        OSError: the address cannot be had.
-
-    Example:
-        >>> async with serving(metrics, lambda: metrics.is_fresh(90), "127.0.0.1", 9464):
-        ...     async for event in runai.watch_revisions(workload_id):
-        ...         metrics.tell(event)
-    """
-
-    def pages(path: str, accept: str) -> Page:
-        match path:
-            case "/metrics":
-                encode, kind = choose_encoder(accept)
-                return HTTPStatus.OK, kind, encode(metrics.registry)
-            case "/healthz" if is_healthy():
-                return HTTPStatus.OK, PLAIN, b"ok\n"
-            case "/healthz":
-                return HTTPStatus.SERVICE_UNAVAILABLE, PLAIN, b"no good poll for too long\n"
-            case _:
-                return HTTPStatus.NOT_FOUND, PLAIN, b"there are /metrics and /healthz\n"
-
-    async with serving_pages(pages, host, port) as real:
-        yield real
+        """Log nothing: there is a scrape every few seconds."""

@@ -7,20 +7,20 @@ import heapq
 from datetime import UTC, datetime, timedelta
 
 _IDLE_ROUNDS = 25
-"""Turns of the event loop without a new sleeper after which it counts as idle."""
+"""Turns of the event loop without a new sleeper after which the loop counts as idle."""
 
 
 class FakeClock:
-    """A clock that stands still until a test moves it, or that jumps by itself when all wait for it.
+    """A clock that stands still until a test moves it, or that jumps when all tasks wait for it.
 
     Args:
-        start: what `monotonic` begins with, in seconds.
+        start: the first reading of `monotonic`, in seconds.
         now: the wall clock at that moment; aware.
         auto: jump to the next sleeper as soon as nothing else runs. A task that waits for a real socket
-            looks idle, too; where such tasks are about, move the clock with `advance`.
+            counts as idle, so use `advance` instead where there are such tasks.
 
     Attributes:
-        sleeps: the seconds of every sleep that was asked for.
+        sleeps: the seconds of every sleep that was requested.
 
     Example:
         >>> clock = FakeClock()
@@ -46,15 +46,15 @@ class FakeClock:
         return self._time
 
     def now(self) -> datetime:
-        """Return the wall clock, which moves with `monotonic`."""
+        """Return the time of the wall clock, which moves with `monotonic`."""
         return self._epoch + timedelta(seconds=self._time)
 
     def shift_now(self, seconds: float) -> None:
-        """Move the wall clock alone, as a corrected or broken one does."""
+        """Move the wall clock alone, as a correction of a real clock does."""
         self._epoch += timedelta(seconds=seconds)
 
     async def sleep(self, seconds: float) -> None:
-        """Wait until the clock was moved by that much; not at all for 0 or less."""
+        """Wait until the clock has moved by that much; do not wait for 0 or less."""
         self.sleeps.append(seconds)
         if seconds <= 0:
             await asyncio.sleep(0)
@@ -67,7 +67,7 @@ class FakeClock:
         await sleeper
 
     async def advance(self, seconds: float) -> None:
-        """Move the clock, waking each sleeper at its time and letting it run before the next one."""
+        """Move the clock; each sleeper wakes at its time and runs before the next one wakes."""
         end = self._time + seconds
         await self._until_idle()
         while self._next() <= end:
@@ -79,25 +79,25 @@ class FakeClock:
         try:
             while self._next() < float("inf"):
                 await self._until_idle()
-                if self._next() < float("inf"):  # the last one may have been cancelled meanwhile
+                if self._next() < float("inf"):  # the last sleeper may have been cancelled meanwhile
                     self._jump()
         finally:
             self._driver = None
 
     def _next(self) -> float:
-        """Return when the next sleeper wakes; those that were cancelled are gone."""
+        """Return when the next sleeper wakes, dropping those that were cancelled."""
         while self._sleepers and self._sleepers[0][2].done():
             heapq.heappop(self._sleepers)
         return self._sleepers[0][0] if self._sleepers else float("inf")
 
     def _jump(self) -> None:
-        """Go to the next sleeper's time and wake all that wait for it."""
+        """Move to the next sleeper's time and wake all sleepers that are due."""
         self._time = max(self._time, self._next())
         while self._next() <= self._time:
             heapq.heappop(self._sleepers)[2].set_result(None)
 
     async def _until_idle(self) -> None:
-        """Let the other tasks run until none asks for another sleep."""
+        """Let the other tasks run until none requests another sleep."""
         idle, seen = 0, self._count
         while idle < _IDLE_ROUNDS:
             await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""A control plane to try and test against: a real HTTP server on loopback."""
+"""A control plane to test against: a real HTTP server on loopback."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import random
 import ssl
 import time
+import warnings
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
@@ -16,7 +17,7 @@ from typing import Any, Self
 from aiohttp import web
 from attrs import field, frozen
 
-from runai_async.testing._faults import FAULT_KINDS, FaultKind, Faults, answer_of, distort, pause
+from runai_async.testing._faults import FAULT_KINDS, FaultKind, Faults, canned_response, distort, pause
 from runai_async.testing._routes import Handler, Routes
 from runai_async.testing._server import Server
 from runai_async.testing._state import State, Transition
@@ -28,8 +29,8 @@ class RecordedRequest:
     """A request that arrived.
 
     Attributes:
-        path: without the query.
-        at: `time.monotonic()` of its arrival.
+        path: the path without the query.
+        at: when it arrived, by `time.monotonic()`.
 
     Example:
         >>> async with FakeControlPlane() as control_plane:
@@ -47,19 +48,20 @@ class RecordedRequest:
 
 
 @frozen
-class Answered:
-    """An answer with revisions.
+class RecordedResponse:
+    """A response that contained revisions.
 
     Attributes:
-        at: `time.monotonic()` when it was made.
+        at: when it was made, by `time.monotonic()`.
+        workload_id: the workload of the revisions.
         phases: the phase and `phaseUpdatedAt` of each revision, by its id.
 
     Example:
-        >>> control_plane = FakeControlPlane(record_answers=True)
+        >>> control_plane = FakeControlPlane(record_responses=True)
         >>> revision_id = control_plane.add_revision(control_plane.add_workload(), "Running")
         >>> async with control_plane, RunaiClient(control_plane.url, control_plane.token) as runai:
         ...     revision = await runai.get_revision(revision_id)
-        >>> control_plane.answers[-1].phases[revision_id]
+        >>> control_plane.responses[-1].phases[revision_id]
         ('Running', '...Z')
     """
 
@@ -71,25 +73,25 @@ class Answered:
 class FakeControlPlane:
     """A control plane in miniature: revisions, tokens of both versions, workloads, history.
 
-    It serves real HTTP on loopback and is meant for tests and trials: what it holds is in memory, and a test
-    changes it by calling its methods. `/openapi.json` describes what it speaks.
+    It serves real HTTP on loopback and is meant for tests and experiments: its state is in memory, and a test
+    changes it by calling the methods. The API that it serves is described at `/openapi.json`.
 
     Args:
-        port: 0 for any free one.
+        port: the port to serve on; 0 for any free one.
         ssl_context: serve https, as `localhost`, with this certificate.
-        seed: make ids, faults and the order of lists repeatable (and shuffled).
-        token_lifetime: seconds that a token is good for.
-        clock: returns the server's time, aware; by default the real one.
-        record_limit: how many requests and changes are remembered.
-        record_answers: remember what each answer said of revisions, in `answers`.
+        seed: make ids and random faults repeatable, and shuffle lists in a repeatable way.
+        token_lifetime: seconds that a token is valid.
+        clock: returns the server's time, aware; by default the real time.
+        record_limit: how many requests, responses and transitions are kept.
+        record_responses: keep the phases in each response, in `responses`.
+        record_answers: deprecated, the old name of *record_responses*.
 
     Attributes:
-        requests: what arrived, oldest first.
-        transitions: every change that was made, oldest first.
-        answers: what answers said of revisions, if *record_answers*.
-        latency: seconds that every answer takes.
-        in_flight: requests that are being answered.
-        max_in_flight: the most there were at once.
+        requests: the requests that arrived, oldest first.
+        responses: the responses that contained revisions, oldest first, if *record_responses*.
+        latency: seconds by which every response is delayed.
+        in_flight: how many requests are being served.
+        max_in_flight: the largest value of `in_flight` so far.
         token_requests: how many requests for a token arrived.
 
     Example:
@@ -112,21 +114,25 @@ class FakeControlPlane:
         token_lifetime: float = 3600.0,
         clock: Callable[[], datetime] | None = None,
         record_limit: int = 100_000,
-        record_answers: bool = False,
+        record_responses: bool = False,
+        record_answers: bool | None = None,
     ) -> None:
+        if record_answers is not None:
+            _warn_renamed("record_answers", "record_responses")
+            record_responses = record_answers
         rng = random.Random(seed)
         self.port: int = port
         self.requests: deque[RecordedRequest] = deque(maxlen=record_limit)
-        self.answers: deque[Answered] = deque(maxlen=record_limit)
+        self.responses: deque[RecordedResponse] = deque(maxlen=record_limit)
         self.latency: float = 0.0
         self.in_flight: int = 0
         self.max_in_flight: int = 0
         self.token_requests: int = 0
         self._ssl = ssl_context
-        self._record_answers = record_answers
+        self._record_responses = record_responses
         self._state = State(seed, clock or (lambda: datetime.now(UTC)), record_limit)
         self._tokens = Tokens(rng, token_lifetime)
-        self._routes = Routes(self._state, self._tokens, self._note_answer)
+        self._routes = Routes(self._state, self._tokens, self._record_response)
         self._faults = Faults(rng)
         self._token: str | None = None
         self._server = Server(ssl_context)
@@ -134,17 +140,17 @@ class FakeControlPlane:
         self._gate = asyncio.Event()
         self._gate.set()
 
-    # --- life ---------------------------------------------------------------------------------------------
+    # --- starting and stopping ----------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Begin to serve; after a `stop`, on the same port and with what was there."""
+        """Start serving; after a `stop`, on the same port and with the same state."""
         self._stopping = asyncio.Event()
         app = web.Application(middlewares=[self._serve])
         app.add_routes(self._routes.table())
         self.port = await self._server.start(app, self.port)
 
     async def stop(self) -> None:
-        """Stop serving; requests that hang or are held end."""
+        """Stop serving, and end the requests that hang or are held."""
         self._stopping.set()
         self._gate.set()
         await self._server.stop()
@@ -165,19 +171,19 @@ class FakeControlPlane:
 
     @property
     def token(self) -> str:
-        """A token that is good now."""
-        if self._token is None or not self._tokens.is_good(f"Bearer {self._token}"):
+        """A valid token."""
+        if self._token is None or not self._tokens.is_valid(f"Bearer {self._token}"):
             self._token = self._tokens.issue()
         return self._token
 
     @property
     def client_id(self) -> str:
-        """The id of the application that may ask for tokens."""
+        """The client id that may request tokens."""
         return self._tokens.client_id
 
     @property
     def client_secret(self) -> str:
-        """Its secret."""
+        """The secret of `client_id`."""
         return self._tokens.client_secret
 
     @property
@@ -185,17 +191,23 @@ class FakeControlPlane:
         """Every change that was made, oldest first."""
         return self._state.transitions
 
+    @property
+    def answers(self) -> deque[RecordedResponse]:
+        """Deprecated: the old name of `responses`."""
+        _warn_renamed("answers", "responses")
+        return self.responses
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.url}, {len(self._state.workloads)} workloads>"
 
-    # --- what a test changes ------------------------------------------------------------------------------
+    # --- workloads and revisions --------------------------------------------------------------------------
 
     def add_workload(self, name: str | None = None, *, type: str = "Inference", **fields: Any) -> str:  # noqa: A002
-        """Add an inference workload, or one of another *type*; fields in snake_case. Return its id."""
+        """Add a workload and return its id; any other field may be given in snake_case."""
         return self._state.add_workload(name, type, fields)
 
     def add_revision(self, workload_id: str, phase: str = "Pending", **fields: Any) -> str:
-        """Add a revision and return its id; any field may be given, in snake_case, of the schema or not."""
+        """Add a revision and return its id; any other field, known or not, may be given in snake_case."""
         return self._state.add_revision(workload_id, phase, fields)
 
     def set_phase(
@@ -207,38 +219,44 @@ class FakeControlPlane:
         running_pods: int | None = None,
         at: datetime | None = None,
     ) -> None:
-        """Bring a revision to a phase: at the server's present time, or *at* another.
+        """Set the phase of a revision.
 
-        Pods run in Running, as many as are asked for, and in no other phase; unless *running_pods* says so.
+        Args:
+            revision_id: the revision.
+            phase: the new phase.
+            message: the new `phaseMessage`.
+            running_pods: the new `runningPods`; by default as many as are requested in Running, 0 in other
+                phases.
+            at: the new `phaseUpdatedAt`; by default the server's time.
         """
         self._state.set_phase(revision_id, phase, message, running_pods, at)
 
     def update_revision(self, revision_id: str, **fields: Any) -> None:
-        """Change fields of a revision, in snake_case."""
+        """Change fields of a revision, given in snake_case."""
         self._state.update_revision(revision_id, fields)
 
     def delete_revision(self, revision_id: str) -> None:
-        """Delete a revision: it moves to the deleted list, and by id it is still found."""
+        """Delete a revision: it moves to the list of deleted ones and can still be fetched by id."""
         self._state.delete_revision(revision_id)
 
     def purge_revision(self, revision_id: str) -> None:
-        """Remove a revision without a trace: it is in no list, and by id it is not found."""
+        """Remove a revision without a trace: no list contains it, and fetching it by id is a 404."""
         self._state.purge_revision(revision_id)
 
     def hide_revision(self, revision_id: str) -> None:
-        """Let a revision be missing from all answers, though it lives."""
+        """Leave a live revision out of all responses."""
         self._state.hide(revision_id, hidden=True)
 
     def show_revision(self, revision_id: str) -> None:
-        """Bring a hidden revision back."""
+        """Include a hidden revision in responses again."""
         self._state.hide(revision_id, hidden=False)
 
     def delete_workload(self, workload_id: str) -> None:
-        """Delete a workload and its revisions: its list is a 404."""
+        """Delete a workload and its revisions; listing its revisions is a 404 from then on."""
         self._state.delete_workload(workload_id)
 
     def revision(self, revision_id: str) -> dict[str, Any]:
-        """Return a revision as the API has it now: a copy, which later changes leave as it is."""
+        """Return a copy of a revision as the API would return it now."""
         return deepcopy(self._state.revision(revision_id))
 
     async def roll_out(
@@ -251,15 +269,15 @@ class FakeControlPlane:
         retire_old: bool = False,
         **fields: Any,
     ) -> str:
-        """Add a revision and bring it through *phases*, *step* seconds apart. Return its id.
+        """Add a revision, take it through *phases* and return its id.
 
         Args:
-            workload_id: whose revision.
-            phases: where it comes, one after the other.
+            workload_id: the workload that the revision belongs to.
+            phases: its phases in order.
             step: seconds between two phases.
-            message: the message of the last phase.
+            message: the `phaseMessage` of the last phase.
             retire_old: delete the other live revisions at the end.
-            fields: fields of the revision, in snake_case.
+            fields: other fields of the revision, in snake_case.
         """
         first, *others = phases
         revision_id = self.add_revision(workload_id, first, **fields)
@@ -272,8 +290,10 @@ class FakeControlPlane:
                     self.delete_revision(item["id"])
         return revision_id
 
+    # --- faults -------------------------------------------------------------------------------------------
+
     def revoke_tokens(self) -> None:
-        """Make every token that was issued worthless; `token` is a new one then."""
+        """Revoke every token that was issued; `token` is a new one from then on."""
         self._tokens.revoke()
 
     def fault(
@@ -285,19 +305,20 @@ class FakeControlPlane:
         seconds: float = 0.0,
         rate: float = 1.0,
     ) -> None:
-        """Let the next matching requests go wrong.
+        """Inject a fault into the next matching requests.
 
         Args:
-            kind: latency (answer after *seconds*), hang (no answer, for *seconds* if given), reset (of the
-                connection), truncate (half of the body), drip (a byte every *seconds*, or every second),
-                bad_json (a 200 whose body is no JSON).
-            path: a regular expression to be found in the path; without one, all but the token endpoints.
-            times: how many requests; None for all from now on.
+            kind: latency (respond after *seconds*), hang (do not respond, for *seconds* if given), reset (of
+                the connection), truncate (send half of the body), drip (send a byte every *seconds*, by
+                default every second), bad_json (a 200 whose body is not JSON).
+            path: a regular expression to search for in the path; by default any path but those of the token
+                endpoints.
+            times: how many requests are hit; None for all from now on.
             seconds: see *kind*.
-            rate: the probability with which a matching request is hit.
+            rate: the probability that a matching request is hit.
 
         Raises:
-            ValueError: another *kind*.
+            ValueError: if *kind* is unknown.
 
         Example:
             >>> control_plane.fault("reset", path="/revisions$", times=2)
@@ -316,65 +337,66 @@ class FakeControlPlane:
         path: str | None = None,
         rate: float = 1.0,
     ) -> None:
-        """Answer the next *n* matching requests (None: all) with a status and body of yours.
+        """Respond to the next *n* matching requests with a given status and body.
 
         Args:
-            n: how many requests.
+            n: how many requests are hit; None for all from now on.
             status: the HTTP status.
-            headers: further headers.
+            headers: additional headers.
             body: text or bytes are sent as HTML, anything else as JSON; by default the API's error body.
-            path: a regular expression to be found in the path; without one, all but the token endpoints.
-            rate: the probability with which a matching request is hit.
+            path: a regular expression to search for in the path; by default any path but those of the token
+                endpoints.
+            rate: the probability that a matching request is hit.
 
         Example:
             >>> control_plane.fail_next(2, 429, headers={"Retry-After": "1"})
         """
-        answer = answer_of(status, headers or {}, body)
-        self._faults.add(None, path, n, rate=rate, answer=answer)
+        response = canned_response(status, headers or {}, body)
+        self._faults.add(None, path, n, rate=rate, response=response)
 
     def clear_faults(self) -> None:
-        """Let everything go right again."""
+        """Remove all faults."""
         self._faults.clear()
 
     def hold(self) -> None:
-        """Let every request wait from now on, before its token is looked at, until `release`."""
+        """Hold every request from now on, before its token is checked, until `release`."""
         self._gate.clear()
 
     def release(self) -> None:
-        """Let the requests that wait go on."""
+        """Let the held requests proceed."""
         self._gate.set()
 
     def reset_record(self) -> None:
-        """Forget the requests and answers up to now, and the counts of them."""
+        """Clear the recorded requests and responses, and reset the counts."""
         self.requests.clear()
-        self.answers.clear()
+        self.responses.clear()
         self.token_requests = self.max_in_flight = 0
 
     # --- HTTP ---------------------------------------------------------------------------------------------
 
     @property
     def _serve(self) -> Callable[..., Awaitable[web.StreamResponse]]:
-        """The middleware around every request: record, authenticate, answer, and go wrong where asked to."""
+        """The middleware around every request: record it, delay it, serve it, and inject its fault."""
 
         @web.middleware
         async def serve(request: web.Request, handler: Handler) -> web.StreamResponse:
-            self._record(request)
+            self._record_request(request)
             try:
                 await self._gate.wait()
                 if self.latency:
                     await pause(self.latency, self._stopping)
                 fault = self._faults.draw(request.path)
-                answer = await self._routes.answer(request, handler)
+                response = await self._routes.respond(request, handler)
                 if fault is None:
-                    return answer
-                assert isinstance(answer, web.Response)  # noqa: S101  (no handler streams)
-                return await distort(fault, request, answer, self._stopping)
+                    return response
+                assert isinstance(response, web.Response)  # noqa: S101  (no handler streams)
+                return await distort(fault, request, response, self._stopping)
             finally:
                 self.in_flight -= 1
 
         return serve
 
-    def _record(self, request: web.Request) -> None:
+    def _record_request(self, request: web.Request) -> None:
         self.in_flight += 1
         self.max_in_flight = max(self.max_in_flight, self.in_flight)
         self.token_requests += request.path.endswith("/token")
@@ -384,7 +406,12 @@ class FakeControlPlane:
             )
         )
 
-    def _note_answer(self, workload_id: str, revisions: Iterable[Mapping[str, Any]]) -> None:
-        if self._record_answers:
+    def _record_response(self, workload_id: str, revisions: Iterable[Mapping[str, Any]]) -> None:
+        if self._record_responses:
             phases = {item["id"]: (item["phase"], item.get("phaseUpdatedAt")) for item in revisions}
-            self.answers.append(Answered(time.monotonic(), workload_id, phases))
+            self.responses.append(RecordedResponse(time.monotonic(), workload_id, phases))
+
+
+def _warn_renamed(old: str, new: str) -> None:
+    """Warn of an old name of a parameter or attribute, at the line that uses it."""
+    warnings.warn(f"FakeControlPlane: {old} is deprecated, use {new}", DeprecationWarning, stacklevel=3)

@@ -1,4 +1,4 @@
-"""What can go wrong on the way, on demand."""
+"""Faults that a test injects into responses."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from attrs import define
 
 FaultKind = Literal["latency", "hang", "reset", "truncate", "drip", "bad_json"]
 FAULT_KINDS: tuple[str, ...] = get_args(FaultKind)
-Answer = tuple[int, Mapping[str, str], bytes]
+CannedResponse = tuple[int, Mapping[str, str], bytes]
+"""Status, headers and body."""
 _TOKEN_PATH = re.compile(r"/api/v\d/token$")
 
 
@@ -26,8 +27,9 @@ class Fault:
     """A fault that waits for a request to hit.
 
     Attributes:
-        kind: what goes wrong; None where *answer* is given instead.
-        answer: status, headers and body to answer.
+        kind: what goes wrong; None if *response* is sent instead.
+        left: how many requests it still hits; None for all.
+        response: what is sent instead of the real response.
     """
 
     kind: FaultKind | None
@@ -35,10 +37,10 @@ class Fault:
     left: int | None
     seconds: float
     rate: float
-    answer: Answer | None = None
+    response: CannedResponse | None = None
 
     def hits(self, path: str, rng: random.Random) -> bool:
-        """Tell whether this fault hits a request; token requests only if its path asks for them."""
+        """Return whether this fault hits a request. Token requests are hit only if *path* matches them."""
         if self.left == 0:
             return False
         matches = not _TOKEN_PATH.search(path) if self.path is None else self.path.search(path) is not None
@@ -46,7 +48,7 @@ class Fault:
 
 
 class Faults:
-    """The faults that wait, in the order in which they were asked for."""
+    """The faults that wait, in the order in which they were added."""
 
     def __init__(self, rng: random.Random) -> None:
         self._rng = rng
@@ -60,18 +62,18 @@ class Faults:
         *,
         seconds: float = 0.0,
         rate: float = 1.0,
-        answer: Answer | None = None,
+        response: CannedResponse | None = None,
     ) -> None:
-        """Let the next *times* matching requests meet a fault, or an *answer* instead of theirs."""
+        """Let the next *times* matching requests meet a fault, or get *response* instead of their own."""
         pattern = None if path is None else re.compile(path)
-        self._waiting.append(Fault(kind, pattern, times, seconds, rate, answer))
+        self._waiting.append(Fault(kind, pattern, times, seconds, rate, response))
 
     def clear(self) -> None:
         """Forget all faults."""
         self._waiting.clear()
 
     def draw(self, path: str) -> Fault | None:
-        """Return the fault that a request meets, if any."""
+        """Return the fault that hits a request, if any, and count the hit."""
         for fault in self._waiting:
             if fault.hits(path, self._rng):
                 if fault.left is not None:
@@ -82,10 +84,10 @@ class Faults:
         return None
 
 
-def answer_of(status: int, headers: Mapping[str, str], body: object) -> Answer:
-    """Return an answer that a test wants to be given: text is HTML, anything else JSON."""
+def canned_response(status: int, headers: Mapping[str, str], body: object) -> CannedResponse:
+    """Encode a response that a test specifies: text and bytes as HTML, anything else as JSON."""
     if body is None:
-        body = {"code": status, "message": "as the test asked for"}
+        body = {"code": status, "message": "injected by the test"}
     kind = "text/html" if isinstance(body, str | bytes) else "application/json"
     text = body.encode() if isinstance(body, str) else body
     data = text if isinstance(text, bytes) else msgspec.json.encode(text)
@@ -95,9 +97,9 @@ def answer_of(status: int, headers: Mapping[str, str], body: object) -> Answer:
 async def distort(
     fault: Fault, request: web.Request, whole: web.Response, stopping: asyncio.Event
 ) -> web.StreamResponse:
-    """Answer as a fault wants it, given the answer as it should be."""
-    if fault.answer is not None:
-        status, headers, body = fault.answer
+    """Return the response that a fault makes of the *whole* one."""
+    if fault.response is not None:
+        status, headers, body = fault.response
         return web.Response(status=status, headers=headers, body=body)
     match fault.kind:
         case "bad_json":
@@ -110,48 +112,48 @@ async def distort(
             await pause(fault.seconds, stopping)
         case "hang":
             await pause(fault.seconds or None, stopping)
-        case _:  # the last of them: reset
+        case _:  # the last kind: reset
             _reset(request)
     return whole
 
 
 async def pause(seconds: float | None, stopping: asyncio.Event) -> None:
-    """Wait for *seconds*, None for ever; but no longer than the server runs."""
+    """Wait for *seconds*, or for ever if None, but no longer than the server runs."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await stopping.wait()
 
 
 def _reset(request: web.Request) -> None:
-    """Close the connection so that the other side sees a reset and not an end."""
+    """Close the connection so that the client sees a reset instead of an end of file."""
     transport = request.transport
     assert transport is not None  # noqa: S101  (a request whose client has gone is cancelled)
-    wire: socket.socket = transport.get_extra_info("socket")
-    wire.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection: socket.socket = transport.get_extra_info("socket")
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     transport.abort()
 
 
 async def _begin(request: web.Request, whole: web.Response) -> tuple[web.StreamResponse, bytes]:
     body = whole.body if isinstance(whole.body, bytes) else b""
-    answer = web.StreamResponse(status=whole.status, headers={"Content-Type": whole.content_type})
-    answer.content_length = len(body)
-    await answer.prepare(request)
-    return answer, body
+    response = web.StreamResponse(status=whole.status, headers={"Content-Type": whole.content_type})
+    response.content_length = len(body)
+    await response.prepare(request)
+    return response, body
 
 
 async def _truncate(request: web.Request, whole: web.Response) -> web.StreamResponse:
-    answer, body = await _begin(request, whole)
-    await answer.write(body[: len(body) // 2])
+    response, body = await _begin(request, whole)
+    await response.write(body[: len(body) // 2])
     request.protocol.force_close()
-    return answer
+    return response
 
 
 async def _drip(
     request: web.Request, whole: web.Response, seconds: float, stopping: asyncio.Event
 ) -> web.StreamResponse:
-    answer, body = await _begin(request, whole)
-    with contextlib.suppress(ConnectionError):  # the client had enough
+    response, body = await _begin(request, whole)
+    with contextlib.suppress(ConnectionError):  # the client has gone
         for index in range(len(body)):
-            await answer.write(body[index : index + 1])
+            await response.write(body[index : index + 1])
             await pause(seconds, stopping)
-    return answer
+    return response

@@ -1,4 +1,4 @@
-"""What the fake control plane speaks, as an OpenAPI 3.1 document; served at `/openapi.json`."""
+"""The API of the fake control plane as an OpenAPI 3.1 document, served at `/openapi.json`."""
 
 from __future__ import annotations
 
@@ -121,23 +121,23 @@ _SCHEMAS: Json = {
 }  # fmt: skip
 
 
-def _answer(schema: Json, description: str) -> Json:
+def _response(schema: Json, description: str) -> Json:
     return {"description": description, "content": {"application/json": {"schema": schema}}}
 
 
 _ERRORS = {
     "400": "The request is malformed.",
     "401": "The token is missing, expired or revoked.",
-    "403": "The account may not do this.",
-    "404": "There is no such thing.",
+    "403": "The account lacks the permission.",
+    "404": "It does not exist.",
     "500": "The control plane failed.",
-    "503": "The control plane cannot answer now.",
+    "503": "The control plane is unavailable.",
 }
 
 
-def _answers(schema: Json, *statuses: int) -> Json:
-    errors = {str(status): _answer(_ref("Error"), _ERRORS[str(status)]) for status in statuses}
-    return {"200": _answer(schema, "Good."), **errors}
+def _responses(schema: Json, *statuses: int) -> Json:
+    errors = {str(status): _response(_ref("Error"), _ERRORS[str(status)]) for status in statuses}
+    return {"200": _response(schema, "Success."), **errors}
 
 
 def _in_path(name: str) -> Json:
@@ -153,18 +153,18 @@ def _get(operation: str, schema: Json, statuses: tuple[int, ...], *parameters: J
         "get": {
             "operationId": operation,
             "parameters": list(parameters),
-            "responses": _answers(schema, *statuses),
+            "responses": _responses(schema, *statuses),
         }
     }
 
 
-def _post(operation: str, kind: str, body: Json, answers: Json) -> Json:
+def _post(operation: str, kind: str, body: Json, responses: Json) -> Json:
     return {
         "post": {
             "operationId": operation,
             "security": [],
             "requestBody": {"required": True, "content": {kind: {"schema": body}}},
-            "responses": answers,
+            "responses": responses,
         }
     }
 
@@ -226,7 +226,7 @@ DOCUMENT: Json = {
             "grant_token",
             "application/json",
             _ref("TokenRequest"),
-            _answers(_ref("TokenResponse"), 400, 401, 500, 503),
+            _responses(_ref("TokenResponse"), 400, 401, 500, 503),
         ),
         "/api/v2/token": _post(
             "grant_token_v2",
@@ -238,11 +238,11 @@ DOCUMENT: Json = {
                 client_secret=_TEXT,
             ),
             {
-                "200": _answer(_ref("OAuth2TokenResponse"), "A token."),
-                "400": _answer(_ref("OAuth2Error"), "The request is malformed."),
-                "401": _answer(_ref("OAuth2Error"), "The credentials are wrong."),
-                "500": _answer(_ref("Error"), _ERRORS["500"]),
-                "503": _answer(_ref("Error"), _ERRORS["503"]),
+                "200": _response(_ref("OAuth2TokenResponse"), "A token."),
+                "400": _response(_ref("OAuth2Error"), "The request is malformed."),
+                "401": _response(_ref("OAuth2Error"), "The credentials are wrong."),
+                "500": _response(_ref("Error"), _ERRORS["500"]),
+                "503": _response(_ref("Error"), _ERRORS["503"]),
             },
         ),
     },

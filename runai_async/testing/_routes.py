@@ -1,4 +1,4 @@
-"""What the fake control plane answers over HTTP: its routes, and the meaning of their parameters."""
+"""The HTTP endpoints of the fake control plane, and the meaning of their parameters."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import msgspec
 from aiohttp import web
 
 from runai_async.testing._openapi import DOCUMENT, FILTER_PATTERN
-from runai_async.testing._state import NotThereError, State
+from runai_async.testing._state import MissingError, State
 from runai_async.testing._tokens import Tokens
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Note = Callable[[str, Iterable[Mapping[str, Any]]], None]
-"""Is told of a workload's id and its revisions that are answered."""
+"""Takes the id of a workload and the revisions of it that a response contains."""
 
 _INFERENCES = "/api/v1/workloads/inferences"
 _PAGE = 50
@@ -49,7 +49,7 @@ class Routes:
         self._note = note
 
     def table(self) -> list[web.RouteDef]:
-        """Return which endpoint answers where."""
+        """Return the route of each endpoint."""
         workload, revision = (
             f"{_INFERENCES}/{{workload_id}}/revisions",
             f"{_INFERENCES}/revisions/{{revision_id}}",
@@ -66,22 +66,22 @@ class Routes:
             web.get(f"{workload}/count", self._count, allow_head=False),
         ]
 
-    async def answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Answer one request, with the API's error body where its handler raises."""
+    async def respond(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Respond to one request, with the API's error body if its handler raises."""
         try:
-            self._let_in(request)
+            self._check_token(request)
             return await handler(request)
         except _ApiError as error:
             return _json(error.body, error.status, error.headers)
-        except NotThereError as error:
+        except MissingError as error:
             return _json({"code": 404, "message": str(error)}, 404)
         except web.HTTPException as error:
             headers = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
             return _json({"code": error.status, "message": error.reason}, error.status, headers)
 
-    def _let_in(self, request: web.Request) -> None:
-        open_to_all = request.path.endswith("/token") or request.path == "/openapi.json"
-        if not open_to_all and not self._tokens.is_good(request.headers.get("Authorization")):
+    def _check_token(self, request: web.Request) -> None:
+        is_public = request.path.endswith("/token") or request.path == "/openapi.json"
+        if not is_public and not self._tokens.is_valid(request.headers.get("Authorization")):
             raise _ApiError(401, "the token is missing, expired or revoked", **{"WWW-Authenticate": "Bearer"})
 
     async def _openapi(self, _: web.Request) -> web.Response:
@@ -99,7 +99,7 @@ class Routes:
         workload_id, deleted = _uuid(request, "workload_id"), _flag(request, "deleted")
         try:
             return _json({"count": sum(1 for _ in self._state.listed(workload_id, deleted=deleted))})
-        except NotThereError:
+        except MissingError:
             return _json({"count": 0})  # this endpoint has no 404
 
     async def _get(self, request: web.Request) -> web.Response:
@@ -186,28 +186,28 @@ def _number(request: web.Request, name: str, default: int, least: int, most: int
 
 
 def _page(request: web.Request, key: str, items: list[dict[str, Any]]) -> web.Response:
-    """Answer one page of items, and where the next one begins."""
+    """Return one page of items, and the offset of the next one."""
     offset = _number(request, "offset", 0, 0, 2**31 - 1)
     end = offset + _number(request, "limit", _PAGE, 1, _PAGE_MAX)
     return _json({key: items[offset:end]} | ({"next": end} if end < len(items) else {}))
 
 
 def _matches(item: Mapping[str, Any], condition: str) -> bool:
-    """Tell whether a workload fulfils one filterBy condition."""
+    """Return whether a workload meets one filterBy condition."""
     operator = next(operator for operator in _OPERATORS if operator in condition)
-    name, _, wanted = condition.partition(operator)
-    return _compared(operator, str(item.get(name, "")), wanted)
+    name, _, operand = condition.partition(operator)
+    return _compare(operator, str(item.get(name, "")), operand)
 
 
-def _compared(operator: str, value: str, wanted: str) -> bool:
-    tests: dict[str, bool] = {
-        "==": value == wanted,
-        "!=": value != wanted,
-        "<=": value <= wanted,
-        ">=": value >= wanted,
-        "=@": wanted in value,
-        "!@": wanted not in value,
-        "=^": value.startswith(wanted),
-        "=$": value.endswith(wanted),
+def _compare(operator: str, value: str, operand: str) -> bool:
+    results: dict[str, bool] = {
+        "==": value == operand,
+        "!=": value != operand,
+        "<=": value <= operand,
+        ">=": value >= operand,
+        "=@": operand in value,
+        "!@": operand not in value,
+        "=^": value.startswith(operand),
+        "=$": value.endswith(operand),
     }
-    return tests[operator]
+    return results[operator]

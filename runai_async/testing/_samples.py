@@ -1,4 +1,4 @@
-"""Workloads and revisions as a control plane would have them, for a test to change."""
+"""Workloads and revisions as a control plane returns them, for a test to change."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def sample_workload(workload_id: str, kind: str, name: str, tenant: str, now: str) -> dict[str, Any]:
-    """Return a workload as a control plane would have it."""
+    """Return a workload as a control plane returns it."""
     return {
         "type": kind,
         "name": name,
@@ -36,7 +36,7 @@ def sample_workload(workload_id: str, kind: str, name: str, tenant: str, now: st
 
 
 def sample_revision(workload: dict[str, Any], number: int, rng: random.Random) -> dict[str, Any]:
-    """Return a revision as a control plane with a real workload would have it."""
+    """Return a revision as a control plane with a real workload returns it."""
     resources = _resources()
     return {
         "type": workload["type"],

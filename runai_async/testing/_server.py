@@ -1,4 +1,4 @@
-"""A server on loopback that starts again on its port, and leaves no connection behind when it stops."""
+"""A server on loopback that can restart on its port, and leaves no connection open when it stops."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from contextlib import suppress
 from aiohttp import web
 
 _ACCEPT_TURNS = 3
-"""Turns of the event loop from a connection's arrival to its being in the server's hands."""
+"""Turns of the event loop from the arrival of a connection until the server owns it."""
 
 
 class Server:
-    """Serves an aiohttp application on 127.0.0.1, with *ssl_context* by https."""
+    """Serves an aiohttp application on 127.0.0.1, over https if given an *ssl_context*."""
 
     def __init__(self, ssl_context: ssl.SSLContext | None) -> None:
         self._ssl = ssl_context
@@ -21,12 +21,12 @@ class Server:
         self._listener: asyncio.Server | None = None
 
     async def start(self, app: web.Application, port: int) -> int:
-        """Begin to serve, at *port* or, for 0, at a free one. Return it."""
+        """Start serving on *port*, or on a free port if it is 0, and return the port."""
         self._runner = web.AppRunner(
             app, access_log=None, shutdown_timeout=0.05, keepalive_timeout=60, handler_cancellation=True
         )
         await self._runner.setup()
-        assert self._runner.server is not None  # noqa: S101  (for the type checkers: it is set up)
+        assert self._runner.server is not None  # noqa: S101  (for the type checkers: setup() has set it)
         self._listener = await asyncio.get_running_loop().create_server(
             self._runner.server, "127.0.0.1", port, ssl=self._ssl, reuse_address=True
         )
@@ -38,11 +38,11 @@ class Server:
         runner, self._runner = self._runner, None
         listener, self._listener = self._listener, None
         if runner is not None and listener is not None:
-            # A connection that is just being accepted when asyncio's server closes would never be closed: so
-            # no more are accepted, then those that were get the turns that they need.
-            for wire in listener.sockets:
-                with suppress(NotImplementedError):  # the loop of Windows has none to remove
-                    asyncio.get_running_loop().remove_reader(wire.fileno())
+            # A connection that is being accepted while asyncio's server closes would never be closed. So stop
+            # accepting first, then give the accepted connections the turns that they need.
+            for listening in listener.sockets:
+                with suppress(NotImplementedError):  # the proactor loop of Windows has no readers
+                    asyncio.get_running_loop().remove_reader(listening.fileno())
             for _ in range(_ACCEPT_TURNS):
                 await asyncio.sleep(0)
             listener.close()

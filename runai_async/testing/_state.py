@@ -1,4 +1,4 @@
-"""What the fake control plane knows: workloads, revisions, their history. No HTTP."""
+"""The state of the fake control plane: workloads, revisions and their history. No HTTP."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from uuid import UUID
 import msgspec
 from attrs import frozen
 
+from runai_async._codec.fields import camel
 from runai_async.testing._samples import sample_revision, sample_workload
 
 
@@ -20,10 +21,10 @@ class Transition:
     """One change that was made to a revision.
 
     Attributes:
-        at: the time of the server's clock.
+        at: when it was made, on the server's clock.
         kind: added, phase, updated, deleted, purged, hidden or shown.
-        phase: of the revision, then.
-        phase_updated_at: of the revision, as the API has it.
+        phase: the phase of the revision after the change.
+        phase_updated_at: its `phaseUpdatedAt` after the change, as the API writes it.
 
     Example:
         >>> control_plane = FakeControlPlane()
@@ -41,22 +42,16 @@ class Transition:
     phase_updated_at: str | None
 
 
-class NotThereError(Exception):
+class MissingError(Exception):
     """There is no such workload or revision."""
 
 
-def camel(name: str) -> str:
-    """Turn snake_case into the API's camelCase; what is camelCase already stays."""
-    head, *tail = name.split("_")
-    return head + "".join(part[:1].upper() + part[1:] for part in tail)
-
-
 _MAPPINGS = frozenset({"environmentVariables", "additionalFields"})
-"""Fields whose keys are somebody's own names."""
+"""Fields whose keys are chosen by users, and stay as they are."""
 
 
 def wire(value: Any) -> Any:
-    """Turn a caller's values into the API's JSON: keys of nested objects and times included."""
+    """Turn a caller's values into the API's JSON, including times and the keys of nested objects."""
     if isinstance(value, dict):
         fields = {camel(key): item for key, item in value.items()}  # pyright: ignore[reportUnknownVariableType,reportUnknownArgumentType]
         return {key: item if key in _MAPPINGS else wire(item) for key, item in fields.items()}  # pyright: ignore[reportUnknownVariableType]
@@ -74,8 +69,10 @@ class State:
     """The workloads and revisions of one control plane.
 
     Args:
-        seed: makes ids and the order of lists repeatable; without one, lists keep their order.
+        seed: makes ids repeatable, and shuffles lists in a repeatable way; without a seed, lists keep their
+            order.
         clock: returns the server's time, aware.
+        record_limit: how many transitions are kept.
     """
 
     def __init__(self, seed: int | None, clock: Callable[[], datetime], record_limit: int) -> None:
@@ -115,7 +112,7 @@ class State:
 
     def _workload(self, workload_id: str) -> dict[str, Any]:
         if workload_id not in self.workloads:
-            raise NotThereError(f"there is no workload {workload_id}")
+            raise MissingError(f"there is no workload {workload_id}")
         return self.workloads[workload_id]
 
     def live_workloads(self, *, deleted: bool) -> list[dict[str, Any]]:
@@ -150,13 +147,13 @@ class State:
         revision = self.revisions[revision_id]
         if revision["phase"] != "Running":
             return 0
-        asked: dict[str, Any] = revision.get("requestedPods") or {}
-        return max((asked[key] for key in ("number", "min") if asked.get(key) is not None), default=1)
+        requested: dict[str, Any] = revision.get("requestedPods") or {}
+        return max((requested[key] for key in ("number", "min") if requested.get(key) is not None), default=1)
 
     def revision(self, revision_id: str) -> dict[str, Any]:
-        """Return a revision as a test may change it. Raises `NotThereError`."""
+        """Return a revision for a test to change. Raises `MissingError`."""
         if revision_id not in self.revisions:
-            raise NotThereError(f"there is no revision {revision_id}")
+            raise MissingError(f"there is no revision {revision_id}")
         return self.revisions[revision_id]
 
     def set_phase(
@@ -185,13 +182,13 @@ class State:
         del self.revisions[revision_id]
 
     def hide(self, revision_id: str, *, hidden: bool) -> None:
-        """Take a revision out of sight, or bring it back, without deleting it."""
+        """Leave a revision out of all responses, or include it again, without deleting it."""
         self.revision(revision_id)
         (self._hidden.add if hidden else self._hidden.discard)(revision_id)
         self._note(revision_id, "hidden" if hidden else "shown")
 
     def _note(self, revision_id: str, kind: str, at: datetime | None = None) -> None:
-        """Record a change, by default one of this moment, and forget the answer that it outdates."""
+        """Record a change, by default as made now, and drop the encoded list that it outdates."""
         revision = self.revisions[revision_id]
         workload_id = revision["workloadId"]
         self._encoded.pop(workload_id, None)
@@ -220,17 +217,17 @@ class State:
             }
         )
 
-    # --- answers ------------------------------------------------------------------------------------------
+    # --- responses ----------------------------------------------------------------------------------------
 
     def listed(self, workload_id: str, *, deleted: bool) -> Iterator[dict[str, Any]]:
-        """Return the revisions of a list answer. Raises `NotThereError`."""
+        """Return the revisions of a list response. Raises `MissingError`."""
         if self._workload(workload_id)["deletedAt"] is not None and not deleted:
-            raise NotThereError(f"workload {workload_id} was deleted")
+            raise MissingError(f"workload {workload_id} was deleted")
         items = (self.revisions[item] for item in self._of_workload[workload_id] if item not in self._hidden)
         return (item for item in items if (item.get("deletedAt") is not None) == deleted)
 
     def list_body(self, workload_id: str, *, deleted: bool) -> bytes:
-        """Return a list answer's body; that of the live revisions is kept until it changes."""
+        """Return the body of a list response; that of the live revisions is cached until one changes."""
         if not deleted and not self._shuffles and workload_id in self._encoded:
             return self._encoded[workload_id]
         items = list(self.listed(workload_id, deleted=deleted))
@@ -242,12 +239,12 @@ class State:
         return body
 
     def visible(self, revision_id: str) -> dict[str, Any]:
-        """Return a revision as a client may see it. Raises `NotThereError`."""
+        """Return a revision unless it is hidden. Raises `MissingError`."""
         if revision_id in self._hidden:
-            raise NotThereError(f"there is no revision {revision_id}")
+            raise MissingError(f"there is no revision {revision_id}")
         return self.revision(revision_id)
 
     def history(self, revision_id: str) -> list[dict[str, Any]]:
-        """Return a revision's history, the oldest record first. Raises `NotThereError`."""
+        """Return a revision's history, the oldest record first. Raises `MissingError`."""
         self.visible(revision_id)
         return self._history[revision_id]

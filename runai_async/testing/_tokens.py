@@ -24,7 +24,7 @@ class Tokens:
     """Issues and checks tokens.
 
     Args:
-        lifetime: seconds that a token is good for.
+        lifetime: seconds that a token is valid.
     """
 
     def __init__(self, rng: random.Random, lifetime: float) -> None:
@@ -33,28 +33,28 @@ class Tokens:
         self.client_secret = f"{rng.getrandbits(128):032x}"
         self.issued = 0
         self._key = rng.randbytes(32)
-        self._good: dict[str, float] = {}
+        self._valid_until: dict[str, float] = {}
 
     def issue(self) -> str:
         """Return a new token."""
         self.issued += 1
         now = time.time()
-        ends = int(now + max(1.0, self.lifetime))
-        claims = {"sub": self.client_id, "iat": int(now), "exp": ends, "jti": str(self.issued)}
+        expires = int(now + max(1.0, self.lifetime))
+        claims = {"sub": self.client_id, "iat": int(now), "exp": expires, "jti": str(self.issued)}
         head = f"{_part({'alg': 'HS256', 'typ': 'JWT'})}.{_part(claims)}"
         token = f"{head}.{_base64(hmac.digest(self._key, head.encode(), hashlib.sha256))}"
-        self._good[token] = time.monotonic() + self.lifetime
+        self._valid_until[token] = time.monotonic() + self.lifetime
         return token
 
-    def is_good(self, authorization: str | None) -> bool:
-        """Tell whether an Authorization header holds a token that is issued, not revoked, not expired."""
+    def is_valid(self, authorization: str | None) -> bool:
+        """Return whether an Authorization header holds a valid token."""
         kind, _, token = (authorization or "").partition(" ")
-        return kind.lower() == "bearer" and self._good.get(token, 0.0) > time.monotonic()
+        return kind.lower() == "bearer" and self._valid_until.get(token, 0.0) > time.monotonic()
 
     def revoke(self) -> None:
-        """Make every token that was issued worthless."""
-        self._good.clear()
+        """Revoke every token that was issued."""
+        self._valid_until.clear()
 
     def knows(self, client_id: object, client_secret: object) -> bool:
-        """Tell whether these are the application's credentials."""
+        """Return whether these are the application's credentials."""
         return client_id == self.client_id and client_secret == self.client_secret

@@ -1,4 +1,4 @@
-"""A transport without a socket: scripted answers, recorded requests."""
+"""A transport without a socket: scripted responses, recorded requests."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from runai_async._http.messages import Request, Response
 
 @frozen
 class SentRequest:
-    """A request as it would have gone out.
+    """A request as it would have been sent.
 
     Attributes:
-        timeout: seconds that the attempt had.
-        deadline: the clock's monotonic time that would have cut it.
+        timeout: seconds that the attempt was given.
+        deadline: when the call would have been cut off, on the clock's monotonic time.
 
     Example:
         >>> transport = FakeTransport([Response(body=b'{"count": 2}')])
@@ -41,20 +41,20 @@ class SentRequest:
         return self.url.path
 
 
-Answer = Response | Exception | Callable[[SentRequest], "Response | Awaitable[Response]"]
-"""An answer to give, an error to raise, or a function (async or not) that makes the answer."""
+Reply = Response | Exception | Callable[[SentRequest], "Response | Awaitable[Response]"]
+"""A response to return, an error to raise, or a function (async or not) that makes the response."""
 
 
 class FakeTransport:
-    """A transport that gives the answers of a script, one for each request.
+    """A transport that replies from a script, one entry per request.
 
     Args:
-        script: the answers in order: a `Response`, an exception to raise, or a function (async or not) that
-            gets the `SentRequest` and returns a `Response`. When they are used up, the next request is an
+        script: the replies in order: a `Response`, an exception to raise, or a function (async or not) that
+            takes the `SentRequest` and returns a `Response`. A request beyond the last one raises an
             `AssertionError`.
 
     Attributes:
-        script: the answers that are left.
+        script: the replies that are left.
         requests: what was sent, oldest first.
         closed: whether the client was closed.
 
@@ -66,35 +66,26 @@ class FakeTransport:
         (2, 2)
     """
 
-    def __init__(self, script: Iterable[Answer] = ()) -> None:
-        self.script: deque[Answer] = deque(script)
+    def __init__(self, script: Iterable[Reply] = ()) -> None:
+        self.script: deque[Reply] = deque(script)
         self.requests: list[SentRequest] = []
         self.closed: bool = False
 
-    async def send(
-        self,
-        request: Request,
-        *,
-        timeout: float,
-        deadline: float,
-        authorization: str | None = None,
-    ) -> Response:
-        """Record the request and give the script's next answer."""
+    async def send(self, request: Request, *, timeout: float, deadline: float) -> Response:
+        """Record the request and give the next reply of the script."""
         headers = dict(request.headers or {})
-        if authorization is not None:
-            headers["Authorization"] = authorization
         sent = SentRequest(request.method, request.url, headers, request.body, timeout, deadline)
         self.requests.append(sent)
         if not self.script:
-            raise AssertionError(f"the script has no answer left for {sent.method} {sent.path}")
-        answer = self.script.popleft()
-        if isinstance(answer, Exception):
-            raise answer
-        if isinstance(answer, Response):
-            return answer
-        given = answer(sent)
-        return await given if inspect.isawaitable(given) else given
+            raise AssertionError(f"the script has no reply left for {sent.method} {sent.path}")
+        reply = self.script.popleft()
+        if isinstance(reply, Exception):
+            raise reply
+        if isinstance(reply, Response):
+            return reply
+        made = reply(sent)
+        return await made if inspect.isawaitable(made) else made
 
     async def aclose(self) -> None:
-        """Note that the client was closed."""
+        """Record that the client was closed."""
         self.closed = True

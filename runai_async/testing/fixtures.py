@@ -1,6 +1,6 @@
 """Fixtures for pytest: put `pytest_plugins = ["runai_async.testing.fixtures"]` into your `conftest.py`.
 
-They are asynchronous, so they want pytest-asyncio in its auto mode (or anyio's equivalent).
+They are asynchronous and need pytest-asyncio, in either of its modes.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ except ImportError as _error:
 
 @pytest_asyncio.fixture
 async def runai_control_plane() -> AsyncIterator[FakeControlPlane]:
-    """A fake control plane that serves for the time of one test."""
+    """Run a fake control plane for the duration of one test."""
     async with FakeControlPlane() as control_plane:
         yield control_plane
 
 
 @pytest_asyncio.fixture
 async def runai_client(runai_control_plane: FakeControlPlane) -> AsyncIterator[RunaiClient]:
-    """A client of `runai_control_plane`."""
+    """Make a client of `runai_control_plane`, closed when the test ends."""
     async with RunaiClient(runai_control_plane.url, runai_control_plane.token) as runai:
         yield runai

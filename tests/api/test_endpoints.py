@@ -1,4 +1,4 @@
-"""What is sent for each call, and what each answer means."""
+"""What each call sends, and what each response means."""
 
 import json
 import re
@@ -51,7 +51,7 @@ HISTORY_PAGE = ENDPOINTS.revision_history(ID, 0)
 
 
 def error_of(status: int, body: bytes = b"", **headers: str) -> ApiError:
-    """Return the error of an answer; a header's underscores stand for dashes."""
+    """Return the error of a response; underscores in the names of headers stand for dashes."""
     names = {name.replace("_", "-"): value for name, value in headers.items()}
     return error_for(Response(status, names, body), REQUEST)
 
@@ -64,16 +64,16 @@ def test_an_id_is_a_uuid_in_its_normal_form(given: str | UUID) -> None:
     assert check_id(given, "workload_id") == ID
 
 
-NO_IDS = ["", "a", "../../v2/token", f"{ID}/..", ID[:-1], ID + "0", f"{ID}\n", 5, None, b"5" * 32, ["x"]]
+NOT_IDS = ["", "a", "../../v2/token", f"{ID}/..", ID[:-1], ID + "0", f"{ID}\n", 5, None, b"5" * 32, ["x"]]
 
 
-@pytest.mark.parametrize("given", [*NO_IDS, "0x" + "1" * 30, "+" + "1" * 31, " " + "1" * 31], ids=repr)
-def test_what_is_no_uuid_is_refused_by_its_name(given: Any) -> None:
+@pytest.mark.parametrize("given", [*NOT_IDS, "0x" + "1" * 30, "+" + "1" * 31, " " + "1" * 31], ids=repr)
+def test_a_value_that_is_not_a_uuid_is_rejected_by_name(given: Any) -> None:
     with pytest.raises(ValueError, match=r"^revision_id must be a UUID, not "):
         check_id(given, "revision_id")
 
 
-def test_a_long_id_is_not_quoted_whole() -> None:
+def test_a_long_id_is_not_quoted_in_full() -> None:
     with pytest.raises(ValueError, match="must be a UUID") as caught:
         check_id("a" * 10_000, "workload_id")
     assert len(str(caught.value)) < 100
@@ -94,7 +94,7 @@ def test_a_long_id_is_not_quoted_whole() -> None:
         ("http://[::1]:8080/x", "http://[::1]:8080/x/"),
     ],
 )
-def test_a_base_url_is_taken_in_its_normal_form(given: str | URL, url: str) -> None:
+def test_a_base_url_is_brought_into_its_normal_form(given: str | URL, url: str) -> None:
     assert str(check_base_url(given)) == url
 
 
@@ -106,33 +106,33 @@ def test_a_base_url_is_taken_in_its_normal_form(given: str | URL, url: str) -> N
         ("ftp://acme.run.ai", "must start with https://"),
         ("https:///x", "must start with https://"),
         (URL("/api"), "must start with https://"),
-        ("https://[::1", "is no URL"),
-        ("https://acme.run.ai:port", "is no URL"),
-        ("https://acme.run.ai:99999", "is no URL"),
+        ("https://[::1", "is not a URL"),
+        ("https://acme.run.ai:port", "is not a URL"),
+        ("https://acme.run.ai:99999", "is not a URL"),
         ("https://acme.run.ai:0", "has a port that is out of range"),
-        ("https://user:a-secret@acme.run.ai", "must not hold a user or password"),
-        ("https://user@acme.run.ai", "must not hold a user or password"),
-        ("https://user:a-secret/a-secret@acme.run.ai", "is no URL"),
+        ("https://user:a-secret@acme.run.ai", "must not contain a user or password"),
+        ("https://user@acme.run.ai", "must not contain a user or password"),
+        ("https://user:a-secret/a-secret@acme.run.ai", "is not a URL"),
         ("https://acme.run.ai?token=a-secret", "must not have a query or fragment"),
         ("https://acme.run.ai/#top", "must not have a query or fragment"),
         ("http://acme.run.ai", "is plain http to acme.run.ai, .* or pass allow_http=True"),
         ("http://127.0.0.1.acme.run.ai", "is plain http"),
         ("http://localhost.acme.run.ai", "is plain http"),
         ("http://128.0.0.1", "is plain http"),
-        ("http://127.999.0.1", "is plain http"),  # no address, so a name that somebody may answer for
-        ("http://127.0.0.\u0661", "is plain http"),  # likewise: a digit, but not one of an address
+        ("http://127.999.0.1", "is plain http"),  # not an address, so a name that somebody may own
+        ("http://127.0.0.\u0661", "is plain http"),  # likewise: a digit, but not one that addresses have
         ("http://0.0.0.0", "is plain http"),
         (None, "must be a str or yarl.URL, not NoneType"),
         (b"https://acme.run.ai", "must be a str or yarl.URL, not bytes"),
     ],
 )
-def test_what_credentials_shall_not_go_to_is_refused(given: Any, problem: str) -> None:
+def test_a_url_that_must_not_get_credentials_is_rejected(given: Any, problem: str) -> None:
     with pytest.raises(ConfigurationError, match=f"^base_url {problem}") as caught:
         check_base_url(given)
     assert "a-secret" not in f"{caught.value!s}{caught.value.__cause__!s}"
 
 
-def test_plain_http_goes_anywhere_if_told_so() -> None:
+def test_plain_http_may_go_anywhere_if_allowed() -> None:
     assert str(check_base_url("http://acme.local", allow_http=True)) == "http://acme.local/"
 
 
@@ -188,10 +188,10 @@ def test_a_request_does_not_show_its_headers_and_body() -> None:
     assert "a-secret" not in repr(Response(200, {}, b"a-secret"))
 
 
-# --- what an answer means ----------------------------------------------------------------------------------
+# --- what a response means ---------------------------------------------------------------------------------
 
 
-def test_a_good_answer_is_parsed() -> None:
+def test_a_successful_response_is_parsed() -> None:
     assert [revision.name[-1] for revision in LISTED.read(Response(body=LIST))] == ["1", "2", "3", "4"]
     assert LISTED.read(Response(body=b'{"revisions": [], "next": 3}')) == []
     assert COUNTED.read(Response(body=b'{"count": 3}')) == 3
@@ -203,7 +203,7 @@ def test_a_good_answer_is_parsed() -> None:
     assert ([record.meta.type for record in records], after) == (["PhaseUpdate", "Event"], None)
 
 
-def test_a_broken_revision_does_not_lose_the_others() -> None:
+def test_an_undecodable_revision_does_not_lose_the_others() -> None:
     value = json.loads(LIST)
     del value["revisions"][3]["createdAt"]
     value["revisions"][1]["runningPods"] = "two"
@@ -221,7 +221,7 @@ def test_a_broken_revision_does_not_lose_the_others() -> None:
     assert str(caught.value) == "$.revisions[3].createdAt: missing, but it is required"
 
 
-def test_a_revision_that_is_no_object_is_told_by_its_place() -> None:
+def test_a_revision_that_is_not_an_object_is_an_error_with_its_path() -> None:
     with pytest.raises(DecodeError, match=r"^\$\.revisions\[0\]: expected an object, got null$") as caught:
         LISTED.read(Response(body=b'{"revisions": [null]}'))
     assert (caught.value.path, caught.value.partial) == ("$.revisions[0]", ())
@@ -239,13 +239,15 @@ def test_a_revision_that_is_no_object_is_told_by_its_place() -> None:
         (COUNTED, b'{"count": true}', "$.count"),
         (COUNTED, b'{"count": 3.5}', "$.count"),
         (COUNTED, b'{"count": null}', "$.count"),
-        (WORKLOADS_PAGE, b"[]", "$.workloads"),
+        (WORKLOADS_PAGE, b"[]", "$"),
         (WORKLOADS_PAGE, b'{"workloads": {}}', "$.workloads"),
         (WORKLOADS_PAGE, b'{"workloads": [{}]}', "$.workloads[0].type"),
         (HISTORY_PAGE, b'{"records": [{"meta": {"type": "Event"}}]}', "$.records[0].meta.creationTimestamp"),
     ],
 )
-def test_an_answer_of_another_shape_names_the_place(call: Call[Any], body: bytes, path: str) -> None:
+def test_a_response_of_another_shape_is_an_error_with_the_path(
+    call: Call[Any], body: bytes, path: str
+) -> None:
     with pytest.raises(DecodeError) as caught:
         call.read(Response(body=body))
     assert (caught.value.path, caught.value.is_json) == (path, True)
@@ -264,8 +266,10 @@ def test_an_answer_of_another_shape_names_the_place(call: Call[Any], body: bytes
     ],
     ids=["empty", "cut", "html", "page", "binary", "deep"],
 )
-def test_an_answer_that_is_no_json_is_told_from_one_of_another_shape(call: Call[Any], body: bytes) -> None:
-    with pytest.raises(DecodeError, match=r"^the body is no JSON: ") as caught:
+def test_a_response_that_is_not_json_is_distinguished_from_one_of_another_shape(
+    call: Call[Any], body: bytes
+) -> None:
+    with pytest.raises(DecodeError, match=r"^the body is not JSON: ") as caught:
         call.read(Response(body=body))
     assert (caught.value.path, caught.value.is_json) == ("$", False)
     assert caught.value.__cause__ is not None
@@ -291,7 +295,7 @@ def test_the_next_page_is_an_offset_or_none(following: str, offset: int | None) 
         (b"{", None),
     ],
 )
-def test_the_id_of_a_broken_revision_is_read_where_it_can_be(raw: bytes, identity: str | None) -> None:
+def test_the_id_of_an_undecodable_revision_is_read_if_possible(raw: bytes, identity: str | None) -> None:
     assert _codec.identity(raw) == identity
 
 
@@ -306,7 +310,7 @@ def test_the_id_of_a_broken_revision_is_read_where_it_can_be(raw: bytes, identit
         (b"5", None),
     ],
 )
-def test_when_a_broken_revision_was_deleted_is_read_where_it_can_be(
+def test_the_deletion_time_of_an_undecodable_revision_is_read_if_possible(
     raw: bytes, time: datetime | None
 ) -> None:
     assert _codec.deletion_time(raw) == time
@@ -318,13 +322,13 @@ def test_a_success_raises_nothing(status: int) -> None:
 
 
 @pytest.mark.parametrize("status", [199, 300, 304, 400, 404, 500, 599])
-def test_what_is_no_success_is_an_error(status: int) -> None:
+def test_any_other_status_is_an_error(status: int) -> None:
     with pytest.raises(ApiError) as caught:
         LISTED.read(Response(status, {}, LIST))
     assert (caught.value.status, caught.value.url) == (status, str(LISTED.request.url))
 
 
-def test_a_call_s_good_answers_can_be_read_in_another_way() -> None:
+def test_a_successful_response_can_be_read_in_another_way() -> None:
     call = with_parse(LISTED, len)
     assert (call.operation, call.request) == (LISTED.operation, LISTED.request)
     assert [call.read(Response(status, {}, b"123")) for status in (200, 206)] == [3, 3]
@@ -335,7 +339,7 @@ def test_a_call_s_good_answers_can_be_read_in_another_way() -> None:
 # --- errors ------------------------------------------------------------------------------------------------
 
 
-def test_the_contract_s_error_is_read_whole() -> None:
+def test_an_error_of_the_api_is_read_completely() -> None:
     body = b'{"code": 404, "message": "no such workload", "details": "deleted?"}'
     error = error_of(404, body, x_request_id="r-1", Retry_After="7")
     assert type(error) is NotFoundError
@@ -389,13 +393,13 @@ def test_an_error_of_another_shape_gives_its_status_and_text(
     ],
     ids=["gRPC's", "gRPC's 403", "0", "600", "Kubernetes'"],
 )
-def test_what_other_servers_say_in_a_like_shape_is_quoted_and_is_no_refusal(body: bytes) -> None:
+def test_a_similar_error_of_another_server_is_quoted_but_is_not_the_apis(body: bytes) -> None:
     error = error_of(404, body)
     assert (type(error), error.code, error.message, error.details) == (NotFoundError, None, "no", None)
     assert not is_from_api(error)
 
 
-def test_an_id_that_is_no_uuid_stays_in_its_place_in_the_path() -> None:
+def test_an_id_that_is_not_a_uuid_stays_one_segment_of_the_path() -> None:
     endpoints = Endpoints(URL("https://acme.run.ai/"))
     for name in ("../../secret?x=1#f", "a b", "..", "?deleted=1", "a\r\nX: y"):
         for request in (endpoints.get_revision(name).request, endpoints.revision_history(name, 0).request):
@@ -407,7 +411,7 @@ def test_an_id_that_is_no_uuid_stays_in_its_place_in_the_path() -> None:
 @pytest.mark.parametrize(
     ("size", "quoted"), [(300, "x" * 300), (301, "x" * 300 + "…"), (10**6, "x" * 300 + "…")]
 )
-def test_of_a_long_text_only_the_start_is_quoted(size: int, quoted: str) -> None:
+def test_only_the_start_of_a_long_text_is_quoted(size: int, quoted: str) -> None:
     assert error_of(502, b"x" * size).message == quoted
 
 
@@ -418,18 +422,18 @@ def test_of_a_long_text_only_the_start_is_quoted(size: int, quoted: str) -> None
         ("https://user:a-secret@sso.example/", "https://sso.example/"),
         ("/login?next=a-secret", "https://acme.run.ai/login"),
         ("//sso.example/x?a-secret", "https://sso.example/x"),
-        ("http://[a-secret", "an address that is no URL"),
-        ("https://sso.example:a-secret/", "an address that is no URL"),
+        ("http://[a-secret", "an address that is not a URL"),
+        ("https://sso.example:a-secret/", "an address that is not a URL"),
         ("", "nowhere"),
         (None, "nowhere"),
     ],
 )
-def test_a_redirect_is_an_error_that_says_whereto(location: str | None, target: str) -> None:
+def test_a_redirect_is_an_error_that_names_the_target(location: str | None, target: str) -> None:
     headers = {} if location is None else {"location": location}
-    body = b'{"code": 302, "message": "the body does not count"}'
+    body = b'{"code": 302, "message": "the body is ignored"}'
     error = error_for(Response(302, headers, body), REQUEST)
     assert (type(error), error.status, error.code) == (ApiError, 302, None)
-    assert error.message.startswith(f"redirects to {target}; redirects are not followed, set base_url")
+    assert error.message.startswith(f"redirects to {target}; redirects are not followed: set base_url")
     assert "a-secret" not in f"{error!s}{error!r}{vars(error)!r}"
 
 
@@ -440,7 +444,7 @@ def test_an_error_keeps_no_cookie() -> None:
 
 
 @pytest.mark.parametrize("name", ["X-Request-Id", "x-correlation-id", "REQUEST-ID"])
-def test_the_request_id_goes_by_several_names(name: str) -> None:
+def test_the_request_id_has_several_names(name: str) -> None:
     assert error_for(Response(500, {name: "r-1"}), REQUEST).request_id == "r-1"
     assert error_of(500).request_id is None
 
@@ -477,7 +481,7 @@ def test_retry_after_counts_down_to_its_date(zone: str) -> None:
 
 @pytest.fixture
 def far_from_utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Let the machine's own time be nine hours from UTC."""
+    """Set the machine's time zone nine hours apart from UTC."""
     with monkeypatch.context() as patch:
         patch.setenv("TZ", "JST-9")
         time.tzset()
@@ -494,7 +498,7 @@ def test_a_date_without_a_zone_is_in_utc_on_any_machine() -> None:
 
 
 @given(st.text() | st.from_regex(r"[A-Z][a-z]{2}, \d{1,20} [A-Z][a-z]{2} \d{1,20} [\d:]{0,12} [+-]?\w{0,9}"))
-def test_no_retry_after_is_worse_than_none(value: str) -> None:
+def test_no_retry_after_does_harm(value: str) -> None:
     after = error_of(503, Retry_After=value).retry_after
     assert after is None or after >= 0
 
@@ -505,7 +509,9 @@ def test_no_retry_after_is_worse_than_none(value: str) -> None:
     st.dictionaries(st.sampled_from(["Location", "X-Request-Id"]), st.text()),
 )
 @example(500, b'{"code": 1, "message": "\\ud800"}', {})
-def test_whatever_comes_is_an_error_of_its_status(status: int, body: bytes, headers: dict[str, str]) -> None:
+def test_any_response_becomes_an_error_of_its_status(
+    status: int, body: bytes, headers: dict[str, str]
+) -> None:
     error = error_for(Response(status, CIMultiDict(headers), body), REQUEST)
     assert type(error) is ApiError.for_status(status)
     assert str(error).startswith(f"GET https://acme.run.ai/api/v1/workloads: {status}")
@@ -562,7 +568,7 @@ def test_a_token_is_read_from_either_version(body: bytes, token: Token) -> None:
     assert (read, type(read.expires_in)) == (token, type(token.expires_in))
 
 
-def test_a_lifetime_beyond_all_numbers_does_no_harm() -> None:
+def test_a_lifetime_too_large_for_a_float_does_no_harm() -> None:
     body = b'{"accessToken": "t", "expiresIn": ' + b"9" * 400 + b"}"
     assert token_endpoint.parse_token(Response(200, {}, body), REQUEST).value == "t"
 
@@ -570,7 +576,7 @@ def test_a_lifetime_beyond_all_numbers_does_no_harm() -> None:
 @pytest.mark.parametrize(
     "value", ['""', "null", "5", '["t"]', '"a-secret b"', '"a-secret\\n"', '"ä-a-secret"', None]
 )
-def test_what_cannot_be_a_bearer_token_is_refused_unquoted(value: str | None) -> None:
+def test_a_value_that_cannot_be_a_bearer_token_is_rejected_without_quoting_it(value: str | None) -> None:
     body = b"{}" if value is None else f'{{"accessToken": {value}, "expiresIn": 5}}'.encode()
     with pytest.raises(DecodeError) as caught:
         token_endpoint.parse_token(Response(200, {}, body), REQUEST)
@@ -588,7 +594,7 @@ def test_what_cannot_be_a_bearer_token_is_refused_unquoted(value: str | None) ->
         ("v2", b'{"accessToken": null}', "$.accessToken"),
     ],
 )
-def test_the_place_of_a_missing_token_is_that_of_the_version_asked_for(
+def test_the_path_of_a_missing_token_is_that_of_the_requested_version(
     api: str, body: bytes, path: str
 ) -> None:
     request = token_endpoint.token_request(ROOT, "id", "secret", api)
@@ -600,13 +606,13 @@ def test_the_place_of_a_missing_token_is_that_of_the_version_asked_for(
 @pytest.mark.parametrize(
     ("body", "is_json"), [(b"", False), (b"<html>", False), (b"[]", True), (b'"t"', True)]
 )
-def test_a_token_s_answer_that_is_no_object_is_refused(body: bytes, is_json: bool) -> None:
-    with pytest.raises(DecodeError, match="no JSON object") as caught:
+def test_a_token_response_that_is_not_an_object_is_rejected(body: bytes, is_json: bool) -> None:
+    with pytest.raises(DecodeError, match="is not a JSON object") as caught:
         token_endpoint.parse_token(Response(200, {}, body), REQUEST)
     assert caught.value.is_json == is_json
 
 
-def test_a_refused_token_is_an_error_of_its_status() -> None:
+def test_a_token_endpoints_error_has_the_class_of_its_status() -> None:
     response = Response(401, {}, b'{"error": "invalid_client", "error_description": "disabled"}')
     with pytest.raises(AuthenticationError) as caught:
         token_endpoint.parse_token(response, REQUEST)

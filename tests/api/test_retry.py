@@ -1,4 +1,4 @@
-"""Which attempts are repeated, when, how often, and what hooks are told of it."""
+"""Which attempts are repeated, when, how often, and what hooks receive."""
 
 import asyncio
 import logging
@@ -33,13 +33,13 @@ from runai_async.testing import FakeClock, FakeTransport, Response, SentRequest
 WORKLOAD = "3f0f1e0c-7d61-4c0e-9d4a-0d2f6f8f1b11"
 COUNT = Response(body=b'{"count": 2}')
 DOWN = Response(503)
-NO_JSON = Response(body=b"<html>gateway</html>")
+NOT_JSON = Response(body=b"<html>gateway</html>")
 Script = Iterable[Response | Exception | Callable[[SentRequest], Response]]
 
 
 @pytest.fixture
 async def clock() -> AsyncIterator[FakeClock]:
-    """Give a clock that jumps, and let it come to rest after the test."""
+    """Yield a clock that jumps, and let it come to rest after the test."""
     yield FakeClock(auto=True)
     for _ in range(40):
         await asyncio.sleep(0)
@@ -72,12 +72,12 @@ async def outcome(runai: RunaiClient) -> int | str:
         *(Response(status) for status in (429, 500, 502, 503, 504)),
         TransportError("reset"),
         AttemptTimeoutError("slow"),
-        NO_JSON,
+        NOT_JSON,
         Response(body=b""),
     ],
     ids=["429", "500", "502", "503", "504", "connection", "timeout", "HTML", "empty"],
 )
-async def test_a_failure_that_may_pass_is_repeated(clock: FakeClock, failure: Response | Exception) -> None:
+async def test_a_transient_failure_is_repeated(clock: FakeClock, failure: Response | Exception) -> None:
     runai, transport = client_of(clock, [failure, failure, failure, COUNT])
     assert (await outcome(runai), len(transport.requests), len(clock.sleeps)) == (2, 4, 3)
 
@@ -94,7 +94,7 @@ async def test_a_failure_that_may_pass_is_repeated(clock: FakeClock, failure: Re
         Response(body=b"[]"),
     ],
 )
-async def test_a_failure_that_stays_is_not_repeated(clock: FakeClock, failure: Response | Exception) -> None:
+async def test_a_permanent_failure_is_not_repeated(clock: FakeClock, failure: Response | Exception) -> None:
     runai, transport = client_of(clock, [failure])
     with pytest.raises(RunaiError):
         await runai.count_revisions(WORKLOAD)
@@ -131,47 +131,47 @@ async def test_a_defect_is_raised_as_it_is_and_not_repeated(clock: FakeClock) ->
     assert len(transport.requests) == 1
 
 
-async def test_one_attempt_means_no_repeat(clock: FakeClock) -> None:
+async def test_one_attempt_turns_retrying_off(clock: FakeClock) -> None:
     runai, transport = client_of(clock, [DOWN], RetryPolicy(attempts=1))
     assert (await outcome(runai), len(transport.requests)) == ("ServiceUnavailableError", 1)
 
 
-async def test_a_schedule_can_ask_for_single_attempts(clock: FakeClock) -> None:
+async def test_a_poll_can_be_a_single_attempt(clock: FakeClock) -> None:
     runai, transport = client_of(clock, [DOWN])
     with pytest.raises(ServiceUnavailableError):
-        await runai._retrying.once().call(runai._endpoints.count_revisions(WORKLOAD))
+        await runai._api.retrying.once().call(runai._api.endpoints.count_revisions(WORKLOAD))
     assert (len(transport.requests), transport.requests[0].timeout) == (1, 30.0)
 
 
-async def test_a_caller_may_set_an_earlier_deadline_but_no_later_one(clock: FakeClock) -> None:
+async def test_a_caller_may_set_an_earlier_deadline_but_not_a_later_one(clock: FakeClock) -> None:
     runai, transport = client_of(clock, [COUNT, COUNT])
     for deadline in (20.0, 90.0):
-        await runai._retrying.call(runai._endpoints.count_revisions(WORKLOAD), deadline=deadline)
+        await runai._api.retrying.call(runai._api.endpoints.count_revisions(WORKLOAD), deadline=deadline)
     assert [sent.deadline for sent in transport.requests] == [20.0, 60.0]
 
 
 async def test_the_last_error_is_raised_when_the_attempts_are_used_up(clock: FakeClock) -> None:
-    runai, transport = client_of(clock, [TransportError("a"), DOWN, NO_JSON, Response(500)])
+    runai, transport = client_of(clock, [TransportError("a"), DOWN, NOT_JSON, Response(500)])
     with pytest.raises(InternalServerError) as caught:
         await runai.count_revisions(WORKLOAD)
     assert (caught.value.attempts, len(transport.requests)) == (4, 4)
 
 
-async def test_a_body_that_is_no_json_after_the_last_attempt_is_a_decode_error(clock: FakeClock) -> None:
-    runai, _ = client_of(clock, [NO_JSON] * 2, RetryPolicy(attempts=2))
+async def test_a_body_that_is_not_json_after_the_last_attempt_is_a_decode_error(clock: FakeClock) -> None:
+    runai, _ = client_of(clock, [NOT_JSON] * 2, RetryPolicy(attempts=2))
     with pytest.raises(DecodeError) as caught:
         await runai.count_revisions(WORKLOAD)
     assert caught.value.is_json is False
 
 
-async def test_a_failure_that_stays_ends_the_repeats(clock: FakeClock) -> None:
+async def test_a_permanent_failure_ends_the_repeats(clock: FakeClock) -> None:
     runai, transport = client_of(clock, [DOWN, Response(404)])
     with pytest.raises(ApiError) as caught:
         await runai.count_revisions(WORKLOAD)
     assert (caught.value.status, caught.value.attempts, len(transport.requests)) == (404, 2, 2)
 
 
-async def test_the_statuses_are_the_policys(clock: FakeClock) -> None:
+async def test_the_policy_decides_which_statuses_are_repeated(clock: FakeClock) -> None:
     runai, _ = client_of(clock, [Response(418), COUNT, DOWN], RetryPolicy(statuses={418}))
     assert [await outcome(runai) for _ in range(2)] == [2, "ServiceUnavailableError"]
 
@@ -179,7 +179,7 @@ async def test_the_statuses_are_the_policys(clock: FakeClock) -> None:
 # --- when -------------------------------------------------------------------------------------------------
 
 
-async def test_the_waits_are_drawn_from_nothing_to_a_growing_bound(clock: FakeClock) -> None:
+async def test_the_waits_are_drawn_between_zero_and_a_growing_bound(clock: FakeClock) -> None:
     policy = RetryPolicy(attempts=7, wait_initial=0.5, wait_max=4.0, deadline=1000)
     for _ in range(60):
         await outcome(client_of(clock, [DOWN] * 7, policy)[0])
@@ -190,18 +190,18 @@ async def test_the_waits_are_drawn_from_nothing_to_a_growing_bound(clock: FakeCl
         assert min(waits) < bound * 0.2 < bound * 0.8 < max(waits)
 
 
-async def test_no_wait_at_all_can_be_asked_for(clock: FakeClock) -> None:
+async def test_the_waits_can_be_turned_off(clock: FakeClock) -> None:
     runai, _ = client_of(clock, [DOWN, DOWN, COUNT], RetryPolicy(wait_initial=0))
     assert (await outcome(runai), clock.sleeps) == (2, [0, 0])
 
 
 @pytest.mark.parametrize("status", [429, 503])
-async def test_retry_after_in_seconds_is_waited_for(clock: FakeClock, status: int) -> None:
+async def test_a_retry_after_in_seconds_is_waited_for(clock: FakeClock, status: int) -> None:
     runai, _ = client_of(clock, [Response(status, {"retry-after": "17"}), Response(status), COUNT])
     assert (await outcome(runai), clock.sleeps[0], clock.sleeps[1] <= 1.0) == (2, 17.0, True)
 
 
-async def test_retry_after_as_a_date_is_waited_for(clock: FakeClock) -> None:
+async def test_a_retry_after_as_a_date_is_waited_for(clock: FakeClock) -> None:
     date = format_datetime(datetime.now(UTC) + timedelta(seconds=30), usegmt=True)
     runai, _ = client_of(clock, [Response(503, {"Retry-After": date}), COUNT])
     assert (await outcome(runai), 25 < clock.sleeps[0] <= 30) == (2, True)
@@ -215,21 +215,21 @@ async def test_a_retry_after_beyond_the_deadline_raises_at_once(clock: FakeClock
     assert (caught.value.attempts, clock.sleeps, clock.monotonic()) == (1, [], 0.0)
 
 
-async def test_a_retry_after_that_the_deadline_does_not_leave_raises_the_last_error(clock: FakeClock) -> None:
+async def test_a_retry_after_longer_than_the_deadline_leaves_raises_the_last_error(clock: FakeClock) -> None:
     responses = [Response(503, {"Retry-After": seconds}) for seconds in ("30", "29", "2")]
     with pytest.raises(ServiceUnavailableError) as caught:
         await client_of(clock, responses)[0].count_revisions(WORKLOAD)
     assert (caught.value.attempts, clock.monotonic()) == (3, 59.0)
 
 
-async def test_the_deadline_is_one_for_all_attempts(clock: FakeClock) -> None:
+async def test_all_attempts_share_one_deadline(clock: FakeClock) -> None:
     responses = [Response(503, {"Retry-After": "20"})] * 2
     runai, transport = client_of(clock, [*responses, COUNT], RetryPolicy(deadline=45))
     assert await outcome(runai) == 2
     assert [(sent.timeout, sent.deadline) for sent in transport.requests] == [(30.0, 45.0)] * 3
 
 
-async def test_a_deadline_that_cuts_an_attempt_names_the_error_before(clock: FakeClock) -> None:
+async def test_a_deadline_that_cuts_an_attempt_has_the_previous_error(clock: FakeClock) -> None:
     runai, _ = client_of(clock, [DOWN, DeadlineExceededError("cut"), DeadlineExceededError("cut")])
     with pytest.raises(DeadlineExceededError) as caught:
         await runai.count_revisions(WORKLOAD)
@@ -242,7 +242,7 @@ async def test_a_deadline_that_cuts_an_attempt_names_the_error_before(clock: Fak
 # --- the budget -------------------------------------------------------------------------------------------
 
 
-def test_a_budget_stays_between_nothing_and_its_capacity() -> None:
+def test_a_budget_stays_between_zero_and_its_capacity() -> None:
     budget = RetryBudget()
     budget.give()
     assert (budget.tokens, bool(budget)) == (100, True)
@@ -258,7 +258,7 @@ def test_a_budget_stays_between_nothing_and_its_capacity() -> None:
     assert budget.tokens == 1
 
 
-async def test_in_an_outage_retries_stop_and_calls_go_on(clock: FakeClock) -> None:
+async def test_in_an_outage_retries_stop_and_calls_continue(clock: FakeClock) -> None:
     runai, transport = client_of(clock, [DOWN] * 200)
     outcomes = [await outcome(runai) for _ in range(40)]
     assert outcomes == ["ServiceUnavailableError"] * 40
@@ -266,9 +266,9 @@ async def test_in_an_outage_retries_stop_and_calls_go_on(clock: FakeClock) -> No
     assert len(transport.requests) == 12 * 4 + 2 + 27
 
 
-@pytest.mark.parametrize("good", [COUNT, Response(404), Response(body=b"{}")])
-async def test_each_other_answer_gives_one_back(clock: FakeClock, good: Response) -> None:
-    runai, transport = client_of(clock, [DOWN] * 50 + [good] * 2 + [DOWN, DOWN, COUNT])
+@pytest.mark.parametrize("response", [COUNT, Response(404), Response(body=b"{}")])
+async def test_each_other_response_gives_one_back(clock: FakeClock, response: Response) -> None:
+    runai, transport = client_of(clock, [DOWN] * 50 + [response] * 2 + [DOWN, DOWN, COUNT])
     once = runai.with_options(retry=RetryPolicy(attempts=1))
     for _ in range(52):
         await outcome(once)
@@ -276,16 +276,16 @@ async def test_each_other_answer_gives_one_back(clock: FakeClock, good: Response
     assert (len(transport.requests), await outcome(runai)) == (54, 2)
 
 
-async def test_what_is_no_answer_gives_nothing_back(clock: FakeClock) -> None:
-    refused = TransportError("TLS failed", transient=False)
-    runai, transport = client_of(clock, [DOWN] * 50 + [refused] * 2 + [DOWN])
+async def test_a_permanent_failure_without_a_response_gives_nothing_back(clock: FakeClock) -> None:
+    failed = TransportError("TLS failed", transient=False)
+    runai, transport = client_of(clock, [DOWN] * 50 + [failed] * 2 + [DOWN])
     once = runai.with_options(retry=RetryPolicy(attempts=1))
     for _ in range(52):
         await outcome(once)
     assert (await outcome(runai), len(transport.requests)) == ("ServiceUnavailableError", 53)
 
 
-async def test_the_repeat_after_a_refused_token_is_not_counted(clock: FakeClock) -> None:
+async def test_the_repeat_after_a_rejected_token_is_not_counted(clock: FakeClock) -> None:
     class Tokens:
         number = 0
 
@@ -315,17 +315,17 @@ async def test_copies_share_the_budget_and_the_transport(clock: FakeClock) -> No
 # --- hooks ------------------------------------------------------------------------------------------------
 
 
-async def test_hooks_are_told_what_happened_in_order(clock: FakeClock) -> None:
-    told: list[HookEvent] = []
+async def test_hooks_receive_what_happened_in_order(clock: FakeClock) -> None:
+    events: list[HookEvent] = []
     failures: list[Response | Exception] = [
         Response(503, {"Retry-After": "2"}),
         TransportError("reset"),
-        NO_JSON,
+        NOT_JSON,
     ]
-    runai, _ = client_of(clock, [*failures, COUNT], None, told.append)
+    runai, _ = client_of(clock, [*failures, COUNT], None, events.append)
     assert await outcome(runai) == 2
     delays = clock.sleeps
-    assert told == [
+    assert events == [
         CallStarted("count_revisions"),
         RetryScheduled("count_revisions", 1, "ServiceUnavailableError", 503, 2.0),
         RetryScheduled("count_revisions", 2, "TransportError", None, delays[1]),
@@ -344,23 +344,23 @@ async def test_hooks_are_told_what_happened_in_order(clock: FakeClock) -> None:
         (AttemptTimeoutError("slow"), None, "AttemptTimeoutError"),
         (ZeroDivisionError("defect"), None, "ZeroDivisionError"),
         (Response(body=b"{}"), 200, "DecodeError"),
-        (NO_JSON, 200, "DecodeError"),
+        (NOT_JSON, 200, "DecodeError"),
     ],
 )
-async def test_a_finished_call_tells_the_status_of_its_last_answer(
+async def test_a_finished_call_has_the_status_of_its_last_response(
     clock: FakeClock, response: Response | Exception, status: int | None, error: str | None
 ) -> None:
-    told: list[HookEvent] = []
-    runai, _ = client_of(clock, [response], RetryPolicy(attempts=1), told.append)
+    events: list[HookEvent] = []
+    runai, _ = client_of(clock, [response], RetryPolicy(attempts=1), events.append)
     with pytest.raises(BaseException) if error else nullcontext():  # noqa: PT011
         await runai.count_revisions(WORKLOAD)
-    assert told[-1] == CallFinished("count_revisions", 1, status, error, 0.0)
+    assert events[-1] == CallFinished("count_revisions", 1, status, error, 0.0)
 
 
-async def test_a_cancelled_call_is_told_as_finished_in_its_own_task() -> None:
-    told: list[tuple[HookEvent, object]] = []
+async def test_a_cancelled_call_is_reported_as_finished_in_its_own_task() -> None:
+    events: list[tuple[HookEvent, object]] = []
     runai, _ = client_of(
-        FakeClock(), [DOWN], None, lambda event: told.append((event, asyncio.current_task()))
+        FakeClock(), [DOWN], None, lambda event: events.append((event, asyncio.current_task()))
     )
     call = asyncio.create_task(runai.count_revisions(WORKLOAD))
     for _ in range(10):
@@ -368,9 +368,9 @@ async def test_a_cancelled_call_is_told_as_finished_in_its_own_task() -> None:
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call
-    assert [type(event).__name__ for event, _ in told] == ["CallStarted", "RetryScheduled", "CallFinished"]
-    assert told[-1][0] == CallFinished("count_revisions", 1, 503, "CancelledError", 0.0)
-    assert {task for _, task in told} == {call}
+    assert [type(event).__name__ for event, _ in events] == ["CallStarted", "RetryScheduled", "CallFinished"]
+    assert events[-1][0] == CallFinished("count_revisions", 1, 503, "CancelledError", 0.0)
+    assert {task for _, task in events} == {call}
 
 
 async def test_a_hook_that_raises_is_logged_once_and_harms_nobody(
@@ -379,19 +379,19 @@ async def test_a_hook_that_raises_is_logged_once_and_harms_nobody(
     def broken(event: HookEvent) -> None:
         raise ValueError(type(event).__name__)
 
-    told: list[HookEvent] = []
-    runai, _ = client_of(clock, [DOWN, COUNT, COUNT], None, broken, told.append, broken)
+    events: list[HookEvent] = []
+    runai, _ = client_of(clock, [DOWN, COUNT, COUNT], None, broken, events.append, broken)
     assert [await outcome(runai), await outcome(runai.with_options(timeout=1))] == [2, 2]
-    assert len(told) == 5
+    assert len(events) == 5
     messages = [(record.name, record.levelno, record.getMessage()) for record in caplog.records]
-    text = "a hook raised on CallStarted; further errors of it are ignored"
+    text = "a hook raised on CallStarted; its further errors are ignored"
     assert messages == [("runai_async", logging.ERROR, text)] * 2  # once for each hook
 
 
 # --- many at once -----------------------------------------------------------------------------------------
 
 
-async def test_fifty_calls_at_once_get_their_own_answers_and_errors(clock: FakeClock) -> None:
+async def test_fifty_calls_at_once_get_their_own_responses_and_errors(clock: FakeClock) -> None:
     seen: dict[str, int] = {}
 
     def response(sent: SentRequest) -> Response:

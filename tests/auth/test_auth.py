@@ -1,4 +1,4 @@
-"""Tokens that are given, read from files or provided; the repeat after a 401; what no error tells."""
+"""Tokens that are passed in, read from files or provided; the repeat after a 401; what errors never show."""
 
 import asyncio
 import json
@@ -33,13 +33,13 @@ from runai_async.testing import FakeClock, FakeTransport, Response
 WORKLOAD = "3f0f1e0c-7d61-4c0e-9d4a-0d2f6f8f1b11"
 ONCE = RetryPolicy(attempts=1)
 COUNT = Response(body=b'{"count": 2}')
-REFUSED = Response(401, body=b'{"code": 401, "message": "the token has expired"}')
+REJECTED = Response(401, body=b'{"code": 401, "message": "the token has expired"}')
 
 
 def client_of(auth: object, transport: FakeTransport) -> RunaiClient:
     return RunaiClient(
         "https://acme.run.ai",
-        auth,  # type: ignore[arg-type]  # some of the tests give what is no auth
+        auth,  # type: ignore[arg-type]  # some of the tests pass what is not an auth
         retry=ONCE,
         transport=transport,
         clock=FakeClock(),
@@ -56,11 +56,11 @@ def bearers(transport: FakeTransport) -> list[str]:
     return [request.headers["Authorization"] for request in transport.requests]
 
 
-def told(error: BaseException | None) -> str:
-    """Return all that an error tells: its text, its attributes, and what it was raised from."""
+def shown(error: BaseException | None) -> str:
+    """Return everything that an error shows: its text, its attributes, and what it was raised from."""
     if error is None:
         return ""
-    return f"{error} {error!r} {vars(error)} {told(error.__cause__)}"
+    return f"{error} {error!r} {vars(error)} {shown(error.__cause__)}"
 
 
 def log_in(folder: Path, token: object, url: object = "https://acme.run.ai") -> CliCredentials:
@@ -70,37 +70,37 @@ def log_in(folder: Path, token: object, url: object = "https://acme.run.ai") -> 
 
 
 class Provider:
-    """A provider of the user's: gives one after the other of what it has, the next one when refused."""
+    """A user's provider: returns the next of its tokens whenever one was rejected."""
 
-    def __init__(self, given: Iterable[object]) -> None:
-        self.left = list(given)
+    def __init__(self, tokens: Iterable[object]) -> None:
+        self.left = list(tokens)
         self.asked = 0
-        self.refused: list[str] = []
+        self.rejected: list[str] = []
 
     async def get_token(self) -> str:
         self.asked += 1
         if isinstance(self.left[0], BaseException):
             raise self.left[0]
-        return self.left[0]  # type: ignore[return-value]  # some of the tests give what is no token
+        return self.left[0]  # type: ignore[return-value]  # some of the tests return what is not a token
 
     def invalidate(self, token: str) -> None:
-        self.refused.append(token)
+        self.rejected.append(token)
         if len(self.left) > 1:
             self.left.pop(0)
 
 
-# --- a token that is given --------------------------------------------------------------------------------
+# --- a token that is passed in ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("auth", ["abc", StaticToken("abc")])
-async def test_a_given_token_is_sent_as_bearer(auth: object) -> None:
+async def test_a_token_is_sent_as_bearer(auth: object) -> None:
     transport = FakeTransport([COUNT])
     assert await client_of(auth, transport).count_revisions(WORKLOAD) == 2
     assert bearers(transport) == ["Bearer abc"]
 
 
-async def test_a_given_token_is_not_tried_again_when_it_was_refused() -> None:
-    transport = FakeTransport([REFUSED])
+async def test_a_token_that_was_rejected_is_not_tried_again() -> None:
+    transport = FakeTransport([REJECTED])
     with pytest.raises(AuthenticationError) as caught:
         await client_of("abc", transport).count_revisions(WORKLOAD)
     assert (caught.value.message, caught.value.attempts) == ("the token has expired", 1)
@@ -114,7 +114,7 @@ async def test_a_static_token_is_a_provider() -> None:
     assert await token.get_token() == "abc"
 
 
-async def test_the_source_of_a_given_token_has_it_without_waiting() -> None:
+async def test_the_source_of_a_fixed_token_returns_it_without_waiting() -> None:
     source = source_of("abc")
     source.invalidate("abc")
     assert (source.current(), await source.get_token()) == ("abc", "abc")
@@ -122,7 +122,7 @@ async def test_the_source_of_a_given_token_has_it_without_waiting() -> None:
 
 
 @pytest.mark.parametrize("secret", ["", "secret word", "secret\nX-Admin: 1", "secrét", b"secret", None])
-def test_what_does_not_fit_a_header_is_no_secret_and_is_not_told(secret: str) -> None:
+def test_a_secret_that_does_not_fit_into_a_header_is_rejected_and_not_shown(secret: str) -> None:
     makers: list[tuple[str, Callable[[], object]]] = [
         ("token", lambda: StaticToken(secret)),
         ("client_id", lambda: ClientCredentials(secret, "s")),
@@ -136,13 +136,13 @@ def test_what_does_not_fit_a_header_is_no_secret_and_is_not_told(secret: str) ->
         assert not secret or str(secret) not in str(caught.value)
 
 
-def test_an_api_that_is_not_known_is_refused() -> None:
+def test_an_unknown_token_api_is_rejected() -> None:
     with pytest.raises(ConfigurationError, match="api must be 'v1' or 'v2', not 'v3'"):
         ClientCredentials("id", "secret", api="v3")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("auth", [None, 5, object(), Provider, b"abc"])
-def test_what_is_no_auth_is_refused_by_its_type(auth: object) -> None:
+def test_an_unusable_auth_is_rejected_by_its_type(auth: object) -> None:
     with pytest.raises(ConfigurationError, match=f"not {type(auth).__name__}$"):
         client_of(auth, FakeTransport())
 
@@ -166,10 +166,10 @@ async def test_a_login_is_read_at_first_use_and_kept(tmp_path: Path) -> None:
     assert bearers(transport) == ["Bearer one.", "Bearer one."]
 
 
-async def test_a_new_login_is_picked_up_when_the_old_token_is_refused(tmp_path: Path) -> None:
+async def test_a_new_login_is_picked_up_when_the_old_token_is_rejected(tmp_path: Path) -> None:
     async def log_in_again(_: object) -> Response:
         await asyncio.to_thread(log_in, tmp_path, "two.")
-        return REFUSED
+        return REJECTED
 
     transport = FakeTransport([log_in_again, COUNT])
     assert await client_of(log_in(tmp_path, "one."), transport).count_revisions(WORKLOAD) == 2
@@ -177,7 +177,7 @@ async def test_a_new_login_is_picked_up_when_the_old_token_is_refused(tmp_path: 
 
 
 async def test_the_same_login_is_not_tried_twice(tmp_path: Path) -> None:
-    transport = FakeTransport([REFUSED])
+    transport = FakeTransport([REJECTED])
     with pytest.raises(AuthenticationError):
         await client_of(log_in(tmp_path, "one."), transport).count_revisions(WORKLOAD)
     assert bearers(transport) == ["Bearer one."]
@@ -192,7 +192,7 @@ async def test_a_login_is_dropped_only_for_its_own_token(tmp_path: Path) -> None
     assert source.current() is None
 
 
-# --- a provider of the user's -----------------------------------------------------------------------------
+# --- a user's provider ------------------------------------------------------------------------------------
 
 
 async def test_a_provider_is_asked_for_every_request() -> None:
@@ -202,38 +202,38 @@ async def test_a_provider_is_asked_for_every_request() -> None:
     provider.left = ["two"]
     await runai.count_revisions(WORKLOAD)
     await runai.aclose()
-    assert (bearers(transport), provider.refused) == (["Bearer one", "Bearer two"], [])
+    assert (bearers(transport), provider.rejected) == (["Bearer one", "Bearer two"], [])
 
 
-async def test_a_provider_learns_which_token_was_refused_and_gives_another() -> None:
-    transport, provider = FakeTransport([REFUSED, COUNT]), Provider(["one", "two"])
+async def test_a_provider_learns_which_token_was_rejected_and_returns_another() -> None:
+    transport, provider = FakeTransport([REJECTED, COUNT]), Provider(["one", "two"])
     assert await client_of(provider, transport).count_revisions(WORKLOAD) == 2
-    assert (bearers(transport), provider.refused) == (["Bearer one", "Bearer two"], ["one"])
+    assert (bearers(transport), provider.rejected) == (["Bearer one", "Bearer two"], ["one"])
 
 
-async def test_a_provider_that_gives_the_refused_token_again_is_not_believed() -> None:
-    transport, provider = FakeTransport([REFUSED]), Provider(["one"])
+async def test_a_provider_that_returns_the_rejected_token_again_is_not_tried_again() -> None:
+    transport, provider = FakeTransport([REJECTED]), Provider(["one"])
     with pytest.raises(AuthenticationError):
         await client_of(provider, transport).count_revisions(WORKLOAD)
     assert (bearers(transport), provider.asked) == (["Bearer one"], 2)
 
 
-async def test_a_token_is_not_dropped_for_what_it_may_not_do() -> None:
+async def test_a_403_does_not_invalidate_the_token() -> None:
     transport, provider = FakeTransport([Response(403)]), Provider(["one", "two"])
     with pytest.raises(PermissionDeniedError):
         await client_of(provider, transport).count_revisions(WORKLOAD)
-    assert (bearers(transport), provider.refused) == (["Bearer one"], [])
+    assert (bearers(transport), provider.rejected) == (["Bearer one"], [])
 
 
-async def test_a_refused_request_is_repeated_once_and_no_more() -> None:
-    transport, provider = FakeTransport([REFUSED, REFUSED]), Provider(["one", "two", "three"])
+async def test_a_request_with_a_rejected_token_is_repeated_only_once() -> None:
+    transport, provider = FakeTransport([REJECTED, REJECTED]), Provider(["one", "two", "three"])
     with pytest.raises(AuthenticationError):
         await client_of(provider, transport).count_revisions(WORKLOAD)
     assert bearers(transport) == ["Bearer one", "Bearer two"]
 
 
 @pytest.mark.parametrize("cause", [ValueError("secret"), TimeoutError("secret"), KeyError("secret")])
-async def test_a_provider_that_fails_is_a_transport_error_without_its_words(cause: Exception) -> None:
+async def test_a_provider_that_fails_is_a_transport_error_that_does_not_quote_it(cause: Exception) -> None:
     transport = FakeTransport()
     with pytest.raises(TransportError) as caught:
         await client_of(Provider([cause]), transport).count_revisions(WORKLOAD)
@@ -242,38 +242,38 @@ async def test_a_provider_that_fails_is_a_transport_error_without_its_words(caus
 
 
 @pytest.mark.parametrize("kind", [NotFoundError, PermissionDeniedError])
-async def test_what_a_provider_was_refused_is_not_taken_for_the_calls_own_refusal(
+async def test_an_api_error_of_a_provider_is_not_taken_for_one_of_the_call(
     kind: type[ApiError],
 ) -> None:
-    refused = kind(404, "no such secret", code=404)
+    failed = kind(404, "no such secret", code=404)
     with pytest.raises(TransportError, match=f"^the token provider failed: {kind.__name__}$") as caught:
-        await client_of(Provider([refused]), FakeTransport()).count_revisions(WORKLOAD)
-    assert caught.value.__cause__ is refused
+        await client_of(Provider([failed]), FakeTransport()).count_revisions(WORKLOAD)
+    assert caught.value.__cause__ is failed
 
 
-async def test_a_provider_that_fails_to_take_a_refusal_is_a_transport_error_too() -> None:
+async def test_a_provider_that_fails_to_invalidate_is_a_transport_error_too() -> None:
     class Forgetful(Provider):
         def invalidate(self, token: str) -> None:
             raise KeyError(token)
 
     with pytest.raises(TransportError, match=r"^the token provider failed: KeyError$"):
-        await client_of(Forgetful(["one"]), FakeTransport([REFUSED])).count_revisions(WORKLOAD)
+        await client_of(Forgetful(["one"]), FakeTransport([REJECTED])).count_revisions(WORKLOAD)
 
 
 @pytest.mark.parametrize("error", [ConfigurationError("log in"), AttemptTimeoutError("the vault is slow")])
-async def test_an_error_of_ours_passes_from_a_provider_as_it_is(error: RunaiError) -> None:
+async def test_a_provider_may_raise_errors_of_ours(error: RunaiError) -> None:
     with pytest.raises(type(error)) as caught:
         await client_of(Provider([error]), FakeTransport()).count_revisions(WORKLOAD)
     assert caught.value is error
 
 
-async def test_a_cancellation_passes_from_a_provider() -> None:
+async def test_a_provider_may_be_cancelled() -> None:
     with pytest.raises(asyncio.CancelledError):
         await client_of(Provider([asyncio.CancelledError()]), FakeTransport()).count_revisions(WORKLOAD)
 
 
 @pytest.mark.parametrize("token", [None, b"one", "", "o\nne"])
-async def test_a_provider_that_gives_no_token_is_a_configuration_error(token: object) -> None:
+async def test_a_provider_that_returns_no_usable_token_is_a_configuration_error(token: object) -> None:
     transport = FakeTransport()
     with pytest.raises(ConfigurationError, match="the provider's token must be"):
         await client_of(Provider([token]), transport).count_revisions(WORKLOAD)
@@ -291,7 +291,7 @@ async def test_the_deadline_covers_a_provider_that_hangs() -> None:
         await runai.count_revisions(WORKLOAD)
 
 
-async def test_a_provider_may_say_itself_why_it_was_late() -> None:
+async def test_a_provider_may_explain_why_it_was_late() -> None:
     class Explaining(Provider):
         async def get_token(self) -> str:
             try:
@@ -321,20 +321,20 @@ async def test_a_provider_may_say_itself_why_it_was_late() -> None:
         (Response(302, headers={"Location": "https://other/login/abc&xyz"}), ApiError),
         (Response(200, body=b"<p>Bearer abc&xyz</p>"), DecodeError),
     ],
-    ids=["message", "details", "text", "escaped", "header", "redirect", "no JSON"],
+    ids=["message", "details", "text", "escaped", "header", "redirect", "not JSON"],
 )
 async def test_a_token_that_the_server_quotes_is_in_no_error(
     response: Response, kind: type[RunaiError]
 ) -> None:
     with pytest.raises(kind) as caught:
         await client_of("abc&xyz", FakeTransport([response])).count_revisions(WORKLOAD)
-    assert "abc&xyz" not in told(caught.value)
+    assert "abc&xyz" not in shown(caught.value)
 
 
-async def test_neither_token_is_told_when_both_are_refused_and_quoted() -> None:
+async def test_neither_token_is_shown_when_both_are_rejected_and_quoted() -> None:
     responses = [
         Response(401, body=f'{{"code": 401, "message": "{name}"}}'.encode()) for name in ("k1!", "k2!")
     ]
     with pytest.raises(AuthenticationError, match=r"401 \*\*\*") as caught:
         await client_of(Provider(["k1!", "k2!"]), FakeTransport(responses)).count_revisions(WORKLOAD)
-    assert [name for name in ("k1!", "k2!") if name in told(caught.value)] == []
+    assert [name for name in ("k1!", "k2!") if name in shown(caught.value)] == []

@@ -8,7 +8,7 @@ import math
 import re
 import traceback
 from collections.abc import Callable, Coroutine
-from typing import Literal
+from typing import Literal, Unpack
 
 import pytest
 from support.model import body_of, revision
@@ -19,6 +19,7 @@ from runai_async import (
     AuthenticationError,
     Checkpoint,
     ClientCredentials,
+    ClientOptions,
     DeadlineExceededError,
     DecodeError,
     InternalServerError,
@@ -38,17 +39,17 @@ from runai_async.testing import FakeClock, FakeControlPlane, FakeTransport, Resp
 WORKLOAD = "3f0f1e0c-7d61-4c0e-9d4a-0d2f6f8f1b11"
 COUNT = Response(body=b'{"count": 2}')
 LIST = Response(body=body_of(revision("a")))
-REFUSED = Response(401, body=b'{"code": 401, "message": "the token has expired"}')
+REJECTED = Response(401, body=b'{"code": 401, "message": "the token has expired"}')
 DOWN = Response(503, body=b'{"code": 503, "message": "down"}')
 
 
-class Plane:
-    """A token endpoint and an endpoint that wants the last token, with gates that hold their answers up."""
+class FakeServer:
+    """A token endpoint, and one that accepts only the latest token; gates hold their responses back."""
 
     def __init__(self, expires_in: float | None = 100.0) -> None:
         self.clock = FakeClock()
         self.transport = FakeTransport([self._answer] * 2000)
-        self.told: list[HookEvent] = []
+        self.events: list[HookEvent] = []
         self.expires_in = expires_in
         self.token = "token-{}"
         self.issued = 0
@@ -57,20 +58,21 @@ class Plane:
         self.token_gate.set()
         self.gate.set()
 
-    def client(self, secret: str = "s3cret", **options: object) -> RunaiClient:
-        given = {
+    def client(self, secret: str = "s3cret", **options: Unpack[ClientOptions]) -> RunaiClient:
+        given: ClientOptions = {
             "retry": RetryPolicy(attempts=1),
             "clock": self.clock,
             "transport": self.transport,
-            "hooks": [self.told.append],
-        } | options
-        return RunaiClient("https://acme.run.ai", ClientCredentials("app", secret), **given)  # type: ignore[arg-type]
+            "hooks": [self.events.append],
+            **options,
+        }
+        return RunaiClient("https://acme.run.ai", ClientCredentials("app", secret), **given)
 
     async def _answer(self, sent: SentRequest) -> Response:
         if not sent.path.endswith("/token"):
-            good = sent.headers["Authorization"] == f"Bearer {self.token.format(self.issued)}"
+            accepted = sent.headers["Authorization"] == f"Bearer {self.token.format(self.issued)}"
             await self.gate.wait()
-            return (COUNT if sent.path.endswith("/count") else LIST) if good else REFUSED
+            return (COUNT if sent.path.endswith("/count") else LIST) if accepted else REJECTED
         await self.token_gate.wait()
         if isinstance(self.failing, Exception):
             raise self.failing
@@ -87,7 +89,7 @@ class Plane:
 
     @property
     def lifetimes(self) -> list[float | None]:
-        return [event.expires_in for event in self.told if isinstance(event, TokenRefreshed)]
+        return [event.expires_in for event in self.events if isinstance(event, TokenRefreshed)]
 
     def used(self) -> str:
         """Return the token of the last request that carried one."""
@@ -136,8 +138,8 @@ async def test_wrong_credentials_are_an_authentication_error_after_one_request(a
     assert (caught.value.url, len(control_plane.requests)) == (f"{control_plane.url}/api/{api}/token", 1)
 
 
-async def test_an_exchange_carries_no_token_and_has_the_attempts_timeout() -> None:
-    control_plane = Plane()
+async def test_an_exchange_has_no_token_and_the_timeout_of_an_attempt() -> None:
+    control_plane = FakeServer()
     await control_plane.client(timeout=7.0).count_revisions(WORKLOAD)
     sent = control_plane.transport.requests[0]
     assert (sent.method, "Authorization" in sent.headers) == ("POST", False)
@@ -147,15 +149,15 @@ async def test_an_exchange_carries_no_token_and_has_the_attempts_timeout() -> No
 # --- one exchange for all ---------------------------------------------------------------------------------
 
 
-async def test_one_exchange_serves_all_calls_that_wait() -> None:
-    control_plane = Plane()
+async def test_one_exchange_serves_all_waiting_calls() -> None:
+    control_plane = FakeServer()
     runai = control_plane.client()
     counts = await asyncio.gather(*(runai.count_revisions(WORKLOAD) for _ in range(50)))
     assert (counts, control_plane.exchanges) == ([2] * 50, 1)
 
 
-async def test_a_source_with_a_good_token_gives_it_without_another_exchange() -> None:
-    control_plane = Plane()
+async def test_a_source_with_a_valid_token_returns_it_without_another_exchange() -> None:
+    control_plane = FakeServer()
     credentials, url = ClientCredentials("app", "s3cret"), URL("https://acme.run.ai/")
     source = token_source(
         credentials, url, control_plane.transport, control_plane.clock, hooks=Hooks(), timeout=1.0
@@ -164,8 +166,8 @@ async def test_a_source_with_a_good_token_gives_it_without_another_exchange() ->
     assert (source.current(), control_plane.exchanges) == ("token-1", 1)
 
 
-async def test_a_revoked_token_makes_one_exchange_however_late_its_refusals_come() -> None:
-    control_plane = Plane()
+async def test_a_revoked_token_causes_one_exchange_however_late_its_401s_arrive() -> None:
+    control_plane = FakeServer()
     runai = control_plane.client()
     await runai.count_revisions(WORKLOAD)
     control_plane.issued = 7  # token-1 is revoked
@@ -180,8 +182,8 @@ async def test_a_revoked_token_makes_one_exchange_however_late_its_refusals_come
     assert (control_plane.exchanges, control_plane.used()) == (2, "token-8")
 
 
-async def test_a_late_refusal_of_the_old_token_does_not_drop_the_new_one() -> None:
-    control_plane = Plane()
+async def test_a_late_401_of_the_old_token_does_not_drop_the_new_one() -> None:
+    control_plane = FakeServer()
     runai = control_plane.client()
     await runai.count_revisions(WORKLOAD)
     control_plane.gate.clear()
@@ -196,7 +198,7 @@ async def test_a_late_refusal_of_the_old_token_does_not_drop_the_new_one() -> No
 
 
 async def test_a_cancelled_waiter_does_not_end_the_exchange_of_the_others() -> None:
-    control_plane = Plane()
+    control_plane = FakeServer()
     control_plane.token_gate.clear()
     runai = control_plane.client()
     first, second = start(runai.count_revisions(WORKLOAD)), start(runai.count_revisions(WORKLOAD))
@@ -208,7 +210,7 @@ async def test_a_cancelled_waiter_does_not_end_the_exchange_of_the_others() -> N
 
 
 async def test_an_exchange_whose_waiters_are_all_cancelled_still_counts() -> None:
-    control_plane = Plane()
+    control_plane = FakeServer()
     control_plane.token_gate.clear()
     runai = control_plane.client()
     only = start(runai.count_revisions(WORKLOAD))
@@ -220,7 +222,7 @@ async def test_an_exchange_whose_waiters_are_all_cancelled_still_counts() -> Non
 
 
 async def test_the_deadline_cuts_the_wait_for_an_exchange_but_not_the_exchange() -> None:
-    control_plane = Plane()
+    control_plane = FakeServer()
     control_plane.token_gate.clear()
     runai = control_plane.client()
     with pytest.raises(DeadlineExceededError, match="while waiting for a token"):
@@ -232,8 +234,8 @@ async def test_the_deadline_cuts_the_wait_for_an_exchange_but_not_the_exchange()
 # --- how long a token is used -----------------------------------------------------------------------------
 
 
-async def test_the_next_token_is_fetched_early_and_nobody_waits_for_it() -> None:
-    control_plane = Plane(expires_in=100)
+async def test_the_next_token_is_fetched_early_and_no_call_waits_for_it() -> None:
+    control_plane = FakeServer(expires_in=100)
     runai = control_plane.client()
     await runai.count_revisions(WORKLOAD)
     await control_plane.clock.advance(79.9)
@@ -242,7 +244,7 @@ async def test_the_next_token_is_fetched_early_and_nobody_waits_for_it() -> None
     assert control_plane.exchanges == 1
     control_plane.token_gate.clear()
     await control_plane.clock.advance(0.2)
-    for _ in range(3):  # the exchange hangs, and the old token is good
+    for _ in range(3):  # the exchange hangs, and the old token is still valid
         assert await runai.count_revisions(WORKLOAD) == 2
         await turns()
     assert (control_plane.exchanges, control_plane.used()) == (2, "token-1")
@@ -255,8 +257,8 @@ async def test_the_next_token_is_fetched_early_and_nobody_waits_for_it() -> None
     )
 
 
-async def test_a_token_near_its_end_is_not_used_any_more() -> None:
-    control_plane = Plane(expires_in=100)
+async def test_a_token_near_its_end_is_no_longer_used() -> None:
+    control_plane = FakeServer(expires_in=100)
     runai = control_plane.client()
     await runai.count_revisions(WORKLOAD)
     await control_plane.clock.advance(95.0)
@@ -265,7 +267,7 @@ async def test_a_token_near_its_end_is_not_used_any_more() -> None:
 
 
 async def test_a_lifetime_counts_from_before_the_exchange() -> None:
-    control_plane = Plane(expires_in=100)
+    control_plane = FakeServer(expires_in=100)
     control_plane.token_gate.clear()
     runai = control_plane.client()
     first = start(runai.count_revisions(WORKLOAD))
@@ -301,10 +303,10 @@ NOW = 1_767_225_600  # FakeClock's
         (0, jwt(exp=NOW + 900), 900.0),
     ],
 )
-async def test_the_lifetime_is_the_answers_or_the_tokens_or_a_guess(
+async def test_the_lifetime_comes_from_the_response_or_the_token_or_a_default(
     expires_in: float | None, token: str, lifetime: float
 ) -> None:
-    control_plane = Plane(expires_in)
+    control_plane = FakeServer(expires_in)
     control_plane.token = token
     runai = control_plane.client()
     await runai.count_revisions(WORKLOAD)
@@ -317,19 +319,19 @@ async def test_the_lifetime_is_the_answers_or_the_tokens_or_a_guess(
 # --- an endpoint that fails -------------------------------------------------------------------------------
 
 
-async def test_a_failed_exchange_fails_all_that_wait_for_it_and_is_told() -> None:
-    control_plane = Plane()
+async def test_a_failed_exchange_fails_all_waiting_calls_and_is_reported_once() -> None:
+    control_plane = FakeServer()
     control_plane.failing = DOWN
     runai = control_plane.client()
     errors = await asyncio.gather(
         *(runai.count_revisions(WORKLOAD) for _ in range(9)), return_exceptions=True
     )
     assert ({type(error) for error in errors}, control_plane.exchanges) == ({ServiceUnavailableError}, 1)
-    refreshed = [event for event in control_plane.told if isinstance(event, TokenRefreshed)]
+    refreshed = [event for event in control_plane.events if isinstance(event, TokenRefreshed)]
     assert refreshed == [TokenRefreshed("ServiceUnavailableError", None, 0.0)]
 
 
-async def test_an_endpoint_that_fails_is_left_alone_for_longer_and_longer(
+async def test_a_failing_endpoint_is_left_alone_for_longer_and_longer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     drawn: list[tuple[float, float]] = []
@@ -339,7 +341,7 @@ async def test_an_endpoint_that_fails_is_left_alone_for_longer_and_longer(
         return most
 
     monkeypatch.setattr("random.uniform", longest)
-    control_plane = Plane()
+    control_plane = FakeServer()
     control_plane.failing = DOWN
     runai = control_plane.client()
     bounds = [0.5, 1, 2, 4, 8, 16, 30, 30]
@@ -360,13 +362,13 @@ async def test_an_endpoint_that_fails_is_left_alone_for_longer_and_longer(
     control_plane.failing = DOWN
     await control_plane.clock.advance(100)
     await fails()
-    assert drawn[-1] == (0.25, 0.5)  # a success begins the count again
+    assert drawn[-1] == (0.25, 0.5)  # a success restarts the count
 
 
 async def test_the_back_off_is_spread() -> None:
     exchanges = set()
     for _ in range(40):
-        control_plane = Plane()
+        control_plane = FakeServer()
         control_plane.failing = DOWN
         runai = control_plane.client()
         for _ in range(2):
@@ -377,10 +379,10 @@ async def test_the_back_off_is_spread() -> None:
     assert exchanges == {1, 2}
 
 
-async def test_an_early_refresh_that_fails_is_logged_and_the_token_is_used_on(
+async def test_an_early_refresh_that_fails_is_logged_and_the_token_stays_in_use(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    control_plane = Plane(expires_in=100)
+    control_plane = FakeServer(expires_in=100)
     runai = control_plane.client()
     await runai.count_revisions(WORKLOAD)
     control_plane.failing = DOWN
@@ -389,15 +391,20 @@ async def test_an_early_refresh_that_fails_is_logged_and_the_token_is_used_on(
         assert await runai.count_revisions(WORKLOAD) == 2
         await turns()
     assert (control_plane.exchanges, control_plane.used()) == (2, "token-1")
-    assert [record.message[:39] for record in caplog.records] == ["the early token refresh failed; the pre"]
+    (warning,) = [record.message for record in caplog.records]
+    assert warning.startswith(
+        "the early token refresh failed; the current token stays in use until it expires: POST https://"
+    )
     await control_plane.clock.advance(0.501)
     await runai.count_revisions(WORKLOAD)
     await turns()
     assert control_plane.exchanges == 3
 
 
-async def test_no_token_is_said_to_be_used_on_when_it_has_ended(caplog: pytest.LogCaptureFixture) -> None:
-    control_plane = Plane(expires_in=100)
+async def test_a_refresh_that_fails_after_the_token_expired_is_not_logged_as_an_early_one(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    control_plane = FakeServer(expires_in=100)
     runai = control_plane.client()
     await runai.count_revisions(WORKLOAD)
     control_plane.failing = DOWN
@@ -408,8 +415,8 @@ async def test_no_token_is_said_to_be_used_on_when_it_has_ended(caplog: pytest.L
     assert [record.message for record in caplog.records] == []
 
 
-async def test_an_error_that_many_calls_get_does_not_grow() -> None:
-    control_plane = Plane()
+async def test_an_error_that_many_calls_raise_does_not_grow() -> None:
+    control_plane = FakeServer()
     control_plane.failing = DOWN
     runai = control_plane.client()
     depths = []
@@ -435,18 +442,18 @@ async def test_an_error_that_many_calls_get_does_not_grow() -> None:
         (Response(500, body=b'{"error": "invalid_client"}'), InternalServerError),
         (Response(body=b"{}"), DecodeError),
         (Response(body=b"<html>"), DecodeError),
-        (TransportError("cut off"), TransportError),
+        (TransportError("reset"), TransportError),
     ],
 )
-async def test_what_the_token_endpoint_says_is_what_the_call_raises(
+async def test_an_error_of_the_token_endpoint_is_what_the_call_raises(
     response: Response | Exception, kind: type[RunaiError]
 ) -> None:
-    control_plane = Plane()
+    control_plane = FakeServer()
     control_plane.failing = response
     with pytest.raises(RunaiError) as caught:
         await control_plane.client().count_revisions(WORKLOAD)
     assert type(caught.value) is kind
-    assert caught.value.__cause__ is not caught.value  # who follows causes would never come to an end
+    assert caught.value.__cause__ is not caught.value  # whoever follows causes would never come to an end
 
 
 @pytest.mark.parametrize(
@@ -456,8 +463,10 @@ async def test_what_the_token_endpoint_says_is_what_the_call_raises(
         Response(403, body=b"<html>a gateway's</html>"),
     ],
 )
-async def test_no_answer_of_the_token_endpoint_is_taken_for_one_about_a_workload(failing: Response) -> None:
-    control_plane = Plane(expires_in=30)
+async def test_an_error_of_the_token_endpoint_is_not_taken_for_one_about_a_workload(
+    failing: Response,
+) -> None:
+    control_plane = FakeServer(expires_in=30)
     control_plane.clock = FakeClock(auto=True)
     poll = PollPolicy(missing_grace=20, max_outage=300)
     runai = control_plane.client(clock=control_plane.clock)
@@ -476,8 +485,8 @@ async def test_no_answer_of_the_token_endpoint_is_taken_for_one_about_a_workload
 
 
 async def test_each_watch_that_waits_for_a_token_gets_an_error_with_its_own_checkpoint() -> None:
-    control_plane = Plane()
-    control_plane.failing = REFUSED
+    control_plane = FakeServer()
+    control_plane.failing = REJECTED
     runai = control_plane.client()
     ids = [WORKLOAD, WORKLOAD.replace("1b11", "2b22")]
     errors = await asyncio.gather(*(anext(runai.watch_revisions(key)) for key in ids), return_exceptions=True)
@@ -486,8 +495,8 @@ async def test_each_watch_that_waits_for_a_token_gets_an_error_with_its_own_chec
     assert control_plane.exchanges == 1
 
 
-async def test_an_exchange_that_fails_is_tried_again_within_the_call() -> None:
-    control_plane = Plane()
+async def test_a_failed_exchange_is_retried_within_the_call() -> None:
+    control_plane = FakeServer()
     control_plane.clock = FakeClock(auto=True)
     control_plane.failing = Response(503, {"Retry-After": "1"})
     runai = control_plane.client(clock=control_plane.clock, retry=RetryPolicy())
@@ -504,9 +513,7 @@ SECRET = 'a&b"c+d/'
 
 @pytest.mark.parametrize("secret", [SECRET, "q8/Zs3+k1:Xy==", "?@%2F~"])
 @pytest.mark.parametrize("api", ["v1", "v2"])
-async def test_a_secret_in_the_request_as_it_was_sent_is_in_no_error(
-    api: Literal["v1", "v2"], secret: str
-) -> None:
+async def test_a_secret_in_a_quoted_request_is_in_no_error(api: Literal["v1", "v2"], secret: str) -> None:
     def quoting(sent: SentRequest) -> Response:
         return Response(400, body=b"cannot read " + (sent.body or b""))
 
@@ -534,7 +541,7 @@ async def test_a_secret_in_the_request_as_it_was_sent_is_in_no_error(
 async def test_a_secret_that_the_endpoint_quotes_is_in_no_error_and_no_log(
     quote: Callable[[str], str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    control_plane = Plane(expires_in=100)
+    control_plane = FakeServer(expires_in=100)
     runai = control_plane.client(SECRET)
     await runai.count_revisions(WORKLOAD)
     control_plane.failing = Response(400, body=quote(SECRET).encode())
@@ -545,15 +552,15 @@ async def test_a_secret_that_the_endpoint_quotes_is_in_no_error_and_no_log(
     await control_plane.clock.advance(20)
     with pytest.raises(ApiError) as caught:
         await runai.count_revisions(WORKLOAD)
-    told = f"{caught.value} {caught.value!r} {vars(caught.value)} {caught.value.__cause__} {caplog.text}"
-    assert ("***" in told, re.findall("a&|a%26", told, re.IGNORECASE)) == (True, [])
+    shown = f"{caught.value} {caught.value!r} {vars(caught.value)} {caught.value.__cause__} {caplog.text}"
+    assert ("***" in shown, re.findall("a&|a%26", shown, re.IGNORECASE)) == (True, [])
 
 
 # --- closing ----------------------------------------------------------------------------------------------
 
 
-async def test_closing_while_an_exchange_runs_ends_it_and_tells_who_waits() -> None:
-    control_plane = Plane()
+async def test_closing_while_an_exchange_runs_ends_it_and_the_waiting_calls() -> None:
+    control_plane = FakeServer()
     control_plane.token_gate.clear()
     runai = control_plane.client()
     call = start(runai.count_revisions(WORKLOAD))
@@ -566,8 +573,8 @@ async def test_closing_while_an_exchange_runs_ends_it_and_tells_who_waits() -> N
 
 
 @pytest.mark.parametrize("turn", [0, 1, 2])
-async def test_who_is_cancelled_while_the_client_is_closed_is_cancelled(turn: int) -> None:
-    control_plane = Plane()
+async def test_a_call_that_is_cancelled_while_the_client_is_closed_is_cancelled(turn: int) -> None:
+    control_plane = FakeServer()
     control_plane.token_gate.clear()
     runai = control_plane.client()
     call = start(runai.count_revisions(WORKLOAD))
@@ -581,7 +588,7 @@ async def test_who_is_cancelled_while_the_client_is_closed_is_cancelled(turn: in
 
 
 async def test_closing_while_an_early_refresh_runs_is_quiet(caplog: pytest.LogCaptureFixture) -> None:
-    control_plane = Plane(expires_in=100)
+    control_plane = FakeServer(expires_in=100)
     runai = control_plane.client()
     await runai.count_revisions(WORKLOAD)
     control_plane.token_gate.clear()
@@ -593,6 +600,6 @@ async def test_closing_while_an_early_refresh_runs_is_quiet(caplog: pytest.LogCa
 
 
 async def test_closing_while_nothing_runs_is_quiet() -> None:
-    control_plane = Plane()
+    control_plane = FakeServer()
     await control_plane.client().aclose()
     assert (control_plane.exchanges, control_plane.transport.closed) == (0, True)

@@ -1,4 +1,4 @@
-"""A client made from the environment, and what is read of the login of the vendor's command line."""
+"""A client created from the environment, and the login of the vendor's command line."""
 
 import asyncio
 import base64
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from runai_async import CliCredentials, ConfigurationError, RunaiClient
+from runai_async import CliCredentials, ClientOptions, ConfigurationError, RunaiClient
 from runai_async.testing import FakeTransport, Response
 
 WORKLOAD = "3f0f1e0c-7d61-4c0e-9d4a-0d2f6f8f1b11"
@@ -20,7 +20,7 @@ URL = {"RUNAI_BASE_URL": "https://acme.run.ai"}
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give an empty home and an environment that names nothing."""
+    """Set up an empty home and an environment without any of our variables."""
     for name in NAMES:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -42,7 +42,7 @@ async def bearer(runai: RunaiClient, transport: FakeTransport) -> str:
 # --- the environment --------------------------------------------------------------------------------------
 
 
-async def test_a_token_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_token_in_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RUNAI_BASE_URL", "https://acme.run.ai/prefix")
     monkeypatch.setenv("RUNAI_TOKEN", "abc")
     transport = FakeTransport([COUNT])
@@ -51,7 +51,7 @@ async def test_a_token_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatc
     assert str(transport.requests[0].url).startswith("https://acme.run.ai/prefix/api/v1/")
 
 
-async def test_another_environment_can_be_given(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_another_environment_can_be_passed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RUNAI_TOKEN", "not this one")
     transport = FakeTransport([COUNT])
     environ = URL | {"RUNAI_TOKEN": "abc", "RUNAI_CLIENT_ID": "id"}  # the token wins
@@ -59,7 +59,7 @@ async def test_another_environment_can_be_given(monkeypatch: pytest.MonkeyPatch)
     assert await bearer(runai, transport) == "Bearer abc"
 
 
-async def test_client_credentials_of_the_environment_are_exchanged() -> None:
+async def test_client_credentials_in_the_environment_are_exchanged() -> None:
     transport = FakeTransport([Response(body=b'{"accessToken": "fresh"}'), COUNT])
     environ = URL | {"RUNAI_CLIENT_ID": "app", "RUNAI_CLIENT_SECRET": "s3cret", "RUNAI_TOKEN": ""}
     runai = RunaiClient.from_env(environ=environ, transport=transport)
@@ -67,7 +67,7 @@ async def test_client_credentials_of_the_environment_are_exchanged() -> None:
     assert b'"s3cret"' in (transport.requests[0].body or b"")
 
 
-def test_a_login_stands_in_for_both(home: Path) -> None:
+def test_a_login_provides_both_url_and_token(home: Path) -> None:
     log_in(home / ".runai", base64.b64encode(b"cli.token").decode(), "https://home.run.ai")
     transport = FakeTransport([COUNT])
     runai = RunaiClient.from_env(environ={}, transport=transport)
@@ -75,14 +75,14 @@ def test_a_login_stands_in_for_both(home: Path) -> None:
     assert transport.requests[0].url.host == "home.run.ai"
 
 
-async def test_a_login_can_be_taken_within_a_running_loop(home: Path) -> None:
+async def test_a_login_can_be_used_inside_a_running_loop(home: Path) -> None:
     log_in(home / ".runai", "cli.token")
     transport = FakeTransport([COUNT])
     async with RunaiClient.from_env(environ={}, transport=transport) as runai:
         assert await bearer(runai, transport) == "Bearer cli.token"
 
 
-async def test_the_environment_may_ask_for_the_newer_token_endpoint() -> None:
+async def test_the_environment_may_choose_the_newer_token_endpoint() -> None:
     transport = FakeTransport([Response(body=b'{"access_token": "fresh"}'), COUNT])
     environ = URL | {"RUNAI_CLIENT_ID": "app", "RUNAI_CLIENT_SECRET": "s3cret", "RUNAI_TOKEN_API": "v2"}
     runai = RunaiClient.from_env(environ=environ, transport=transport)
@@ -93,22 +93,34 @@ async def test_the_environment_may_ask_for_the_newer_token_endpoint() -> None:
 @pytest.mark.parametrize(
     ("environ", "named"),
     [
-        ({}, ["RUNAI_TOKEN", "RUNAI_CLIENT_ID and RUNAI_CLIENT_SECRET", "authentication.json is not there"]),
+        (
+            {},
+            ["RUNAI_TOKEN", "RUNAI_CLIENT_ID and RUNAI_CLIENT_SECRET", "authentication.json does not exist"],
+        ),
         (URL, ["RUNAI_TOKEN", "RUNAI_CLIENT_ID and RUNAI_CLIENT_SECRET", "log in"]),
         (URL | {"RUNAI_TOKEN": ""}, ["RUNAI_TOKEN", "RUNAI_CLIENT_ID and RUNAI_CLIENT_SECRET"]),
-        (URL | {"RUNAI_CLIENT_ID": "s3cret"}, ["RUNAI_CLIENT_SECRET is not set"]),
-        (URL | {"RUNAI_CLIENT_SECRET": "s3cret"}, ["RUNAI_CLIENT_ID is not set"]),
+        (
+            URL | {"RUNAI_CLIENT_ID": "s3cret"},
+            ["RUNAI_CLIENT_SECRET is not set, but RUNAI_CLIENT_ID is: set both"],
+        ),
+        (
+            URL | {"RUNAI_CLIENT_SECRET": "s3cret"},
+            ["RUNAI_CLIENT_ID is not set, but RUNAI_CLIENT_SECRET is: set both"],
+        ),
         (
             URL | {"RUNAI_CLIENT_ID": "app", "RUNAI_CLIENT_SECRET": "s3cret", "RUNAI_TOKEN_API": "2"},
             ["RUNAI_TOKEN_API must be v1 or v2, not '2'"],
         ),
-        ({"RUNAI_TOKEN": "s3cret"}, ["RUNAI_BASE_URL, like https://acme.run.ai", "config.json is not there"]),
+        (
+            {"RUNAI_TOKEN": "s3cret"},
+            ["RUNAI_BASE_URL, like https://acme.run.ai", "config.json does not exist"],
+        ),
         ({"RUNAI_TOKEN": "s3cret", "RUNAI_BASE_URL": ""}, ["RUNAI_BASE_URL"]),
         ({"RUNAI_TOKEN": "s3cret word"} | URL, ["token must be printable ASCII"]),
         ({"RUNAI_TOKEN": "s3cret", "RUNAI_BASE_URL": "acme.run.ai"}, ["base_url must start with https://"]),
     ],
 )
-def test_what_is_missing_or_wrong_is_named_and_no_secret_told(
+def test_what_is_missing_or_wrong_is_named_and_no_secret_is_shown(
     environ: dict[str, str], named: list[str]
 ) -> None:
     with pytest.raises(ConfigurationError) as caught:
@@ -117,19 +129,20 @@ def test_what_is_missing_or_wrong_is_named_and_no_secret_told(
     assert "s3cret" not in str(caught.value)
 
 
-async def test_a_ca_file_of_the_environment_is_used_unless_one_is_given(tmp_path: Path) -> None:
+async def test_a_ca_file_in_the_environment_is_used_unless_one_is_passed(tmp_path: Path) -> None:
     environ = {
         "RUNAI_BASE_URL": "https://localhost:1",
         "RUNAI_TOKEN": "abc",
         "RUNAI_CA_FILE": "/named/by/env",
     }
-    for options, path in (({}, "/named/by/env"), ({"ca_file": "/named/by/me"}, "/named/by/me")):
+    given: ClientOptions = {"ca_file": "/named/by/me"}
+    for options, path in ((ClientOptions(), "/named/by/env"), (given, "/named/by/me")):
         async with RunaiClient.from_env(environ=environ, **options) as runai:
             with pytest.raises(ConfigurationError, match=f"ca_file '{path}' cannot be used"):
                 await runai.count_revisions(WORKLOAD)
 
 
-async def test_a_ca_file_of_the_environment_gives_way_to_an_ssl_context() -> None:
+async def test_an_ssl_context_takes_precedence_over_a_ca_file_in_the_environment() -> None:
     environ = {
         "RUNAI_BASE_URL": "https://acme.run.ai",
         "RUNAI_TOKEN": "abc",
@@ -139,15 +152,15 @@ async def test_a_ca_file_of_the_environment_gives_way_to_an_ssl_context() -> Non
         assert "https://acme.run.ai" in repr(runai)
 
 
-def test_the_options_are_the_clients() -> None:
+def test_the_options_are_those_of_the_constructor() -> None:
     environ = URL | {"RUNAI_TOKEN": "abc"}
     with pytest.raises(ConfigurationError, match="timeout must be"):
         RunaiClient.from_env(environ=environ, timeout=0)
     with pytest.raises(TypeError, match="tiemout"):
-        RunaiClient.from_env(environ=environ, tiemout=5)
+        RunaiClient.from_env(environ=environ, tiemout=5)  # type: ignore[call-arg]
 
 
-def test_a_subclass_makes_its_own() -> None:
+def test_a_subclass_creates_an_instance_of_itself() -> None:
     class Mine(RunaiClient):
         pass
 
@@ -166,26 +179,26 @@ def test_a_subclass_makes_its_own() -> None:
         "head.body.sign",
     ],
 )
-def test_the_token_of_a_login_is_read_encoded_or_not(tmp_path: Path, kept: str) -> None:
+def test_the_token_of_a_login_may_be_encoded_or_not(tmp_path: Path, kept: str) -> None:
     assert log_in(tmp_path, kept).read_token() == "head.body.sign"
 
 
-def test_a_token_that_only_looks_encoded_is_taken_as_it_is(tmp_path: Path) -> None:
+def test_a_token_that_only_looks_encoded_is_used_as_it_is(tmp_path: Path) -> None:
     assert log_in(tmp_path, "////").read_token() == "////"
 
 
-def test_a_login_is_looked_for_at_home(home: Path) -> None:
+def test_a_login_is_looked_for_in_the_home_folder(home: Path) -> None:
     log_in(home / ".runai", "head.body.sign", "https://home.run.ai")
     assert CliCredentials().read_token() == "head.body.sign"
     assert CliCredentials().read_base_url() == "https://home.run.ai"
 
 
-def test_no_login_says_to_log_in(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match=r"authentication\.json is not there: log in"):
+def test_a_missing_login_is_an_error_that_says_to_log_in(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"authentication\.json does not exist: log in"):
         CliCredentials(tmp_path).read_token()
 
 
-def test_a_login_that_cannot_be_opened_says_so(tmp_path: Path) -> None:
+def test_a_login_that_cannot_be_opened_is_an_error_that_says_why(tmp_path: Path) -> None:
     (tmp_path / "authentication.json").mkdir()
     with pytest.raises(
         ConfigurationError, match=r"cannot be read as JSON \(IsADirectoryError\): log in again"
@@ -194,7 +207,7 @@ def test_a_login_that_cannot_be_opened_says_so(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{secret", "[" * 100_000, '"\\ud800'])
-def test_a_login_that_is_no_json_is_not_quoted(tmp_path: Path, text: str) -> None:
+def test_a_login_that_is_not_json_is_not_quoted(tmp_path: Path, text: str) -> None:
     (tmp_path / "authentication.json").write_text(text)
     with pytest.raises(ConfigurationError, match="cannot be read as JSON") as caught:
         CliCredentials(tmp_path).read_token()
@@ -202,20 +215,22 @@ def test_a_login_that_is_no_json_is_not_quoted(tmp_path: Path, text: str) -> Non
 
 
 @pytest.mark.parametrize("text", ["[]", "null", "5", "{}", '{"accessToken": null}', '{"accessToken": ""}'])
-def test_a_login_without_a_token_says_so(tmp_path: Path, text: str) -> None:
+def test_a_login_without_a_token_is_an_error_that_names_the_key(tmp_path: Path, text: str) -> None:
     (tmp_path / "authentication.json").write_text(text)
-    with pytest.raises(ConfigurationError, match="holds no accessToken: log in again"):
+    with pytest.raises(ConfigurationError, match="has no accessToken: log in again"):
         CliCredentials(tmp_path).read_token()
 
 
 @pytest.mark.parametrize("control_plane", [None, "x", [], {}, {"url": 5}])
-def test_a_login_without_a_control_plane_says_so(tmp_path: Path, control_plane: object) -> None:
+def test_a_login_without_a_control_plane_is_an_error_that_names_the_key(
+    tmp_path: Path, control_plane: object
+) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"control_plane": control_plane}))
-    with pytest.raises(ConfigurationError, match=r"config\.json holds no control_plane\.url"):
+    with pytest.raises(ConfigurationError, match=r"config\.json has no control_plane\.url"):
         CliCredentials(tmp_path).read_base_url()
 
 
-def test_a_token_of_a_login_that_fits_no_header_is_not_told(tmp_path: Path) -> None:
+def test_a_login_token_that_does_not_fit_into_a_header_is_not_shown(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"authentication\.json must be printable") as caught:
         log_in(tmp_path, "secret word").read_token()
     assert "secret" not in str(caught.value)

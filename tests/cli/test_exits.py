@@ -1,4 +1,4 @@
-"""What a whole command says, and ends with, when something is wrong; where secrets come from."""
+"""What a command prints, and its exit status, when something is wrong; where secrets come from."""
 
 import asyncio
 import contextlib
@@ -26,7 +26,7 @@ async def test_version() -> None:
 
 
 @pytest.mark.parametrize(
-    ("args", "said"),
+    ("args", "message"),
     [
         (["wach"], "No such command 'wach'"),
         (["revisions", "list"], "Missing argument 'WORKLOAD'; see runai-async revisions list --help"),
@@ -34,21 +34,21 @@ async def test_version() -> None:
         (["exporter"], "name the workloads to export, or give --all; see runai-async exporter --help"),
         (["exporter", "--all", "x"], "give workloads or --all, not both; see runai-async exporter --help"),
         (["watch", "--all", "x"], "give workloads or --all, not both; see runai-async watch --help"),
-        (["watch", "x", "--filter", "name==x"], "--filter wants --all; see runai-async watch --help"),
-        (["watch", "x", "--type", "training"], "--type wants --all; see runai-async watch --help"),
-        (["watch", "x", "--timeout", "10 minutes"], "'10 minutes' is no duration: write it like 90s"),
+        (["watch", "x", "--filter", "name==x"], "--filter requires --all; see runai-async watch --help"),
+        (["watch", "x", "--type", "training"], "--type requires --all; see runai-async watch --help"),
+        (["watch", "x", "--timeout", "10 minutes"], "'10 minutes' is not a duration: write it like 90s"),
         (["watch", "x", "--timeout", "0"], "a duration must be more than 0"),
-        (["revisions", "get", "abc"], "'abc' is no UUID: give the whole id, or the --workload to look in"),
+        (["revisions", "get", "abc"], "'abc' is not a UUID: give the whole id, or the --workload to search"),
         (["watch", "x", "--token", "secret"], "No such option"),
         (["watch", "x", "--token-file", "-", "--ask-token"], "give --token-file or --ask-token, not both"),
     ],
 )
-async def test_wrong_usage_is_one_line_and_status_2(args: list[str], said: str) -> None:
+async def test_wrong_usage_is_one_line_and_status_2(args: list[str], message: str) -> None:
     async with FakeControlPlane() as control_plane:
         result = await ran(control_plane, *args)
         assert (result.status, result.out, result.err.count("\n")) == (2, "", 1)
         assert result.err.startswith("runai-async: error: ")
-        assert said in result.err
+        assert message in result.err
         assert len(control_plane.requests) == 0
 
 
@@ -77,17 +77,17 @@ async def test_wrong_usage_is_one_line_and_status_2(args: list[str], said: str) 
     ],
     ids=repr,
 )
-async def test_an_empty_text_is_no_name_of_the_only_one(args: list[str], name: str) -> None:
+async def test_an_empty_text_does_not_name_the_only_one(args: list[str], name: str) -> None:
     async with FakeControlPlane() as control_plane:
         control_plane.add_revision(control_plane.add_workload("chat"), "Running")
         result = await ran(control_plane, *args)
         assert (result.status, result.out, len(control_plane.requests)) == (2, "", 0)
     command = " ".join(args[:2] if args[0] in {"revisions", "rollout"} else args[:1])
-    said = f"{name} is empty (is a variable not set?); see runai-async {command} --help"
-    assert result.err == f"runai-async: error: {said}\n"
+    message = f"{name} is empty (is a variable not set?); see runai-async {command} --help"
+    assert result.err == f"runai-async: error: {message}\n"
 
 
-def test_an_empty_text_of_no_argument_is_refused_too() -> None:
+def test_an_empty_text_without_a_parameter_is_rejected_too() -> None:
     with pytest.raises(click.UsageError, match=r"^a value is empty \(is a variable not set\?\)$"):
         NON_EMPTY("")
 
@@ -132,7 +132,7 @@ async def test_without_a_server_a_command_ends_with_status_4(args: list[str]) ->
     assert "Traceback" not in result.err
 
 
-async def test_a_wrong_answer_ends_with_status_5() -> None:
+async def test_an_api_error_ends_with_status_5() -> None:
     async with FakeControlPlane() as control_plane:
         result = await ran(control_plane, "revisions", "get", NO_WORKLOAD)
     assert (result.status, result.out) == (5, "")
@@ -161,39 +161,39 @@ async def test_an_unexpected_error_is_a_line_that_asks_for_a_report(monkeypatch:
     monkeypatch.setattr("runai_async.client.RunaiClient.from_env", broken)
     result = await ran(None, "revisions", "count", NO_WORKLOAD)
     assert (result.status, result.err.count("\n")) == (5, 1)
-    assert "ZeroDivisionError: oops; this is a defect" in result.err
+    assert "ZeroDivisionError: oops; this is a bug" in result.err
 
 
 @pytest.mark.parametrize("name", ["RUNAI_TOKEN", "RUNAI_CLIENT_SECRET"])
-async def test_no_secret_is_in_what_is_printed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_no_secret_is_printed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(**_: object) -> None:
         raise ZeroDivisionError("a-great-secret is wrong")
 
     monkeypatch.setattr("runai_async.client.RunaiClient.from_env", broken)
     result = await ran(None, "revisions", "count", NO_WORKLOAD, "--debug", **{name: "a-great-secret"})
-    assert "ZeroDivisionError: *** is wrong; this is a defect" in result.err
+    assert "ZeroDivisionError: *** is wrong; this is a bug" in result.err
     assert "a-great-secret" not in result.err
 
 
 @pytest.mark.parametrize(
-    ("names", "said"),
+    ("names", "message"),
     [
         (
             ["chat", "embed", "job"],
-            "no workload is named 'chta' or has an id that begins so: did you mean chat?",
+            "no workload has the name 'chta', or an id that starts with it; did you mean chat?",
         ),
-        (["a", "b", "c", "d"], "begins so: there are a, b, c and 1 more"),
-        (["a"], "begins so: there are a"),
-        ([], "begins so: there are no inference workloads here, or none for this account"),
+        (["a", "b", "c", "d"], "starts with it; there are a, b, c and 1 more"),
+        (["a"], "starts with it; there are a"),
+        ([], "starts with it; there are no inference workloads, or none that this account can see"),
     ],
 )
-async def test_a_name_that_fits_nothing_brings_near_ones(names: list[str], said: str) -> None:
+async def test_a_name_that_matches_nothing_suggests_similar_ones(names: list[str], message: str) -> None:
     async with FakeControlPlane() as control_plane:
         for name in names:
             control_plane.add_workload(name)
         result = await ran(control_plane, "timeline", "chta")
     assert (result.status, result.out) == (2, "")
-    assert result.err.endswith(f"{said}\n")
+    assert result.err.endswith(f"{message}\n")
 
 
 # --- credentials --------------------------------------------------------------------------------------------
@@ -212,7 +212,7 @@ async def test_the_token_comes_from_a_file(tmp_path: Path) -> None:
 
 
 async def asked(control_plane: FakeControlPlane, stdin: int) -> asyncio.subprocess.Process:
-    """Start a command that asks for the token, with no terminal but what stdin may be."""
+    """Start a command that asks for the token, without a terminal unless stdin is one."""
     return await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "runai_async", "revisions", "count", control_plane.add_workload()),
         *("--base-url", control_plane.url, "--ask-token"),
@@ -225,8 +225,7 @@ async def asked(control_plane: FakeControlPlane, stdin: int) -> asyncio.subproce
 
 
 NOTHING_TYPED = (
-    "Token: \nrunai-async: error: what was typed holds no token; "
-    "see python -m runai_async revisions count --help\n"
+    "Token: \nrunai-async: error: no token was typed; see python -m runai_async revisions count --help\n"
 )
 
 
@@ -263,7 +262,7 @@ async def test_the_token_is_asked_for_on_a_terminal_and_not_shown(
     assert shown.strip() == b""
 
 
-async def test_without_a_terminal_nothing_is_asked() -> None:
+async def test_without_a_terminal_the_token_is_not_asked_for() -> None:
     async with FakeControlPlane() as control_plane:
         ended = await finished(await asked(control_plane, asyncio.subprocess.DEVNULL))
     assert (ended.status, ended.out, ended.err.count("\n")) == (2, "", 1)

@@ -20,11 +20,12 @@ LISTEN = ["--listen", "127.0.0.1:0", "--interval", "30ms"]
 
 
 async def serving(process: Process) -> tuple[int, str]:
-    """Wait until the exporter serves; return the port, and for how long no poll may be good."""
+    """Wait until the exporter serves; return the port, and how long the polls may fail."""
     assert process.stderr is not None
     line = (await process.stderr.readline()).decode()
     found = re.fullmatch(
-        r"serving http://127\.0\.0\.1:(\d+)/metrics and /healthz \(503 after (.*) without a good poll\)\n",
+        r"serving http://127\.0\.0\.1:(\d+)/metrics and /healthz "
+        r"\(503 after (.*) without a successful poll\)\n",
         line,
     )
     assert found, line + (await process.stderr.read()).decode()
@@ -32,7 +33,7 @@ async def serving(process: Process) -> tuple[int, str]:
 
 
 async def port_of(process: Process) -> int:
-    """Wait until the exporter serves; return where."""
+    """Wait until the exporter serves; return the port."""
     return (await serving(process))[0]
 
 
@@ -41,7 +42,7 @@ async def scraped(port: int) -> Series:
 
 
 async def phases(port: int) -> set[tuple[str, str, str]]:
-    """Return workload, revision and phase of all revisions that a scrape brings."""
+    """Return workload, revision and phase of all revisions in a scrape."""
     found = [dict(labels) for name, labels in await scraped(port) if name == "runai_revision_phase"]
     return {(item.get("workload", ""), item["revision"], item["phase"]) for item in found}
 
@@ -52,7 +53,7 @@ async def until_phases(port: int, *expected: tuple[str, str, str]) -> None:
             await asyncio.sleep(0.02)
 
 
-async def test_named_workloads_are_exported_until_a_signal_also_in_an_outage() -> None:
+async def test_named_workloads_are_exported_until_a_signal_even_in_an_outage() -> None:
     async with FakeControlPlane() as control_plane:
         ids = [control_plane.add_workload(name) for name in ("chat", "embed", "other")]
         revisions = [control_plane.add_revision(workload_id, "Pending") for workload_id in ids]
@@ -94,20 +95,20 @@ async def test_named_workloads_are_exported_until_a_signal_also_in_an_outage() -
         (["--all", "--interval", "30s", "--deadline", "2500ms"], "92.5 s"),
     ],
 )
-async def test_it_says_how_long_no_poll_may_be_good(args: list[str], limit: str) -> None:
+async def test_the_limit_of_the_health_check_is_printed(args: list[str], limit: str) -> None:
     async with FakeControlPlane() as control_plane:
         control_plane.add_workload("chat")
         async with started(control_plane, "exporter", *args, "--listen", "127.0.0.1:0") as process:
             assert (await serving(process))[1] == limit
 
 
-async def test_all_are_the_inference_workloads_and_none_is_healthy_too() -> None:
+async def test_all_exports_inference_workloads_and_is_healthy_without_any() -> None:
     async with FakeControlPlane() as control_plane:
         control_plane.add_revision(control_plane.add_workload("job", type="Training"), "Running")
         async with started(control_plane, "exporter", "--all", *LISTEN) as process:
             assert process.stderr is not None
             assert await process.stderr.readline() == (
-                b"no inference workload matches yet; new ones are looked for every minute\n"
+                b"no inference workload matches yet; looking for new ones every minute\n"
             )
             port = await port_of(process)
             assert (await get(port, "/healthz"))[0] == 200
@@ -118,14 +119,14 @@ async def test_all_are_the_inference_workloads_and_none_is_healthy_too() -> None
             assert await finished(process) == Ran(130, "", "")
 
 
-async def test_a_discovery_that_finds_nothing_is_healthy_as_it_is() -> None:
-    class Told(Metrics):
+async def test_a_discovery_that_finds_nothing_counts_as_a_success() -> None:
+    class Counting(Metrics):
         empty = 0
 
         def nothing_to_poll(self) -> None:
             self.empty += 1
 
-    metrics = Told()
+    metrics = Counting()
     async with (
         FakeControlPlane() as control_plane,
         RunaiClient(control_plane.url, control_plane.token) as runai,
@@ -138,7 +139,7 @@ async def test_a_discovery_that_finds_nothing_is_healthy_as_it_is() -> None:
     assert (metrics.empty, metrics.names) == (1, {workload_id: "chat"})
 
 
-async def test_a_refused_token_ends_it_half_way_with_status_4() -> None:
+async def test_a_revoked_token_ends_it_with_status_4() -> None:
     async with FakeControlPlane() as control_plane:
         control_plane.add_revision(control_plane.add_workload("chat"), "Running")
         async with started(control_plane, "exporter", "--all", *LISTEN) as process:
@@ -149,7 +150,7 @@ async def test_a_refused_token_ends_it_half_way_with_status_4() -> None:
     assert "401" in ended.err
 
 
-async def test_an_address_in_use_is_said() -> None:
+async def test_an_address_in_use_is_an_error() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -158,26 +159,26 @@ async def test_an_address_in_use_is_said() -> None:
             result = await ran(control_plane, "exporter", control_plane.add_workload(), "--listen", address)
     assert (result.status, result.out) == (2, "")
     assert result.err == (
-        f"runai-async: error: --listen {address} cannot be used, try another: Address already in use\n"
+        f"runai-async: error: cannot listen on {address}: Address already in use; try another --listen\n"
     )
 
 
 @pytest.mark.parametrize("address", ["9464", "127.0.0.1:x", "127.0.0.1:65536", "::1:9464", "[::1]"])
-async def test_what_is_no_address_is_said_before_anything_is_asked(address: str) -> None:
+async def test_an_invalid_address_is_rejected_before_any_request(address: str) -> None:
     async with FakeControlPlane() as control_plane:
         result = await ran(control_plane, "exporter", "--all", "--listen", address)
         assert (result.status, result.out, len(control_plane.requests)) == (2, "", 0)
-    assert f"{address!r} is no address: write it like 127.0.0.1:9464" in result.err
+    assert f"{address!r} is not an address: write it like 127.0.0.1:9464" in result.err
 
 
-async def test_a_workload_that_is_not_there_is_said() -> None:
+async def test_an_unknown_workload_is_an_error() -> None:
     async with FakeControlPlane() as control_plane:
         result = await ran(control_plane, "exporter", "chta", *LISTEN)
     assert (result.status, result.out, result.err.count("\n")) == (2, "", 1)
-    assert "no workload is named 'chta'" in result.err
+    assert "no workload has the name 'chta'" in result.err
 
 
-async def test_without_its_extra_one_line_says_the_mend(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_its_extra_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "prometheus_client", None)
     monkeypatch.delitem(sys.modules, "runai_async.exporter")
     assert await ran(None, "exporter", "--all") == Ran(

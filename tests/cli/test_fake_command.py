@@ -17,7 +17,7 @@ def exported(text: str) -> dict[str, str]:
 
 
 async def introduction(lines: asyncio.StreamReader) -> dict[str, str]:
-    """Read what is to be pasted into a shell."""
+    """Read what can be pasted into a shell."""
     found: dict[str, str] = {}
     while "REVISION" not in found:
         line = (await asyncio.wait_for(lines.readline(), 10)).decode()
@@ -27,7 +27,7 @@ async def introduction(lines: asyncio.StreamReader) -> dict[str, str]:
     return found
 
 
-async def test_what_it_prints_lets_another_command_in() -> None:
+async def test_its_output_configures_another_command() -> None:
     async with started(None, "fake", "--every", "200ms", "--rollouts", "1") as process:
         assert process.stdout is not None
         env = await introduction(process.stdout)
@@ -42,12 +42,12 @@ async def test_what_it_prints_lets_another_command_in() -> None:
 
 
 async def test_every_fourth_rollout_fails_and_old_revisions_go() -> None:
-    said: list[str] = []
-    serving = asyncio.create_task(serve(0, 0.012, 30, 1, said.append))
+    lines: list[str] = []
+    serving = asyncio.create_task(serve(0, 0.012, 30, 1, lines.append))
     try:
-        while len(said) < 7:
+        while len(lines) < 7:
             await asyncio.sleep(0.01)
-        env = exported("\n".join(said))
+        env = exported("\n".join(lines))
         async with RunaiClient.from_env(environ=env) as runai:
             phases: dict[str, str] = {}
             known, live = 0, set[str]()
@@ -68,7 +68,7 @@ async def test_every_fourth_rollout_fails_and_old_revisions_go() -> None:
     }
 
 
-async def test_a_watch_goes_on_when_it_is_started_again_on_its_port() -> None:
+async def test_a_restart_on_the_same_port_keeps_ids_and_credentials() -> None:
     async with started(None, "fake", "--rollouts", "0") as process:
         assert process.stdout is not None
         env = await introduction(process.stdout)
@@ -81,11 +81,12 @@ async def test_a_watch_goes_on_when_it_is_started_again_on_its_port() -> None:
     assert json.loads(result.out)["workloadId"] == env["WORKLOAD"]
 
 
-async def test_a_port_in_use_is_said() -> None:
+async def test_a_port_in_use_is_an_error() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
         result = await ran(None, "fake", "--port", str(port))
     assert (result.status, result.out, result.err.count("\n")) == (2, "", 1)
-    assert f"--port {port} cannot be used, try another" in result.err
+    assert f"cannot listen on port {port}: " in result.err
+    assert result.err.endswith("; try another --port\n")

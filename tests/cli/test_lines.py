@@ -48,7 +48,7 @@ from runai_async.events import FleetEvent
         (864000, "10d"),
     ],
 )
-def test_a_span_of_time_is_short(seconds: float, text: str) -> None:
+def test_a_duration_is_short(seconds: float, text: str) -> None:
     assert duration(seconds) == text
 
 
@@ -81,7 +81,7 @@ def test_pods_are_running_out_of_requested(
         (["a" * 35 + "1", "a" * 35 + "2"], ["a" * 35 + "1", "a" * 35 + "2"]),
     ],
 )
-def test_short_ids_can_be_told_apart(ids: list[str], short: list[str]) -> None:
+def test_short_ids_are_distinct(ids: list[str], short: list[str]) -> None:
     assert list(short_ids(ids).values()) == short
 
 
@@ -93,11 +93,11 @@ EARLIER = NOW - timedelta(minutes=2)
     [
         (
             RevisionAdded(revision=revision(phase_updated_at=EARLIER), observed_at=NOW, initial=True),
-            "12:00:00.000  llm-00001  is there: Running for 2m00s  2/2 pods",
+            "12:00:00.000  llm-00001  exists: Running for 2m00s  2/2 pods",
         ),
         (
             RevisionAdded(revision=revision(phase="Pending", created_at=EARLIER), observed_at=NOW),
-            "11:58:00.000  llm-00001  is new: Pending  0/2 pods",
+            "11:58:00.000  llm-00001  created: Pending  0/2 pods",
         ),
         (
             PhaseChanged(
@@ -109,7 +109,7 @@ EARLIER = NOW - timedelta(minutes=2)
         ),
         (
             PhaseChanged(revision=revision(), observed_at=NOW, previous_phase=Phase.RUNNING, coalesced=True),
-            "12:00:00.000  llm-00001  left Running and is back: Running  2/2 pods",
+            "12:00:00.000  llm-00001  restarted: Running  2/2 pods",
         ),
         (
             RevisionUpdated(
@@ -123,24 +123,24 @@ EARLIER = NOW - timedelta(minutes=2)
         ),
         (
             RevisionDeleted(revision=revision(deleted_at=EARLIER), observed_at=NOW),
-            "11:58:00.000  llm-00001  is deleted, was Running",
+            "11:58:00.000  llm-00001  deleted, was Running",
         ),
-        (Synced(workload_id=WORKLOAD, observed_at=NOW), "12:00:00.000  llm  is read"),
+        (Synced(workload_id=WORKLOAD, observed_at=NOW), "12:00:00.000  llm  synced"),
         (
             WatchDegraded(
                 workload_id=WORKLOAD,
                 observed_at=NOW,
                 error=ServiceUnavailableError(503, "upgrade", details="soon", url="http://x"),
             ),
-            "12:00:00.000  llm  outage begins: 503 upgrade soon",
+            "12:00:00.000  llm  outage began: 503 upgrade soon",
         ),
         (
             WatchRecovered(workload_id="unnamed", observed_at=NOW, seconds=2.04),
-            "12:00:00.000  unnamed  outage is over after 2.0 s",
+            "12:00:00.000  unnamed  outage ended after 2.0 s",
         ),
         (
             WorkloadFailed(workload_id=WORKLOAD, observed_at=NOW, error=TransportError("no\nroute")),
-            "12:00:00.000  llm  fails: no route",
+            "12:00:00.000  llm  failed: no route",
         ),
     ],
 )
@@ -148,10 +148,10 @@ def test_an_event_is_a_line(event: FleetEvent, line: str) -> None:
     assert event_line(event, {WORKLOAD: "llm"}).plain == line
 
 
-def test_what_a_server_says_is_no_command_to_the_terminal() -> None:
+def test_a_server_s_text_is_not_a_command_to_the_terminal() -> None:
     evil = revision(phase="Failed\x1b[2J", phase_message="\x1b]0;title\x07 \u202e\x9b2J done")
     event = RevisionAdded(revision=evil, observed_at=NOW)
-    assert event_line(event, {}).plain.endswith("is new: Failed [2J  0/2 pods  ]0;title 2J done")
+    assert event_line(event, {}).plain.endswith("created: Failed [2J  0/2 pods  ]0;title 2J done")
     assert {clean("a\tb\r\nc"), clean(None)} == {"a b c", ""}
 
 

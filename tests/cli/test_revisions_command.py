@@ -75,7 +75,7 @@ async def test_a_narrow_table_keeps_phase_pods_and_ages(llm: Llm) -> None:
     assert max(map(len, lines)) <= 48
 
 
-async def test_ids_are_shortened_no_further_than_they_can_be_told_apart(llm: Llm) -> None:
+async def test_shortened_ids_stay_distinct_and_can_be_used(llm: Llm) -> None:
     near = "bbbb0000-1111-4111-8111-222222222222"
     llm.control_plane.add_revision(llm.id, "Pending", id=near)
     result = await ran(llm.control_plane, "revisions", "list", llm.id, "-o", "table", COLUMNS="100")
@@ -104,15 +104,18 @@ async def test_a_pipe_gets_a_line_of_json_for_each_revision(llm: Llm) -> None:
     assert result == await ran(llm.control_plane, "revisions", "list", llm.id, "-o", "jsonl")
 
 
-async def test_json_is_the_api_s_own_shape_and_complete(llm: Llm) -> None:
+async def test_json_is_complete_and_in_the_api_s_own_shape(llm: Llm) -> None:
     result = await ran(llm.control_plane, "revisions", "list", llm.id, "-o", "json")
     assert json.loads(result.out) == {"revisions": [llm.api(IDS[3]), llm.api(IDS[2])]}
     assert "API_KEY" in result.out
     help_text = " ".join((await ran(None, "revisions", "list", "--help")).out.split())
-    assert "complete: they hold environment, command and arguments, which may be secrets" in help_text
+    assert (
+        "complete, in the API's own shape: they contain environment, command and arguments, which"
+        in help_text
+    )
 
 
-async def test_an_empty_table_is_said_on_stderr(llm: Llm) -> None:
+async def test_an_empty_table_is_a_message_on_stderr(llm: Llm) -> None:
     empty = llm.control_plane.add_workload("empty")
     assert await ran(llm.control_plane, "revisions", "list", "empty", "-o", "table") == Ran(
         0, "", "empty has no live revisions\n"
@@ -126,15 +129,15 @@ async def test_an_empty_table_is_said_on_stderr(llm: Llm) -> None:
         ([], "2\n"),
         (["--deleted"], "2\n"),
         (["-o", "table"], "2\n"),
-        (["-o", "json"], '{"count": 2}\n'),
-        (["-o", "jsonl"], '{"count": 2}\n'),
+        (["-o", "json"], '{\n  "count": 2\n}\n'),
+        (["-o", "jsonl"], '{"count":2}\n'),
     ],
 )
 async def test_count_prints_a_number(llm: Llm, args: list[str], out: str) -> None:
     assert await ran(llm.control_plane, "revisions", "count", llm.id, *args) == Ran(0, out, "")
 
 
-async def test_get_asks_for_one_revision_and_nothing_else(llm: Llm) -> None:
+async def test_get_sends_one_request(llm: Llm) -> None:
     result = await ran(llm.control_plane, "revisions", "get", IDS[3], "-o", "json")
     assert json.loads(result.out) == llm.api(IDS[3])
     assert [request.path for request in llm.control_plane.requests] == [
@@ -154,71 +157,80 @@ async def test_get_shows_facts_and_conditions_but_no_secrets(llm: Llm) -> None:
     assert "tensor-parallel" not in result.out
 
 
-async def test_get_leaves_out_what_a_revision_does_not_have(llm: Llm) -> None:
+async def test_get_leaves_out_facts_that_are_not_known(llm: Llm) -> None:
     bare = llm.control_plane.add_revision(llm.id, "Pending", conditions=[])
     result = await ran(llm.control_plane, "revisions", "get", bare, "-o", "table")
     assert [word for word in ("Phase", "Message", "Conditions") if word in result.out] == ["Phase"]
 
 
-async def test_diff_takes_prefixes_names_and_deleted_revisions(llm: Llm) -> None:
+async def test_diff_accepts_prefixes_names_and_deleted_revisions(llm: Llm) -> None:
     llm.control_plane.update_revision(
         IDS[3], environment_variables={"MODEL": "x"}, images=["models.example/other:9"]
     )
-    want = json.loads(
+    expected = json.loads(
         (await ran(llm.control_plane, "revisions", "diff", llm.id, IDS[0], IDS[3], "-o", "json")).out
     )
     assert {
         "path": "images[0]",
         "old": "models.example/llm-server:1.1",
         "new": "models.example/other:9",
-    } in want
-    assert {"path": "environment_variables.MODEL", "old": "***", "new": "***"} in want
+    } in expected
+    assert {"path": "environment_variables.MODEL", "old": "***", "new": "***"} in expected
     for old, new in (("aaaa0", "d"), ("my-llm-00001", "my-llm-00004")):
         result = await ran(llm.control_plane, "revisions", "diff", "my-llm", old, new)
-        assert [json.loads(line) for line in result.out.splitlines()] == want
+        assert [json.loads(line) for line in result.out.splitlines()] == expected
 
 
 async def test_diff_shows_secrets_only_on_demand(llm: Llm) -> None:
     key = llm.control_plane.revision(IDS[0])["environmentVariables"]["API_KEY"]
     args = ["revisions", "diff", llm.id, IDS[0], IDS[3], "-o", "table"]
-    hidden, shown = [
+    masked, unmasked = [
         await ran(llm.control_plane, *args, *more, COLUMNS="160") for more in ([], ["--show-secrets"])
     ]
-    assert (key in hidden.out, key in shown.out) == (False, True)
-    assert (hidden.err, shown.err) == ("*** may hold a secret: --show-secrets shows what differs\n", "")
-    assert "my-llm-00001" in hidden.out.splitlines()[1]
+    assert (key in masked.out, key in unmasked.out) == (False, True)
+    assert (masked.err, unmasked.err) == ("*** may hide a secret: --show-secrets shows the values\n", "")
+    assert "my-llm-00001" in masked.out.splitlines()[1]
 
 
-async def test_diff_of_equals_says_so(llm: Llm) -> None:
+async def test_diff_of_equal_revisions_says_so(llm: Llm) -> None:
     result = await ran(llm.control_plane, "revisions", "diff", llm.id, IDS[3], IDS[3], "-o", "table")
     assert result == Ran(0, "", "my-llm-00004 and my-llm-00004 have the same configuration\n")
+    everything = ["revisions", "diff", llm.id, IDS[3], IDS[3], "--all", "-o", "table"]
+    assert await ran(llm.control_plane, *everything) == Ran(
+        0, "", "my-llm-00004 and my-llm-00004 do not differ\n"
+    )
     assert (await ran(llm.control_plane, "revisions", "diff", llm.id, IDS[2], IDS[3], "--all")).out.count(
         "\n"
     ) > 5
 
 
 @pytest.mark.parametrize(
-    ("args", "said"),
+    ("args", "message"),
     [
-        (["list", "nothing"], "no workload is named 'nothing' or has an id that begins so"),
-        (["diff", "my-llm", "aaaa", "dddd"], "'aaaa' fits my-llm-00001"),
+        (
+            ["list", "nothing"],
+            "no workload has the name 'nothing', or an id that starts with it; there are my-llm",
+        ),
+        (["diff", "my-llm", "aaaa", "dddd"], "'aaaa' matches my-llm-00001"),
         (["diff", "my-llm", "ffff", "dddd"], "revisions list my-llm (and --deleted)"),
         (["get", "-w", "my-llm", IDS[0].replace("1", "2")], "my-llm has no revision '"),
     ],
 )
-async def test_what_fits_nothing_or_too_much_is_wrong_usage(llm: Llm, args: list[str], said: str) -> None:
+async def test_a_name_that_matches_nothing_or_too_much_is_wrong_usage(
+    llm: Llm, args: list[str], message: str
+) -> None:
     result = await ran(llm.control_plane, "revisions", *args)
     assert (result.status, result.out, result.err.count("\n")) == (2, "", 1)
-    assert said in result.err
+    assert message in result.err
 
 
 async def test_a_name_that_two_workloads_have_is_not_guessed(llm: Llm) -> None:
     other = llm.control_plane.add_workload("my-llm")
     result = await ran(llm.control_plane, "revisions", "count", "my-llm")
     assert result.status == 2
-    assert f"'my-llm' fits my-llm ({llm.id}), my-llm ({other}): give the whole UUID" in result.err
+    assert f"'my-llm' matches my-llm ({llm.id}), my-llm ({other}): give the whole UUID" in result.err
 
 
-async def test_of_one_name_the_inference_workload_is_meant(llm: Llm) -> None:
+async def test_an_inference_workload_is_preferred_to_others_of_its_name(llm: Llm) -> None:
     llm.control_plane.add_workload("my-llm", type="Training")
     assert await ran(llm.control_plane, "revisions", "count", "my-llm") == Ran(0, "2\n", "")

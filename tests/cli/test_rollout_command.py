@@ -1,8 +1,8 @@
-"""`runai-async rollout status`: what a pipeline is told, and with which exit status."""
+"""`runai-async rollout status`: what a pipeline gets, and with which exit status."""
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import Awaitable
 from typing import Any
 
 import pytest
@@ -11,12 +11,6 @@ from support.cli import Ran, polled, ran
 from runai_async.testing import FakeControlPlane
 
 FAST = ["--interval", "20ms"]
-
-
-@pytest.fixture
-async def control_plane() -> AsyncIterator[FakeControlPlane]:
-    async with FakeControlPlane() as control_plane:
-        yield control_plane
 
 
 @pytest.fixture
@@ -40,7 +34,7 @@ def lines(result: Ran) -> list[str]:
 
 
 async def roll_out(control_plane: FakeControlPlane, workload_id: str, last: str, message: str = "") -> None:
-    """Roll a revision out that comes to *last* in the end; every phase of it is seen."""
+    """Roll out a revision whose last phase is *last*; the watch sees every phase."""
     await polled(control_plane)
     revision_id = control_plane.add_revision(workload_id, "Creating")
     for phase in ("Pending", last):
@@ -90,7 +84,7 @@ async def test_after_is_an_id_or_its_beginning_or_a_name(
     assert (result.status, lines(result)[0]) == (0, "rollout of my-llm, after my-llm-00001")
 
 
-async def test_a_failure_tells_message_and_conditions(
+async def test_a_failure_prints_message_and_conditions(
     control_plane: FakeControlPlane, workload_id: str
 ) -> None:
     change = roll_out(control_plane, workload_id, "Failed", "ImagePullBackOff: no such image")
@@ -99,16 +93,16 @@ async def test_a_failure_tells_message_and_conditions(
         1,
         "my-llm-00002  Failed  0/2 pods  ImagePullBackOff: no such image",
     )
-    told = [line.rstrip() for line in result.err.splitlines()]
-    assert told[:4] == [
+    printed = [line.rstrip() for line in result.err.splitlines()]
+    assert printed[:4] == [
         "my-llm-00002 is Failed",
         "ImagePullBackOff: no such image",
         "TYPE              STATUS   REASON     MESSAGE",
         "Ready             Unknown  Deploying  the revision is being rolled out",
     ]
-    assert told[-1].startswith("runai-async: error: the rollout failed: revision my-llm-00002 (")
-    assert "my-llm-00001 (" in told[-1]
-    assert "serves meanwhile" in told[-1]
+    assert printed[-1].startswith("runai-async: error: the rollout failed: revision my-llm-00002 (")
+    assert "my-llm-00001 (" in printed[-1]
+    assert "serves meanwhile" in printed[-1]
 
 
 async def test_a_timeout_has_a_status_of_its_own(control_plane: FakeControlPlane, workload_id: str) -> None:
@@ -119,14 +113,14 @@ async def test_a_timeout_has_a_status_of_its_own(control_plane: FakeControlPlane
     assert "Nothing was cancelled; wait again to continue" in result.err.splitlines()[-1]
 
 
-async def test_where_there_is_no_revision_the_error_alone_is_told(control_plane: FakeControlPlane) -> None:
+async def test_without_a_revision_only_the_error_is_printed(control_plane: FakeControlPlane) -> None:
     result = await status(control_plane, control_plane.add_workload("empty"), "--timeout", "500ms")
     assert (result.status, lines(result)[1:]) == (3, ["waiting for the new revision"])
     assert result.err.count("\n") == 1
     assert "has no revision: did the change take effect?" in result.err
 
 
-async def test_a_revision_without_conditions_has_no_table_of_them(
+async def test_a_revision_without_conditions_has_no_table(
     control_plane: FakeControlPlane, workload_id: str
 ) -> None:
     control_plane.add_revision(workload_id, "Failed", conditions=[])
@@ -134,7 +128,7 @@ async def test_a_revision_without_conditions_has_no_table_of_them(
     assert (result.status, result.err.splitlines()[:-1]) == (1, ["my-llm-00002 is Failed"])
 
 
-async def test_a_very_long_message_is_told_whole_once(
+async def test_a_very_long_message_is_printed_in_full_once(
     control_plane: FakeControlPlane, workload_id: str
 ) -> None:
     message = "no such image " * 400
@@ -147,7 +141,9 @@ async def test_a_very_long_message_is_told_whole_once(
     assert result.err.endswith("wait again to continue\n")
 
 
-async def test_pods_that_come_one_by_one_are_told(control_plane: FakeControlPlane, workload_id: str) -> None:
+async def test_pods_that_start_one_by_one_are_printed(
+    control_plane: FakeControlPlane, workload_id: str
+) -> None:
     revision_id = control_plane.add_revision(workload_id, "Pending", requested_pods={"number": 2})
 
     async def scale() -> None:
@@ -159,12 +155,12 @@ async def test_pods_that_come_one_by_one_are_told(control_plane: FakeControlPlan
     assert lines(result)[2:-1] == [f"my-llm-00002  Running  {running}/2 pods" for running in (0, 1, 2)]
 
 
-async def test_an_outage_is_told_and_waited_for(control_plane: FakeControlPlane, workload_id: str) -> None:
+async def test_an_outage_is_printed_and_waited_out(control_plane: FakeControlPlane, workload_id: str) -> None:
     revision_id = control_plane.add_revision(workload_id, "Pending")
 
     async def outage() -> None:
         await polled(control_plane)
-        # Not retried within a call, so no deadline can cut what is told of it.
+        # Not retried within a call, so no deadline can replace this error.
         control_plane.fail_next(None, 501, body={"code": 501, "message": "upgrade"})
         await polled(control_plane, 5)
         control_plane.clear_faults()
@@ -172,8 +168,8 @@ async def test_an_outage_is_told_and_waited_for(control_plane: FakeControlPlane,
 
     result = await status(control_plane, workload_id, during=outage())
     assert (result.status, result.err) == (0, "")
-    assert lines(result)[2] == "outage begins: 501 upgrade"
-    assert re.fullmatch(r"outage is over after \d\.\d s", lines(result)[3]) or "Running" in lines(result)[3]
+    assert lines(result)[2] == "outage began: 501 upgrade"
+    assert re.fullmatch(r"outage ended after \d\.\d s", lines(result)[3]) or "Running" in lines(result)[3]
 
 
 async def test_an_outage_that_does_not_end_has_status_4(
@@ -193,7 +189,7 @@ async def test_an_outage_that_does_not_end_has_status_4(
 
 
 @pytest.mark.parametrize(
-    ("after", "expected", "said"),
+    ("after", "expected", "message"),
     [
         (
             "my-llm-00009",
@@ -203,9 +199,9 @@ async def test_an_outage_that_does_not_end_has_status_4(
         ("5d6e6a0a-5f0a-4a4e-9a5b-0c7a1f1f6b1d", 5, "404 there is no revision"),
     ],
 )
-async def test_an_after_that_is_not_there_is_said(
-    control_plane: FakeControlPlane, workload_id: str, after: str, expected: int, said: str
+async def test_an_unknown_after_is_an_error(
+    control_plane: FakeControlPlane, workload_id: str, after: str, expected: int, message: str
 ) -> None:
     result = await status(control_plane, workload_id, "--after", after)
     assert (result.status, result.out, result.err.count("\n")) == (expected, "", 1)
-    assert said.format(workload_id, workload_id) in result.err
+    assert message.format(workload_id, workload_id) in result.err

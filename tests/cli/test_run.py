@@ -1,4 +1,4 @@
-"""How a command begins and ends: exit status, one-line errors, signals. And how tests run one."""
+"""How a command begins and ends: exit status, one-line errors, signals, stdout."""
 
 import asyncio
 import io
@@ -22,7 +22,7 @@ from runai_async.testing import FakeControlPlane
 
 # --- exit status --------------------------------------------------------------------------------------------
 
-DEFECT = "this is a defect of runai-async; run it again with --debug and report what it prints"
+BUG = "this is a bug in runai-async; run it again with --debug and report what it prints"
 API_ERROR = {"method": "GET", "url": "https://acme.run.ai/api"}
 
 
@@ -58,16 +58,16 @@ def test_every_error_has_its_exit_status(error: BaseException, status: int) -> N
     assert exit_status(error) == status
 
 
-def test_an_error_that_is_long_keeps_its_beginning_and_its_end() -> None:
-    error = errors.WaitTimeoutError("the rollout is not done: " + "x" * 5000 + ". Wait again to go on.")
+def test_a_long_error_keeps_its_beginning_and_its_end() -> None:
+    error = errors.WaitTimeoutError("the rollout is not done: " + "x" * 5000 + ". Wait again to continue.")
     line = describe(error)
     assert len(line) < 700
     assert line.startswith("the rollout is not done: xxx")
     assert " ... " in line
-    assert line.endswith("Wait again to go on.")
+    assert line.endswith("Wait again to continue.")
 
 
-def test_an_option_is_called_as_it_is_here() -> None:
+def test_an_argument_has_its_name_on_the_command_line() -> None:
     error = errors.ConfigurationError("use https, or pass allow_http=True if that is what you want")
     assert describe(error) == "use https, or give --allow-http if that is what you want"
 
@@ -78,25 +78,25 @@ def test_an_error_is_one_line() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "mend"),
+    ("error", "line"),
     [
         (errors.TransportError("no route"), "no route; check RUNAI_BASE_URL, the network and the proxy"),
         (
-            errors.WatchOutageError("no good poll", last_error=errors.TransportError("y")),
-            "no good poll; see whether the control plane answers; --max-outage sets how long to wait",
+            errors.WatchOutageError("no successful poll", last_error=errors.TransportError("y")),
+            "no successful poll; check that the control plane responds; --max-outage sets how long to wait",
         ),
         (
             ZeroDivisionError("x"),
-            f"ZeroDivisionError: x; {DEFECT}",
+            f"ZeroDivisionError: x; {BUG}",
         ),
         (KeyboardInterrupt(), ""),
     ],
 )
-def test_an_error_says_the_mend(error: BaseException, mend: str) -> None:
-    assert describe(error) == mend
+def test_an_error_says_how_to_fix_it(error: BaseException, line: str) -> None:
+    assert describe(error) == line
 
 
-def test_a_command_that_is_cancelled_from_within_is_no_signal() -> None:
+def test_a_cancellation_from_within_is_not_a_signal() -> None:
     async def cancelled() -> None:
         raise asyncio.CancelledError
 
@@ -104,7 +104,7 @@ def test_a_command_that_is_cancelled_from_within_is_no_signal() -> None:
         run_coroutine(cancelled())
 
 
-def test_it_runs_where_stdout_is_no_stream_of_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_runs_with_a_stdout_that_is_not_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["runai-async", "--version"])
     monkeypatch.setattr(sys, "stdout", io.StringIO())
     with pytest.raises(SystemExit) as ended:
@@ -134,7 +134,7 @@ async def test_a_signal_ends_a_watch_with_its_state_saved(
         assert [path.name for path in tmp_path.iterdir()] == ["state.json"]
 
 
-async def test_a_reader_that_goes_ends_a_watch_that_has_nothing_to_say() -> None:
+async def test_a_reader_that_goes_ends_a_watch_that_has_nothing_to_print() -> None:
     async with FakeControlPlane() as control_plane:
         workload_id = control_plane.add_workload()
         control_plane.add_revision(workload_id, "Running")
@@ -154,24 +154,24 @@ async def test_a_reader_that_goes_ends_a_watch_that_has_nothing_to_say() -> None
 
 
 @pytest.mark.parametrize("lacking", ["click", "rich"])
-def test_without_the_extra_one_line_says_the_mend(
+def test_without_the_extra_one_line_says_what_to_install(
     lacking: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, lacking, None)
     with pytest.raises(SystemExit) as ended:
         main()
-    mend = f"runai-async: error: the command line needs {lacking}: pip install 'runai-async[cli]'\n"
-    assert (ended.value.code, *capsys.readouterr()) == (2, "", mend)
+    line = f"runai-async: error: the command line requires {lacking}: pip install 'runai-async[cli]'\n"
+    assert (ended.value.code, *capsys.readouterr()) == (2, "", line)
 
 
-@pytest.mark.parametrize(("shell", "place"), [("bash", "1"), ("zsh", "1"), ("fish", "rev")])
-async def test_shells_can_complete(shell: str, place: str) -> None:
-    words = {"COMP_WORDS": "runai-async rev", "COMP_CWORD": place}
+@pytest.mark.parametrize(("shell", "position"), [("bash", "1"), ("zsh", "1"), ("fish", "rev")])
+async def test_shells_can_complete(shell: str, position: str) -> None:
+    words = {"COMP_WORDS": "runai-async rev", "COMP_CWORD": position}
     result = await ran(None, _RUNAI_ASYNC_COMPLETE=f"{shell}_complete", **words)
     assert (result.status, "revisions" in result.out, "watch" in result.out) == (0, True, False)
 
 
-# --- where what is printed goes -----------------------------------------------------------------------------
+# --- stdout -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("command", ["count", "list", "get"])
@@ -188,27 +188,27 @@ async def test_a_closed_stdout_changes_no_exit_status(command: str) -> None:
     assert (process.returncode, err) == (0, b"")
 
 
-async def test_a_timeout_of_something_else_is_not_taken_for_the_commands_own() -> None:
+async def test_a_timeout_from_within_is_not_that_of_the_command() -> None:
     with pytest.raises(errors.AttemptTimeoutError, match="slow"):
         async with within(10):
             raise errors.AttemptTimeoutError("slow")
 
 
-def test_a_table_whose_reader_goes_is_no_failed_phase() -> None:
+def test_a_table_whose_reader_goes_does_not_exit_like_a_failed_phase() -> None:
     with pytest.raises(ReaderGoneError):
         console().on_broken_pipe()
 
 
-async def test_a_token_file_that_is_no_text_is_a_usage_error(tmp_path: Path) -> None:
+async def test_a_token_file_that_is_not_text_is_a_usage_error(tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_bytes(b"\xff\xfe\x00")
     async with FakeControlPlane() as control_plane:
         result = await ran(control_plane, "revisions", "count", "llm", "--token-file", str(file))
     assert (result.status, result.out) == (2, "")
-    assert f"{file} is no text" in result.err
+    assert f"{file} is not a text file" in result.err
 
 
-async def test_a_forced_colour_makes_no_terminal_of_a_pipe() -> None:
+async def test_forced_colour_does_not_make_a_pipe_a_terminal() -> None:
     async with FakeControlPlane() as control_plane:
         workload_id = control_plane.add_workload("llm")
         control_plane.add_revision(workload_id, "Pending")
@@ -218,7 +218,7 @@ async def test_a_forced_colour_makes_no_terminal_of_a_pipe() -> None:
     assert len(result.out.splitlines()) == 2
 
 
-async def test_a_hostile_name_is_no_command_to_the_terminal(tmp_path: Path) -> None:
+async def test_a_hostile_name_is_not_a_command_to_the_terminal(tmp_path: Path) -> None:
     name = "e\x1b[31mvil\x07"
     async with FakeControlPlane() as control_plane:
         workload_id = control_plane.add_workload(name)

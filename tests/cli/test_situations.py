@@ -1,7 +1,7 @@
-"""Every command in what commands get into: a terminal, a server that goes, a signal, a pipe that is closed.
+"""Every command in every situation: on a terminal, with a failing server, a signal, a closed pipe.
 
-A process takes its time to start, so one process runs many commands, one after the other. What each does in
-a pipe, with wrong input and without credentials is tested beside it and in test_cli_errors.py.
+A process is slow to start, so one process runs many commands, one after the other. What each command does in
+a pipe is tested in a module of its own; wrong input and missing credentials are tested in `test_exits`.
 """
 
 import asyncio
@@ -104,8 +104,8 @@ async def test_on_a_terminal_every_command_has_its_table_or_view() -> None:
         "watch all": 3,
     }
     assert err.decode().splitlines() == [
-        "*** may hold a secret: --show-secrets shows what differs",
-        *["runai-async: error: the 0.3 s of --timeout are over"] * 2,
+        "*** may hide a secret: --show-secrets shows the values",
+        *["runai-async: error: timed out after 0.3 s (--timeout)"] * 2,
     ]
     for name, text in {
         "list": r"ID +NAME +PHASE .*\n4a2a0000  chat-00002  Running  2/2 ",
@@ -128,12 +128,12 @@ def read_some(descriptor: int, into: bytearray) -> None:
         asyncio.get_running_loop().remove_reader(descriptor)
 
 
-# --- the server goes half way -------------------------------------------------------------------------------
+# --- the server fails halfway -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", sorted(set(COMMANDS) - {"exporter"}))
-async def test_a_server_that_goes_half_way_is_status_4_and_one_line(name: str) -> None:
-    """The first request, for the workloads, is answered; after it nothing is."""
+async def test_a_server_that_fails_halfway_is_status_4_and_one_line(name: str) -> None:
+    """Only the first request, for the workloads, gets a response."""
     async with FakeControlPlane() as control_plane:
         await furnished(control_plane)
         control_plane.fault("reset", path="/revisions", times=10_000)
@@ -150,10 +150,10 @@ async def test_a_server_that_goes_half_way_is_status_4_and_one_line(name: str) -
     assert [line for line in warnings if not line.startswith("runai-async: warning: ")] == []
 
 
-# --- killed half way ----------------------------------------------------------------------------------------
+# --- a signal halfway ---------------------------------------------------------------------------------------
 
 
-async def test_a_signal_ends_every_command_half_way_without_a_word() -> None:
+async def test_a_signal_ends_every_command_halfway_and_silently() -> None:
     signals = {signal.SIGINT: 130, signal.SIGTERM: 143}
     names = [name for name in COMMANDS for _ in signals]
     async with FakeControlPlane() as control_plane:
@@ -173,7 +173,7 @@ async def test_a_signal_ends_every_command_half_way_without_a_word() -> None:
     assert (ended.out, ended.err) == ("", "")
 
 
-async def test_a_signal_ends_the_demo_and_the_fake_half_way_without_a_word() -> None:
+async def test_a_signal_ends_the_demo_and_the_fake_halfway_and_silently() -> None:
     async with started(None, "demo") as demo, started(None, "fake") as fake:
         for process, number, status in ((demo, signal.SIGTERM, 143), (fake, signal.SIGTERM, 143)):
             assert process.stdout is not None
@@ -187,7 +187,7 @@ async def test_a_signal_ends_the_demo_and_the_fake_half_way_without_a_word() -> 
 
 
 @pytest.mark.parametrize("name", ["list", pytest.param("timeline", marks=pytest.mark.slow)])
-async def test_a_reader_that_goes_ends_a_command_without_a_word(name: str) -> None:
+async def test_a_reader_that_goes_ends_a_command_silently(name: str) -> None:
     ours, theirs = os.pipe()
     os.close(ours)
     async with FakeControlPlane() as control_plane:

@@ -16,7 +16,7 @@ from runai_async.testing import FakeControlPlane
 
 
 async def on_terminal(control_plane: FakeControlPlane | None, *args: str, **env: str) -> Ran:
-    """Run a command on a pseudo-terminal of 80 by 24; return all that was written to it."""
+    """Run a command on a pseudo-terminal of 80 by 24; return everything that was written to it."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     process = await asyncio.create_subprocess_exec(
@@ -49,7 +49,7 @@ async def on_terminal(control_plane: FakeControlPlane | None, *args: str, **env:
 
 @pytest.fixture(scope="module")
 def shows() -> dict[str, Ran]:
-    """Return how commands looked on a terminal; they run at once, since each takes its time to start."""
+    """Return how commands look on a terminal; they run at the same time, since each is slow to start."""
 
     async def play() -> dict[str, Ran]:
         async with FakeControlPlane() as control_plane:
@@ -72,7 +72,7 @@ def test_watch_is_a_live_view_on_a_terminal(shows: dict[str, Ran], name: str, co
     result = shows[name]
     assert result.status == 3
     assert "Revisions of my-llm" in result.out
-    assert re.search(r"is there: Pending for \ds  0/2 pods", without_styles(result.out))
+    assert re.search(r"exists: Pending for \ds  0/2 pods", without_styles(result.out))
     assert ("\x1b[35m" in result.out) == coloured
     assert '"event"' not in result.out
 
@@ -80,17 +80,17 @@ def test_watch_is_a_live_view_on_a_terminal(shows: dict[str, Ran], name: str, co
 def test_a_terminal_that_only_appends_gets_lines(shows: dict[str, Ran]) -> None:
     result = shows["dumb"]
     assert (result.status, "Revisions of" in result.out, "\x1b" in result.out) == (3, False, False)
-    assert re.search(r"is there: Pending for \ds  0/2 pods", result.out)
+    assert re.search(r"exists: Pending for \ds  0/2 pods", result.out)
 
 
 def test_the_demo_is_a_live_view_on_a_terminal(shows: dict[str, Ran]) -> None:
     result = shows["demo"]
     assert (result.status, result.err) == (0, "")
     assert "\x1b[32m" in result.out
-    assert "at the end, what was told agrees with the control plane" in result.out
+    assert "what the watches reported agrees with the control plane" in result.out
 
 
-def test_a_rollout_has_a_last_line_that_goes_away_on_a_terminal(shows: dict[str, Ran]) -> None:
+def test_a_rollout_has_a_temporary_last_line_on_a_terminal(shows: dict[str, Ran]) -> None:
     result = shows["rollout"]
     assert (result.status, "0s of 0s" in without_styles(result.out)) == (3, True)
     assert "rollout of my-llm" in result.out

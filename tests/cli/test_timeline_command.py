@@ -48,14 +48,14 @@ def spans(lane: Lane) -> list[tuple[str | None, float, float]]:
     ]
 
 
-def test_spans_come_from_the_history_in_whatever_order() -> None:
+def test_spans_come_from_the_history_in_any_order() -> None:
     history = [record(4, "Running"), record(0, "Creating"), record(1, "Pending"), record(2, None)]
     lane = lane_of(revision(), history, at(10))
     assert spans(lane) == [("Creating", 0, 1), ("Pending", 1, 4), ("Running", 4, 10)]
 
 
 @pytest.mark.parametrize("history", [None, [], [record(1, None)]])
-def test_without_a_history_the_list_tells_the_last_change(history: list[HistoryRecord] | None) -> None:
+def test_without_a_history_only_the_last_change_is_known(history: list[HistoryRecord] | None) -> None:
     lane = lane_of(revision(phase="Failed", phase_updated_at=at(3)), history, at(10))
     assert spans(lane) == [(None, 0, 3), ("Failed", 3, 10)]
     unchanged = lane_of(revision(phase="Pending", phase_updated_at=T0), history, at(10))
@@ -69,7 +69,7 @@ def test_a_deleted_revision_ends_when_it_was_deleted() -> None:
     assert spans(lane_of(gone, late, at(10)))[:2] == [("Creating", 0, 4), ("Running", 4, 5)]
 
 
-def test_what_was_over_before_is_cut_off() -> None:
+def test_spans_that_ended_before_are_left_out() -> None:
     lane = lane_of(revision(), [record(0, "Creating"), record(4, "Running")], at(10))
     gone = lane_of(revision(deleted_at=at(2)), [record(0, "Running")], at(10))
     (left,) = cut([gone, lane], at(6))
@@ -100,7 +100,7 @@ def test_without_colours_a_bar_is_made_of_letters() -> None:
     ]
 
 
-def test_what_is_not_known_is_dots() -> None:
+def test_an_unknown_phase_is_drawn_as_dots() -> None:
     lane = lane_of(revision(phase="Running", phase_updated_at=at(9)), None, at(10))
     bar, spent, _, legend = drawn([lane], 61)
     assert bar == f"llm-00001  {'.' * 45}RRRRR"
@@ -116,7 +116,7 @@ def test_colours_stand_for_phases() -> None:
 
 
 @pytest.mark.parametrize("width", [40, 80, 200])
-def test_bars_keep_to_the_width(width: int) -> None:
+def test_bars_fit_the_width(width: int) -> None:
     lane = lane_of(revision("a-very-long-name-of-a-revision-00001"), [record(0, "Running")], at(10))
     assert max(map(len, drawn([lane], width))) <= width
 
@@ -129,19 +129,19 @@ def test_bars_keep_to_the_width(width: int) -> None:
         (34, "01-01 12:00 01-01 12:10"),
     ],
 )
-def test_the_axis_is_shorter_where_there_is_no_room(width: int, axis: str) -> None:
+def test_the_axis_is_shorter_on_a_narrow_terminal(width: int, axis: str) -> None:
     lane = lane_of(revision(), [record(0, "Running")], at(10))
     assert drawn([lane], width)[-2].split() == axis.split()
     assert len(drawn([lane], width)[-2]) <= width
 
 
-def test_a_timeline_of_no_length_can_be_drawn() -> None:
+def test_a_timeline_of_zero_length_can_be_drawn() -> None:
     lane = Lane(revision(), (Span(None, T0, T0),))
     assert drawn([lane], 80)[1].strip() == "not known 0s"
     assert ET.fromstring(svg("x", [lane])).tag.endswith("svg")
 
 
-def test_the_picture_is_well_formed_whatever_the_names_are() -> None:
+def test_the_picture_is_well_formed_for_any_name() -> None:
     lane = lane_of(revision("<script>&"), [record(0, "<b>"), record(5, "Running")], at(10))
     picture = ET.fromstring(svg("Revisions of <llm> & more", [lane]))
     texts = [element.text for element in picture.iter("{http://www.w3.org/2000/svg}text")]
@@ -175,16 +175,16 @@ async def control_plane() -> AsyncIterator[FakeControlPlane]:
         yield control_plane
 
 
-async def test_a_revision_that_was_added_in_the_past_has_its_history_from_then() -> None:
+async def test_a_revision_added_in_the_past_has_a_history_since_then() -> None:
     began = datetime.now(UTC) - timedelta(hours=1)
     async with FakeControlPlane() as control_plane:
         workload_id = control_plane.add_workload("llm")
         control_plane.add_revision(workload_id, "Running", created_at=began, phase_updated_at=began)
-        told = json.loads((await ran(control_plane, "timeline", "llm")).out)
-    assert [(span["phase"], round(span["seconds"])) for span in told["spans"]] == [("Running", 3600)]
+        printed = json.loads((await ran(control_plane, "timeline", "llm")).out)
+    assert [(span["phase"], round(span["seconds"])) for span in printed["spans"]] == [("Running", 3600)]
 
 
-async def test_a_terminal_s_width_of_bars(control_plane: FakeControlPlane) -> None:
+async def test_a_table_is_bars_in_the_width_of_the_terminal(control_plane: FakeControlPlane) -> None:
     result = await ran(control_plane, "timeline", "llm", "-o", "table")
     lines = result.out.splitlines()
     assert (result.status, result.err) == (0, "")
@@ -195,9 +195,9 @@ async def test_a_terminal_s_width_of_bars(control_plane: FakeControlPlane) -> No
 
 async def test_a_pipe_gets_the_spans(control_plane: FakeControlPlane) -> None:
     result = await ran(control_plane, "timeline", "llm", "--deleted")
-    told = [json.loads(line) for line in result.out.splitlines()]
-    assert [item["name"] for item in told] == ["llm-00001", "llm-00002", "llm-00003"]
-    assert [(span["phase"], round(span["seconds"])) for span in told[2]["spans"]] == [
+    printed = [json.loads(line) for line in result.out.splitlines()]
+    assert [item["name"] for item in printed] == ["llm-00001", "llm-00002", "llm-00003"]
+    assert [(span["phase"], round(span["seconds"])) for span in printed[2]["spans"]] == [
         ("Creating", 60),
         ("Running", 540),
     ]
@@ -215,7 +215,9 @@ async def test_a_pipe_gets_the_spans(control_plane: FakeControlPlane) -> None:
         (["--deleted", "--last", "3"], ["llm-00001", "llm-00002", "llm-00003"]),
     ],
 )
-async def test_less_can_be_drawn(control_plane: FakeControlPlane, args: list[str], names: list[str]) -> None:
+async def test_the_drawn_revisions_can_be_limited(
+    control_plane: FakeControlPlane, args: list[str], names: list[str]
+) -> None:
     result = await ran(control_plane, "timeline", "llm", *args)
     assert [json.loads(line)["name"] for line in result.out.splitlines()] == names
 
@@ -226,26 +228,26 @@ async def test_a_control_plane_without_history_has_a_timeline_too(control_plane:
     assert [span["phase"] for span in json.loads(result.out)["spans"]] == [None, "Running"]
 
 
-async def test_the_picture_goes_into_a_file(control_plane: FakeControlPlane, tmp_path: Path) -> None:
+async def test_the_picture_is_written_to_a_file(control_plane: FakeControlPlane, tmp_path: Path) -> None:
     file = tmp_path / "timeline.svg"
     result = await ran(control_plane, "timeline", "llm", "--svg", str(file))
-    assert (result.status, result.out, result.err) == (0, "", f"{file} is written\n")
+    assert (result.status, result.out, result.err) == (0, "", f"wrote {file}\n")
     assert ET.parse(file).getroot().tag == "{http://www.w3.org/2000/svg}svg"
 
 
 @pytest.mark.parametrize(
-    ("folder", "said"), [("nope", "No such file or directory"), ("file", "Not a directory")]
+    ("folder", "problem"), [("nope", "No such file or directory"), ("file", "Not a directory")]
 )
-async def test_a_picture_that_cannot_be_written_is_said_by_its_own_name(
-    control_plane: FakeControlPlane, tmp_path: Path, folder: str, said: str
+async def test_a_picture_that_cannot_be_written_is_an_error(
+    control_plane: FakeControlPlane, tmp_path: Path, folder: str, problem: str
 ) -> None:
     (tmp_path / "file").touch()
     picture = tmp_path / folder / "x.svg"
     result = await ran(control_plane, "timeline", "llm", "--svg", str(picture))
-    assert result == Ran(2, "", f"runai-async: error: --svg {picture} cannot be written: {said}\n")
+    assert result == Ran(2, "", f"runai-async: error: --svg {picture} cannot be written: {problem}\n")
 
 
-async def test_nothing_to_draw_is_said(control_plane: FakeControlPlane) -> None:
+async def test_nothing_to_draw_is_a_message_on_stderr(control_plane: FakeControlPlane) -> None:
     control_plane.add_workload("empty")
     result = await ran(control_plane, "timeline", "empty")
     assert (result.status, result.out, result.err) == (0, "", "empty has no revisions to draw\n")

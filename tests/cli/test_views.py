@@ -20,7 +20,7 @@ from runai_async import (
     WatchRecovered,
 )
 from runai_async.cli.views.board import Board
-from runai_async.cli.views.console import shown
+from runai_async.cli.views.console import live
 from runai_async.hooks import PollFinished, PollStarted
 
 
@@ -35,7 +35,7 @@ def test_a_board_shows_revisions_and_the_last_events() -> None:
     board = Board({WORKLOAD: "llm"}, "Revisions of llm")
     board.note(RevisionAdded(revision=revision(1), observed_at=NOW, initial=True))
     board.note(RevisionAdded(revision=revision(2, "Pending", phase_message="no GPUs"), observed_at=NOW))
-    board.hook(PollFinished(WORKLOAD, None, 2, 0, 0.1))
+    board.note_poll(PollFinished(WORKLOAD, None, 2, 0, 0.1))
     lines = drawn(board, now=NOW + timedelta(seconds=125))
     assert lines[:-1] == [
         "Revisions of llm",
@@ -44,13 +44,13 @@ def test_a_board_shows_revisions_and_the_last_events() -> None:
         "  llm-00002  Pending  2m05s  0/2   no GPUs",
         "  llm-00001  Running  2m05s  2/2",
         "",
-        "12:00:00.000  llm-00001  is there: Running for 0s  2/2 pods",
-        "10:00:00.000  llm-00002  is new: Pending  0/2 pods  no GPUs",
+        "12:00:00.000  llm-00001  exists: Running for 0s  2/2 pods",
+        "10:00:00.000  llm-00002  created: Pending  0/2 pods  no GPUs",
     ]
-    assert lines[-1].startswith("1 workload, 2 events, last answer ")
+    assert lines[-1].startswith("1 workload, 2 events, last successful poll ")
 
 
-def test_where_there_is_no_room_the_newest_and_the_one_that_serves_are_shown() -> None:
+def test_without_room_the_newest_and_the_serving_revision_are_shown() -> None:
     board = Board({WORKLOAD: "llm"}, "")
     for number in range(1, 20):
         phase = "Running" if number == 3 else "Failed"
@@ -77,27 +77,27 @@ def test_an_outage_is_shown_until_it_is_over() -> None:
     assert not any("outage for" in line for line in drawn(board))
 
 
-def test_a_refused_poll_is_shown_before_it_is_believed() -> None:
+def test_a_failed_poll_is_shown_at_once() -> None:
     board = Board({}, "")
-    board.hook(PollStarted(WORKLOAD))
-    board.hook(PollFinished(WORKLOAD, "NotFoundError", 0, 0, 0.1))
-    assert any("NotFoundError, asking again" in line for line in drawn(board, width=120))
-    board.hook(PollFinished(WORKLOAD, None, 0, 0, 0.1))
+    board.note_poll(PollStarted(WORKLOAD))
+    board.note_poll(PollFinished(WORKLOAD, "NotFoundError", 0, 0, 0.1))
+    assert any("NotFoundError, retrying" in line for line in drawn(board, width=120))
+    board.note_poll(PollFinished(WORKLOAD, None, 0, 0, 0.1))
     assert not any("NotFoundError" in line for line in drawn(board, width=120))
 
 
-def test_a_trouble_is_told_by_the_poll_that_it_began_with() -> None:
+def test_a_problem_is_described_by_its_first_failed_poll() -> None:
     board = Board({}, "")
     for error in ("TransportError", "ServerError"):
-        board.hook(PollFinished(WORKLOAD, error, 0, 0, 0.1))
-    assert any("TransportError, asking again" in line for line in drawn(board, width=120))
+        board.note_poll(PollFinished(WORKLOAD, error, 0, 0, 0.1))
+    assert any("TransportError, retrying" in line for line in drawn(board, width=120))
     assert not any("ServerError" in line for line in drawn(board, width=120))
 
 
 @pytest.mark.parametrize("height", [10, 24, 60])
 @pytest.mark.parametrize("width", [40, 80, 200])
 @pytest.mark.parametrize(("workloads", "revisions"), [(1, 30), (3, 4), (50, 2)])
-def test_a_board_keeps_to_the_terminal(width: int, height: int, workloads: int, revisions: int) -> None:
+def test_a_board_fits_the_terminal(width: int, height: int, workloads: int, revisions: int) -> None:
     board = Board({}, "Revisions of " + "all workloads " * 20)
     for index in range(workloads):
         workload_id = CONTROL_PLANE.add_workload(f"w-{index}")
@@ -107,10 +107,10 @@ def test_a_board_keeps_to_the_terminal(width: int, height: int, workloads: int, 
     lines = drawn(board, width, height)
     assert len(lines) <= height
     assert max(map(len, lines)) <= width
-    assert any(line.startswith("  llm") for line in lines)  # revisions, not headings and events alone
+    assert any(line.startswith("  llm") for line in lines)  # revisions, not only headings and events
 
 
-def test_where_there_is_no_room_those_are_shown_where_something_happened() -> None:
+def test_without_room_the_workloads_that_changed_last_are_shown() -> None:
     board = Board({f"{index}": f"w-{index}" for index in range(50)}, "")
     for index in range(50):
         at = NOW + timedelta(seconds=100 if index == 7 else 0)
@@ -120,8 +120,8 @@ def test_where_there_is_no_room_those_are_shown_where_something_happened() -> No
     assert any(re.fullmatch(r"\.\.\. \d+ more workloads", line) for line in lines)
 
 
-def ailing(index: int) -> Board:
-    """Return a board of 50 workloads that run, but for one."""
+def unhealthy(index: int) -> Board:
+    """Return a board of 50 workloads that run, except one."""
     board = Board({f"{number}": f"w-{number}" for number in range(50)}, "")
     for number in range(50):
         phase = "Failed" if number == index else "Running"
@@ -133,16 +133,16 @@ def ailing(index: int) -> Board:
     return board
 
 
-def test_where_there_is_no_room_what_ails_comes_first_then_what_changed_last() -> None:
-    headings = [line for line in drawn(ailing(7), height=40)[2:] if line.startswith("w-")]
+def test_without_room_unhealthy_workloads_come_first_then_recent_changes() -> None:
+    headings = [line for line in drawn(unhealthy(7), height=40)[2:] if line.startswith("w-")]
     assert headings[:4] == ["w-7", "w-0", "w-1", "w-2"]
-    board = ailing(7)
-    board.hook(PollFinished("30", "TransportError", 0, 0, 0.1))
+    board = unhealthy(7)
+    board.note_poll(PollFinished("30", "TransportError", 0, 0, 0.1))
     headings = [line.split()[0] for line in drawn(board, height=40)[2:] if line.startswith("w-")]
     assert headings[:4] == ["w-30", "w-7", "w-0", "w-1"]
 
 
-def test_workloads_stand_in_the_order_of_their_names() -> None:
+def test_workloads_are_sorted_by_name() -> None:
     board = Board({"1": "b", "2": "a"}, "")
     for key in ("1", "2"):
         board.note(Synced(workload_id=key, observed_at=NOW))
@@ -151,15 +151,15 @@ def test_workloads_stand_in_the_order_of_their_names() -> None:
 
 def test_a_workload_without_revisions_says_so_once_that_is_known() -> None:
     board = Board({WORKLOAD: "llm"}, "")
-    board.hook(PollFinished(WORKLOAD, "TransportError", 0, 0, 0.1))
-    assert "it has no revisions" not in "".join(drawn(board))
-    board.hook(PollFinished(WORKLOAD, None, 0, 0, 0.1))
-    assert [line for line in drawn(board) if line.startswith("llm ") and line.endswith("it has no revisions")]
+    board.note_poll(PollFinished(WORKLOAD, "TransportError", 0, 0, 0.1))
+    assert "no revisions" not in "".join(drawn(board))
+    board.note_poll(PollFinished(WORKLOAD, None, 0, 0, 0.1))
+    assert [line for line in drawn(board) if line.startswith("llm ") and line.endswith("no revisions")]
     board.note(RevisionAdded(revision=revision(1), observed_at=NOW))
-    assert "it has no revisions" not in "".join(drawn(board))
+    assert "no revisions" not in "".join(drawn(board))
 
 
-def test_a_workload_that_is_polled_no_more_goes_with_its_last_revision() -> None:
+def test_a_workload_that_is_no_longer_polled_goes_with_its_last_revision() -> None:
     board = Board({WORKLOAD: "llm"}, "")
     gone = revision(1, deleted_at=NOW)
     board.note(RevisionDeleted(revision=gone, observed_at=NOW))
@@ -178,16 +178,16 @@ def test_a_narrow_terminal_keeps_phase_age_and_pods() -> None:
     assert "…" in lines[3]
 
 
-def test_an_outage_is_told_without_the_request_that_met_it() -> None:
+def test_an_outage_is_shown_without_its_request() -> None:
     board = Board({WORKLOAD: "llm"}, "")
     error = TransportError("GET https://acme.run.ai/api/v1/x/y: no route to host")
     board.note(WatchDegraded(workload_id=WORKLOAD, observed_at=NOW, error=error))
     assert [line for line in drawn(board) if line.endswith("outage for 0s: no route to host")]
 
 
-async def test_the_last_picture_is_the_last_state() -> None:
+async def test_the_last_drawing_is_the_last_state() -> None:
     screen, states = Console(file=io.StringIO(), force_terminal=True, width=80), ["first"]
-    async with shown(screen, lambda _width, _height: Text(states[-1])):
+    async with live(screen, lambda _width, _height: Text(states[-1])):
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         states.append("last")

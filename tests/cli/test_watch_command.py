@@ -7,7 +7,6 @@ import re
 import signal
 import stat
 import threading
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +19,7 @@ from runai_async.testing import FakeControlPlane
 
 FAST = ["--interval", "30ms", "--timeout", "20s"]
 BRIEF = ["--interval", "30ms", "--timeout", "200ms"]
-"""Long enough to be sure that nothing comes."""
-
-
-@pytest.fixture
-async def control_plane() -> AsyncIterator[FakeControlPlane]:
-    async with FakeControlPlane() as control_plane:
-        yield control_plane
+"""Long enough to be sure that there is no event."""
 
 
 @pytest.fixture
@@ -40,12 +33,12 @@ def events(result: Ran) -> list[dict[str, Any]]:
     return [json.loads(line) for line in result.out.splitlines()]
 
 
-def told(result: Ran) -> list[tuple[str, str, str]]:
+def summarized(result: Ran) -> list[tuple[str, str, str]]:
     return [(item["event"], item["revision"]["name"], item["revision"]["phase"]) for item in events(result)]
 
 
 async def degrade_and_delete(control_plane: FakeControlPlane) -> None:
-    """Let a watch have something to tell of the first revision."""
+    """Give a watch something to report about the first revision."""
     revision_id = control_plane.transitions[0].revision_id
     await polled(control_plane)
     control_plane.set_phase(revision_id, "Degraded")
@@ -60,7 +53,7 @@ async def test_a_pipe_gets_a_line_of_json_for_each_event(
     result = await ran(control_plane, "watch", workload_id, *FAST, "--count", "3")
     await change
     assert (result.status, result.err) == (0, "")
-    assert told(result) == [
+    assert summarized(result) == [
         ("added", "my-llm-00001", "Running"),
         ("phase_changed", "my-llm-00001", "Degraded"),
         ("deleted", "my-llm-00001", "Degraded"),
@@ -78,16 +71,16 @@ async def test_lines_are_flushed_one_by_one(control_plane: FakeControlPlane, wor
                 control_plane.set_phase(line["revisionId"], following)
 
 
-async def test_secrets_are_left_out_unless_asked_for(
+async def test_secrets_are_left_out_by_default(control_plane: FakeControlPlane, workload_id: str) -> None:
+    args = ["watch", workload_id, *FAST, "-n", "1"]
+    hidden, complete = [await ran(control_plane, *args, *more) for more in ([], ["--show-secrets"])]
+    assert ("API_KEY" in hidden.out, "tensor-parallel" in hidden.out) == (False, False)
+    assert ("API_KEY" in complete.out, "tensor-parallel" in complete.out) == (True, True)
+
+
+async def test_only_events_about_revisions_are_cloudevents(
     control_plane: FakeControlPlane, workload_id: str
 ) -> None:
-    args = ["watch", workload_id, *FAST, "-n", "1"]
-    hidden, shown = [await ran(control_plane, *args, *more) for more in ([], ["--show-secrets"])]
-    assert ("API_KEY" in hidden.out, "tensor-parallel" in hidden.out) == (False, False)
-    assert ("API_KEY" in shown.out, "tensor-parallel" in shown.out) == (True, True)
-
-
-async def test_cloudevents_are_of_revisions_alone(control_plane: FakeControlPlane, workload_id: str) -> None:
     result = await ran(
         control_plane, "watch", workload_id, "-o", "cloudevents", "--emit", "synced", *FAST, "-n", "2"
     )
@@ -100,19 +93,17 @@ async def test_cloudevents_are_of_revisions_alone(control_plane: FakeControlPlan
     )
 
 
-async def test_further_events_come_on_demand(control_plane: FakeControlPlane, workload_id: str) -> None:
+async def test_other_events_are_printed_on_demand(control_plane: FakeControlPlane, workload_id: str) -> None:
     result = await ran(control_plane, "watch", workload_id, "--emit", "synced", *FAST, "-n", "2")
     assert [event["event"] for event in events(result)] == ["added", "synced"]
 
 
-async def test_what_is_there_already_can_be_left_out(
-    control_plane: FakeControlPlane, workload_id: str
-) -> None:
+async def test_existing_revisions_can_be_left_out(control_plane: FakeControlPlane, workload_id: str) -> None:
     result = await ran(control_plane, "watch", workload_id, "--new-only", *BRIEF)
     assert (result.status, result.out, result.err) == (
         3,
         "",
-        "runai-async: error: the 0.2 s of --timeout are over\n",
+        "runai-async: error: timed out after 0.2 s (--timeout)\n",
     )
 
 
@@ -121,7 +112,7 @@ async def test_a_log_gets_a_line_of_text_for_each_event(
 ) -> None:
     async def outage() -> None:
         await polled(control_plane)
-        # Not retried within a call, so no deadline can cut what is told of it.
+        # Not retried within a call, so no deadline can replace this error.
         control_plane.fail_next(None, 501, body={"code": 501, "message": "upgrade"})
         await polled(control_plane, 5)
         control_plane.clear_faults()
@@ -131,11 +122,11 @@ async def test_a_log_gets_a_line_of_text_for_each_event(
     result = await ran(control_plane, *args)
     await change
     assert [re.sub(r"[\d:.]{12}|\d+\.\d s", "T", line) for line in result.out.splitlines()] == [
-        "T  my-llm-00001  is there: Running for 0s  2/2 pods",
-        "T  my-llm  outage begins: 501 upgrade",
-        "T  my-llm  outage is over after T",
+        "T  my-llm-00001  exists: Running for 0s  2/2 pods",
+        "T  my-llm  outage began: 501 upgrade",
+        "T  my-llm  outage ended after T",
     ]
-    assert (result.status, result.err) == (0, "")  # the outage is not said twice
+    assert (result.status, result.err) == (0, "")  # the outage is not logged too
 
 
 async def test_a_deleted_workload_ends_its_watch(control_plane: FakeControlPlane, workload_id: str) -> None:
@@ -146,22 +137,30 @@ async def test_a_deleted_workload_ends_its_watch(control_plane: FakeControlPlane
     change = asyncio.create_task(delete())
     result = await ran(control_plane, "watch", workload_id, *FAST, "--max-outage", "100ms")
     await change
-    assert (result.status, told(result)[-1]) == (0, ("deleted", "my-llm-00001", "Running"))
-    assert result.err == f"runai-async: workload {workload_id}: NotFoundError; asking again for a while\n"
+    assert (result.status, summarized(result)[-1]) == (0, ("deleted", "my-llm-00001", "Running"))
+    assert result.err == f"runai-async: workload {workload_id}: NotFoundError; retrying for a while\n"
 
 
-async def test_a_workload_that_is_not_there_is_said_at_once(control_plane: FakeControlPlane) -> None:
+async def test_an_unknown_workload_is_reported_at_once(control_plane: FakeControlPlane) -> None:
     nothing = "5d6e6a0a-5f0a-4a4e-9a5b-0c7a1f1f6b1d"
     result = await ran(control_plane, "watch", nothing, *FAST, "--max-outage", "100ms")
-    said, error = result.err.splitlines()
-    assert (result.status, said) == (
+    warning, error = result.err.splitlines()
+    assert (result.status, warning) == (
         5,
-        f"runai-async: workload {nothing}: NotFoundError; asking again for a while",
+        f"runai-async: workload {nothing}: NotFoundError; retrying for a while",
     )
     assert f"404 there is no workload {nothing}" in error
 
 
-async def test_an_outage_is_waited_for_and_then_ends_with_status_4(
+async def test_an_error_of_the_first_check_is_left_to_the_watch(
+    control_plane: FakeControlPlane, workload_id: str
+) -> None:
+    control_plane.fail_next(1, 403, path="/count$")
+    result = await ran(control_plane, "watch", workload_id, *FAST, "-n", "1")
+    assert (result.status, summarized(result), result.err) == (0, [("added", "my-llm-00001", "Running")], "")
+
+
+async def test_an_outage_that_lasts_too_long_ends_with_status_4(
     control_plane: FakeControlPlane, workload_id: str
 ) -> None:
     async def stop() -> None:
@@ -176,7 +175,7 @@ async def test_an_outage_is_waited_for_and_then_ends_with_status_4(
     warning, error = result.err.splitlines()
     assert (result.status, len(events(result))) == (4, 1)
     assert warning.startswith(f"runai-async: warning: workload {workload_id}: polls fail, ")
-    assert error.endswith("see whether the control plane answers; --max-outage sets how long to wait")
+    assert error.endswith("check that the control plane responds; --max-outage sets how long to wait")
 
 
 # --- many ---------------------------------------------------------------------------------------------------
@@ -186,7 +185,10 @@ async def test_several_workloads_are_one_stream(control_plane: FakeControlPlane,
     other = control_plane.add_workload("other")
     control_plane.add_revision(other, "Pending")
     result = await ran(control_plane, "watch", "my-llm", other, *FAST, "-n", "2")
-    assert sorted(told(result)) == [("added", "my-llm-00001", "Running"), ("added", "other-00001", "Pending")]
+    assert sorted(summarized(result)) == [
+        ("added", "my-llm-00001", "Running"),
+        ("added", "other-00001", "Pending"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -197,13 +199,13 @@ async def test_several_workloads_are_one_stream(control_plane: FakeControlPlane,
         (["--type", "Train"], ["job-00001"]),
     ],
 )
-async def test_all_are_those_of_a_type_and_filter(
+async def test_all_watches_the_workloads_of_a_type_and_filter(
     control_plane: FakeControlPlane, workload_id: str, more: list[str], names: list[str]
 ) -> None:
     for name, kind in (("other", "Inference"), ("job", "Training")):
         control_plane.add_revision(control_plane.add_workload(name, type=kind), "Running")
     result = await ran(control_plane, "watch", "--all", *FAST, "-n", str(len(names)), *more)
-    assert sorted(name for _, name, _ in told(result)) == names
+    assert sorted(name for _, name, _ in summarized(result)) == names
 
 
 @pytest.mark.parametrize(
@@ -213,36 +215,36 @@ async def test_all_are_those_of_a_type_and_filter(
         (["--type", "noSuch"], "workload of a type with 'nosuch' in it"),
     ],
 )
-async def test_where_none_is_there_yet_a_line_says_so(
+async def test_if_no_workload_matches_yet_a_line_says_so(
     control_plane: FakeControlPlane, workload_id: str, more: list[str], what: str
 ) -> None:
     result = await ran(control_plane, "watch", "--all", *BRIEF, *more)
     assert (result.status, result.out) == (3, "")
     assert result.err.splitlines() == [
-        f"no {what} matches yet; new ones are looked for every minute",
-        "runai-async: error: the 0.2 s of --timeout are over",
+        f"no {what} matches yet; looking for new ones every minute",
+        "runai-async: error: timed out after 0.2 s (--timeout)",
     ]
 
 
 # --- state --------------------------------------------------------------------------------------------------
 
 
-async def test_a_state_file_goes_on_where_the_last_run_ended(
+async def test_a_state_file_resumes_where_the_last_run_ended(
     control_plane: FakeControlPlane, workload_id: str, tmp_path: Path
 ) -> None:
     file = tmp_path / "state.json"
     args = ["watch", workload_id, "--state", str(file)]
     first = [*FAST, "-n", "1"]
-    assert told(await ran(control_plane, *args, *first)) == [("added", "my-llm-00001", "Running")]
-    assert told(await ran(control_plane, *args, *BRIEF)) == []
+    assert summarized(await ran(control_plane, *args, *first)) == [("added", "my-llm-00001", "Running")]
+    assert summarized(await ran(control_plane, *args, *BRIEF)) == []
     control_plane.add_revision(workload_id, "Pending")
-    assert told(await ran(control_plane, *args, *first)) == [("added", "my-llm-00002", "Pending")]
-    assert told(await ran(control_plane, *args, control_plane.add_workload("other"), *BRIEF)) == []
+    assert summarized(await ran(control_plane, *args, *first)) == [("added", "my-llm-00002", "Pending")]
+    assert summarized(await ran(control_plane, *args, control_plane.add_workload("other"), *BRIEF)) == []
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert "API_KEY" not in file.read_text(encoding="utf-8")
 
 
-async def test_a_killed_watch_has_saved_what_it_told_before(
+async def test_a_killed_watch_has_saved_what_it_printed_before(
     control_plane: FakeControlPlane, workload_id: str, tmp_path: Path
 ) -> None:
     file = tmp_path / "state.json"
@@ -254,10 +256,10 @@ async def test_a_killed_watch_has_saved_what_it_told_before(
             await asyncio.sleep(0.02)
         process.kill()
         await process.wait()
-    assert told(await ran(control_plane, *args, *BRIEF)) == []
+    assert summarized(await ran(control_plane, *args, *BRIEF)) == []
 
 
-async def test_state_is_saved_while_a_watch_goes_on(
+async def test_state_is_saved_while_a_watch_runs(
     control_plane: FakeControlPlane, workload_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("runai_async.cli.files._PAUSE", 0.01)
@@ -273,11 +275,11 @@ async def test_state_is_saved_while_a_watch_goes_on(
     changing = asyncio.create_task(change())
     args = ["watch", workload_id, "--state", str(file), *FAST, "--max-outage", "100ms"]
     result = await ran(control_plane, *args)
-    assert (result.status, told(result)[-1]) == (0, ("deleted", "my-llm-00001", "Running"))
+    assert (result.status, summarized(result)[-1]) == (0, ("deleted", "my-llm-00001", "Running"))
     assert file.read_text(encoding="utf-8") != await changing
 
 
-async def test_state_is_replaced_whole_or_not_at_all(
+async def test_a_state_file_is_replaced_as_a_whole_or_not_at_all(
     control_plane: FakeControlPlane, workload_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "state.json"
@@ -297,36 +299,36 @@ async def test_state_is_replaced_whole_or_not_at_all(
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "problem"),
     [
         ("{", "checkpoint: not JSON"),
         ('{"version": 9, "workloads": []}', "version 9 is unknown here"),
         ('{"version": 1, "workload_id": "x", "revisions": []}', "is this the checkpoint of a single watch?"),
     ],
 )
-async def test_a_state_file_that_cannot_be_read_is_said(
-    control_plane: FakeControlPlane, workload_id: str, tmp_path: Path, text: str, said: str
+async def test_a_state_file_that_cannot_be_read_is_an_error(
+    control_plane: FakeControlPlane, workload_id: str, tmp_path: Path, text: str, problem: str
 ) -> None:
     file = tmp_path / "state.json"
     file.write_text(text, encoding="utf-8")
     result = await ran(control_plane, "watch", workload_id, "--state", str(file))
     assert (result.status, result.out, result.err.count("\n")) == (2, "", 1)
-    assert said in result.err
+    assert problem in result.err
     assert "move it away, or name another file, to start afresh" in result.err
     assert file.read_text(encoding="utf-8") == text
 
 
-async def test_a_state_file_of_another_workload_is_refused(
+async def test_a_state_file_of_another_workload_is_rejected(
     control_plane: FakeControlPlane, workload_id: str, tmp_path: Path
 ) -> None:
     file = tmp_path / "state.json"
     await ran(control_plane, "watch", workload_id, "--state", str(file), *FAST, "-n", "1")
     result = await ran(control_plane, "watch", control_plane.add_workload("other"), "--state", str(file))
     assert result.status == 2
-    assert f"is of workload {workload_id}: name another file" in result.err
+    assert f"belongs to workload {workload_id}: name another file" in result.err
 
 
-async def test_a_state_file_in_no_folder_is_said_before_anything_is_told(
+async def test_a_state_file_in_a_missing_folder_is_rejected_before_anything_is_printed(
     control_plane: FakeControlPlane, workload_id: str, tmp_path: Path
 ) -> None:
     result = await ran(control_plane, "watch", workload_id, "--state", str(tmp_path / "no" / "state.json"))
@@ -334,7 +336,7 @@ async def test_a_state_file_in_no_folder_is_said_before_anything_is_told(
     assert "cannot be written: No such file or directory" in result.err
 
 
-async def test_a_save_that_runs_when_all_ends_is_over_before_the_last_one(tmp_path: Path) -> None:
+async def test_a_save_in_progress_ends_before_the_last_one_begins(tmp_path: Path) -> None:
     saving, goes_on = threading.Event(), threading.Event()
     saved: list[str] = []
 
@@ -366,7 +368,7 @@ def checkpoint_of(key: str, *, synced: bool = True) -> FleetCheckpoint:
 ONE, OTHER = "5d6e6a0a-5f0a-4a4e-9a5b-0c7a1f1f6b1d", "6d6e6a0a-5f0a-4a4e-9a5b-0c7a1f1f6b1d"
 
 
-async def test_a_save_that_fails_is_warned_of_once_and_tried_again(
+async def test_a_failed_save_is_logged_once_and_retried(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("runai_async.cli.files._PAUSE", 0.001)
@@ -378,10 +380,10 @@ async def test_a_save_that_fails_is_warned_of_once_and_tried_again(
             attempts.append(None)
             super().save(text)
 
-    place, away = tmp_path / "there", tmp_path / "away"
-    place.mkdir()
+    folder, away = tmp_path / "folder", tmp_path / "away"
+    folder.mkdir()
     current = [checkpoint_of(ONE)]
-    path = place / "state.json"
+    path = folder / "state.json"
     keeping = asyncio.create_task(Counting(path).keep(lambda: current[-1]))
 
     async def until_saved(text: str) -> None:
@@ -390,25 +392,21 @@ async def test_a_save_that_fails_is_warned_of_once_and_tried_again(
                 await asyncio.sleep(0.001)
 
     await until_saved(current[-1].to_json())
-    place.rename(away)
+    folder.rename(away)
     current.append(checkpoint_of(ONE, synced=False))
     goal = len(attempts) + 3
     async with asyncio.timeout(10):
         while len(attempts) < goal:
             await asyncio.sleep(0.001)
-    assert caplog.messages == [
-        f"--state {path} cannot be written: No such file or directory; it is tried again"
-    ]
-    away.rename(place)
+    assert caplog.messages == [f"--state {path} cannot be written: No such file or directory; retrying"]
+    away.rename(folder)
     await until_saved(current[-1].to_json())
     keeping.cancel()
     await asyncio.wait({keeping})
     assert keeping.cancelled()
 
 
-async def test_what_has_not_changed_is_not_saved_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_unchanged_state_is_not_saved_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("runai_async.cli.files._PAUSE", 0.001)
     saved: list[str] = []
 
@@ -416,22 +414,22 @@ async def test_what_has_not_changed_is_not_saved_again(
         def save(self, text: str) -> None:
             saved.append(text)
 
-    looks: list[None] = []
+    calls: list[None] = []
 
     def current() -> FleetCheckpoint:
-        looks.append(None)
+        calls.append(None)
         return checkpoint_of(ONE)
 
     keeping = asyncio.create_task(Counting(tmp_path / "state.json").keep(current))
     async with asyncio.timeout(10):
-        while len(looks) < 5:
+        while len(calls) < 5:
             await asyncio.sleep(0.001)
     keeping.cancel()
     await asyncio.wait({keeping})
     assert saved == [checkpoint_of(ONE).to_json()]
 
 
-async def test_a_state_file_behind_a_link_stays_where_it_is_with_what_it_has_of_others(
+async def test_a_state_file_behind_a_link_stays_there_and_keeps_the_state_of_others(
     control_plane: FakeControlPlane, workload_id: str, tmp_path: Path
 ) -> None:
     file, link = tmp_path / "real.json", tmp_path / "link.json"
@@ -445,23 +443,23 @@ async def test_a_state_file_behind_a_link_stays_where_it_is_with_what_it_has_of_
     assert len(kept[workload_id].revisions) == 1
 
 
-def test_a_state_of_whatever_there_is_keeps_no_others(tmp_path: Path) -> None:
+def test_a_state_of_all_workloads_has_no_others(tmp_path: Path) -> None:
     path = tmp_path / "state.json"
     path.write_text(checkpoint_of(ONE).to_json())
     assert StateFile(path).load(None) == checkpoint_of(ONE)
 
 
-async def test_what_is_no_file_is_no_state(
+async def test_a_state_that_is_not_a_regular_file_is_rejected(
     control_plane: FakeControlPlane, workload_id: str, tmp_path: Path
 ) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     result = await ran(control_plane, "watch", workload_id, "--state", str(pipe))
     assert (result.status, result.out) == (2, "")
-    assert "is no regular file: name another one" in result.err
+    assert "is not a regular file: name another one" in result.err
 
 
-async def test_a_view_that_tells_outages_itself_still_warns_of_what_it_cannot_show(
+async def test_a_view_that_displays_outages_still_logs_what_it_cannot_display(
     control_plane: FakeControlPlane, workload_id: str
 ) -> None:
     control_plane.add_revision(workload_id, "Failed", created_at="yesterday")
@@ -473,16 +471,16 @@ async def test_a_view_that_tells_outages_itself_still_warns_of_what_it_cannot_sh
 
 @pytest.mark.parametrize("command", [["watch"], ["rollout", "status"]])
 @pytest.mark.parametrize("workload", [ONE, "my-llm"])
-async def test_the_timeout_covers_the_first_questions_too(command: list[str], workload: str) -> None:
+async def test_the_timeout_covers_the_first_requests_too(command: list[str], workload: str) -> None:
     async with FakeControlPlane() as control_plane:
         control_plane.add_workload("my-llm", id=ONE)
         control_plane.hold()
         result = await ran(control_plane, *command, workload, "--timeout", "100ms", "--deadline", "20s")
     assert (result.status, result.out) == (3, "")
-    assert "the 0.1 s of --timeout are over" in result.err
+    assert "timed out after 0.1 s (--timeout)" in result.err
 
 
-async def test_a_signal_is_heard_while_nobody_reads_a_full_pipe() -> None:
+async def test_a_signal_takes_effect_while_nobody_reads_a_full_pipe() -> None:
     async with FakeControlPlane() as control_plane:
         workload_id = control_plane.add_workload()
         for _ in range(300):
@@ -494,7 +492,7 @@ async def test_a_signal_is_heard_while_nobody_reads_a_full_pipe() -> None:
             process.terminate()
             await asyncio.sleep(0.2)
             process.terminate()
-            async with asyncio.timeout(10):  # not by wait(), which wants the pipe read to its end
+            async with asyncio.timeout(10):  # wait() would need the pipe to be read to its end
                 while process.returncode is None:
                     await asyncio.sleep(0.01)
     assert process.returncode == -signal.SIGTERM

@@ -1,4 +1,4 @@
-"""Decoding: strict types, what the vendor's samples do otherwise, and errors that name the place."""
+"""Decoding: strict types, the exceptions that the vendor's samples need, and errors that name the path."""
 
 import json
 from collections.abc import Callable
@@ -54,8 +54,8 @@ def raw(**fields: Any) -> bytes:
     return json.dumps({**PLAIN, **fields}).encode()
 
 
-def refusal(decode: Callable[[], object]) -> tuple[str, str]:
-    """Return the path and the text of the error that decoding ends with."""
+def error_of(decode: Callable[[], object]) -> tuple[str, str]:
+    """Return the path and the text of the error that decoding raises."""
     with pytest.raises(DecodeError) as caught:
         decode()
     return caught.value.path, str(caught.value)
@@ -76,7 +76,7 @@ def test_a_list_as_the_vendor_sends_it_is_decoded() -> None:
     assert [third.phase, fourth.phase] == [Phase.PENDING, Phase.UNKNOWN]
 
 
-def test_what_the_schema_does_not_name_is_kept_as_it_came() -> None:
+def test_unknown_keys_are_kept_as_they_came() -> None:
     older = _codec.decode_revisions(LIST)[1]
     notes = [None, {"by": "older control planes"}]
     assert older.extra == {"requestedResources": {"gpu": {"request": 1}, "notes": notes}}
@@ -89,7 +89,7 @@ def test_a_list_of_models_is_decoded() -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in PLAIN if name not in REQUIRED])
-def test_a_null_optional_reads_as_missing(name: str) -> None:
+def test_an_optional_field_that_is_null_reads_as_missing(name: str) -> None:
     rest = {key: value for key, value in PLAIN.items() if key != name}
     revision = from_json(raw(**{name: None}), Revision)
     assert revision == from_json(json.dumps(rest), Revision) != from_json(RAW, Revision)
@@ -97,21 +97,21 @@ def test_a_null_optional_reads_as_missing(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", REQUIRED)
-def test_a_null_or_missing_required_field_is_named(name: str) -> None:
+def test_a_required_field_that_is_null_or_missing_is_named(name: str) -> None:
     rest = {key: value for key, value in PLAIN.items() if key != name}
     path = f"$.{name}"
-    assert refusal(lambda: from_json(raw(**{name: None}), Revision)) == (
+    assert error_of(lambda: from_json(raw(**{name: None}), Revision)) == (
         path,
         f"{path}: null, but it is required",
     )
-    assert refusal(lambda: from_json(json.dumps(rest), Revision)) == (
+    assert error_of(lambda: from_json(json.dumps(rest), Revision)) == (
         path,
         f"{path}: missing, but it is required",
     )
 
 
 @pytest.mark.parametrize("name", ["id", "workloadId", "clusterId", "departmentId", "projectId"])
-def test_a_numeric_id_reads_as_text(name: str) -> None:
+def test_a_numeric_id_becomes_a_string(name: str) -> None:
     twins = from_json(raw(**{name: 40}), Revision), from_json(raw(**{name: "40"}), Revision)
     assert twins[0] == twins[1] != from_json(RAW, Revision)
     assert from_json('{"id": 7}', ChildReference) == ChildReference("7")
@@ -121,9 +121,9 @@ def test_a_numeric_id_reads_as_text(name: str) -> None:
     ("number", "text"),
     [("2", "2"), ("0.5", "0.5"), ("20000000000", "20000000000"), ("-1", "-1"), ("1e2", "100.0")],
 )
-def test_a_numeric_quantity_reads_as_text(number: str, text: str) -> None:
+def test_a_numeric_quantity_becomes_a_string(number: str, text: str) -> None:
     assert from_json(f'{{"limit": {number}}}', ResourceQuantity) == ResourceQuantity(limit=text)
-    # Once more where an unknown key leads to the other road.
+    # The same where an unknown key leads to the converter.
     assert from_json(f'{{"limit": {number}, "unknown": 1}}', ResourceQuantity).limit == text
     body = f'{{"quantity": {number}}}'.encode()
     assert from_json(body, ExtendedResource).quantity == text
@@ -167,19 +167,19 @@ def test_a_numeric_quantity_reads_as_text(number: str, text: str) -> None:
         (list[ResourceCores], '[{"limit": []}]', "$[0].limit", "expected a number, got an array"),
     ],
 )
-def test_a_wrong_type_is_refused_by_its_place(kind: type[Any], body: str, path: str, problem: str) -> None:
-    assert refusal(lambda: from_json(body, kind)) == (path, f"{path}: {problem}")
+def test_a_wrong_type_is_refused_by_its_path(kind: type[Any], body: str, path: str, problem: str) -> None:
+    assert error_of(lambda: from_json(body, kind)) == (path, f"{path}: {problem}")
 
 
 @pytest.mark.parametrize(
     "name", ["images", "requestedNodePools", "currentNodePools", "conditions", "childrenIds"]
 )
-def test_a_null_in_an_array_that_has_none_is_refused(name: str) -> None:
-    assert refusal(lambda: from_json(raw(**{name: [None]}), Revision))[0] == f"$.{name}[0]"
+def test_a_null_in_an_array_of_non_null_items_is_refused(name: str) -> None:
+    assert error_of(lambda: from_json(raw(**{name: [None]}), Revision))[0] == f"$.{name}[0]"
 
 
-def test_an_environment_value_that_is_no_text_is_refused_by_its_name() -> None:
-    path, _ = refusal(lambda: from_json(raw(environmentVariables={"A": "1", "B": 2}), Revision))
+def test_an_environment_value_that_is_not_a_string_is_refused_by_its_name() -> None:
+    path, _ = error_of(lambda: from_json(raw(environmentVariables={"A": "1", "B": 2}), Revision))
     assert path == "$.environmentVariables.B"
 
 
@@ -200,7 +200,7 @@ def test_a_time_is_aware_and_in_utc(text: str, time: datetime) -> None:
     created = from_json(raw(createdAt=text), Revision).created_at
     assert created == time
     assert created.tzinfo is UTC
-    # Once more where an unknown key leads to the other road.
+    # The same where an unknown key leads to the converter.
     assert from_json(raw(createdAt=text, unknown=1), Revision).created_at.tzinfo is UTC
 
 
@@ -215,8 +215,8 @@ def test_a_time_is_aware_and_in_utc(text: str, time: datetime) -> None:
         "0001-01-01T00:00:00+14:00",
     ],
 )
-def test_a_time_without_a_zone_or_that_is_none_is_refused(text: str) -> None:
-    assert refusal(lambda: from_json(raw(phaseUpdatedAt=text), Revision)) == (
+def test_an_invalid_time_or_one_without_a_zone_is_refused(text: str) -> None:
+    assert error_of(lambda: from_json(raw(phaseUpdatedAt=text), Revision)) == (
         "$.phaseUpdatedAt",
         "$.phaseUpdatedAt: expected an RFC 3339 time with a time zone",
     )
@@ -224,14 +224,14 @@ def test_a_time_without_a_zone_or_that_is_none_is_refused(text: str) -> None:
 
 def test_a_time_as_a_number_is_refused() -> None:
     path = "$.createdAt"
-    assert refusal(lambda: from_json(raw(createdAt=1757834000), Revision)) == (
+    assert error_of(lambda: from_json(raw(createdAt=1757834000), Revision)) == (
         path,
         f"{path}: expected a time as a string, got an integer",
     )
 
 
 @pytest.mark.parametrize(
-    ("body", "told"),
+    ("body", "description"),
     [
         (b"", "it is empty"),
         (b"<html>hub-secret-123</html>", "27 bytes that start with '<'"),
@@ -243,11 +243,11 @@ def test_a_time_as_a_number_is_refused() -> None:
         (b"[" * 100_000, "100000 bytes that start with '['"),
     ],
 )
-def test_what_is_no_json_is_told_without_quoting_it(body: bytes | str, told: str) -> None:
+def test_a_body_that_is_not_json_is_described_without_quoting_it(body: bytes | str, description: str) -> None:
     with pytest.raises(DecodeError) as caught:
         from_json(body, ResourceCores)
     assert (caught.value.is_json, caught.value.path) == (False, "$")
-    assert str(caught.value) == f"the body is no JSON: {told}"
+    assert str(caught.value) == f"the body is not JSON: {description}"
     assert isinstance(caught.value.__cause__, Exception)
 
 
@@ -263,13 +263,13 @@ def test_a_value_of_the_wrong_type_is_not_quoted(name: str, value: Any) -> None:
         error = error.__cause__ or error.__context__
 
 
-def test_a_time_that_is_none_is_not_quoted() -> None:
-    path, text = refusal(lambda: from_json(raw(createdAt=SECRET), Revision))
+def test_an_invalid_time_is_not_quoted() -> None:
+    path, text = error_of(lambda: from_json(raw(createdAt=SECRET), Revision))
     assert path == "$.createdAt"
     assert SECRET not in text
 
 
-def test_a_mismatch_is_json_and_chained() -> None:
+def test_a_mismatch_says_that_the_body_is_json_and_has_a_cause() -> None:
     with pytest.raises(DecodeError) as caught:
         from_json(raw(createdAt="soon"), Revision)
     assert caught.value.is_json
@@ -277,7 +277,7 @@ def test_a_mismatch_is_json_and_chained() -> None:
     assert caught.value.__cause__ is not None
 
 
-# --- the two roads -----------------------------------------------------------------------------------------
+# --- the fast path and the converter -----------------------------------------------------------------------
 
 JUNK = ["null", "true", "0", "1", "-0", "1.0", "1.9", "1e2", "1e400", "9" * 30, '""', '"5"', '"false"', "[]"]
 JUNK += [
@@ -292,7 +292,7 @@ PARTS = sorted({*PLAIN, "unknown", "extra", "limit", "quantity", "min", "lastTra
 
 
 def typed(value: Any) -> Any:
-    """Return a value with its types, as 1, 1.0 and True are equal."""
+    """Return a value with its types, because 1, 1.0 and True are equal."""
     if attrs.has(type(value)):
         fields = {name: getattr(value, name) for name in attrs.fields_dict(type(value))}
         return type(value), typed(fields)
@@ -305,10 +305,10 @@ def typed(value: Any) -> Any:
 
 @st.composite
 def nearly_valid(draw: st.DrawFn) -> bytes:
-    """Draw a revision of which a part is another value, is missing, comes twice, or is not even JSON."""
+    """Draw a revision of which a part has another value, is missing, is duplicated, or is not even JSON."""
     revision = json.loads(RAW)
-    node, places = revision, draw(st.integers(0, 3))
-    for _ in range(places):
+    node, depth = revision, draw(st.integers(0, 3))
+    for _ in range(depth):
         below = node.values() if isinstance(node, dict) else node
         if inner := [part for part in below if isinstance(part, dict | list) and part]:
             node = draw(st.sampled_from(inner))
@@ -324,7 +324,7 @@ def nearly_valid(draw: st.DrawFn) -> bytes:
         case _:
             pass
     text = json.dumps(revision).replace(f'"{hole}"', draw(st.sampled_from(JUNK)))
-    if draw(st.booleans()):  # a key that comes twice: the last one counts
+    if draw(st.booleans()):  # a duplicate key: the last one counts
         text = f'{{"{draw(st.sampled_from(PARTS))}": {draw(st.sampled_from(JUNK))}, {text[1:]}'
     body = text.encode()
     if draw(st.integers(0, 9)) == 0:
@@ -333,8 +333,8 @@ def nearly_valid(draw: st.DrawFn) -> bytes:
     return body
 
 
-def careful(body: bytes) -> Any:
-    """Decode a revision by the careful road alone; return the value, or the error's path and text."""
+def converted(body: bytes) -> Any:
+    """Decode a revision with the converter alone; return the value, or the error's path and text."""
     try:
         return typed(converter.structure(decode.parse(body), Revision))
     except DecodeError as error:
@@ -344,18 +344,18 @@ def careful(body: bytes) -> Any:
 @given(nearly_valid())
 @example(RAW)
 @example(RAW[:-3])
-def test_both_roads_come_to_the_same_value_or_error(body: bytes) -> None:
+def test_the_fast_path_and_the_converter_give_the_same_value_or_error(body: bytes) -> None:
     try:
         outcome = typed(from_json(body, Revision))
     except DecodeError as error:
         outcome = error.path, str(error), error.is_json
-    assert outcome == careful(body)
+    assert outcome == converted(body)
 
 
-def test_an_answer_in_the_schema_s_shape_takes_the_fast_road() -> None:
+def test_a_response_in_the_schema_s_shape_takes_the_fast_path() -> None:
     parse, build = fast.fast_path(Revision)
     revisions = [json.loads(RAW), *json.loads(LIST)["revisions"]]
     for revision in revisions:
-        revision.pop("requestedResources", None)  # the one key that the schema does not name
+        revision.pop("requestedResources", None)  # the only unknown key
         body = json.dumps(revision).encode()
-        assert typed(build(parse(body))) == careful(body)
+        assert typed(build(parse(body))) == converted(body)

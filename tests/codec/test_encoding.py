@@ -43,7 +43,7 @@ DATA = Path(__file__).parents[1] / "data"
 RAW = (DATA / "revision.json").read_bytes()
 REVISION = from_json(RAW, Revision)
 PLAIN: dict[str, Any] = json.loads(RAW)
-# The same with its times as they are written: in UTC, a fraction in microseconds.
+# The same with its times as they are written: in UTC, with fractions in microseconds.
 NORMAL: dict[str, Any] = json.loads(
     RAW.replace(b"T09:58:03+02:00", b"T07:58:03Z").replace(b".481Z", b".481000Z")
 )
@@ -62,11 +62,11 @@ UPDATED = RevisionUpdated(
 )
 DELETED = RevisionDeleted(revision=REVISION, observed_at=SEEN)
 ABOUT_REVISIONS = [pytest.param(event, id=event.kind) for event in (ADDED, CHANGED, UPDATED, DELETED)]
-TROUBLE = TransportError("the connection was refused")
+ERROR = TransportError("the connection was refused")
 ABOUT_WORKLOADS: list[tuple[FleetEvent, dict[str, Any]]] = [
     (Synced(workload_id="w", observed_at=SEEN), {"event": "synced"}),
     (
-        WatchDegraded(workload_id="w", observed_at=SEEN, error=TROUBLE),
+        WatchDegraded(workload_id="w", observed_at=SEEN, error=ERROR),
         {"event": "degraded", "error": "TransportError", "message": "the connection was refused"},
     ),
     (WatchRecovered(workload_id="w", observed_at=SEEN, seconds=0.0), {"event": "recovered", "seconds": 0.0}),
@@ -118,7 +118,7 @@ def values(kind: Any) -> st.SearchStrategy[Any]:
 
 @functools.cache
 def models(cls: Any) -> st.SearchStrategy[Any]:
-    """Return the strategy that draws a model with any of its fields, and with keys that no schema names."""
+    """Return the strategy that draws a model with any of its fields, and with unknown keys."""
     *fields, _ = attrs.fields(attrs.resolve_types(cls))
     extra = st.dictionaries(TEXTS.map(lambda name: f"x-{name}"), JSON, max_size=3)
     return st.builds(cls, **{field.name: values(field.type) for field in fields}, extra=extra)
@@ -128,7 +128,7 @@ def test_a_revision_is_encoded_with_every_field_in_the_api_s_own_names() -> None
     assert json.loads(to_json(REVISION)) == NORMAL
 
 
-def test_what_is_not_there_is_left_out() -> None:
+def test_fields_that_are_none_are_left_out() -> None:
     assert to_json(ResourceCores(limit=2)) == b'{"limit":2}'
     assert to_json(RequestedResources(gpu=ResourceCores())) == b'{"gpu":{}}'
 
@@ -148,19 +148,19 @@ def test_events_in_a_sequence_or_mapping_are_written_as_they_are_alone(shape: Ca
 @pytest.mark.parametrize(
     "shape", [lambda item: (item,), lambda item: {"last": [item]}], ids=["sequence", "mapping"]
 )
-def test_no_secret_is_in_what_holds_a_model_if_none_is_wanted(shape: Callable[[Any], Any]) -> None:
+def test_a_container_of_models_has_no_secrets_if_asked_to(shape: Callable[[Any], Any]) -> None:
     written = to_json(shape(REVISION), include_secrets=False)
     assert json.loads(written) == json.loads(json.dumps(shape(OPEN)))
     assert json.loads(to_json(shape(REVISION))) == json.loads(json.dumps(shape(NORMAL)))
 
 
-def test_ids_are_text_but_the_tenant_s_is_a_number() -> None:
+def test_ids_are_strings_but_the_tenant_s_is_a_number() -> None:
     revision = from_json(json.dumps({**PLAIN, "projectId": 7}), Revision)
     written = json.loads(to_json(revision))
     assert (written["projectId"], written["tenantId"]) == ("7", 1007)
 
 
-def test_nulls_in_arrays_and_what_the_schema_does_not_name_stay_as_they_came() -> None:
+def test_nulls_in_arrays_and_unknown_keys_stay_as_they_came() -> None:
     body = (
         b'{"extendedResources":[null,{"quantity":"1"}],"migProfile":[null],"new":[null,{"a":null}],"n":1.0}'
     )
@@ -185,12 +185,12 @@ def test_a_time_is_written_in_utc(time: datetime, text: str) -> None:
     assert json.loads(to_json(attrs.evolve(REVISION, created_at=time)))["createdAt"] == text
 
 
-def test_a_time_without_a_zone_is_not_written() -> None:
+def test_a_time_without_a_zone_is_refused() -> None:
     with pytest.raises(ValueError, match="has no time zone"):
         to_json(attrs.evolve(REVISION, created_at=datetime(2025, 1, 31)))
 
 
-def test_what_json_does_not_know_is_a_type_error() -> None:
+def test_a_value_that_json_does_not_have_is_a_type_error() -> None:
     with pytest.raises(TypeError):
         to_json(ResourceCores(extra={"key": object()}))
 
@@ -225,12 +225,12 @@ def test_the_vendor_s_list_is_in_normal_form_after_one_round_trip() -> None:
 # --- secrets -----------------------------------------------------------------------------------------------
 
 
-def test_a_model_is_complete_unless_told_otherwise() -> None:
+def test_a_model_is_complete_by_default() -> None:
     assert json.loads(to_json(REVISION, include_secrets=True)) == NORMAL
     assert json.loads(to_json(REVISION, include_secrets=False)) == OPEN
 
 
-def test_a_list_of_models_is_without_secrets_if_told_so() -> None:
+def test_a_list_of_models_has_no_secrets_if_asked_to() -> None:
     assert json.loads(to_json([REVISION, REVISION], include_secrets=False)) == [OPEN, OPEN]
     assert json.loads(to_json([REVISION])) == [NORMAL]
 
@@ -239,14 +239,16 @@ def test_a_list_of_models_is_without_secrets_if_told_so() -> None:
 @pytest.mark.parametrize(
     "write", [to_json, lambda event: json.dumps(to_cloudevent(event)).encode()], ids=["json", "cloudevent"]
 )
-def test_an_event_leaves_secrets_out(write: Callable[[RevisionEvent], bytes], event: RevisionEvent) -> None:
+def test_an_event_has_no_secrets_by_default(
+    write: Callable[[RevisionEvent], bytes], event: RevisionEvent
+) -> None:
     text = write(event).decode()
     assert [secret for secret in SECRETS if secret in text] == []
     assert [name for name in ("environmentVariables", "command", "arguments") if name in text] == []
 
 
 @pytest.mark.parametrize("event", ABOUT_REVISIONS)
-def test_an_event_is_complete_if_told_so(event: RevisionEvent) -> None:
+def test_an_event_has_secrets_if_asked_to(event: RevisionEvent) -> None:
     assert json.loads(to_json(event, include_secrets=True))["revision"] == NORMAL
     assert to_cloudevent(event, include_secrets=True)["data"]["revision"] == NORMAL
 
@@ -271,7 +273,7 @@ PARTS = {
 
 
 @pytest.mark.parametrize("event", ABOUT_REVISIONS)
-def test_an_event_about_a_revision_is_encoded_whole(event: RevisionEvent) -> None:
+def test_an_event_about_a_revision_is_encoded_completely(event: RevisionEvent) -> None:
     written = json.loads(to_json(event))
     assert written == {
         "event": event.kind,
@@ -285,7 +287,7 @@ def test_an_event_about_a_revision_is_encoded_whole(event: RevisionEvent) -> Non
 
 
 @pytest.mark.parametrize(("event", "parts"), [pytest.param(*row, id=row[0].kind) for row in ABOUT_WORKLOADS])
-def test_an_event_about_a_workload_is_encoded_whole(event: FleetEvent, parts: dict[str, Any]) -> None:
+def test_an_event_about_a_workload_is_encoded_completely(event: FleetEvent, parts: dict[str, Any]) -> None:
     written = json.loads(to_json(event))
     assert written == {"workloadId": "w", "observedAt": written["observedAt"], **parts}
 
@@ -310,18 +312,18 @@ def test_a_cloudevent_has_the_attributes_of_version_1(event: RevisionEvent) -> N
         "source": f"/workloads/{PLAIN['workloadId']}",
         "type": f"runai_async.revision.{event.kind}",
         "subject": PLAIN["id"],
-        # What the server does not tell is when the poll saw it.
+        # Without a time of the server's, it is the time of the poll.
         "time": PARTS[event.kind].get("serverTime", "2025-09-14T10:00:00.000500Z"),
         "datacontenttype": "application/json",
     }
     assert data == json.loads(to_json(event))
 
 
-def test_a_cloudevent_holds_nothing_but_json_s_own_types() -> None:
+def test_a_cloudevent_has_only_json_s_own_types() -> None:
     assert json.loads(json.dumps(to_cloudevent(CHANGED))) == to_cloudevent(CHANGED)
 
 
 @pytest.mark.parametrize("event", [pytest.param(row[0], id=row[0].kind) for row in ABOUT_WORKLOADS])
-def test_what_is_not_about_a_revision_is_no_cloudevent(event: Any) -> None:
+def test_an_event_that_is_not_about_a_revision_is_not_a_cloudevent(event: Any) -> None:
     with pytest.raises(TypeError, match=f"not {type(event).__name__}"):
         to_cloudevent(event)

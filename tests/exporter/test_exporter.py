@@ -1,13 +1,15 @@
-"""The exporter: what Prometheus is told, in the form that it takes, whatever the loop and the fleet do."""
+"""The exporter: what it serves to Prometheus, whatever the event loop and the fleet do."""
 
 import asyncio
+import gzip
 import logging
 import shutil
 import socket
 import subprocess
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+import urllib.request
+from collections.abc import Callable
 from typing import Any, Self
 
 import pytest
@@ -36,6 +38,7 @@ from runai_async import (
     WorkloadFailed,
 )
 from runai_async.exporter import Metrics, serving
+from runai_async.exporter._server import _Handler
 from runai_async.testing import FakeControlPlane
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
@@ -58,10 +61,10 @@ def labelled(item: Any, name: str = "", **more: str) -> tuple[tuple[str, str], .
 # --- revisions ----------------------------------------------------------------------------------------------
 
 
-def test_a_revision_is_series_in_base_units() -> None:
+def test_a_revision_becomes_series_in_base_units() -> None:
     metrics, item = Metrics(), revision(1, "Pending")
     metrics.names[item.workload_id] = "llm"
-    metrics.tell(RevisionAdded(revision=item, observed_at=NOW))
+    metrics.observe(RevisionAdded(revision=item, observed_at=NOW))
     assert exported(metrics, "runai_revision_") == {
         ("runai_revision_phase", labelled(item, "llm", phase="Pending")): 1,
         ("runai_revision_running_pods", labelled(item, "llm")): 0,
@@ -71,30 +74,30 @@ def test_a_revision_is_series_in_base_units() -> None:
     }
 
 
-def test_a_change_of_phase_takes_the_place_of_the_last_phase_and_is_counted() -> None:
+def test_a_new_phase_replaces_the_previous_one_and_is_counted() -> None:
     metrics, item = Metrics(), revision(1, "Pending")
-    metrics.tell(RevisionAdded(revision=item, observed_at=NOW))
+    metrics.observe(RevisionAdded(revision=item, observed_at=NOW))
     for phase in (Phase.CREATING, Phase.RUNNING):
         now = evolve(item, phase=phase)
-        metrics.tell(PhaseChanged(revision=now, observed_at=NOW, previous_phase=Phase.PENDING))
+        metrics.observe(PhaseChanged(revision=now, observed_at=NOW, previous_phase=Phase.PENDING))
     assert exported(metrics, "runai_revision_phase") == {
         ("runai_revision_phase", labelled(item, phase="Running")): 1,
         ("runai_revision_phase_changes_total", labelled(item)): 2,
     }
 
 
-def test_pods_move_without_a_change_of_phase() -> None:
+def test_running_pods_change_without_a_change_of_phase() -> None:
     metrics, item = Metrics(), revision(1)
     for pods in (2, 1):
         now = evolve(item, running_pods=pods)
-        metrics.tell(RevisionUpdated(revision=now, observed_at=NOW, changes=()))
+        metrics.observe(RevisionUpdated(revision=now, observed_at=NOW, changes=()))
     found = exported(metrics, "runai_revision_")
     assert found["runai_revision_running_pods", labelled(item)] == 1
     assert found["runai_revision_phase_changes_total", labelled(item)] == 0
 
 
 @pytest.mark.parametrize(
-    ("asked", "wanted"),
+    ("requested", "expected"),
     [
         (RequestedPods(number=3), 3),
         (RequestedPods(number=5, min=1, max=9), 1),
@@ -103,26 +106,28 @@ def test_pods_move_without_a_change_of_phase() -> None:
         (None, None),
     ],
 )
-def test_pods_that_are_not_known_are_no_series(asked: RequestedPods | None, wanted: int | None) -> None:
+def test_unknown_numbers_of_pods_have_no_series(
+    requested: RequestedPods | None, expected: int | None
+) -> None:
     metrics = Metrics()
-    item = evolve(revision(1), running_pods=None, requested_pods=asked)
-    metrics.tell(RevisionAdded(revision=item, observed_at=NOW))
+    item = evolve(revision(1), running_pods=None, requested_pods=requested)
+    metrics.observe(RevisionAdded(revision=item, observed_at=NOW))
     found = exported(metrics, "runai_revision_")
-    assert value(found, "runai_revision_requested_pods", **dict(labelled(item))) == wanted
+    assert value(found, "runai_revision_requested_pods", **dict(labelled(item))) == expected
     assert "runai_revision_running_pods" not in names(found)
 
 
-def test_a_deleted_revision_leaves_the_output_and_no_other_does() -> None:
+def test_only_a_deleted_revision_leaves_the_output() -> None:
     metrics, old, new = Metrics(), revision(1), revision(2)
     for item in (old, new):
-        metrics.tell(RevisionAdded(revision=item, observed_at=NOW))
-    metrics.tell(RevisionDeleted(revision=old, observed_at=NOW))
+        metrics.observe(RevisionAdded(revision=item, observed_at=NOW))
+    metrics.observe(RevisionDeleted(revision=old, observed_at=NOW))
     assert {dict(labels)["revision"] for _, labels in exported(metrics, "runai_revision_")} == {new.name}
 
 
-def test_a_phase_that_is_not_known_is_a_phase() -> None:
+def test_an_unknown_phase_is_exported_like_any_other() -> None:
     metrics, item = Metrics(), revision(1, "Suspending")
-    metrics.tell(RevisionAdded(revision=item, observed_at=NOW))
+    metrics.observe(RevisionAdded(revision=item, observed_at=NOW))
     assert exported(metrics, "runai_revision_phase")[
         "runai_revision_phase", labelled(item, phase="Suspending")
     ]
@@ -130,7 +135,7 @@ def test_a_phase_that_is_not_known_is_a_phase() -> None:
 
 def test_a_name_that_comes_later_is_used_from_then_on() -> None:
     metrics, item = Metrics(), revision(1)
-    metrics.tell(RevisionAdded(revision=item, observed_at=NOW))
+    metrics.observe(RevisionAdded(revision=item, observed_at=NOW))
     assert ("runai_revision_running_pods", labelled(item, "")) in exported(metrics)
     metrics.names[item.workload_id] = "llm"
     assert ("runai_revision_running_pods", labelled(item, "llm")) in exported(metrics)
@@ -138,17 +143,25 @@ def test_a_name_that_comes_later_is_used_from_then_on() -> None:
 
 
 @pytest.mark.parametrize("parse", [parse_text, parse_openmetrics], ids=["text", "openmetrics"])
-async def test_prometheus_parsers_take_whatever_names_hold(parse: Callable[[str], Any]) -> None:
+async def test_prometheus_parsers_accept_any_name(parse: Callable[[str], Any]) -> None:
     metrics, strange = Metrics(), 'a "b" \\ c\nd {e="f"} # é \x1b[2J'
     item = evolve(revision(1), name=strange)
     metrics.names[item.workload_id] = strange
-    metrics.tell(RevisionAdded(revision=item, observed_at=NOW))
+    metrics.observe(RevisionAdded(revision=item, observed_at=NOW))
     async with serving(metrics, lambda: True, "127.0.0.1", 0) as port:
         accept = OPENMETRICS if parse is parse_openmetrics else "text/plain"
         status, kind, text = await get(port, "/metrics", accept)
     assert (status, kind.split(";")[0]) == (200, accept.split(";")[0])
     found = series(text, parse=parse)
     assert ("runai_revision_running_pods", labelled(item, strange)) in found
+
+
+def test_tell_is_a_deprecated_name_of_observe() -> None:
+    metrics, item = Metrics(), revision(1)
+    with pytest.warns(DeprecationWarning, match=r"^Metrics\.tell\(\) is now Metrics\.observe\(\)$") as caught:
+        metrics.tell(RevisionAdded(revision=item, observed_at=NOW))
+    assert [warning.filename for warning in caught] == [__file__]
+    assert ("runai_revision_running_pods", labelled(item)) in exported(metrics)
 
 
 # --- the client ---------------------------------------------------------------------------------------------
@@ -160,7 +173,7 @@ def test_calls_are_counted_by_operation_and_outcome() -> None:
         metrics.hook(CallFinished("get_revision", 1, 200, error, seconds))
     assert values(exported(metrics), "runai_async_retries_total") == [0]
     metrics.hook(RetryScheduled("get_revision", 1, "TransportError", None, 0.5))
-    metrics.tell(WorkloadFailed(workload_id="w", observed_at=NOW, error=TransportError("gone")))
+    metrics.observe(WorkloadFailed(workload_id="w", observed_at=NOW, error=TransportError("gone")))
     found, of = exported(metrics), {"operation": "get_revision"}
     assert value(found, "runai_async_requests_total", **of, outcome="success") == 2
     assert value(found, "runai_async_requests_total", **of, outcome="NotFoundError") == 1
@@ -170,7 +183,7 @@ def test_calls_are_counted_by_operation_and_outcome() -> None:
     assert value(found, "runai_async_workload_failures_total") == 1
 
 
-def test_the_last_success_is_that_of_a_poll() -> None:
+def test_the_last_success_is_that_of_the_last_poll() -> None:
     metrics, before = Metrics(), time.time()
     metrics.hook(PollFinished("w", "TransportError", 0, 0, 0.1))
     assert value(exported(metrics), "runai_async_last_success_timestamp_seconds") == 0
@@ -180,7 +193,7 @@ def test_the_last_success_is_that_of_a_poll() -> None:
     assert before <= last <= time.time()
 
 
-def test_series_of_the_client_have_no_labels_without_bounds() -> None:
+def test_series_of_the_client_have_no_unbounded_labels() -> None:
     metrics = Metrics()
     metrics.hook(CallFinished("get_revision", 1, 200, None, 0.1))
     metrics.hook(RetryScheduled("get_revision", 1, "TransportError", None, 0.5))
@@ -196,9 +209,11 @@ def test_series_of_the_client_have_no_labels_without_bounds() -> None:
         (PollFinished("w", "TransportError", 0, 0, 0.1), False),
         (CallFinished("list_workloads", 1, 200, None, 0.1), False),
     ],
-    ids=["good poll", "failed poll", "call"],
+    ids=["successful poll", "failed poll", "call"],
 )
-def test_a_good_poll_makes_fresh(event: HookEvent, fresh: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_a_successful_poll_keeps_the_metrics_fresh(
+    event: HookEvent, fresh: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     now = 1000.0
     monkeypatch.setattr("runai_async.exporter._metrics.time.monotonic", lambda: now)
     metrics = Metrics()
@@ -211,7 +226,7 @@ def test_a_good_poll_makes_fresh(event: HookEvent, fresh: bool, monkeypatch: pyt
     assert metrics.is_fresh(10)
 
 
-async def test_a_client_s_calls_and_retries_are_seen() -> None:
+async def test_a_client_s_calls_and_retries_are_counted() -> None:
     metrics = Metrics()
     async with (
         FakeControlPlane() as control_plane,
@@ -228,15 +243,9 @@ async def test_a_client_s_calls_and_retries_are_seen() -> None:
 # --- a fleet ------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-async def control_plane() -> AsyncIterator[FakeControlPlane]:
-    async with FakeControlPlane() as control_plane:
-        yield control_plane
-
-
 async def listening(metrics: Metrics, fleet: FleetWatch) -> None:
     async for event in fleet:
-        metrics.tell(event)
+        metrics.observe(event)
 
 
 class Watched:
@@ -277,12 +286,12 @@ class Watched:
         return {dict(labels)["revision"] for name, labels in found if name == "runai_revision_phase"}
 
 
-async def test_a_fleet_s_figures_move(control_plane: FakeControlPlane) -> None:
+async def test_a_fleet_s_figures_change_as_it_polls(control_plane: FakeControlPlane) -> None:
     workload_id = control_plane.add_workload("chat")
     revision_id = control_plane.add_revision(workload_id, "Pending")
     success = "runai_async_last_success_timestamp_seconds"
     async with Watched(control_plane, [workload_id]) as watched:
-        # The client's series are read first: a scrape can bring the revision, and not yet the call.
+        # The client's series are read first: a scrape can have the revision and not yet the call.
         first = await watched.until(
             lambda found: (
                 watched.revisions(found) == {"chat-00001"} and "runai_async_requests_total" in names(found)
@@ -319,7 +328,7 @@ async def test_the_lag_grows_while_polls_hang(control_plane: FakeControlPlane) -
                 lags += [lag] if lag > lags[-1] else []
 
 
-async def test_a_workload_that_is_removed_takes_its_series_along(control_plane: FakeControlPlane) -> None:
+async def test_the_series_of_a_removed_workload_disappear(control_plane: FakeControlPlane) -> None:
     ids = [control_plane.add_workload(name) for name in ("chat", "embed")]
     for workload_id in ids:
         control_plane.add_revision(workload_id, "Running")
@@ -331,7 +340,7 @@ async def test_a_workload_that_is_removed_takes_its_series_along(control_plane: 
         await watched.until(lambda found: len(watched.revisions(found)) == 2)
 
 
-async def test_a_workload_that_discovery_names_no_more_takes_its_series_along(
+async def test_the_series_of_a_workload_that_discovery_no_longer_lists_disappear(
     control_plane: FakeControlPlane,
 ) -> None:
     ids = [control_plane.add_workload(name) for name in ("chat", "embed")]
@@ -339,13 +348,13 @@ async def test_a_workload_that_discovery_names_no_more_takes_its_series_along(
         control_plane.add_revision(workload_id, "Running")
     async with Watched(control_plane, lambda: list(ids)) as watched:
         await watched.until(lambda found: len(watched.revisions(found)) == 2)
-        ids.pop()  # its revisions are as they were, and so are not told deleted
+        ids.pop()  # no event says so: its revisions are not deleted
         found = await watched.until(lambda found: len(watched.revisions(found)) == 1)
         assert watched.revisions(found) == {"chat-00001"}
         assert values(found, "runai_async_workloads") == [1]
 
 
-async def test_another_fleet_takes_the_place_of_the_first(control_plane: FakeControlPlane) -> None:
+async def test_another_fleet_replaces_the_first(control_plane: FakeControlPlane) -> None:
     metrics, ids = Metrics(), [control_plane.add_workload() for _ in range(3)]
     async with RunaiClient(control_plane.url, control_plane.token) as runai:
         for some in (ids[:1], ids[1:]):
@@ -354,13 +363,13 @@ async def test_another_fleet_takes_the_place_of_the_first(control_plane: FakeCon
                 assert values(exported(metrics), "runai_async_workloads") == [len(some)]
 
 
-async def test_a_fleet_that_is_closed_is_asked_without_waiting(control_plane: FakeControlPlane) -> None:
+async def test_a_closed_fleet_is_read_without_waiting(control_plane: FakeControlPlane) -> None:
     async with Watched(control_plane, [control_plane.add_workload()]) as watched:
         await watched.fleet.aclose()
         assert values(await watched.scraped(), "runai_async_workloads") == [1]
 
 
-def test_a_loop_that_is_gone_leaves_the_rest() -> None:
+def test_a_closed_loop_leaves_the_other_metrics() -> None:
     metrics = Metrics()
 
     async def work() -> None:
@@ -374,7 +383,7 @@ def test_a_loop_that_is_gone_leaves_the_rest() -> None:
     assert values(found, "runai_async_workloads") == []
 
 
-async def test_a_loop_that_is_busy_for_long_leaves_the_rest(
+async def test_a_busy_loop_leaves_the_other_metrics(
     control_plane: FakeControlPlane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("runai_async.exporter._collector._LOOP_PATIENCE", 0.02)
@@ -382,7 +391,7 @@ async def test_a_loop_that_is_busy_for_long_leaves_the_rest(
         texts: list[str] = []
         scrape = threading.Thread(target=lambda: texts.append(fetched(watched.port, "/metrics")[2]))
         scrape.start()
-        scrape.join()  # in the loop, which can do nothing meanwhile
+        scrape.join()  # blocks the loop
         found = series(texts[0])
         assert values(found, "runai_async_workload_failures_total") == [0]
         assert values(found, "runai_async_workloads") == []
@@ -397,19 +406,70 @@ async def test_a_loop_that_is_busy_for_long_leaves_the_rest(
     [
         ("/healthz", True, 200, "ok\n"),
         ("/healthz?verbose", True, 200, "ok\n"),
-        ("/healthz", False, 503, "no good poll for too long\n"),
-        ("/", True, 404, "there are /metrics and /healthz\n"),
-        ("/metrics/", True, 404, "there are /metrics and /healthz\n"),
+        ("/healthz", False, 503, "no successful poll for too long\n"),
+        ("/", True, 404, "see /metrics and /healthz\n"),
+        ("/metrics/", True, 404, "see /metrics and /healthz\n"),
     ],
 )
-async def test_every_path_has_its_answer(path: str, healthy: bool, status: int, body: str) -> None:
+async def test_every_path_has_its_response(path: str, healthy: bool, status: int, body: str) -> None:
     async with serving(Metrics(), lambda: healthy, "127.0.0.1", 0) as port:
         assert await get(port, path) == (status, "text/plain; charset=utf-8", body)
         assert await get(port, path, method="HEAD") == (status, "text/plain; charset=utf-8", "")
         assert (await get(port, path, method="POST"))[0] == 501
 
 
-async def test_health_that_cannot_be_told_is_a_500_and_logged(caplog: pytest.LogCaptureFixture) -> None:
+async def test_metrics_are_served_for_get_and_head_only() -> None:
+    metrics = Metrics()
+    metrics.observe(RevisionAdded(revision=revision(1), observed_at=NOW))
+    async with serving(metrics, lambda: True, "127.0.0.1", 0) as port:
+        status, kind, text = await get(port, "/metrics")
+        assert (status, series(text)) == (200, exported(metrics))
+        assert await get(port, "/metrics", method="HEAD") == (200, kind, "")
+        assert (await get(port, "/metrics", method="OPTIONS"))[0] == 501
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("runai_revision_phase", {"runai_revision_phase"}),
+        ("runai_async_workloads", {"runai_async_workloads"}),
+        ("runai_async_retries_total", {"runai_async_retries_total"}),
+        ("unknown", set()),
+    ],
+)
+async def test_a_scrape_can_ask_for_metrics_by_name(
+    control_plane: FakeControlPlane, name: str, found: set[str]
+) -> None:
+    workload_id = control_plane.add_workload("chat")
+    control_plane.add_revision(workload_id)
+    async with Watched(control_plane, [workload_id]) as watched:
+        await watched.until(lambda found: watched.revisions(found) == {"chat-00001"})
+        _, _, text = await get(watched.port, f"/metrics?name[]={name}")
+    assert names(series(text)) == found
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_metrics_are_compressed_where_the_scraper_accepts_it(method: str) -> None:
+    metrics = Metrics()
+    async with serving(metrics, lambda: True, "127.0.0.1", 0) as port:
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{port}/metrics", headers={"Accept-Encoding": "gzip"}, method=method
+        )
+        with await asyncio.to_thread(urllib.request.urlopen, request) as response:
+            body = response.read()
+    assert response.headers["Content-Encoding"] == "gzip"
+    if method == "GET":
+        assert int(response.headers["Content-Length"]) == len(body)
+        assert series(gzip.decompress(body).decode()) == exported(metrics)
+
+
+async def test_the_server_does_not_name_its_python() -> None:
+    async with serving(Metrics(), lambda: True, "127.0.0.1", 0) as port:
+        with await asyncio.to_thread(urllib.request.urlopen, f"http://127.0.0.1:{port}/healthz") as response:
+            assert response.headers["Server"] == "runai-async"
+
+
+async def test_a_health_check_that_raises_is_a_500_and_logged(caplog: pytest.LogCaptureFixture) -> None:
     def broken() -> bool:
         raise ZeroDivisionError
 
@@ -421,32 +481,62 @@ async def test_health_that_cannot_be_told_is_a_500_and_logged(caplog: pytest.Log
     ]
 
 
-async def test_a_scraper_that_goes_early_leaves_no_traceback(capfd: pytest.CaptureFixture[str]) -> None:
-    started, goes_on = threading.Event(), threading.Event()
+async def test_a_scraper_that_leaves_early_leaves_no_traceback(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    started, disconnected = threading.Event(), threading.Event()
 
     def slow() -> bool:
         started.set()
-        return goes_on.wait(10)
+        return disconnected.wait(10)
 
     async with serving(Metrics(), slow, "127.0.0.1", 0) as port:
         for request in (b"GET /healthz HTTP/1.0\r\n\r\n", b"GET /hea", b""):
             sock = await asyncio.to_thread(socket.create_connection, ("127.0.0.1", port))
-            # Closed with a reset: the answer cannot be written.
+            # Closed with a reset, so that the response cannot be written.
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
             sock.sendall(request)
             if request.endswith(b"\r\n\r\n"):
                 await asyncio.to_thread(started.wait, 10)
             sock.close()
-        goes_on.set()
+        disconnected.set()
         assert (await get(port, "/metrics"))[0] == 200
     assert capfd.readouterr() == ("", "")
 
 
-async def test_scrapes_come_at_the_same_time() -> None:
-    all_here = threading.Barrier(3)
+async def test_a_silent_connection_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_Handler, "timeout", 0.05)
+    async with serving(Metrics(), lambda: True, "127.0.0.1", 0) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        assert await reader.read() == b""
+        writer.close()
+        await writer.wait_closed()
+
+
+async def test_a_scraper_that_does_not_read_leaves_no_traceback(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    metrics, ended, finish = Metrics(), threading.Event(), _Handler.finish
+    metrics.observe(RevisionAdded(revision=evolve(revision(1), name="x" * 4_000_000), observed_at=NOW))
+
+    def finished(handler: _Handler) -> None:
+        finish(handler)
+        ended.set()
+
+    monkeypatch.setattr(_Handler, "timeout", 0.05)
+    monkeypatch.setattr(_Handler, "finish", finished)
+    async with serving(metrics, lambda: True, "127.0.0.1", 0) as port:
+        with await asyncio.to_thread(socket.create_connection, ("127.0.0.1", port)) as sock:
+            sock.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+            assert await asyncio.to_thread(ended.wait, 10)
+    assert capfd.readouterr() == ("", "")
+
+
+async def test_scrapes_are_served_concurrently() -> None:
+    together = threading.Barrier(3)
 
     def healthy() -> bool:
-        all_here.wait(10)
+        together.wait(10)
         return True
 
     async with serving(Metrics(), healthy, "127.0.0.1", 0) as port:
@@ -454,7 +544,7 @@ async def test_scrapes_come_at_the_same_time() -> None:
     assert [status for status, _, _ in responses] == [200] * 3
 
 
-async def test_the_port_is_free_again_afterwards() -> None:
+async def test_the_port_is_free_afterwards() -> None:
     async with serving(Metrics(), lambda: True, "127.0.0.1", 0) as port:
         with pytest.raises(OSError, match="in use"):
             async with serving(Metrics(), lambda: True, "127.0.0.1", port):
@@ -463,7 +553,7 @@ async def test_the_port_is_free_again_afterwards() -> None:
         assert again == port
 
 
-async def test_ipv6_can_be_listened_on() -> None:
+async def test_the_server_can_listen_on_ipv6() -> None:
     try:
         with socket.socket(socket.AF_INET6) as probe:
             probe.bind(("::1", 0))
@@ -474,7 +564,7 @@ async def test_ipv6_can_be_listened_on() -> None:
             pass
 
 
-async def test_promtool_has_nothing_to_say(control_plane: FakeControlPlane) -> None:
+async def test_promtool_finds_no_fault(control_plane: FakeControlPlane) -> None:
     promtool = shutil.which("promtool")
     if promtool is None:
         pytest.skip("promtool is not installed (Debian: prometheus)")

@@ -59,13 +59,13 @@ def test_after_a_pause_no_second_has_many_more_polls_than_usual(pause: float) ->
     assert counts[148] == RATE
 
 
-def test_pauses_in_a_row_are_no_storm_either() -> None:
+def test_repeated_pauses_cause_no_burst_of_polls() -> None:
     begun = list(polls(now for n in range(10) for now in every(0.01, 15 * n, 15 * n + 12)))
 
     assert max(Counter(int(at) for at, _ in begun).values()) <= 1.12 * RATE
 
 
-def test_of_a_small_fleet_the_polls_after_a_pause_are_a_second_apart_at_most() -> None:
+def test_after_a_pause_the_polls_of_a_small_fleet_are_at_most_a_second_apart() -> None:
     schedule = Schedule[Workload]()
     planned(schedule, Workload(0.1), 10.0)
     planned(schedule, Workload(0.5), 40.0)
@@ -74,7 +74,7 @@ def test_of_a_small_fleet_the_polls_after_a_pause_are_a_second_apart_at_most() -
     assert schedule.peek(100.0) == pytest.approx(100 + 1 / 1.1)
 
 
-def test_what_is_due_at_another_time_now_is_not_waited_for() -> None:
+def test_an_entry_whose_due_time_has_changed_is_skipped() -> None:
     schedule, gone, here = Schedule[Workload](), Workload(0.1), Workload(0.2)
     planned(schedule, gone, 10.0)
     planned(schedule, here, 12.0)
@@ -86,7 +86,7 @@ def test_what_is_due_at_another_time_now_is_not_waited_for() -> None:
     assert schedule.peek(12.0) == float("inf")
 
 
-def test_what_a_limit_made_late_was_no_pause() -> None:
+def test_lateness_caused_by_a_limit_is_not_a_pause() -> None:
     schedule = Schedule[Workload]()
     for n in range(30):
         planned(schedule, Workload(0), 10 + n / 100)

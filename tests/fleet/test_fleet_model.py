@@ -91,10 +91,8 @@ class Run:
 
     # --- the transport ------------------------------------------------------------------------------------
 
-    async def send(
-        self, request: Request, *, timeout: float, deadline: float, authorization: str | None = None
-    ) -> Response:
-        assert (timeout, authorization) == (30, "Bearer token")
+    async def send(self, request: Request, *, timeout: float, deadline: float) -> Response:
+        assert (timeout, request.headers) == (30, {"Authorization": "Bearer token"})
         await self.clock.sleep(self.random.choice((0.0, 0.0, LATENCY / 4)))
         if not self.is_sound and self.chance(0.1):
             self.counts["failed request"] += 1
@@ -221,7 +219,7 @@ async def one(seed: int) -> Run:
 @pytest.mark.parametrize(
     "runs", [RUNS, pytest.param(100, marks=[pytest.mark.slow, pytest.mark.timeout(180)])]
 )
-async def test_a_fleet_delivers_of_each_workload_what_the_model_expects(runs: int) -> None:
+async def test_a_fleet_delivers_for_each_workload_what_the_model_expects(runs: int) -> None:
     asyncio.get_running_loop().set_debug(False)  # its tracebacks would take most of the time
     met: Counter[str] = Counter()
     for seed in range(runs):

@@ -60,16 +60,10 @@ class Stirred(FakeControlPlane):
 
 
 @pytest.fixture
-async def control_plane() -> AsyncIterator[Stirred]:
+async def runai_control_plane() -> AsyncIterator[Stirred]:
     asyncio.get_running_loop().set_debug(False)
     async with Stirred() as control_plane:
         yield control_plane
-
-
-@pytest.fixture
-async def runai(control_plane: Stirred) -> AsyncIterator[RunaiClient]:
-    async with RunaiClient(control_plane.url, control_plane.token) as runai:
-        yield runai
 
 
 async def told(fleet: FleetWatch, seconds: float, events: list[FleetEvent]) -> None:
@@ -88,7 +82,7 @@ async def until_true(control_plane: Stirred, fleet: FleetWatch, events: list[Fle
             await told(fleet, INTERVAL, events)
 
 
-async def test_the_stream_is_true_to_the_server_s_own_record(
+async def test_the_stream_matches_the_record_of_the_server(
     control_plane: Stirred, runai: RunaiClient
 ) -> None:
     events: list[FleetEvent] = []
@@ -100,7 +94,7 @@ async def test_the_stream_is_true_to_the_server_s_own_record(
     assert len(ids) == len(set(ids)) > 150
 
 
-async def test_an_outage_loses_nothing_and_is_one_warning_and_one_line(
+async def test_an_outage_loses_nothing_and_logs_one_warning_and_one_recovery(
     control_plane: Stirred, runai: RunaiClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "runai_async")
@@ -124,7 +118,7 @@ async def life(control_plane: Stirred, saved: FleetCheckpoint | None) -> AsyncIt
             yield fleet
 
 
-async def test_a_fleet_that_is_killed_and_resumed_tells_the_rest(control_plane: Stirred) -> None:
+async def test_a_fleet_that_is_killed_and_resumed_reports_the_rest(control_plane: Stirred) -> None:
     random = Random(5)
     kept: list[FleetEvent] = []
     saved: FleetCheckpoint | None = None
@@ -146,7 +140,7 @@ async def test_a_fleet_that_is_killed_and_resumed_tells_the_rest(control_plane: 
     assert repeated.keys() & set(ids)  # what came after the checkpoint came again, under the same id
 
 
-async def test_four_troubles_are_told_once_each_and_again_after_a_good_spell(
+async def test_four_kinds_of_failure_are_reported_once_per_streak(
     control_plane: Stirred, runai: RunaiClient
 ) -> None:
     hangs, forbidden, missing, garbage = control_plane.ids[:4]
@@ -188,7 +182,7 @@ async def test_four_troubles_are_told_once_each_and_again_after_a_good_spell(
         assert await failures(fleet) == expected
 
 
-async def test_a_consumer_that_sleeps_loses_nothing_and_the_buffer_keeps_its_bound(
+async def test_a_sleeping_consumer_loses_nothing_and_the_buffer_stays_bounded(
     control_plane: Stirred, runai: RunaiClient
 ) -> None:
     events: list[FleetEvent] = []

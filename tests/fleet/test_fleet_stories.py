@@ -13,7 +13,7 @@ needs_proc = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="m
 
 
 @pytest.mark.parametrize("story", ["steady", "kill", "trouble", pytest.param("sleep", marks=needs_proc)])
-def test_a_story_ends_as_it_should(story: str) -> None:
+def test_a_story_ends_as_expected(story: str) -> None:
     command = [sys.executable, "-m", "benchmarks.fleet", story, "--scale", "50"]
     mine = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
     ran = subprocess.run(command, cwd=ROOT, env=mine, capture_output=True, text=True, check=False)

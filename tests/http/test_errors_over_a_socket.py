@@ -1,7 +1,7 @@
 """Every class of the error tree that a call can raise, reached over a real socket."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -31,15 +31,8 @@ UNKNOWN_ID = "00000000-0000-4000-8000-000000000000"
 
 
 @pytest.fixture
-async def control_plane() -> AsyncIterator[FakeControlPlane]:
-    async with FakeControlPlane() as control_plane:
-        yield control_plane
-
-
-@pytest.fixture
-async def runai(control_plane: FakeControlPlane) -> AsyncIterator[RunaiClient]:
-    async with RunaiClient(control_plane.url, control_plane.token, timeout=2.0, retry=ONCE) as runai:
-        yield runai
+def runai(runai: RunaiClient) -> RunaiClient:
+    return runai.with_options(timeout=2.0, retry=ONCE)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +51,7 @@ async def runai(control_plane: FakeControlPlane) -> AsyncIterator[RunaiClient]:
         (504, ServerError),
     ],
 )
-async def test_a_status_has_its_class_and_the_error_body_its_attributes(
+async def test_a_status_decides_the_class_and_the_body_the_attributes(
     control_plane: FakeControlPlane, runai: RunaiClient, status: int, expected: type[ApiError]
 ) -> None:
     workload_id = control_plane.add_workload()
@@ -87,7 +80,11 @@ async def test_a_status_has_its_class_and_the_error_body_its_attributes(
         (502, "<html><h1>Bad Gateway</h1>\n</html>", "<html><h1>Bad Gateway</h1> </html>"),
         (503, "", ""),
         (403, {"error": "denied"}, "denied"),
-        (500, {"code": "500", "message": "a code that is no number"}, '{"code": "500", "message": "a code'),
+        (
+            500,
+            {"code": "500", "message": "a code that is not a number"},
+            '{"code": "500", "message": "a code',
+        ),
         (404, [1, 2], "[1, 2]"),
         (404, b"\xff\xfe", "��"),
     ],
@@ -128,7 +125,7 @@ async def test_a_redirect_is_not_followed_and_the_error_says_where_it_pointed(
         ("bad_json", {}, DecodeError),
     ],
 )
-async def test_an_answer_that_does_not_come_whole_has_its_class(
+async def test_a_response_that_is_not_complete_has_its_class(
     control_plane: FakeControlPlane,
     runai: RunaiClient,
     fault: FaultKind,
@@ -159,14 +156,16 @@ async def test_a_reset_of_every_connection_is_a_transport_error(
     assert caught.value.__cause__ is not None
 
 
-async def test_a_port_where_nobody_listens_is_a_transport_error(control_plane: FakeControlPlane) -> None:
+async def test_a_port_on_which_nobody_listens_is_a_transport_error(control_plane: FakeControlPlane) -> None:
     await control_plane.stop()
     async with RunaiClient(control_plane.url, "token", retry=ONCE) as runai:
         with pytest.raises(TransportError, match=r"127\.0\.0\.1"):
             await runai.count_revisions(UNKNOWN_ID)
 
 
-async def test_the_deadline_tells_the_error_of_the_attempt_before(control_plane: FakeControlPlane) -> None:
+async def test_a_deadline_error_names_the_error_of_the_previous_attempt(
+    control_plane: FakeControlPlane,
+) -> None:
     policy = RetryPolicy(attempts=3, wait_initial=0, deadline=0.4)
     async with RunaiClient(control_plane.url, control_plane.token, retry=policy) as runai:
         control_plane.fail_next(1, 503)
@@ -177,7 +176,7 @@ async def test_the_deadline_tells_the_error_of_the_attempt_before(control_plane:
     assert isinstance(caught.value.last_error, ServiceUnavailableError)
 
 
-async def test_a_broken_revision_is_told_with_its_path_and_the_good_ones(
+async def test_an_undecodable_revision_is_an_error_with_its_path_and_the_other_revisions(
     control_plane: FakeControlPlane, runai: RunaiClient
 ) -> None:
     workload_id = control_plane.add_workload()
@@ -203,6 +202,6 @@ async def test_wrong_credentials_are_an_authentication_error_that_names_no_secre
 
 
 @pytest.mark.parametrize("url", ["acme.run.ai", "ftp://acme.run.ai", "http://acme.run.ai", "https://", 7])
-def test_a_base_url_that_does_not_do_is_a_configuration_error(url: Any) -> None:
+def test_an_unusable_base_url_is_a_configuration_error(url: Any) -> None:
     with pytest.raises(ConfigurationError, match=r"^base_url "):
         RunaiClient(url, "token")

@@ -1,4 +1,4 @@
-"""The limiter: places in the order of asking, deadlines, and nothing lost to a cancellation."""
+"""The limiter: slots in the order of the requests, deadlines, and no slot lost to a cancellation."""
 
 import asyncio
 import time
@@ -9,8 +9,8 @@ from runai_async._clock import SystemClock
 from runai_async._http.limiter import Limiter
 
 
-def limiter(places: int = 1) -> Limiter:
-    return Limiter(places, SystemClock())
+def limiter(slots: int = 1) -> Limiter:
+    return Limiter(slots, SystemClock())
 
 
 def after(seconds: float) -> float:
@@ -18,20 +18,20 @@ def after(seconds: float) -> float:
 
 
 async def waiting(limit: Limiter, count: int, deadline: float) -> list[asyncio.Task[None]]:
-    """Return that many tasks that wait, in the order in which they do."""
+    """Return that many waiting tasks, in the order in which they wait."""
     tasks = [asyncio.create_task(limit.wait(deadline)) for _ in range(count)]
     await asyncio.sleep(0)
     return tasks
 
 
-async def test_places_are_taken_until_none_is_left() -> None:
+async def test_slots_are_taken_until_none_is_left() -> None:
     limit = limiter(2)
     assert [limit.take(), limit.take(), limit.take()] == [True, True, False]
     limit.give()
     assert limit.free == 1
 
 
-async def test_a_place_goes_to_whoever_waits_for_the_longest_time() -> None:
+async def test_a_slot_goes_to_whoever_has_waited_longest() -> None:
     limit = limiter()
     limit.take()
     tasks = await waiting(limit, 3, after(60))
@@ -44,7 +44,7 @@ async def test_a_place_goes_to_whoever_waits_for_the_longest_time() -> None:
     assert limit.free == 1
 
 
-async def test_a_wait_ends_at_its_deadline_and_the_others_go_on() -> None:
+async def test_a_wait_ends_at_its_deadline_and_the_others_continue() -> None:
     limit = limiter()
     limit.take()
     late, early = *(await waiting(limit, 1, after(60))), *(await waiting(limit, 1, after(0.01)))
@@ -56,7 +56,7 @@ async def test_a_wait_ends_at_its_deadline_and_the_others_go_on() -> None:
     assert limit.free == 0
 
 
-async def test_deadlines_end_their_own_waits_one_after_the_other() -> None:
+async def test_each_wait_ends_at_its_own_deadline() -> None:
     limit = limiter()
     limit.take()
     tasks = [asyncio.create_task(limit.wait(after(0.01 * n))) for n in (2, 1, 3, 0)]
@@ -66,7 +66,7 @@ async def test_deadlines_end_their_own_waits_one_after_the_other() -> None:
     assert limit.free == 1
 
 
-async def test_a_deadline_passes_over_a_wait_that_was_cancelled() -> None:
+async def test_a_deadline_skips_a_wait_that_was_cancelled() -> None:
     limit = limiter()
     limit.take()
     cancelled, *others = await waiting(limit, 3, after(0.01))
@@ -77,7 +77,7 @@ async def test_a_deadline_passes_over_a_wait_that_was_cancelled() -> None:
 
 
 @pytest.mark.parametrize("turn_has_come", [False, True])
-async def test_a_cancelled_wait_keeps_no_place(turn_has_come: bool) -> None:
+async def test_a_cancelled_wait_keeps_no_slot(turn_has_come: bool) -> None:
     limit = limiter()
     limit.take()
     (task,) = await waiting(limit, 1, after(60))

@@ -1,4 +1,4 @@
-"""TLS with real certificates: what is verified, and what lets a private authority in."""
+"""TLS with real certificates: what is verified, and how to trust a private authority."""
 
 import socket
 import ssl
@@ -47,16 +47,16 @@ def ca_file(authority: trustme.CA, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def _refused_handshakes(loop_errors: list[str]) -> Iterator[None]:
-    """Expect what asyncio's server logs, in debug mode, of a handshake that the client broke off."""
+def _aborted_handshakes(loop_errors: list[str]) -> Iterator[None]:
+    """Expect what asyncio's server logs, in debug mode, about a handshake that the client aborted."""
     yield
     loop_errors[:] = [message for message in loop_errors if "_on_handshake_complete" not in message]
 
 
-MEND = "for a private CA pass ca_file or ssl_context, for a client certificate an ssl_context"
+FIX = "for a private CA pass ca_file or ssl_context, for a client certificate an ssl_context"
 NOW = datetime.now(UTC)
 OTHER_HOST = "certificate is not valid for 'localhost'"
-REFUSED: dict[str, tuple[Callable[[trustme.CA], trustme.LeafCert], str]] = {
+REJECTED: dict[str, tuple[Callable[[trustme.CA], trustme.LeafCert], str]] = {
     "of an unknown authority": (lambda _: trustme.CA().issue_cert("localhost"), "certificate verify failed"),
     "for another host": (lambda ca: ca.issue_cert("other.example"), OTHER_HOST),
     "for an address alone": (lambda ca: ca.issue_cert("127.0.0.1"), OTHER_HOST),
@@ -64,54 +64,56 @@ REFUSED: dict[str, tuple[Callable[[trustme.CA], trustme.LeafCert], str]] = {
         lambda ca: ca.issue_cert("localhost", not_after=NOW - timedelta(days=1)),
         "certificate has expired",
     ),
-    "that is not good yet": (
+    "that is not valid yet": (
         lambda ca: ca.issue_cert("localhost", not_before=NOW + timedelta(days=1)),
         "certificate is not yet valid",
     ),
 }
 
 
-@pytest.mark.parametrize("which", REFUSED)
-async def test_a_certificate_that_proves_nothing_is_refused_once_and_nothing_is_sent(
+@pytest.mark.parametrize("which", REJECTED)
+async def test_an_invalid_certificate_is_rejected_without_retries_and_nothing_is_sent(
     authority: trustme.CA, ca_file: Path, which: str
 ) -> None:
-    make, text = REFUSED[which]
+    make, text = REJECTED[which]
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     make(authority).configure_cert(server)
-    told: list[HookEvent] = []
+    events: list[HookEvent] = []
     async with FakeControlPlane(ssl_context=server) as control_plane:
         credentials = ClientCredentials(control_plane.client_id, control_plane.client_secret)
         for auth in (control_plane.token, credentials):
-            async with RunaiClient(control_plane.url, auth, ca_file=ca_file, hooks=[told.append]) as runai:
+            async with RunaiClient(control_plane.url, auth, ca_file=ca_file, hooks=[events.append]) as runai:
                 with pytest.raises(TransportError, match=text) as caught:
                     await runai.count_revisions(control_plane.add_workload())
-            assert (caught.value.transient, MEND in str(caught.value)) == (False, True)
+            assert (caught.value.transient, FIX in str(caught.value)) == (False, True)
 
         assert list(control_plane.requests) == []
-    assert [event for event in told if isinstance(event, RetryScheduled)] == []
+    assert [event for event in events if isinstance(event, RetryScheduled)] == []
 
 
 async def test_without_a_ca_file_a_private_authority_is_unknown(control_plane: FakeControlPlane) -> None:
     async with RunaiClient(control_plane.url, control_plane.token) as runai:
-        with pytest.raises(TransportError, match=MEND) as caught:
+        with pytest.raises(TransportError, match=FIX) as caught:
             await runai.count_revisions(control_plane.add_workload())
 
     assert (caught.value.transient, list(control_plane.requests)) == (False, [])
 
 
-async def test_http_on_a_port_of_https_is_no_matter_of_retries(ca_file: Path) -> None:
-    told: list[HookEvent] = []
+async def test_http_on_an_https_port_is_not_retried(ca_file: Path) -> None:
+    events: list[HookEvent] = []
     async with FakeControlPlane() as plain:
         url = plain.url.replace("http://127.0.0.1", "https://localhost")
-        async with RunaiClient(url, "token", ca_file=ca_file, hooks=[told.append]) as runai:
+        async with RunaiClient(url, "token", ca_file=ca_file, hooks=[events.append]) as runai:
             with pytest.raises(TransportError, match="TLS failed") as caught:
                 await runai.count_revisions(plain.add_workload())
 
     assert (caught.value.transient, list(plain.requests)) == (False, [])
-    assert [type(event).__name__ for event in told] == ["CallStarted", "CallFinished"]
+    assert [type(event).__name__ for event in events] == ["CallStarted", "CallFinished"]
 
 
-async def test_a_ca_file_lets_a_private_authority_in(control_plane: FakeControlPlane, ca_file: Path) -> None:
+async def test_a_ca_file_makes_a_private_authority_trusted(
+    control_plane: FakeControlPlane, ca_file: Path
+) -> None:
     async with RunaiClient(control_plane.url, control_plane.token, ca_file=ca_file) as runai:
         assert await runai.count_revisions(control_plane.add_workload()) == 0
 
@@ -125,9 +127,7 @@ async def test_an_ssl_context_is_used_as_it_is(
         assert await runai.count_revisions(control_plane.add_workload()) == 0
 
 
-async def test_a_client_certificate_is_shown_where_the_context_holds_one(
-    authority: trustme.CA, ca_file: Path
-) -> None:
+async def test_a_client_certificate_in_the_context_is_presented(authority: trustme.CA, ca_file: Path) -> None:
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("localhost").configure_cert(server)
     authority.configure_trust(server)
@@ -146,7 +146,7 @@ async def test_a_client_certificate_is_shown_where_the_context_holds_one(
 
 @contextmanager
 def demanding(context: ssl.SSLContext) -> Iterator[tuple[str, list[object]]]:
-    """Serve TLS in a thread, and say why a client is not let in, which asyncio's server does not do."""
+    """Serve TLS in a thread, and yield why clients are rejected, which asyncio's server does not report."""
     reasons: list[object] = []
 
     def serve(listening: socket.socket) -> None:
@@ -154,12 +154,12 @@ def demanding(context: ssl.SSLContext) -> Iterator[tuple[str, list[object]]]:
             while True:
                 connection, _ = listening.accept()
                 connection.settimeout(5)
-                with connection.dup() as rest:  # which keeps it open when the handshake has failed
+                with connection.dup() as rest:  # keeps it open after a failed handshake
                     try:
                         context.wrap_socket(connection, server_side=True)
                     except ssl.SSLError as error:
                         reasons.append(error.reason)
-                        while rest.recv(4096):  # what is left unread would reset the connection
+                        while rest.recv(4096):  # unread bytes would reset the connection
                             pass
 
     with socket.create_server(("127.0.0.1", 0)) as listening:
@@ -172,7 +172,7 @@ def demanding(context: ssl.SSLContext) -> Iterator[tuple[str, list[object]]]:
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 @pytest.mark.parametrize("shown", ["none", "of an unknown authority"])
-async def test_a_client_certificate_that_is_missing_or_not_taken_is_said_and_not_tried_again(
+async def test_a_missing_or_rejected_client_certificate_is_named_and_not_retried(
     authority: trustme.CA, version: ssl.TLSVersion, shown: str
 ) -> None:
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -184,23 +184,23 @@ async def test_a_client_certificate_that_is_missing_or_not_taken_is_said_and_not
     authority.configure_trust(client)
     if shown != "none":
         trustme.CA().issue_cert("client@example.org").configure_cert(client)
-    told: list[HookEvent] = []
+    events: list[HookEvent] = []
     with demanding(server) as (url, reasons):
-        async with RunaiClient(url, "token", ssl_context=client, hooks=[told.append]) as runai:
-            with pytest.raises(TransportError, match=MEND) as caught:
+        async with RunaiClient(url, "token", ssl_context=client, hooks=[events.append]) as runai:
+            with pytest.raises(TransportError, match=FIX) as caught:
                 await runai.count_revisions(WORKLOAD)
 
     assert (caught.value.transient, len(set(reasons))) == (False, 1)
-    assert [type(event).__name__ for event in told] == ["CallStarted", "CallFinished"]
+    assert [type(event).__name__ for event in events] == ["CallStarted", "CallFinished"]
 
 
-async def test_a_ca_file_that_is_not_there_is_a_configuration_error(tmp_path: Path) -> None:
+async def test_a_ca_file_that_does_not_exist_is_a_configuration_error(tmp_path: Path) -> None:
     async with RunaiClient("https://acme.example", "token", ca_file=tmp_path / "none.pem") as runai:
         with pytest.raises(ConfigurationError, match=r"ca_file '.*none\.pem' cannot be used"):
             await runai.count_revisions(WORKLOAD)
 
 
-def test_a_ca_file_and_a_context_are_not_taken_together(tmp_path: Path) -> None:
+def test_a_ca_file_and_a_context_cannot_be_combined(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="not both"):
         RunaiClient(
             "https://acme.example", "t", ca_file=tmp_path / "ca.pem", ssl_context=ssl.create_default_context()

@@ -1,4 +1,4 @@
-"""The transport over aiohttp: what a bad connection or answer becomes, timeouts, the session's life."""
+"""The transport over aiohttp: broken connections and responses, timeouts, and the session's lifetime."""
 
 import asyncio
 import gc
@@ -17,6 +17,7 @@ from yarl import URL
 from runai_async import (
     ApiError,
     AttemptTimeoutError,
+    ClientOptions,
     DeadlineExceededError,
     RetryPolicy,
     RunaiClient,
@@ -57,7 +58,7 @@ async def forever() -> None:
 # --- what is sent -----------------------------------------------------------------------------------------
 
 
-async def test_a_request_carries_token_agent_and_what_it_accepts(mock_aiohttp: aioresponses) -> None:
+async def test_a_request_has_the_token_the_agent_and_what_it_accepts(mock_aiohttp: aioresponses) -> None:
     mock_aiohttp.get(f"{COUNT_URL}?deleted=true", body=COUNT)
     async with RunaiClient(BASE, "abc", timeout=7) as runai:
         assert await runai.count_revisions(WORKLOAD, deleted=True) == 2
@@ -86,7 +87,7 @@ async def test_the_agent_names_package_and_versions_on_the_wire() -> None:
 @pytest.mark.parametrize(
     ("status", "kind"), [(503, ServiceUnavailableError), (418, ApiError), (303, ApiError)]
 )
-async def test_a_status_is_the_error_of_its_class(
+async def test_a_status_is_an_error_of_its_class(
     mock_aiohttp: aioresponses, status: int, kind: type[ApiError]
 ) -> None:
     mock_aiohttp.get(COUNT_URL, status=status, body="<h1>no</h1>")
@@ -96,7 +97,7 @@ async def test_a_status_is_the_error_of_its_class(
     assert (type(caught.value), caught.value.status) == (kind, status)
 
 
-async def test_a_redirect_is_not_followed_and_its_query_not_told() -> None:
+async def test_a_redirect_is_not_followed_and_its_query_is_not_shown() -> None:
     async with (
         FakeControlPlane() as control_plane,
         RunaiClient(control_plane.url, control_plane.token) as runai,
@@ -110,7 +111,7 @@ async def test_a_redirect_is_not_followed_and_its_query_not_told() -> None:
     assert ("s3cret" in str(caught.value), "?" in caught.value.url) == (False, False)
 
 
-# --- what is no usable answer -----------------------------------------------------------------------------
+# --- unusable responses -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -146,11 +147,11 @@ async def test_what_aiohttp_raises_becomes_a_transport_error_with_its_cause(
         response(b"c\r\n" + COUNT[:5], "Transfer-Encoding: chunked"),
         response(b"zz\r\n", "Transfer-Encoding: chunked"),
         response(b"", "Content-Length: many"),
-        whole(b"no gzip", "Content-Encoding: gzip"),
+        whole(b"not gzip", "Content-Encoding: gzip"),
     ],
     ids=["nothing", "half a head", "no HTTP", "half a body", "half a chunk", "no chunk", "length", "no gzip"],
 )
-async def test_an_answer_that_is_broken_on_the_wire_is_a_transport_error(sent: bytes) -> None:
+async def test_a_response_that_is_broken_on_the_wire_is_a_transport_error(sent: bytes) -> None:
     async with serving(sent) as url, RunaiClient(url, "abc", retry=ONCE) as runai:
         with pytest.raises(TransportError) as caught:
             await runai.count_revisions(WORKLOAD, deleted=True)
@@ -159,7 +160,7 @@ async def test_an_answer_that_is_broken_on_the_wire_is_a_transport_error(sent: b
 
 
 @pytest.mark.parametrize("kind", ["reset", "truncate"])
-async def test_a_connection_that_breaks_is_tried_again(kind: str) -> None:
+async def test_a_broken_connection_is_retried(kind: str) -> None:
     async with FakeControlPlane() as control_plane:
         control_plane.fault(kind, times=2)  # type: ignore[arg-type]
         async with RunaiClient(
@@ -181,18 +182,18 @@ QUOTED = b'{"revisions": [{"environmentVariables": {"K": "s3cret"}}]}'
         (response(b"", "X Echo s3cret"), "Invalid header token"),
         (response(b"", "Content-Length: s3cret"), "Invalid character in Content-Length"),
         (response(b"", "X-Echo: " + 2000 * "s3cret"), "Got more than 8190 bytes"),
-        (response(b"", "X-Echo: s3cret")[:-2], "no whole and proper HTTP"),
+        (response(b"", "X-Echo: s3cret")[:-2], "the response is not valid HTTP"),
         (response(QUOTED, "Content-Length: 99"), "Not enough data (to|for) satisfy content length header"),
-        (whole(QUOTED, "Content-Encoding: gzip"), "said to be gzip, and is not"),
+        (whole(QUOTED, "Content-Encoding: gzip"), "the response body is not valid gzip"),
     ],
 )
-async def test_what_an_answer_that_is_no_proper_http_holds_is_not_quoted(sent: bytes, text: str) -> None:
+async def test_a_response_that_is_not_valid_http_is_not_quoted(sent: bytes, text: str) -> None:
     async with serving(sent) as url, RunaiClient(url, "t0ken", retry=ONCE) as runai:
         with pytest.raises(TransportError) as caught:
             await runai.list_revisions(WORKLOAD)
     error = caught.value
-    told = "".join(traceback.format_exception(error)) + repr(error) + repr(error.__cause__)
-    assert (re.search(text, str(error)) is not None, "s3cret" in told, "t0ken" in told) == (
+    shown = "".join(traceback.format_exception(error)) + repr(error) + repr(error.__cause__)
+    assert (re.search(text, str(error)) is not None, "s3cret" in shown, "t0ken" in shown) == (
         True,
         False,
         False,
@@ -242,7 +243,7 @@ LONG = b'{"count": ' + b" " * 5000 + b"2}"
     ],
     ids=["length", "no length", "chunked", "gzip", "an error's"],
 )
-async def test_a_body_has_a_greatest_length_however_it_comes(sent: bytes) -> None:
+async def test_a_body_has_a_maximum_length_however_it_is_sent(sent: bytes) -> None:
     async with serving(sent) as url:
         async with RunaiClient(url, "abc", max_body=len(LONG) - 1) as runai:
             with pytest.raises(TransportError, match=rf"longer than {len(LONG) - 1} bytes") as caught:
@@ -253,7 +254,7 @@ async def test_a_body_has_a_greatest_length_however_it_comes(sent: bytes) -> Non
                 assert await runai.count_revisions(WORKLOAD) == 2
 
 
-async def test_a_body_without_an_end_is_given_up_at_the_greatest_length() -> None:
+async def test_an_endless_body_is_given_up_at_the_maximum_length() -> None:
     sent = 0
 
     async def flood(_: bytes, writer: asyncio.StreamWriter) -> None:
@@ -270,7 +271,7 @@ async def test_a_body_without_an_end_is_given_up_at_the_greatest_length() -> Non
     assert sent < 2**26
 
 
-async def test_a_gzip_bomb_is_not_unpacked() -> None:
+async def test_a_gzip_bomb_is_not_decompressed() -> None:
     bomb = gzip.compress(b" " * 2**26)  # 64 MiB in 64 KiB
     async with serving(whole(bomb, "Content-Encoding: gzip")) as url, RunaiClient(url, "abc") as runai:
         with pytest.raises(TransportError, match="longer than 33554432 bytes") as caught:
@@ -293,7 +294,7 @@ async def silent(_: bytes, __: asyncio.StreamWriter) -> None:
 
 
 def wait_until(time: float) -> None:
-    """Let nothing else run."""
+    """Block the loop."""
     while asyncio.get_running_loop().time() < time:
         pass
 
@@ -301,7 +302,7 @@ def wait_until(time: float) -> None:
 @pytest.mark.parametrize("reply", [drip, silent])
 async def test_the_timeout_covers_the_whole_attempt(reply: Reply) -> None:
     async with serving(reply) as url, RunaiClient(url, "abc", timeout=0.1, retry=ONCE) as runai:
-        with pytest.raises(AttemptTimeoutError, match=r"no complete answer within 0\.1 s$") as caught:
+        with pytest.raises(AttemptTimeoutError, match=r"no complete response within 0\.1 s$") as caught:
             await runai.count_revisions(WORKLOAD)
     assert isinstance(caught.value, TimeoutError)
 
@@ -331,7 +332,9 @@ async def test_a_call_that_is_cancelled_just_when_it_times_out_is_cancelled(
     async with serving(reply) as url, RunaiClient(url, "abc", timeout=0.2) as runai:
         task = asyncio.create_task(runai.count_revisions(WORKLOAD))
         loop.call_later(0.3 if times_out_first else 0.1, task.cancel)
-        loop.call_later(0.05, wait_until, loop.time() + 0.4)  # so that both are due in the same turn
+        loop.call_later(
+            0.05, wait_until, loop.time() + 0.4
+        )  # so that both are due in the same iteration of the loop
         await asyncio.wait({task})
     assert task.cancelled()
 
@@ -347,8 +350,8 @@ async def test_nothing_is_sent_after_the_deadline(mock_aiohttp: aioresponses) ->
 async def test_waiting_for_a_slot_does_not_count_against_the_timeout() -> None:
     async with FakeControlPlane() as control_plane:
         control_plane.latency = 0.04
-        options = {"timeout": 0.6, "retry": ONCE, "max_concurrency": 2}
-        async with RunaiClient(control_plane.url, control_plane.token, **options) as runai:  # type: ignore[arg-type]
+        options: ClientOptions = {"timeout": 0.6, "retry": ONCE, "max_concurrency": 2}
+        async with RunaiClient(control_plane.url, control_plane.token, **options) as runai:
             workload = control_plane.add_workload()
             counts = await asyncio.gather(*(runai.count_revisions(workload) for _ in range(48)))
     assert (counts, control_plane.max_in_flight) == ([0] * 48, 2)
@@ -385,7 +388,7 @@ async def test_a_request_that_is_not_queued_needs_no_slot() -> None:
         await transport.aclose()
 
 
-# --- the session's life -----------------------------------------------------------------------------------
+# --- the session's lifetime -------------------------------------------------------------------------------
 
 
 async def test_calls_that_begin_at_once_share_one_session() -> None:
@@ -438,23 +441,25 @@ async def test_closing_ends_a_request_in_flight() -> None:
                 await call
 
 
-@pytest.mark.parametrize("tripped", [AttributeError("no connector"), RuntimeError("Session is closed")])
-async def test_what_aiohttp_trips_over_is_a_defect_unless_the_session_was_closed(tripped: Exception) -> None:
+@pytest.mark.parametrize("raised", [AttributeError("no connector"), RuntimeError("Session is closed")])
+async def test_an_internal_error_of_aiohttp_is_a_defect_unless_the_session_was_closed(
+    raised: Exception,
+) -> None:
     request = Request("GET", URL(COUNT_URL))
     expected = (
         ("TransportError", f"GET {COUNT_URL}: the client was closed")
-        if isinstance(tripped, AttributeError)
+        if isinstance(raised, AttributeError)
         else ("RuntimeError", "the client's session is closed; make a new client")
     )
     async with aiohttp.ClientSession() as session:
-        assert map_error(tripped, request, 1, cut=False, session=session) is tripped
+        assert map_error(raised, request, 1, cut=False, session=session) is raised
     for closed in (session, None):
-        told = map_error(tripped, request, 1, cut=False, session=closed)
-        assert (type(told).__name__, str(told)) == expected
+        shown = map_error(raised, request, 1, cut=False, session=closed)
+        assert (type(shown).__name__, str(shown)) == expected
 
 
-def complaints(runai: list[RunaiClient]) -> list[str]:
-    """Drop a client; return the warnings that come of it."""
+def dropped(runai: list[RunaiClient]) -> list[str]:
+    """Drop clients without closing them, and return the warnings."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         runai.clear()
@@ -462,15 +467,15 @@ def complaints(runai: list[RunaiClient]) -> list[str]:
     return [f"{warning.category.__name__}: {warning.message}" for warning in caught]
 
 
-async def test_a_client_that_was_not_closed_is_complained_of_once() -> None:
+async def test_a_client_that_was_not_closed_warns_once() -> None:
     async with FakeControlPlane() as control_plane:
         clients = [RunaiClient(control_plane.url, control_plane.token)]
         await clients[0].count_revisions(WORKLOAD)
-        (complaint,) = complaints(clients)
-    assert complaint.startswith("ResourceWarning: a RunaiClient was not closed: use `async with`, or await")
+        (warning,) = dropped(clients)
+    assert warning.startswith("ResourceWarning: a RunaiClient was not closed: use `async with`, or await")
 
 
-async def test_nobody_complains_of_a_client_that_was_closed_or_never_used_or_has_a_given_session() -> None:
+async def test_a_client_that_was_closed_or_never_used_or_has_a_session_of_the_callers_does_not_warn() -> None:
     async with FakeControlPlane() as control_plane, aiohttp.ClientSession() as session:
         clients = [RunaiClient(control_plane.url, control_plane.token) for _ in range(2)]
         clients.append(RunaiClient(control_plane.url, control_plane.token, session=session))
@@ -478,4 +483,4 @@ async def test_nobody_complains_of_a_client_that_was_closed_or_never_used_or_has
             await runai.count_revisions(WORKLOAD)
         await clients[1].aclose()
         del runai
-        assert complaints(clients) == []
+        assert dropped(clients) == []

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from attrs import fields_dict
-from support.harness import HTML_502, REFUSED_401, REFUSED_404, Answer, Stage
+from support.harness import HTML_502, REFUSED_401, REFUSED_404, Harness, Reply
 
 import runai_async
 from runai_async import Checkpoint, Phase, Revision, RevisionMark, RunaiClient, telemetry, testing
@@ -71,7 +71,7 @@ WORKLOAD_ID = "5b7ad5a4-4f2c-4c0a-b63b-0d4c1e9f7c11"
 YESTERDAY = "2025-12-31T12:00:00Z"
 
 
-class World(Stage):
+class World(Harness):
     """A rollout, an outage, a deletion; then the token is refused, so that no example goes on for ever.
 
     Its clock jumps whenever all wait, so those minutes take none.
@@ -82,11 +82,11 @@ class World(Stage):
         self.clock = FakeClock(auto=True)
         self.state = State(None, self.clock.now, 10_000)
         self.workload_id = self.state.add_workload("chat", "Inference", {"id": WORKLOAD_ID})
-        self.first: deque[Answer] = deque()
+        self.first: deque[Reply] = deque()
         self.old = self.add(images=["llm:1"], created_at=YESTERDAY)
         self.new = ""
         self.at(15, self.roll_out)
-        self.at(35, lambda: self.phase(self.new, "Running"))
+        self.at(35, lambda: self.set_phase(self.new, "Running"))
         self.at(55, lambda: self.state.update_revision(self.new, {"running_pods": 3}))
         self.at(75, lambda: self.state.delete_revision(self.old))
         self.at(100, lambda: self.answer_all(HTML_502))
@@ -101,34 +101,32 @@ class World(Stage):
         """Let nothing change but what an example's trouble says."""
         self._plans.clear()
 
-    def answer_all(self, response: Answer | bool) -> None:
+    def answer_all(self, response: Reply | bool) -> None:
         self.lists = self.others = response
 
-    async def send(
-        self, request: Request, *, timeout: float, deadline: float, authorization: str | None = None
-    ) -> Response:
+    async def send(self, request: Request, *, timeout: float, deadline: float) -> Response:
         if request.url.path.endswith("/token"):
-            return json_answer({"accessToken": "token", "expiresIn": 3600})
+            return json_response({"accessToken": "token", "expiresIn": 3600})
         if self.first:
             return await self.meets(self.first.popleft())
-        return await super().send(request, timeout=timeout, deadline=deadline, authorization=authorization)
+        return await super().send(request, timeout=timeout, deadline=deadline)
 
-    async def meets(self, response: Answer) -> Response:
+    async def meets(self, response: Reply) -> Response:
         if isinstance(response, Response):
             return response
         assert response is not None
         raise response
 
-    def _what(self, request: Request) -> tuple[str, str]:
+    def _operation(self, request: Request) -> tuple[str, str]:
         if request.url.path.endswith("/count"):
             return "count", request.url.query.get("deleted", "false")
-        return super()._what(request)
+        return super()._operation(request)
 
-    def _answer(self, kind: str, key: str) -> Response:
+    def _respond(self, kind: str, key: str) -> Response:
         if kind == "count":
             found = self.state.listed(self.workload_id, deleted=key == "true")
-            return json_answer({"count": len(list(found))})
-        return super()._answer(kind, key)
+            return json_response({"count": len(list(found))})
+        return super()._respond(kind, key)
 
     def names(self) -> dict[str, Any]:
         """Return what the examples take for granted."""
@@ -146,7 +144,7 @@ class World(Stage):
             "workload_id": self.workload_id,
             "workload_ids": [self.workload_id],
             "revision_id": self.old,
-            "answer": response,
+            "body": response,
             "revision": known,
             "old": known,
             "new": runai_async.from_json(json.dumps(new), runai_async.Revision),
@@ -182,7 +180,7 @@ def saved(revision: Revision) -> str:
     return Checkpoint(revision.workload_id, (mark,)).to_json()
 
 
-def json_answer(value: object) -> Response:
+def json_response(value: object) -> Response:
     return Response(body=json.dumps(value).encode())
 
 
@@ -196,7 +194,7 @@ def client_of(world: World) -> type[RunaiClient]:
     return ClientOfTheWorld
 
 
-def always(response: Answer) -> Callable[[World], None]:
+def always(response: Reply) -> Callable[[World], None]:
     return lambda world: world.answer_all(response)
 
 
@@ -231,14 +229,14 @@ def rollout_ends(phase: str) -> Callable[[World], None]:
     def trouble(world: World) -> None:
         world.stay()
         world.roll_out()
-        world.phase(world.new, phase, message="no such image")
+        world.set_phase(world.new, phase, message="no such image")
 
     return trouble
 
 
 def failed(world: World) -> None:
     world.stay()
-    world.phase(world.old, "Failed", message="no such image")
+    world.set_phase(world.old, "Failed", message="no such image")
 
 
 TROUBLES: dict[str, Callable[[World], None]] = {
@@ -266,7 +264,7 @@ TROUBLES: dict[str, Callable[[World], None]] = {
 """What goes wrong in the world of an example that shows what to do about it."""
 
 
-def test_every_trouble_is_that_of_an_example() -> None:
+def test_every_failure_belongs_to_an_example() -> None:
     assert TROUBLES.keys() - EXAMPLES.keys() == set()
 
 
@@ -342,7 +340,7 @@ def log_in(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-async def test_an_example_shows_what_it_says(
+async def test_an_example_prints_what_it_shows(
     name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(sys, "displayhook", display)
@@ -364,11 +362,11 @@ async def test_an_example_shows_what_it_says(
 # --- lists in prose -----------------------------------------------------------------------------------------
 
 
-async def test_the_metrics_that_are_listed_are_those_that_there_are() -> None:
+async def test_the_metrics_that_are_listed_are_those_that_exist() -> None:
     metrics, world = Metrics(), World()
     async with world.client(hooks=[metrics.hook]).watch_fleet([WORKLOAD_ID]) as fleet:
         metrics.of_fleet(fleet)
-        metrics.tell(await anext(fleet))
+        metrics.observe(await anext(fleet))
         exported = {
             (sample.name.removesuffix("_count"), *sorted(sample.labels))
             for family in metrics.registry.collect()

@@ -120,12 +120,14 @@ def verdicts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         ("test_running_task", "left over"),
     ],
 )
-def test_a_test_fails_for_what_only_its_loop_saw(verdicts: dict[str, str], test: str, verdict: str) -> None:
+def test_a_test_fails_for_errors_that_only_its_loop_reports(
+    verdicts: dict[str, str], test: str, verdict: str
+) -> None:
     assert verdict in verdicts[test]
 
 
 @pytest.mark.parametrize("test", ["test_cancelled_task", "test_fixture_with_a_task"])
-def test_a_test_that_tidies_up_passes(verdicts: dict[str, str], test: str) -> None:
+def test_a_test_that_cleans_up_passes(verdicts: dict[str, str], test: str) -> None:
     assert verdicts[test] == ""
 
 
@@ -138,7 +140,7 @@ async def test_an_exception_that_is_retrieved_passes() -> None:
         await task
 
 
-def test_an_error_that_a_test_expects_is_in_its_hands(loop_errors: list[str]) -> None:
+def test_a_test_can_inspect_and_clear_an_error_that_it_expects(loop_errors: list[str]) -> None:
     logging.getLogger("asyncio").error("Something was never retrieved")
     assert loop_errors == ["Something was never retrieved"]
     loop_errors.clear()
@@ -193,7 +195,7 @@ async def test_a_late_import_is_not_blocking(monkeypatch: pytest.MonkeyPatch) ->
     assert (await call()).__name__ == "colorsys"
 
 
-async def test_looking_for_a_proxy_s_password_is_not_blocking(
+async def test_looking_up_the_password_of_a_proxy_is_not_blocking(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     netrc = tmp_path / "netrc"
@@ -204,14 +206,14 @@ async def test_looking_for_a_proxy_s_password_is_not_blocking(
     assert (await call()).authenticators("example.org") == ("somebody", "", "nothing")
 
 
-async def test_mock_aiohttp_answers_a_request(mock_aiohttp: aioresponses) -> None:
+async def test_mock_aiohttp_responds_to_a_request(mock_aiohttp: aioresponses) -> None:
     mock_aiohttp.get(URL, payload={"count": 3}, headers={"X-Request-Id": "r"})
     async with aiohttp.ClientSession() as session, session.get(URL) as response:
         assert (response.status, response.headers["X-Request-Id"]) == (200, "r")
         assert await response.json() == {"count": 3}
 
 
-async def test_mock_aiohttp_answers_by_a_callback(mock_aiohttp: aioresponses) -> None:
+async def test_mock_aiohttp_responds_with_a_callback(mock_aiohttp: aioresponses) -> None:
     mock_aiohttp.post(URL, callback=lambda _url, **_: CallbackResult(status=503, body="no"))
     async with aiohttp.ClientSession() as session, session.post(URL) as response:
         assert (response.status, await response.text()) == (503, "no")

@@ -1,11 +1,11 @@
-"""Every example of the README runs, and does what the text beside it says."""
+"""Every example in the README runs and does what the text beside it says."""
 
 import ast
 import asyncio
 import os
 import re
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from inspect import isawaitable
 from pathlib import Path
 from types import CodeType
@@ -33,18 +33,6 @@ def test_every_example_has_a_test_here() -> None:
     assert set(EXAMPLES) == TRIED
 
 
-@pytest.fixture
-async def control_plane() -> AsyncIterator[FakeControlPlane]:
-    async with FakeControlPlane() as control_plane:
-        yield control_plane
-
-
-@pytest.fixture
-async def runai(control_plane: FakeControlPlane) -> AsyncIterator[RunaiClient]:
-    async with RunaiClient(control_plane.url, control_plane.token) as runai:
-        yield runai
-
-
 def namespace(**names: Any) -> dict[str, Any]:
     """Return the names that an example may use."""
     modules = {"asyncio": asyncio, "pytest": pytest, "signal": signal, "Path": Path}
@@ -68,7 +56,7 @@ async def run(code: CodeType, names: dict[str, Any]) -> None:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Wait for what another task does over a real socket."""
+    """Wait for something that another task does over a real socket."""
     async with asyncio.timeout(10):
         while not condition():
             await asyncio.sleep(0.005)
@@ -106,11 +94,11 @@ async def test_the_first_example(
         printed += capsys.readouterr().out
         return text in printed
 
-    await until(lambda: shows("chat-00001 is there: Pending"))
+    await until(lambda: shows("chat-00001 is Pending"))
     control_plane.set_phase(revision_id, "Failed", "no such image")
     await until(lambda: shows("chat-00001: Pending -> Failed no such image"))
     control_plane.delete_revision(revision_id)
-    await until(lambda: shows("chat-00001 is gone"))
+    await until(lambda: shows("chat-00001 was deleted"))
     await ended(task)
 
 
@@ -183,14 +171,14 @@ async def test_the_daemon(
     names = namespace()
     await run(compiled("daemon"), names)
 
-    async def one_life(wanted: str) -> None:
+    async def one_life(expected: str) -> None:
         task = await in_background(names["daemon"](runai, workload_id, state))
         printed = ""
 
         def shows() -> bool:
             nonlocal printed
             printed += capsys.readouterr().out
-            return wanted in printed and state.exists()
+            return expected in printed and state.exists()
 
         await until(shows)
         assert printed.count("\n") == 1
@@ -222,7 +210,7 @@ TIMES = re.compile(r"[\d:]{8}\.\d{3}|^ *\d+s|\d+\.\d s|(?<=for )\w+|\w+(?= -> )"
 
 
 def output(command: str) -> list[str]:
-    """Return the lines that README shows of a command, without what differs from time to time."""
+    """Return the lines that the README shows for a command, without the parts that vary."""
     (block,) = re.findall(r"^```console output\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
     (shown,) = re.findall(rf"^\$ runai-async {command}\b.*\n((?:[^$].*\n)*)", block, re.MULTILINE)
     return [TIMES.sub("~", line) for line in shown.splitlines()]

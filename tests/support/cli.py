@@ -16,7 +16,7 @@ import runai_async
 from runai_async.cli.app import app
 from runai_async.testing import FakeControlPlane
 
-# Imported now, the commands are frozen with the rest, and the collection after each test stays cheap.
+# Imported now, the commands are frozen by conftest too, so that the collection after each test stays cheap.
 for name in app.list_commands(click.Context(app)):
     app.get_command(click.Context(app), name)
 
@@ -31,23 +31,23 @@ class Ran:
 
 
 def environment(control_plane: FakeControlPlane | None, **more: str) -> dict[str, str]:
-    """Return an environment in which nothing but the plane's address and token is set."""
-    mine = {name: value for name, value in os.environ.items() if not name.startswith("RUNAI_")}
-    mine |= {"HOME": "/nonexistent", "PYTHONPATH": str(Path(runai_async.__file__).parents[1])}
-    mine |= {"COLUMNS": "80", "LINES": "24"}
+    """Return an environment with the address and token of the control plane, and nothing else set."""
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("RUNAI_")}
+    variables |= {"HOME": "/nonexistent", "PYTHONPATH": str(Path(runai_async.__file__).parents[1])}
+    variables |= {"COLUMNS": "80", "LINES": "24"}
     if control_plane is not None:
-        mine |= {"RUNAI_BASE_URL": control_plane.url, "RUNAI_TOKEN": control_plane.token}
+        variables |= {"RUNAI_BASE_URL": control_plane.url, "RUNAI_TOKEN": control_plane.token}
     for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
-        mine.pop(name, None)
-    mine.pop("PYTHONDONTWRITEBYTECODE", None)  # a command starts as it does for users, from byte code
-    return mine | more
+        variables.pop(name, None)
+    variables.pop("PYTHONDONTWRITEBYTECODE", None)  # a command starts as it does for users, from byte code
+    return variables | more
 
 
 async def ran(control_plane: FakeControlPlane | None, *args: str, stdin: str = "", **env: str) -> Ran:
-    """Run a command in a thread, its stdout being no terminal."""
+    """Run a command in a thread; its stdout is not a terminal."""
     runner = CliRunner()
-    wanted = environment(control_plane, **env)
-    full = {name: wanted.get(name) for name in os.environ.keys() | wanted.keys()}
+    needed = environment(control_plane, **env)
+    full = {name: needed.get(name) for name in os.environ.keys() | needed.keys()}
     result = await asyncio.to_thread(runner.invoke, app, args, env=full, input=stdin, prog_name="runai-async")
     return Ran(result.exit_code, result.stdout, result.stderr)
 
@@ -82,7 +82,7 @@ async def finished(process: asyncio.subprocess.Process) -> Ran:
 
 
 async def polled(control_plane: FakeControlPlane, times: int = 2) -> None:
-    """Wait for so many more requests for a list: when the second begins, the first answer is taken in."""
+    """Wait for more list requests: when the second begins, the first response has been processed."""
 
     def count() -> int:
         return sum(request.path.endswith("/revisions") for request in control_plane.requests)

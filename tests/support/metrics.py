@@ -1,4 +1,4 @@
-"""Reading the exporter's output."""
+"""Reading what the exporter serves."""
 
 import asyncio
 import http.client
@@ -11,10 +11,10 @@ Series = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 
 def series(text: str, prefix: str = "runai_", parse: Callable[[str], Any] = parse_text) -> Series:
-    """Return what a scrape brought, by name and labels."""
+    """Return the series of a scrape by name and labels."""
     samples = [sample for family in parse(text) for sample in family.samples]
     found = {(item.name, tuple(sorted(item.labels.items()))): item.value for item in samples}
-    assert len(found) == len(samples)  # no series twice
+    assert len(found) == len(samples)  # no duplicate series
     return {key: value for key, value in found.items() if key[0].startswith(prefix)}
 
 

@@ -45,7 +45,7 @@ class Sightings:
                 self._began[key] = time.monotonic()
             case PollFinished(workload_id=key, error=None):
                 found: set[str] = set()
-                for response in reversed(self.control_plane.answers):
+                for response in reversed(self.control_plane.responses):
                     if response.at < self._began[key]:
                         break
                     if response.workload_id == key:
@@ -175,7 +175,7 @@ def check_stream(events: Sequence[WatchEvent], trouble: Trouble) -> None:
 def check_phases(events: Sequence[WatchEvent], control_plane: FakeControlPlane) -> None:
     """Assert that the phases told of each revision are a subsequence of those that were answered."""
     responded: dict[str, list[str]] = defaultdict(list)
-    for response in control_plane.answers:
+    for response in control_plane.responses:
         for revision_id, (phase, _) in response.phases.items():
             responded[revision_id].append(phase)
     for revision_id, own in by_revision(events).items():

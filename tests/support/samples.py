@@ -1,4 +1,4 @@
-"""Values that several tests look at."""
+"""Values that several tests share."""
 
 import json
 from datetime import UTC, datetime, timedelta

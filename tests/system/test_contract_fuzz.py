@@ -9,16 +9,7 @@ import pytest
 from support.contract import Maker, Mutant, Schema, answer_schema, mutant_of, path_of, schema_of
 from yarl import URL
 
-from runai_async import (
-    ApiError,
-    DecodeError,
-    HistoryRecord,
-    Revision,
-    Workload,
-    _codec,
-    from_json,
-    to_json,
-)
+from runai_async import ApiError, DecodeError, HistoryRecord, Revision, Workload, _codec, from_json, to_json
 from runai_async._api.statuses import raise_for_status
 from runai_async._auth.token_endpoint import Token, parse_token
 from runai_async._http.messages import Request, Response
@@ -83,7 +74,7 @@ def mutants(schema: Schema, seed: int, operation: str = "") -> Mutant:
 
 @EXAMPLES
 @pytest.mark.parametrize("operation", READ)
-def test_an_answer_as_promised_is_read(operation: str, seeds: range) -> None:
+def test_a_response_as_documented_is_read(operation: str, seeds: range) -> None:
     decode, schema = READ[operation], answer_schema(operation)
     for seed in seeds:
         body = json.dumps(maker_for(operation, seed).make(schema)).encode()
@@ -93,7 +84,7 @@ def test_an_answer_as_promised_is_read(operation: str, seeds: range) -> None:
 
 @EXAMPLES
 @pytest.mark.parametrize("name", MODELS)
-def test_a_model_comes_back_from_its_json(name: str, seeds: range) -> None:
+def test_a_model_survives_the_round_trip_through_json(name: str, seeds: range) -> None:
     for seed in seeds:
         model = from_json(json.dumps(Maker(seed).make(schema_of(name))), MODELS[name])
         assert from_json(to_json(model), MODELS[name]) == model, seed
@@ -101,7 +92,7 @@ def test_a_model_comes_back_from_its_json(name: str, seeds: range) -> None:
 
 @EXAMPLES
 @pytest.mark.parametrize("operation", READ)
-def test_one_thing_wrong_gives_a_value_or_an_error_that_names_the_place(operation: str, seeds: range) -> None:
+def test_one_wrong_value_gives_a_result_or_an_error_that_names_its_path(operation: str, seeds: range) -> None:
     schema, errors = answer_schema(operation), 0
     for seed in seeds:
         mutant = mutants(schema, seed, operation)
@@ -122,7 +113,7 @@ def names(error: DecodeError, mutant: Mutant) -> bool:
 
 
 @EXAMPLES
-def test_both_roads_of_the_codec_come_to_the_same(seeds: range) -> None:
+def test_both_paths_of_the_codec_agree(seeds: range) -> None:
     for seed in seeds:
         body = mutants(schema_of("Revision"), seed).body or b"?"
         fast = outcome(lambda body: from_json(body, Revision), body)
@@ -190,7 +181,7 @@ LOCATIONS = (
 
 
 @EXAMPLES
-def test_any_error_answer_gives_the_class_of_its_status(seeds: range) -> None:
+def test_any_error_response_raises_the_class_of_its_status(seeds: range) -> None:
     for seed in seeds:
         random = Random(seed)
         headers = {"Retry-After": random.choice(RETRY_AFTER), "Location": random.choice(LOCATIONS)}

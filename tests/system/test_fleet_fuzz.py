@@ -67,7 +67,7 @@ class Consumer:
 async def run(seed: int) -> Consumer:
     """Run one seed and check what the consumer was told."""
     random = Random(seed)
-    async with FakeControlPlane(seed=seed, record_answers=True) as control_plane:
+    async with FakeControlPlane(seed=seed, record_responses=True) as control_plane:
         workload_ids = [control_plane.add_workload() for _ in range(WORKLOADS)]
         trouble = Trouble(control_plane, workload_ids, random)
         consumer = Consumer(control_plane, trouble, random)
@@ -95,9 +95,7 @@ async def run(seed: int) -> Consumer:
     [range(6), pytest.param(range(1000, 1050), marks=[pytest.mark.slow, pytest.mark.timeout(180)])],
     ids=["6 seeds", "50 seeds"],
 )
-async def test_a_fleet_loses_nothing_and_tells_nothing_twice(
-    seeds: range, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_fleet_loses_and_repeats_nothing(seeds: range, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("ERROR", "runai_async")
     asyncio.get_running_loop().set_debug(False)  # its tracebacks would take most of the time
     beside = asyncio.Semaphore(25)

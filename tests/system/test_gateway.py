@@ -93,7 +93,7 @@ class Gateway:
 
 
 @pytest.fixture
-async def control_plane() -> AsyncIterator[FakeControlPlane]:
+async def runai_control_plane() -> AsyncIterator[FakeControlPlane]:
     asyncio.get_running_loop().set_debug(False)
     async with FakeControlPlane(seed=5) as control_plane:
         yield control_plane
@@ -209,7 +209,7 @@ def descriptors() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
-async def test_reloads_and_killed_workers_are_not_seen_under_load(
+async def test_reloads_and_killed_workers_go_unnoticed_under_load(
     control_plane: FakeControlPlane, gateway: Gateway
 ) -> None:
     single, many = Watched(control_plane, 1), Watched(control_plane, 30)
@@ -252,7 +252,7 @@ async def test_reloads_and_killed_workers_are_not_seen_under_load(
             await asyncio.sleep(0.05)
 
 
-async def test_an_upstream_that_is_gone_is_an_outage_of_one_warning_and_loses_nothing(
+async def test_an_outage_of_the_upstream_is_one_warning_and_loses_nothing(
     control_plane: FakeControlPlane, gateway: Gateway, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "runai_async")

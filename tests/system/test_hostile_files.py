@@ -89,7 +89,7 @@ def test_a_checkpoint_is_read_or_refused_with_a_short_reason(kind: Any, saved: J
 @pytest.mark.parametrize(
     "text", [json.dumps({"version": text}) for text in TEXTS] + [f'{{"version": {text}}}' for text in HOSTILE]
 )
-def test_a_strange_version_is_refused_in_a_few_words(kind: Any, text: str) -> None:
+def test_a_strange_version_is_refused_with_a_short_reason(kind: Any, text: str) -> None:
     with pytest.raises(ValueError, match=r"^checkpoint: ") as caught:
         kind.from_json(text)
 
@@ -128,7 +128,7 @@ def read_base_url(folder: Path) -> str:
     ("name", "content", "read"),
     [("authentication.json", LOGIN, read_token), ("config.json", CONFIG, read_base_url)],
 )
-def test_a_login_is_read_or_refused_without_a_word_of_it(
+def test_a_login_is_read_or_refused_without_quoting_it(
     tmp_path: Path, name: str, content: Json, read: Callable[[Path], str], seeds: range
 ) -> None:
     refused = 0

@@ -128,7 +128,7 @@ class Ear:
 
     def event(self, event: Any) -> None:
         self.hear(type(event).__name__, event, to_json(event))
-        self.metrics.tell(event)
+        self.metrics.observe(event)
         if isinstance(event, RevisionEvent):
             self.hear("CloudEvent", json.dumps(to_cloudevent(event)), event.revision)
         elif hasattr(event, "error"):
@@ -147,12 +147,6 @@ class Ear:
         self.hear("span", *spans)
         self.hear("log", log)
         return self.told
-
-
-@pytest.fixture
-async def control_plane() -> AsyncIterator[FakeControlPlane]:
-    async with FakeControlPlane() as control_plane:
-        yield control_plane
 
 
 def planted(control_plane: FakeControlPlane) -> tuple[str, str]:
@@ -210,7 +204,7 @@ ANSWERS = 9
 ONCE = RetryPolicy(attempts=1)
 
 
-async def test_no_error_of_a_call_tells_a_secret(
+async def test_no_error_of_a_call_reveals_a_secret(
     control_plane: FakeControlPlane, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
     workload_id, revision_id = planted(control_plane)
@@ -230,7 +224,7 @@ async def test_no_error_of_a_call_tells_a_secret(
 
 
 @pytest.mark.parametrize("api", ["v1", "v2"])
-async def test_no_error_of_a_token_exchange_tells_a_secret(
+async def test_no_error_of_a_token_exchange_reveals_a_secret(
     control_plane: FakeControlPlane, caplog: pytest.LogCaptureFixture, api: Any
 ) -> None:
     auth = ClientCredentials(control_plane.client_id, control_plane.client_secret, api=api)
@@ -248,7 +242,7 @@ async def test_no_error_of_a_token_exchange_tells_a_secret(
             await ear.meet(runai.count_revisions(planted(control_plane)[0]))
 
 
-async def test_no_event_status_or_warning_of_a_watch_tells_a_secret(
+async def test_no_event_status_or_warning_of_a_watch_reveals_a_secret(
     control_plane: FakeControlPlane, caplog: pytest.LogCaptureFixture
 ) -> None:
     workload_id, revision_id = planted(control_plane)
@@ -300,7 +294,7 @@ def broken(event: HookEvent) -> None:
     raise ValueError(f"a hook that does not like {event}")
 
 
-async def test_no_value_that_is_shown_tells_a_secret(
+async def test_no_value_that_is_shown_reveals_a_secret(
     control_plane: FakeControlPlane, caplog: pytest.LogCaptureFixture
 ) -> None:
     workload_id, revision_id = planted(control_plane)
@@ -337,7 +331,7 @@ BROKEN = [
 
 
 @pytest.mark.parametrize("sent", BROKEN)
-async def test_no_error_of_a_broken_answer_tells_what_was_in_it(
+async def test_no_error_of_a_broken_response_reveals_its_content(
     control_plane: FakeControlPlane, caplog: pytest.LogCaptureFixture, sent: bytes
 ) -> None:
     token = control_plane.token
@@ -350,7 +344,7 @@ async def test_no_error_of_a_broken_answer_tells_what_was_in_it(
         await ear.meet(runai.list_revisions(planted(control_plane)[0]))
 
 
-async def test_no_error_of_a_proxy_or_an_address_tells_a_password(
+async def test_no_error_of_a_proxy_or_an_address_reveals_a_password(
     control_plane: FakeControlPlane, caplog: pytest.LogCaptureFixture
 ) -> None:
     proxy, inner = OF_OTHERS["proxy password"], OF_OTHERS["base_url password"]
@@ -409,7 +403,7 @@ MORE_COMMANDS = [
     [*COMMANDS, *(pytest.param(command, marks=pytest.mark.slow) for command in MORE_COMMANDS)],
     ids=" ".join,
 )
-async def test_no_command_tells_a_secret_with_debug_either(
+async def test_no_command_reveals_a_secret_even_with_debug(
     control_plane: FakeControlPlane, command: list[str], tmp_path: Path
 ) -> None:
     workload_id, revision_id = planted(control_plane)

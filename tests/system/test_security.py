@@ -44,14 +44,14 @@ def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("auth", ["token", ClientCredentials("id", "secret")])
-def test_no_client_for_plain_http_off_this_machine_can_be_made(auth: Any) -> None:
+def test_plain_http_to_another_machine_is_refused(auth: Any) -> None:
     with pytest.raises(ConfigurationError, match="is plain http to acme"):
         RunaiClient("http://acme.run.ai", auth)
     with pytest.raises(ConfigurationError, match="is plain http to acme"):
         RunaiClient.from_env(environ={"RUNAI_BASE_URL": "http://acme.run.ai", "RUNAI_TOKEN": "t"})
 
 
-async def test_plain_http_to_loopback_does_not_leave_by_the_environment_s_proxy(
+async def test_plain_http_to_loopback_bypasses_the_proxy_of_the_environment(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://proxy.invalid:3128")
@@ -75,7 +75,7 @@ async def test_plain_http_to_loopback_does_not_leave_by_the_environment_s_proxy(
         (308, "{url}/api"),
     ],
 )
-async def test_no_redirect_leads_to_another_server(status: int, location: str) -> None:
+async def test_no_redirect_to_another_server_is_followed(status: int, location: str) -> None:
     async with FakeControlPlane() as control_plane, FakeControlPlane() as other:
         target = location.format(url=other.url, authority=URL(other.url).authority)
         control_plane.fail_next(None, status, headers={"Location": target}, body="", path="")
@@ -128,7 +128,7 @@ class Tunnel:
 
 
 @pytest.mark.parametrize("named_by", ["argument", "environment"])
-async def test_a_proxy_learns_its_own_credentials_alone_and_the_control_plane_none_of_them(
+async def test_a_proxy_sees_only_its_own_credentials_and_the_control_plane_none_of_them(
     named_by: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     authority, context, tunnel = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), Tunnel()
@@ -192,7 +192,7 @@ TAKING_IDS: dict[str, Callable[[RunaiClient, str], Awaitable[object]]] = {
 
 
 @pytest.mark.parametrize("operation", TAKING_IDS)
-async def test_nothing_but_a_uuid_gets_into_a_path(operation: str) -> None:
+async def test_only_a_uuid_gets_into_a_path(operation: str) -> None:
     transport = FakeTransport([])
     runai = RunaiClient("https://acme.run.ai", "token", transport=transport)
     for bad in NO_IDS:
@@ -218,7 +218,7 @@ class Giving:
 
 
 @pytest.mark.parametrize("bad", NO_TOKENS, ids=ascii)
-async def test_no_token_brings_a_header_of_its_own(bad: str, tmp_path: Path) -> None:
+async def test_no_token_adds_a_header(bad: str, tmp_path: Path) -> None:
     for make in (
         lambda: RunaiClient("https://acme.run.ai", bad),
         lambda: StaticToken(bad),
@@ -243,7 +243,7 @@ async def test_no_token_brings_a_header_of_its_own(bad: str, tmp_path: Path) -> 
     ["/a\r\nX-Injected: 1", "/a%0d%0aX-Injected:%201", "/a b", "/a\\..\\b", "/ä", "/a%20HTTP/1.1%0d%0a"],
     ids=ascii,
 )
-async def test_no_base_url_brings_a_header_of_its_own(prefix: str) -> None:
+async def test_no_base_url_adds_a_header(prefix: str) -> None:
     heads: list[bytes] = []
 
     async def keep(head: bytes, writer: asyncio.StreamWriter) -> None:

@@ -94,7 +94,7 @@ class Consumer:
 async def run(seed: int) -> Consumer:
     """Run one seed and check what the consumer was told."""
     random = Random(seed)
-    async with FakeControlPlane(seed=seed, record_answers=True) as control_plane:
+    async with FakeControlPlane(seed=seed, record_responses=True) as control_plane:
         workload_id = control_plane.add_workload()
         trouble = Trouble(control_plane, [workload_id], random)
         consumer = Consumer(control_plane, trouble, random)
@@ -123,7 +123,7 @@ async def run(seed: int) -> Consumer:
     [range(20), pytest.param(range(1000, 1200), marks=[pytest.mark.slow, pytest.mark.timeout(180)])],
     ids=["20 seeds", "200 seeds"],
 )
-async def test_nothing_is_lost_or_told_twice_whatever_is_cancelled_or_fails(
+async def test_a_watch_loses_and_repeats_nothing_whatever_is_cancelled_or_fails(
     seeds: range, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("ERROR", "runai_async")

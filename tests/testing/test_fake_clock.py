@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from runai_async.testing import FakeClock
 
 
-async def test_it_stands_still_until_it_is_moved() -> None:
+async def test_the_clock_stands_still_until_it_is_moved() -> None:
     clock = FakeClock(start=5.0, now=datetime(2026, 3, 1, tzinfo=UTC))
     await asyncio.sleep(0.01)
     assert (clock.monotonic(), clock.now()) == (5.0, datetime(2026, 3, 1, tzinfo=UTC))
@@ -37,7 +37,7 @@ async def test_advancing_wakes_each_sleeper_at_its_time_and_in_order() -> None:
     assert clock.sleeps == [2, 3, 2, 3, 2, 3, 2]
 
 
-async def test_it_jumps_by_itself_when_all_wait() -> None:
+async def test_the_clock_jumps_when_all_tasks_wait() -> None:
     clock = FakeClock(auto=True)
     woken: list[float] = []
 
@@ -61,7 +61,7 @@ async def test_a_cancelled_sleeper_is_not_waited_for() -> None:
     assert clock.monotonic() == 20
 
 
-async def test_it_does_not_jump_for_a_sleeper_that_was_cancelled_meanwhile() -> None:
+async def test_the_clock_does_not_jump_for_a_cancelled_sleeper() -> None:
     clock = FakeClock(auto=True)
     task = asyncio.create_task(clock.sleep(10))
     for _ in range(3):  # it is asleep, and the clock waits for all others
@@ -74,7 +74,7 @@ async def test_it_does_not_jump_for_a_sleeper_that_was_cancelled_meanwhile() -> 
     assert clock.monotonic() == 0
 
 
-async def test_a_sleep_of_nothing_lets_others_run() -> None:
+async def test_a_sleep_of_zero_lets_others_run() -> None:
     clock = FakeClock()
     await clock.sleep(0)
     await clock.sleep(-1)

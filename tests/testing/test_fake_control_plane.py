@@ -5,7 +5,6 @@ import contextlib
 import gc
 import itertools
 import socket
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -21,26 +20,18 @@ from runai_async import (
     RetryPolicy,
     RunaiClient,
     ServiceUnavailableError,
+    testing,
 )
 from runai_async.testing import FakeControlPlane, FakeTransport, Response
 from runai_async.testing._state import State, stamp
 
-pytest_plugins = ["runai_async.testing.fixtures"]
-
 
 @pytest.fixture
-async def control_plane() -> AsyncIterator[FakeControlPlane]:
-    async with FakeControlPlane() as control_plane:
-        yield control_plane
+def runai(runai: RunaiClient) -> RunaiClient:
+    return runai.with_options(retry=RetryPolicy(attempts=1))
 
 
-@pytest.fixture
-async def runai(control_plane: FakeControlPlane) -> AsyncIterator[RunaiClient]:
-    async with RunaiClient(control_plane.url, control_plane.token, retry=RetryPolicy(attempts=1)) as runai:
-        yield runai
-
-
-async def test_the_fixtures_are_a_plane_and_its_client(
+async def test_the_fixtures_are_a_control_plane_and_its_client(
     runai_control_plane: FakeControlPlane, runai_client: RunaiClient
 ) -> None:
     workload_id = runai_control_plane.add_workload()
@@ -77,7 +68,7 @@ async def test_a_deleted_revision_moves_to_the_deleted_list_and_is_found_by_id(
         (None, 1),
     ],
 )
-async def test_as_many_pods_run_as_are_asked_for_so_that_a_rollout_is_done(
+async def test_as_many_pods_run_as_are_requested_so_that_a_rollout_completes(
     control_plane: FakeControlPlane, runai: RunaiClient, asked: dict[str, int] | None, running: int
 ) -> None:
     workload_id = control_plane.add_workload()
@@ -88,7 +79,7 @@ async def test_as_many_pods_run_as_are_asked_for_so_that_a_rollout_is_done(
         assert (await runai.wait_for_rollout(workload_id, timeout=5)).id == revision_id
 
 
-async def test_a_revision_of_the_fake_is_a_copy_and_its_ids_are_in_their_normal_form(
+async def test_a_revision_is_returned_as_a_copy_and_ids_are_lower_case(
     control_plane: FakeControlPlane, runai: RunaiClient
 ) -> None:
     given = "5B0F6F0C-8F3E-4F52-BB0E-2D8F4F6A9C01"
@@ -101,7 +92,7 @@ async def test_a_revision_of_the_fake_is_a_copy_and_its_ids_are_in_their_normal_
     assert "another" not in ((await runai.get_revision(revision_id)).images or ())
 
 
-async def test_it_stops_on_a_loop_that_has_no_readers_to_remove(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_it_stops_on_a_loop_that_cannot_remove_readers(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(*_: object) -> bool:
         raise NotImplementedError
 
@@ -116,7 +107,7 @@ async def test_it_stops_on_a_loop_that_has_no_readers_to_remove(monkeypatch: pyt
         pass
 
 
-async def test_a_hidden_revision_is_nowhere_until_it_is_shown(
+async def test_a_hidden_revision_is_in_no_response_until_it_is_shown(
     control_plane: FakeControlPlane, runai: RunaiClient
 ) -> None:
     workload_id = control_plane.add_workload()
@@ -141,7 +132,7 @@ async def test_a_purged_revision_leaves_no_trace(control_plane: FakeControlPlane
         await runai.get_revision(revision_id)
 
 
-async def test_a_deleted_workload_is_not_found_but_counts_nothing(
+async def test_a_deleted_workload_is_not_found_but_has_a_count_of_zero(
     control_plane: FakeControlPlane, runai: RunaiClient
 ) -> None:
     workload_id = control_plane.add_workload()
@@ -205,7 +196,7 @@ async def test_a_rollout_runs_through_its_phases_and_retires_the_old(
     ]
 
 
-def test_a_deletion_is_recorded_at_the_time_that_the_answers_tell() -> None:
+def test_a_deletion_is_recorded_at_the_time_that_responses_contain() -> None:
     start = datetime(2026, 1, 1, tzinfo=UTC)
     readings = (start + timedelta(seconds=n) for n in itertools.count())
     state = State(None, lambda: next(readings), 100)
@@ -225,7 +216,7 @@ async def test_lists_are_paged_and_filtered(control_plane: FakeControlPlane, run
     assert [item async for item in runai.inference_workloads()] == ids
 
 
-async def test_a_fault_hits_as_often_as_it_should_and_only_where_it_should(
+async def test_a_fault_hits_the_given_number_of_matching_requests(
     control_plane: FakeControlPlane, runai: RunaiClient
 ) -> None:
     workload_id = control_plane.add_workload()
@@ -243,18 +234,20 @@ async def test_a_fault_hits_as_often_as_it_should_and_only_where_it_should(
     assert await runai.count_revisions(workload_id) == 0
 
 
-async def test_no_fault_at_all_can_be_asked_for(control_plane: FakeControlPlane, runai: RunaiClient) -> None:
+async def test_failing_the_next_zero_requests_fails_none(
+    control_plane: FakeControlPlane, runai: RunaiClient
+) -> None:
     control_plane.fail_next(0)
     assert [await runai.count_revisions(control_plane.add_workload()) for _ in range(2)] == [0, 0]
 
 
-async def test_an_answer_that_is_no_json(control_plane: FakeControlPlane, runai: RunaiClient) -> None:
+async def test_a_response_that_is_not_json(control_plane: FakeControlPlane, runai: RunaiClient) -> None:
     control_plane.fault("bad_json")
     with pytest.raises(DecodeError):
         await runai.list_revisions(control_plane.add_workload())
 
 
-async def test_an_answer_that_comes_byte_by_byte_is_whole_in_the_end(
+async def test_a_response_that_is_sent_byte_by_byte_arrives_whole(
     control_plane: FakeControlPlane, runai: RunaiClient
 ) -> None:
     control_plane.fault("drip", seconds=0.001)
@@ -262,7 +255,7 @@ async def test_an_answer_that_comes_byte_by_byte_is_whole_in_the_end(
     assert [await runai.count_revisions(workload_id) for _ in range(2)] == [0, 0]
 
 
-async def test_a_server_that_stops_keeps_nobody_waiting_for_the_next_byte() -> None:
+async def test_stopping_does_not_wait_for_a_response_that_drips() -> None:
     control_plane = FakeControlPlane()
     await control_plane.start()
     control_plane.fault("drip", seconds=1000)
@@ -276,7 +269,7 @@ async def test_a_server_that_stops_keeps_nobody_waiting_for_the_next_byte() -> N
             assert await call == 0
 
 
-async def test_a_request_whose_client_has_gone_is_given_up(control_plane: FakeControlPlane) -> None:
+async def test_a_request_whose_client_has_gone_is_abandoned(control_plane: FakeControlPlane) -> None:
     control_plane.fault("reset")
     control_plane.hold()
     async with RunaiClient(
@@ -289,7 +282,9 @@ async def test_a_request_whose_client_has_gone_is_given_up(control_plane: FakeCo
             await asyncio.sleep(0.001)
 
 
-async def test_the_token_endpoint_fails_only_if_the_path_says_so(control_plane: FakeControlPlane) -> None:
+async def test_a_fault_hits_the_token_endpoint_only_if_its_path_matches(
+    control_plane: FakeControlPlane,
+) -> None:
     workload_id = control_plane.add_workload()
     auth = ClientCredentials(control_plane.client_id, control_plane.client_secret)
     async with RunaiClient(control_plane.url, auth, retry=RetryPolicy(attempts=1)) as runai:
@@ -302,7 +297,7 @@ async def test_the_token_endpoint_fails_only_if_the_path_says_so(control_plane: 
             await runai.count_revisions(workload_id)
 
 
-def test_an_unknown_fault_is_refused() -> None:
+def test_an_unknown_kind_of_fault_is_a_value_error() -> None:
     with pytest.raises(ValueError, match="kind must be one of latency, hang, reset"):
         FakeControlPlane().fault("explode")  # type: ignore[arg-type]
 
@@ -341,7 +336,7 @@ async def test_the_v1_token_endpoint_takes_both_grants_with_keys_in_any_case(
         ({}, 400, "invalid_request"),
     ],
 )
-async def test_the_v2_token_endpoint_answers_as_oauth_does(
+async def test_the_v2_token_endpoint_responds_as_oauth_requires(
     control_plane: FakeControlPlane, form: dict[str, str], status: int, error: str | None
 ) -> None:
     real = {"ID": control_plane.client_id, "SECRET": control_plane.client_secret}
@@ -367,7 +362,7 @@ WORKLOAD_ID = "7c5a8c3e-0b8e-4d5c-9b1a-1d2e3f4a5b6c"
         ("GET", f"/api/v1/workloads/inferences/{WORKLOAD_ID}/revisions", 404, "there is no workload"),
     ],
 )
-async def test_what_is_wrong_with_a_request_is_an_error_of_the_api(
+async def test_an_invalid_request_gets_the_error_body_of_the_api(
     control_plane: FakeControlPlane, method: str, path: str, status: int, said: str | None
 ) -> None:
     headers = {"Authorization": f"Bearer {control_plane.token}"}
@@ -381,7 +376,7 @@ async def test_what_is_wrong_with_a_request_is_an_error_of_the_api(
     assert response.headers.get("Allow") == ("GET" if status == 405 else None)
 
 
-async def test_a_form_that_cannot_be_read_lacks_everything(control_plane: FakeControlPlane) -> None:
+async def test_a_form_that_cannot_be_read_counts_as_empty(control_plane: FakeControlPlane) -> None:
     url, headers = f"{control_plane.url}/api/v2/token", {"Content-Type": "multipart/form-data"}
     async with (
         aiohttp.ClientSession() as session,
@@ -390,7 +385,7 @@ async def test_a_form_that_cannot_be_read_lacks_everything(control_plane: FakeCo
         assert (response.status, (await response.json())["error"]) == (400, "invalid_request")
 
 
-async def test_it_serves_the_document_that_it_keeps_to(control_plane: FakeControlPlane) -> None:
+async def test_it_serves_its_openapi_document(control_plane: FakeControlPlane) -> None:
     async with (
         aiohttp.ClientSession() as session,
         session.get(f"{control_plane.url}/openapi.json") as response,
@@ -399,7 +394,7 @@ async def test_it_serves_the_document_that_it_keeps_to(control_plane: FakeContro
     assert "/api/v1/workloads/inferences/{workloadId}/revisions" in document["paths"]
 
 
-async def test_it_can_be_stopped_and_started_again_with_what_it_held(control_plane: FakeControlPlane) -> None:
+async def test_it_can_be_stopped_and_restarted_with_the_same_state(control_plane: FakeControlPlane) -> None:
     workload_id = control_plane.add_workload()
     control_plane.add_revision(workload_id)
     url = control_plane.url
@@ -429,22 +424,37 @@ async def test_a_seed_makes_ids_repeatable_and_shuffles_lists(runai_control_plan
     assert {tuple(sorted(order)) for order in orders} == {tuple(sorted(added))}
 
 
-async def test_what_was_answered_is_remembered_if_asked_for_until_it_is_forgotten() -> None:
+async def test_responses_are_recorded_on_request_until_the_record_is_reset() -> None:
     async with (
-        FakeControlPlane(record_answers=True) as control_plane,
+        FakeControlPlane(record_responses=True) as control_plane,
         RunaiClient(control_plane.url, control_plane.token) as runai,
     ):
         workload_id = control_plane.add_workload()
         revision_id = control_plane.add_revision(workload_id, "Running")
         await runai.list_revisions(workload_id)
-        (response,) = control_plane.answers
+        (response,) = control_plane.responses
         assert (response.workload_id, list(response.phases)) == (workload_id, [revision_id])
         control_plane.reset_record()
-        assert (list(control_plane.answers), list(control_plane.requests), control_plane.max_in_flight) == (
-            [],
-            [],
-            0,
-        )
+        assert list(control_plane.responses) == []
+        assert list(control_plane.requests) == []
+        assert control_plane.max_in_flight == 0
+
+
+async def test_the_old_names_of_recorded_responses_still_work_and_warn() -> None:
+    with pytest.warns(DeprecationWarning, match="record_answers is deprecated, use record_resp") as warned:
+        control_plane = FakeControlPlane(record_answers=True)
+    async with control_plane, RunaiClient(control_plane.url, control_plane.token) as runai:
+        await runai.list_revisions(control_plane.add_workload())
+    with pytest.warns(DeprecationWarning, match="answers is deprecated, use responses"):
+        assert control_plane.answers is control_plane.responses
+    with pytest.warns(DeprecationWarning, match=r"Answered is deprecated: use RecordedResponse"):
+        assert isinstance(control_plane.responses[0], testing.Answered)
+    assert [warning.filename for warning in warned] == [__file__]
+
+
+def test_the_module_has_no_other_old_names() -> None:
+    with pytest.raises(AttributeError, match=r"module 'runai_async\.testing' has no attribute 'Answer'"):
+        testing.Answer  # type: ignore[attr-defined]  # noqa: B018
 
 
 async def test_held_requests_wait_until_they_are_released(
@@ -459,7 +469,7 @@ async def test_held_requests_wait_until_they_are_released(
         assert await call == 0
 
 
-async def test_a_scripted_transport_gives_its_answers_in_order() -> None:
+async def test_a_scripted_transport_gives_its_replies_in_order() -> None:
     transport = FakeTransport(
         [
             Response(200, body=b'{"count": 2}'),
@@ -476,7 +486,7 @@ async def test_a_scripted_transport_gives_its_answers_in_order() -> None:
             await runai.count_revisions(workload_id)
         path = f"/api/v1/workloads/inferences/{workload_id}/revisions/count"
         assert await runai.count_revisions(workload_id) == len(path)
-        with pytest.raises(AssertionError, match=r"the script has no answer left for GET /api/"):
+        with pytest.raises(AssertionError, match=r"the script has no reply left for GET /api/"):
             await runai.count_revisions(workload_id)
 
     assert [(item.method, item.path) for item in transport.requests] == [("GET", path)] * 4
@@ -485,7 +495,7 @@ async def test_a_scripted_transport_gives_its_answers_in_order() -> None:
 
 
 @pytest.mark.parametrize("turns", range(8))
-async def test_a_connection_that_comes_while_it_stops_is_closed(turns: int) -> None:
+async def test_a_connection_that_arrives_while_it_stops_is_closed(turns: int) -> None:
     control_plane = FakeControlPlane()
     await control_plane.start()
     loop = asyncio.get_running_loop()

@@ -1,17 +1,22 @@
 """What users write, as the type checkers see it: checked, never run."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping
 from datetime import datetime
 from typing import assert_never, assert_type
 
+import runai_async
 from runai_async import (
     ApiError,
     Checkpoint,
+    ClientOptions,
+    Clock,
     FleetCheckpoint,
     FleetEvent,
     HistoryRecord,
     Phase,
     PhaseChanged,
+    Request,
+    Response,
     Revision,
     RevisionAdded,
     RevisionDeleted,
@@ -19,6 +24,7 @@ from runai_async import (
     RunaiClient,
     Synced,
     TokenProvider,
+    Transport,
     WatchDegraded,
     WatchEvent,
     WatchRecovered,
@@ -49,12 +55,12 @@ async def watching(runai: RunaiClient, workload_id: str, saved: Checkpoint) -> N
     generator: AsyncGenerator[WatchEvent, None] = watch
     async with watch:
         async for event in generator:
-            told(event)
+            described(event)
     assert_type(watch.checkpoint(), Checkpoint)
 
 
-def told(event: WatchEvent) -> str:
-    """Match each event there is: a new one makes the type checkers complain here."""
+def described(event: WatchEvent) -> str:
+    """Match every kind of event: a new one is an error of the type checkers here."""
     match event:
         case RevisionAdded(revision=revision) | RevisionDeleted(revision=revision):
             return revision.name
@@ -80,13 +86,13 @@ async def fleets(runai: RunaiClient, saved: FleetCheckpoint) -> None:
         async for event in stream:
             if isinstance(event, WorkloadFailed):
                 continue
-            told(event)
+            described(event)
         assert_type(fleet.checkpoint(), FleetCheckpoint)
         assert_type(fleet.checkpoint("id"), Checkpoint)
 
 
 class Vault:
-    """A provider of a user's own."""
+    """A user's own token provider."""
 
     async def get_token(self) -> str:
         return ""
@@ -95,10 +101,60 @@ class Vault:
         pass
 
 
+class SlowClock:
+    """A user's own clock."""
+
+    def monotonic(self) -> float:
+        return 0.0
+
+    def now(self) -> datetime:
+        return datetime.min
+
+    def sleep(self, seconds: float) -> Awaitable[None]:
+        return FakeClock().sleep(2 * seconds)
+
+
+class Canned:
+    """A user's own transport."""
+
+    async def send(self, request: Request, *, timeout: float, deadline: float) -> Response:
+        assert_type(request.headers, Mapping[str, str] | None)
+        return Response(body=b'{"count": 2}')
+
+    async def aclose(self) -> None:
+        pass
+
+
+class Version01:
+    """A transport as 0.1 needed it; the token is in the request's headers now."""
+
+    async def send(
+        self, request: Request, *, timeout: float, deadline: float, authorization: str | None = None
+    ) -> Response:
+        return Response()
+
+    async def aclose(self) -> None:
+        pass
+
+
 def making() -> None:
     provider: TokenProvider = Vault()
+    clock: Clock = SlowClock()
+    transport: Transport = Canned()
+    options: ClientOptions = {"clock": clock, "transport": transport}
     RunaiClient("https://acme.run.ai", provider, transport=FakeTransport(), clock=FakeClock())
+    RunaiClient("https://acme.run.ai", provider, **options)
+    RunaiClient("https://acme.run.ai", provider, transport=Version01())
+    assert_type(RunaiClient.from_env(timeout=5, trust_env=False), RunaiClient)
+    assert_type(RunaiClient.from_env(environ={}, **options), RunaiClient)
     RunaiClient(1, "token")  # type: ignore[arg-type]
+    RunaiClient.from_env(timeout="5")  # type: ignore[arg-type]
+    RunaiClient.from_env(tiemout=5)  # type: ignore[call-arg]
+
+
+def using_names() -> None:
+    assert_type(runai_async.Phase.RUNNING.is_known, bool)
+    _ = runai_async.Nonsense  # type: ignore[attr-defined]
 
 
 def failing(error: ApiError) -> None:

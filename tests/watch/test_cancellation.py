@@ -50,11 +50,11 @@ async def is_cancelled(work: Coroutine[Any, Any, object], n: int) -> bool:
 
 def state_of(runai: RunaiClient) -> dict[str, Any]:
     """Return what a call takes of a client while it runs."""
-    authenticated: Any = runai._retrying._transport
+    authenticated: Any = runai._api.retrying._transport
     session = authenticated._transport._session
     return {
         "slots": authenticated._transport._limiter.free,
-        "budget": runai._retrying._budget.tokens,
+        "budget": runai._api.retrying._budget.tokens,
         "connections in use": len(session.connector._acquired),
         "exchange": authenticated._source._task,
     }
@@ -100,7 +100,7 @@ def prepare(
     story: str, control_plane: FakeControlPlane, runai: RunaiClient, workload_id: str
 ) -> list[asyncio.Task[int]]:
     """Bring about what the next call shall meet; return the calls that go on beside it."""
-    authenticated: Any = runai._retrying._transport
+    authenticated: Any = runai._api.retrying._transport
     match story:
         case "new connection":
             authenticated._transport._session.connector._conns.clear()

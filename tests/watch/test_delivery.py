@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from support.harness import SICK_404, Stage
+from support.harness import HTML_404, Harness
 
 from runai_async import (
     Phase,
@@ -35,13 +35,13 @@ def brief(event: WatchEvent) -> tuple[str, ...]:
 # --- the first answer -----------------------------------------------------------------------------------
 
 
-async def test_every_live_revision_of_the_first_answer_is_told_as_initial() -> None:
-    stage = Stage()
-    running, pending = stage.add("Running"), stage.add("Pending")
-    deleted = stage.add()
-    stage.state.delete_revision(deleted)
-    async with stage.client() as runai:
-        events = await stage.told(runai.watch_revisions(stage.workload_id), 0)
+async def test_every_live_revision_of_the_first_response_is_added_as_initial() -> None:
+    harness = Harness()
+    running, pending = harness.add("Running"), harness.add("Pending")
+    deleted = harness.add()
+    harness.state.delete_revision(deleted)
+    async with harness.client() as runai:
+        events = await harness.collect(runai.watch_revisions(harness.workload_id), 0)
 
     assert {brief(event) for event in events} == {
         ("added", running, "Running"),
@@ -50,23 +50,23 @@ async def test_every_live_revision_of_the_first_answer_is_told_as_initial() -> N
     assert all(isinstance(event, RevisionAdded) and event.initial for event in events)
 
 
-async def test_without_include_existing_they_are_known_and_not_told() -> None:
-    stage = Stage()
-    known = stage.add("Pending")
-    stage.at(10, lambda: stage.phase(known, "Running"))
-    async with stage.client() as runai:
-        events = await stage.told(runai.watch_revisions(stage.workload_id, include_existing=False), 30)
+async def test_without_include_existing_they_are_tracked_but_not_reported() -> None:
+    harness = Harness()
+    known = harness.add("Pending")
+    harness.at(10, lambda: harness.set_phase(known, "Running"))
+    async with harness.client() as runai:
+        events = await harness.collect(runai.watch_revisions(harness.workload_id, include_existing=False), 30)
 
     assert [brief(event) for event in events] == [("changed", known, "Pending", "Running")]
 
 
-async def test_one_first_seen_running_is_one_added_and_no_change() -> None:
-    stage = Stage()
+async def test_a_revision_first_seen_running_is_added_without_a_change() -> None:
+    harness = Harness()
     added: list[str] = []
-    stage.at(5, lambda: added.append(stage.add("Creating")))
-    stage.at(5, lambda: stage.phase(added[0], "Running"))
-    async with stage.client() as runai:
-        events = await stage.told(runai.watch_revisions(stage.workload_id, interval=10), 60)
+    harness.at(5, lambda: added.append(harness.add("Creating")))
+    harness.at(5, lambda: harness.set_phase(added[0], "Running"))
+    async with harness.client() as runai:
+        events = await harness.collect(runai.watch_revisions(harness.workload_id, interval=10), 60)
 
     assert [brief(event) for event in events] == [("added", added[0], "Running")]
     assert not any(isinstance(event, RevisionAdded) and event.initial for event in events)
@@ -75,40 +75,40 @@ async def test_one_first_seen_running_is_one_added_and_no_change() -> None:
 # --- differences only -----------------------------------------------------------------------------------
 
 
-async def test_an_unchanged_answer_tells_nothing() -> None:
-    stage = Stage()
-    stage.add()
-    async with stage.client() as runai:
-        events = await stage.told(runai.watch_revisions(stage.workload_id, interval=10), 1000)
+async def test_an_unchanged_response_yields_nothing() -> None:
+    harness = Harness()
+    harness.add()
+    async with harness.client() as runai:
+        events = await harness.collect(runai.watch_revisions(harness.workload_id, interval=10), 1000)
 
     assert len(events) == 1
-    assert len(stage.times()) > 90
+    assert len(harness.times()) > 90
 
 
-async def test_another_field_than_the_phase_is_no_event() -> None:
-    stage = Stage()
-    revision_id = stage.add()
-    stage.at(10, lambda: stage.state.update_revision(revision_id, {"running_pods": 7}))
-    async with stage.client() as runai:
-        assert len(await stage.told(runai.watch_revisions(stage.workload_id), 60)) == 1
+async def test_a_change_of_another_field_is_not_an_event() -> None:
+    harness = Harness()
+    revision_id = harness.add()
+    harness.at(10, lambda: harness.state.update_revision(revision_id, {"running_pods": 7}))
+    async with harness.client() as runai:
+        assert len(await harness.collect(runai.watch_revisions(harness.workload_id), 60)) == 1
 
 
-async def test_events_of_one_poll_come_by_the_servers_time_then_by_id() -> None:
-    stage = Stage()
-    base = stage.clock.now()
-    late = stage.add(id="b" * 8 + "-0000-4000-8000-000000000000", created_at=base + timedelta(seconds=9))
+async def test_events_of_one_poll_are_ordered_by_server_time_then_id() -> None:
+    harness = Harness()
+    base = harness.clock.now()
+    late = harness.add(id="b" * 8 + "-0000-4000-8000-000000000000", created_at=base + timedelta(seconds=9))
     tied = [
-        stage.add(id=f"{n}0000000-0000-4000-8000-000000000000", created_at=base + timedelta(seconds=5))
+        harness.add(id=f"{n}0000000-0000-4000-8000-000000000000", created_at=base + timedelta(seconds=5))
         for n in (7, 3)
     ]
-    async with stage.client() as runai:
-        watch = runai.watch_revisions(stage.workload_id, interval=10, poll=PollPolicy(jitter=0))
-        first = await stage.told(watch, 5)
-        stage.phase(late, "Failed", at=base + timedelta(seconds=1))
-        stage.phase(tied[0], "Stopped", at=base + timedelta(seconds=2))
-        stage.state.update_revision(tied[1], {"phase": "Degraded"})
-        del stage.state.revision(tied[1])["phaseUpdatedAt"]
-        second = await stage.told(watch, 10)
+    async with harness.client() as runai:
+        watch = runai.watch_revisions(harness.workload_id, interval=10, poll=PollPolicy(jitter=0))
+        first = await harness.collect(watch, 5)
+        harness.set_phase(late, "Failed", at=base + timedelta(seconds=1))
+        harness.set_phase(tied[0], "Stopped", at=base + timedelta(seconds=2))
+        harness.state.update_revision(tied[1], {"phase": "Degraded"})
+        del harness.state.revision(tied[1])["phaseUpdatedAt"]
+        second = await harness.collect(watch, 10)
 
     assert [event.revision_id for event in first if isinstance(event, RevisionAdded)] == [
         *reversed(tied),
@@ -118,18 +118,18 @@ async def test_events_of_one_poll_come_by_the_servers_time_then_by_id() -> None:
 
 
 async def test_within_one_revision_added_comes_first_and_deleted_last_whatever_the_times_say() -> None:
-    stage = Stage()
-    base = stage.clock.now()
-    revision_id = stage.add("Pending")
-    other = stage.add("Pending")
-    async with stage.client() as runai:
-        watch = runai.watch_revisions(stage.workload_id, interval=10)
-        await stage.told(watch, 1)
-        stage.phase(revision_id, "Failed", at=base + timedelta(seconds=900))
-        stage.state.delete_revision(revision_id)
-        stage.state.revision(revision_id)["deletedAt"] = "2020-01-01T00:00:00Z"
-        stage.phase(other, "Running", at=base + timedelta(seconds=100))
-        events = await stage.told(watch, 20)
+    harness = Harness()
+    base = harness.clock.now()
+    revision_id = harness.add("Pending")
+    other = harness.add("Pending")
+    async with harness.client() as runai:
+        watch = runai.watch_revisions(harness.workload_id, interval=10)
+        await harness.collect(watch, 1)
+        harness.set_phase(revision_id, "Failed", at=base + timedelta(seconds=900))
+        harness.state.delete_revision(revision_id)
+        harness.state.revision(revision_id)["deletedAt"] = "2020-01-01T00:00:00Z"
+        harness.set_phase(other, "Running", at=base + timedelta(seconds=100))
+        events = await harness.collect(watch, 20)
 
     assert [brief(event) for event in events] == [
         ("changed", other, "Pending", "Running"),
@@ -141,25 +141,25 @@ async def test_within_one_revision_added_comes_first_and_deleted_last_whatever_t
 # --- a subsequence, and what was missed is said ---------------------------------------------------------
 
 
-async def test_a_revision_that_came_and_went_between_two_polls_is_not_told() -> None:
-    stage = Stage()
-    stage.add()
-    stage.at(5, lambda: stage.state.purge_revision(stage.add("Pending")))
-    async with stage.client() as runai:
-        assert len(await stage.told(runai.watch_revisions(stage.workload_id), 60)) == 1
+async def test_a_revision_that_came_and_went_between_two_polls_is_not_reported() -> None:
+    harness = Harness()
+    harness.add()
+    harness.at(5, lambda: harness.state.purge_revision(harness.add("Pending")))
+    async with harness.client() as runai:
+        assert len(await harness.collect(runai.watch_revisions(harness.workload_id), 60)) == 1
 
 
-async def test_answers_are_taken_as_current_so_a_stale_replica_shows_as_flaps() -> None:
-    stage = Stage()
-    revision_id = stage.add("Pending")
-    stale = stage.state.list_body(stage.workload_id, deleted=False)
-    stage.clock.shift_now(1)
-    stage.phase(revision_id, "Running")
-    async with stage.client() as runai:
-        watch = runai.watch_revisions(stage.workload_id, interval=10)
-        events = await stage.told(watch, 1)
-        stage.next_lists.append(Response(body=stale))
-        events += await stage.told(watch, 60)
+async def test_responses_are_taken_as_current_so_a_stale_replica_shows_as_flapping() -> None:
+    harness = Harness()
+    revision_id = harness.add("Pending")
+    stale = harness.state.list_body(harness.workload_id, deleted=False)
+    harness.clock.shift_now(1)
+    harness.set_phase(revision_id, "Running")
+    async with harness.client() as runai:
+        watch = runai.watch_revisions(harness.workload_id, interval=10)
+        events = await harness.collect(watch, 1)
+        harness.next_lists.append(Response(body=stale))
+        events += await harness.collect(watch, 60)
 
     assert [brief(event) for event in events] == [
         ("added", revision_id, "Running"),
@@ -169,13 +169,13 @@ async def test_answers_are_taken_as_current_so_a_stale_replica_shows_as_flaps() 
     assert len({event.id for event in events if isinstance(event, RevisionEvent)}) == 3
 
 
-async def test_phases_are_a_subsequence_and_the_last_one_told_is_the_last_one_answered() -> None:
-    stage = Stage()
-    revision_id = stage.add("Creating")
+async def test_phases_are_a_subsequence_that_ends_with_the_last_one_of_the_server() -> None:
+    harness = Harness()
+    revision_id = harness.add("Creating")
     for second, phase in enumerate(("Initializing", "Pending", "Running", "Degraded", "Running")):
-        stage.at(2 + second * 0.7, lambda phase=phase: stage.phase(revision_id, phase))  # type: ignore[misc]
-    async with stage.client() as runai:
-        events = await stage.told(runai.watch_revisions(stage.workload_id, interval=3), 100)
+        harness.at(2 + second * 0.7, harness.set_phase, revision_id, phase)
+    async with harness.client() as runai:
+        events = await harness.collect(runai.watch_revisions(harness.workload_id, interval=3), 100)
 
     phases = [event.revision.phase for event in events if isinstance(event, RevisionAdded | PhaseChanged)]
     assert phases[0] == "Creating"
@@ -184,33 +184,33 @@ async def test_phases_are_a_subsequence_and_the_last_one_told_is_the_last_one_an
 
 
 @pytest.mark.parametrize("seconds", [-3600, 3600])
-async def test_leaving_a_phase_and_coming_back_is_told_as_coalesced(seconds: float) -> None:
-    stage = Stage()
-    revision_id = stage.add("Running")
-    at = stage.clock.now() + timedelta(seconds=seconds)
-    stage.at(5, lambda: stage.phase(revision_id, "Running", at=at))
-    async with stage.client() as runai:
-        _, event = await stage.told(runai.watch_revisions(stage.workload_id), 30)
+async def test_leaving_a_phase_and_returning_to_it_is_a_coalesced_change(seconds: float) -> None:
+    harness = Harness()
+    revision_id = harness.add("Running")
+    at = harness.clock.now() + timedelta(seconds=seconds)
+    harness.at(5, lambda: harness.set_phase(revision_id, "Running", at=at))
+    async with harness.client() as runai:
+        _, event = await harness.collect(runai.watch_revisions(harness.workload_id), 30)
 
     assert isinstance(event, PhaseChanged)
     assert (event.previous_phase, event.revision.phase, event.coalesced) == ("Running", "Running", True)
 
 
-async def missed(stage: Stage, revision_id: str) -> None:
+async def missed(harness: Harness, revision_id: str) -> None:
     """Let a revision run through phases between two polls."""
     for phase in ("Initializing", "Pending", "Running"):
-        stage.clock.shift_now(1)
-        stage.phase(revision_id, phase, message=f"now {phase}")
+        harness.clock.shift_now(1)
+        harness.set_phase(revision_id, phase, message=f"now {phase}")
 
 
 async def test_fill_gaps_reads_the_phases_in_between_from_the_history() -> None:
-    stage = Stage()
-    revision_id = stage.add("Creating")
-    async with stage.client() as runai:
-        watch = runai.watch_revisions(stage.workload_id, fill_gaps=True)
-        await stage.told(watch, 1)
-        await missed(stage, revision_id)
-        events = await stage.told(watch, 10)
+    harness = Harness()
+    revision_id = harness.add("Creating")
+    async with harness.client() as runai:
+        watch = runai.watch_revisions(harness.workload_id, fill_gaps=True)
+        await harness.collect(watch, 1)
+        await missed(harness, revision_id)
+        events = await harness.collect(watch, 10)
 
     assert [brief(event) for event in events] == [
         ("changed", revision_id, "Creating", "Initializing"),
@@ -228,21 +228,21 @@ async def test_fill_gaps_reads_the_phases_in_between_from_the_history() -> None:
 async def test_a_gap_that_the_history_cannot_fill_is_a_plain_change_and_the_reason_is_logged_once(
     streak: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    stage = Stage()
-    revision_id = stage.add("Creating")
-    async with stage.client() as runai:
-        watch = runai.watch_revisions(stage.workload_id, fill_gaps=True)
-        await stage.told(watch, 1)
-        await missed(stage, revision_id)
+    harness = Harness()
+    revision_id = harness.add("Creating")
+    async with harness.client() as runai:
+        watch = runai.watch_revisions(harness.workload_id, fill_gaps=True)
+        await harness.collect(watch, 1)
+        await missed(harness, revision_id)
         if streak == "does not fit":
-            stage.state.history(revision_id).clear()
+            harness.state.history(revision_id).clear()
         else:
-            stage.others = SICK_404
-        events = await stage.told(watch, 10)
-        stage.clock.shift_now(1)
-        stage.phase(revision_id, "Degraded")
-        stage.state.history(revision_id).clear()
-        events += await stage.told(watch, 20)
+            harness.others = HTML_404
+        events = await harness.collect(watch, 10)
+        harness.clock.shift_now(1)
+        harness.set_phase(revision_id, "Degraded")
+        harness.state.history(revision_id).clear()
+        events += await harness.collect(watch, 20)
 
     assert [brief(event) for event in events] == [
         ("changed", revision_id, "Creating", "Running"),
@@ -256,196 +256,196 @@ async def test_a_gap_that_the_history_cannot_fill_is_a_plain_change_and_the_reas
 # --- a deletion is confirmed ----------------------------------------------------------------------------
 
 
-async def test_a_deletion_is_told_when_the_deleted_list_confirms_it() -> None:
-    stage = Stage()
-    revision_id = stage.add()
-    stage.at(10, lambda: stage.state.delete_revision(revision_id))
-    async with stage.client() as runai:
+async def test_a_deletion_is_reported_when_the_deleted_list_confirms_it() -> None:
+    harness = Harness()
+    revision_id = harness.add()
+    harness.at(10, lambda: harness.state.delete_revision(revision_id))
+    async with harness.client() as runai:
         policy = PollPolicy(interval=10, jitter=0)
-        _, event = await stage.told(runai.watch_revisions(stage.workload_id, poll=policy), 15)
+        _, event = await harness.collect(runai.watch_revisions(harness.workload_id, poll=policy), 15)
 
     assert isinstance(event, RevisionDeleted)
-    assert event.revision.deleted_at == event.server_time == stage.clock.now() - timedelta(seconds=5)
-    assert stage.times("deleted") == [10.0]
-    assert stage.times("get") == []
+    assert event.revision.deleted_at == event.server_time == harness.clock.now() - timedelta(seconds=5)
+    assert harness.times("deleted") == [10.0]
+    assert harness.times("get") == []
 
 
 async def test_deleted_at_in_the_live_list_is_a_deletion() -> None:
-    stage = Stage()
-    revision_id = stage.add()
-    async with stage.client() as runai:
-        watch = runai.watch_revisions(stage.workload_id)
-        await stage.told(watch, 1)
-        body = stage.state.list_body(stage.workload_id, deleted=False)
-        stage.next_lists.append(
+    harness = Harness()
+    revision_id = harness.add()
+    async with harness.client() as runai:
+        watch = runai.watch_revisions(harness.workload_id)
+        await harness.collect(watch, 1)
+        body = harness.state.list_body(harness.workload_id, deleted=False)
+        harness.next_lists.append(
             Response(body=body.replace(b'"deletedAt":null', b'"deletedAt":"2026-01-01T00:00:09Z"'))
         )
-        stage.state.delete_revision(revision_id)
-        events = await stage.told(watch, 15)
+        harness.state.delete_revision(revision_id)
+        events = await harness.collect(watch, 15)
 
     assert [brief(event) for event in events] == [("deleted", revision_id, "Running")]
 
 
 async def test_deleted_at_in_a_get_by_id_is_a_deletion() -> None:
-    class Forgetful(Stage):
-        def _answer(self, kind: str, key: str) -> Response:
-            return EMPTY if kind == "deleted" else super()._answer(kind, key)
+    class Forgetful(Harness):
+        def _respond(self, kind: str, key: str) -> Response:
+            return EMPTY if kind == "deleted" else super()._respond(kind, key)
 
-    stage = Forgetful()
-    revision_id = stage.add()
-    async with stage.client() as runai:
-        watch = runai.watch_revisions(stage.workload_id)
-        await stage.told(watch, 1)
-        stage.state.delete_revision(revision_id)
-        (event,) = await stage.told(watch, 15)
+    harness = Forgetful()
+    revision_id = harness.add()
+    async with harness.client() as runai:
+        watch = runai.watch_revisions(harness.workload_id)
+        await harness.collect(watch, 1)
+        harness.state.delete_revision(revision_id)
+        (event,) = await harness.collect(watch, 15)
 
     assert isinstance(event, RevisionDeleted)
     assert event.server_time is not None
 
 
-async def test_one_that_is_deleted_when_it_is_first_seen_is_not_told() -> None:
-    stage = Stage()
-    revision_id = stage.add()
-    body = stage.state.list_body(stage.workload_id, deleted=False)
+async def test_a_revision_that_is_deleted_when_first_seen_is_not_reported() -> None:
+    harness = Harness()
+    revision_id = harness.add()
+    body = harness.state.list_body(harness.workload_id, deleted=False)
     body = body.replace(b'"deletedAt":null', b'"deletedAt":"2026-01-01T00:00:09Z"')
-    stage.state.purge_revision(revision_id)
-    stage.next_lists.extend([Response(body=body)] * 3)
-    async with stage.client() as runai:
-        assert await stage.told(runai.watch_revisions(stage.workload_id), 60) == []
+    harness.state.purge_revision(revision_id)
+    harness.next_lists.extend([Response(body=body)] * 3)
+    async with harness.client() as runai:
+        assert await harness.collect(runai.watch_revisions(harness.workload_id), 60) == []
 
 
 async def test_an_empty_list_alone_is_never_a_deletion() -> None:
-    stage = Stage()
-    stage.add()
-    stage.add()
-    async with stage.client() as runai:
-        watch = runai.watch_revisions(stage.workload_id)
-        await stage.told(watch, 1)
-        stage.next_lists.extend([EMPTY] * 30)
-        assert await stage.told(watch, 600) == []
+    harness = Harness()
+    harness.add()
+    harness.add()
+    async with harness.client() as runai:
+        watch = runai.watch_revisions(harness.workload_id)
+        await harness.collect(watch, 1)
+        harness.next_lists.extend([EMPTY] * 30)
+        assert await harness.collect(watch, 600) == []
 
 
-async def test_missing_and_back_was_never_deleted() -> None:
-    stage = Stage()
-    revision_id = stage.add()
-    stage.at(10, lambda: stage.state.hide(revision_id, hidden=True))
-    stage.at(50, lambda: stage.state.hide(revision_id, hidden=False))
-    async with stage.client() as runai:
-        assert len(await stage.told(runai.watch_revisions(stage.workload_id), 300)) == 1
-    assert len(stage.times("get")) >= 3
+async def test_a_missing_revision_that_reappears_was_never_deleted() -> None:
+    harness = Harness()
+    revision_id = harness.add()
+    harness.at(10, lambda: harness.state.hide(revision_id, hidden=True))
+    harness.at(50, lambda: harness.state.hide(revision_id, hidden=False))
+    async with harness.client() as runai:
+        assert len(await harness.collect(runai.watch_revisions(harness.workload_id), 300)) == 1
+    assert len(harness.times("get")) >= 3
 
 
 async def test_a_404_by_id_counts_when_the_revision_was_missing_for_missing_grace() -> None:
-    stage = Stage()
-    revision_id = stage.add()
-    stage.at(10, lambda: stage.state.purge_revision(revision_id))
+    harness = Harness()
+    revision_id = harness.add()
+    harness.at(10, lambda: harness.state.purge_revision(revision_id))
     policy = PollPolicy(interval=10, jitter=0, missing_grace=45)
-    async with stage.client() as runai:
-        watch = runai.watch_revisions(stage.workload_id, poll=policy)
-        assert len(await stage.told(watch, 54)) == 1
-        events = await stage.told(watch, 10)
+    async with harness.client() as runai:
+        watch = runai.watch_revisions(harness.workload_id, poll=policy)
+        assert len(await harness.collect(watch, 54)) == 1
+        events = await harness.collect(watch, 10)
 
     assert [brief(event) for event in events] == [("deleted", revision_id, "Running")]
 
 
-async def test_a_missing_revision_that_is_found_and_not_deleted_counts_as_listed() -> None:
-    stage = Stage()
-    revision_id = stage.add("Pending")
-    async with stage.client() as runai:
-        watch = runai.watch_revisions(stage.workload_id, interval=10)
-        await stage.told(watch, 1)
-        stage.lists = EMPTY
-        stage.phase(revision_id, "Running")
-        events = await stage.told(watch, 200)
+async def test_a_missing_revision_that_is_found_by_id_counts_as_listed() -> None:
+    harness = Harness()
+    revision_id = harness.add("Pending")
+    async with harness.client() as runai:
+        watch = runai.watch_revisions(harness.workload_id, interval=10)
+        await harness.collect(watch, 1)
+        harness.lists = EMPTY
+        harness.set_phase(revision_id, "Running")
+        events = await harness.collect(watch, 200)
 
     assert [brief(event) for event in events] == [("changed", revision_id, "Pending", "Running")]
 
 
 async def test_a_404_of_a_gateway_confirms_nothing() -> None:
-    stage = Stage()
-    stage.add()
-    async with stage.client() as runai:
-        watch = runai.watch_revisions(stage.workload_id)
-        await stage.told(watch, 1)
-        stage.lists, stage.others = EMPTY, SICK_404
-        assert await stage.told(watch, 600) == []
+    harness = Harness()
+    harness.add()
+    async with harness.client() as runai:
+        watch = runai.watch_revisions(harness.workload_id)
+        await harness.collect(watch, 1)
+        harness.lists, harness.others = EMPTY, HTML_404
+        assert await harness.collect(watch, 600) == []
 
 
-async def test_a_poll_looks_for_missing_revisions_with_two_requests_at_most_taking_turns() -> None:
-    stage = Stage()
-    ids = [stage.add() for _ in range(4)]
-    async with stage.client() as runai:
-        watch = runai.watch_revisions(stage.workload_id, poll=PollPolicy(interval=10, jitter=0))
-        await stage.told(watch, 1)
-        stage.lists = EMPTY
-        await stage.told(watch, 40)
+async def test_a_poll_looks_for_missing_revisions_in_turn_with_at_most_two_requests() -> None:
+    harness = Harness()
+    ids = [harness.add() for _ in range(4)]
+    async with harness.client() as runai:
+        watch = runai.watch_revisions(harness.workload_id, poll=PollPolicy(interval=10, jitter=0))
+        await harness.collect(watch, 1)
+        harness.lists = EMPTY
+        await harness.collect(watch, 40)
 
-    asked = [(at, kind, key) for at, kind, key in stage.asked if at >= 10]
+    asked = [(at, kind, key) for at, kind, key in harness.requests if at >= 10]
     assert [(at, kind) for at, kind, _ in asked] == [
         (at, kind) for at in (10.0, 20.0, 30.0, 40.0) for kind in ("list", "deleted", "get")
     ]
     assert {key for _, kind, key in asked if kind == "get"} == set(ids)
 
 
-async def test_a_failed_confirmation_decides_nothing_and_holds_back_no_other_event() -> None:
-    stage = Stage()
-    gone, other = stage.add(), stage.add("Pending")
-    async with stage.client() as runai:
-        watch = runai.watch_revisions(stage.workload_id, interval=10)
-        await stage.told(watch, 1)
-        stage.state.delete_revision(gone)
-        stage.phase(other, "Running")
-        stage.others = None
-        first = await stage.told(watch, 30)
-        stage.others = True
-        second = await stage.told(watch, 60)
+async def test_a_failed_confirmation_decides_nothing_and_delays_no_other_event() -> None:
+    harness = Harness()
+    gone, other = harness.add(), harness.add("Pending")
+    async with harness.client() as runai:
+        watch = runai.watch_revisions(harness.workload_id, interval=10)
+        await harness.collect(watch, 1)
+        harness.state.delete_revision(gone)
+        harness.set_phase(other, "Running")
+        harness.others = None
+        first = await harness.collect(watch, 30)
+        harness.others = True
+        second = await harness.collect(watch, 60)
 
     assert [brief(event) for event in first] == [("changed", other, "Pending", "Running")]
     assert [brief(event) for event in second] == [("deleted", gone, "Running")]
 
 
-async def test_a_broken_revision_in_the_deleted_list_hides_no_deletion_and_its_own_is_told() -> None:
-    stage = Stage()
-    stage.state.delete_revision(stage.add())  # before anybody looked
-    ids = [stage.add() for _ in range(3)]
-    async with stage.client() as runai:
-        watch = runai.watch_revisions(stage.workload_id, interval=10)
-        await stage.told(watch, 1)
+async def test_a_broken_revision_in_the_deleted_list_hides_no_deletion_not_even_its_own() -> None:
+    harness = Harness()
+    harness.state.delete_revision(harness.add())  # before anybody looked
+    ids = [harness.add() for _ in range(3)]
+    async with harness.client() as runai:
+        watch = runai.watch_revisions(harness.workload_id, interval=10)
+        await harness.collect(watch, 1)
         for revision_id in ids:
-            stage.state.delete_revision(revision_id)
-        stage.state.update_revision(ids[1], {"createdAt": "no time"})
-        events = await stage.told(watch, 12)
+            harness.state.delete_revision(revision_id)
+        harness.state.update_revision(ids[1], {"createdAt": "no time"})
+        events = await harness.collect(watch, 12)
 
     assert {brief(event) for event in events} == {("deleted", key, "Running") for key in ids}
     assert all(event.server_time is not None for event in events if isinstance(event, RevisionDeleted))
 
 
-async def test_a_deleted_revision_is_forgotten_when_a_good_poll_lacks_it() -> None:
-    stage = Stage()
-    revision_id = stage.add()
-    stage.at(10, lambda: stage.state.delete_revision(revision_id))
-    async with stage.client() as runai:
-        watch = runai.watch_revisions(stage.workload_id)
-        await stage.told(watch, 60)
+async def test_a_deleted_revision_is_forgotten_once_a_successful_poll_lacks_it() -> None:
+    harness = Harness()
+    revision_id = harness.add()
+    harness.at(10, lambda: harness.state.delete_revision(revision_id))
+    async with harness.client() as runai:
+        watch = runai.watch_revisions(harness.workload_id)
+        await harness.collect(watch, 60)
 
         assert watch.checkpoint().revisions == ()
-    assert len(stage.times("deleted")) == 1
+    assert len(harness.times("deleted")) == 1
 
 
 # --- nothing twice, nothing lost, at the consumer's pace ------------------------------------------------
 
 
-async def test_an_event_is_delivered_when_anext_returned_it_and_no_sooner() -> None:
-    stage = Stage()
+async def test_an_event_is_delivered_when_anext_returns_it_and_no_sooner() -> None:
+    harness = Harness()
     for _ in range(3):
-        stage.add()
-    async with stage.client() as runai:
-        watch = runai.watch_revisions(stage.workload_id)
+        harness.add()
+    async with harness.client() as runai:
+        watch = runai.watch_revisions(harness.workload_id)
         told = [await anext(watch)]
         checkpoint = watch.checkpoint()
-        resumed = runai.watch_revisions(stage.workload_id, resume_from=checkpoint)
-        rest = await stage.told(resumed, 1)
-        same = await stage.told(watch, 1)
+        resumed = runai.watch_revisions(harness.workload_id, resume_from=checkpoint)
+        rest = await harness.collect(resumed, 1)
+        same = await harness.collect(watch, 1)
 
     assert len(checkpoint.revisions) == 1
     assert rest == same
@@ -453,63 +453,65 @@ async def test_an_event_is_delivered_when_anext_returned_it_and_no_sooner() -> N
 
 
 async def test_closing_delivers_nothing_and_loses_nothing() -> None:
-    stage = Stage()
+    harness = Harness()
     for _ in range(3):
-        stage.add()
-    async with stage.client() as runai:
-        watch = runai.watch_revisions(stage.workload_id)
+        harness.add()
+    async with harness.client() as runai:
+        watch = runai.watch_revisions(harness.workload_id)
         first = await anext(watch)
         await watch.aclose()
         with pytest.raises(StopAsyncIteration):
             await anext(watch)
-        resumed = runai.watch_revisions(stage.workload_id, resume_from=watch.checkpoint())
-        rest = await stage.told(resumed, 1)
+        resumed = runai.watch_revisions(harness.workload_id, resume_from=watch.checkpoint())
+        rest = await harness.collect(resumed, 1)
 
     assert len({event.revision_id for event in (first, *rest) if isinstance(event, RevisionAdded)}) == 3
 
 
 async def test_a_cancelled_anext_loses_nothing_and_the_next_one_polls_again() -> None:
-    stage = Stage()
-    revision_id = stage.add()
-    stage.latency = 3.0
-    async with stage.client() as runai:
-        watch = runai.watch_revisions(stage.workload_id)
+    harness = Harness()
+    revision_id = harness.add()
+    harness.latency = 3.0
+    async with harness.client() as runai:
+        watch = runai.watch_revisions(harness.workload_id)
         for _ in range(3):
-            assert await stage.told(watch, 2) == []
+            assert await harness.collect(watch, 2) == []
         assert not watch.status.synced
-        stage.latency = 0
-        assert [brief(event) for event in await stage.told(watch, 1)] == [("added", revision_id, "Running")]
+        harness.latency = 0
+        assert [brief(event) for event in await harness.collect(watch, 1)] == [
+            ("added", revision_id, "Running")
+        ]
 
 
-async def test_a_slow_consumer_slows_the_polling_and_gets_one_difference() -> None:
-    stage = Stage()
-    revision_id = stage.add("Pending")
-    async with stage.client() as runai:
-        watch = runai.watch_revisions(stage.workload_id, poll=PollPolicy(interval=10, jitter=0))
+async def test_a_slow_consumer_slows_polling_and_gets_one_combined_change() -> None:
+    harness = Harness()
+    revision_id = harness.add("Pending")
+    async with harness.client() as runai:
+        watch = runai.watch_revisions(harness.workload_id, poll=PollPolicy(interval=10, jitter=0))
         await anext(watch)
         for phase in ("Initializing", "Running", "Degraded"):
-            await stage.clock.advance(100)
-            stage.phase(revision_id, phase)
-        assert stage.times() == [0.0]
-        events = await stage.told(watch, 5)
+            await harness.clock.advance(100)
+            harness.set_phase(revision_id, phase)
+        assert harness.times() == [0.0]
+        events = await harness.collect(watch, 5)
 
     assert [brief(event) for event in events] == [("changed", revision_id, "Pending", "Degraded")]
-    assert stage.times()[1] == 300.0
+    assert harness.times()[1] == 300.0
 
 
-async def test_the_same_answers_give_the_same_events_with_the_same_ids() -> None:
-    stage = Stage()
-    ids = [stage.add("Pending") for _ in range(3)]
-    bodies = [stage.state.list_body(stage.workload_id, deleted=False)]
+async def test_the_same_responses_yield_the_same_events_with_the_same_ids() -> None:
+    harness = Harness()
+    ids = [harness.add("Pending") for _ in range(3)]
+    bodies = [harness.state.list_body(harness.workload_id, deleted=False)]
     for revision_id in ids:
-        stage.clock.shift_now(1)
-        stage.phase(revision_id, "Running")
-        bodies.append(stage.state.list_body(stage.workload_id, deleted=False))
+        harness.clock.shift_now(1)
+        harness.set_phase(revision_id, "Running")
+        bodies.append(harness.state.list_body(harness.workload_id, deleted=False))
     streams: list[list[WatchEvent]] = []
-    async with stage.client() as runai:
+    async with harness.client() as runai:
         for _ in range(2):
-            stage.next_lists.extend(Response(body=body) for body in bodies)
-            streams.append(await stage.told(runai.watch_revisions(stage.workload_id), 60))
+            harness.next_lists.extend(Response(body=body) for body in bodies)
+            streams.append(await harness.collect(runai.watch_revisions(harness.workload_id), 60))
 
     assert streams[0] == streams[1]
     one, two = ([event.id for event in events if isinstance(event, RevisionEvent)] for events in streams)
@@ -517,11 +519,11 @@ async def test_the_same_answers_give_the_same_events_with_the_same_ids() -> None
     assert len(set(one)) == 6
 
 
-async def test_an_unlisted_phase_is_a_value_and_no_error() -> None:
-    stage = Stage()
-    revision_id = stage.add("Suspending")
-    async with stage.client() as runai:
-        (event,) = await stage.told(runai.watch_revisions(stage.workload_id), 1)
+async def test_an_unknown_phase_is_a_value_and_not_an_error() -> None:
+    harness = Harness()
+    revision_id = harness.add("Suspending")
+    async with harness.client() as runai:
+        (event,) = await harness.collect(runai.watch_revisions(harness.workload_id), 1)
 
     assert isinstance(event, RevisionAdded)
     assert event.revision.phase == Phase("Suspending")

@@ -6,7 +6,7 @@ from contextlib import aclosing
 from datetime import timedelta
 
 import pytest
-from support.harness import HTML_502, Stage
+from support.harness import HTML_502, Harness
 
 from runai_async import PollPolicy, RevisionAdded, RevisionWatch
 
@@ -16,23 +16,23 @@ STEADY = PollPolicy(interval=10, jitter=0, deadline=60)
 # --- nothing is left behind -----------------------------------------------------------------------------
 
 
-async def test_break_leaves_a_watch_that_can_go_on() -> None:
-    stage = Stage()
-    stage.add()
-    stage.add()
-    async with stage.client() as runai:
-        watch = runai.watch_revisions(stage.workload_id)
+async def test_a_watch_can_continue_after_break() -> None:
+    harness = Harness()
+    harness.add()
+    harness.add()
+    async with harness.client() as runai:
+        watch = runai.watch_revisions(harness.workload_id)
         async for event in watch:
             assert isinstance(event, RevisionAdded)
             break
         assert isinstance(await anext(watch), RevisionAdded)
 
 
-async def test_an_exception_in_the_consumer_leaves_through_async_with() -> None:
-    stage = Stage()
-    stage.add()
-    async with stage.client() as runai:
-        watch = runai.watch_revisions(stage.workload_id)
+async def test_an_exception_in_the_consumer_closes_the_watch() -> None:
+    harness = Harness()
+    harness.add()
+    async with harness.client() as runai:
+        watch = runai.watch_revisions(harness.workload_id)
 
         async def consume() -> None:
             async with watch:
@@ -47,12 +47,12 @@ async def test_an_exception_in_the_consumer_leaves_through_async_with() -> None:
 
 @pytest.mark.parametrize("moment", ["asleep", "polling"])
 async def test_aclose_from_another_task_ends_a_waiting_anext(moment: str) -> None:
-    stage = Stage()
-    stage.latency = 1 if moment == "polling" else 0
-    async with stage.client() as runai:
-        watch = runai.watch_revisions(stage.workload_id)
+    harness = Harness()
+    harness.latency = 1 if moment == "polling" else 0
+    async with harness.client() as runai:
+        watch = runai.watch_revisions(harness.workload_id)
         waiting = asyncio.ensure_future(anext(watch, "the end"))
-        await stage.clock.advance(0.5)
+        await harness.clock.advance(0.5)
         await asyncio.gather(watch.aclose(), watch.aclose())
 
         assert await waiting == "the end"
@@ -60,11 +60,11 @@ async def test_aclose_from_another_task_ends_a_waiting_anext(moment: str) -> Non
 
 
 async def test_a_cancellation_that_meets_aclose_is_not_swallowed() -> None:
-    stage = Stage()
-    async with stage.client() as runai:
-        watch = runai.watch_revisions(stage.workload_id)
+    harness = Harness()
+    async with harness.client() as runai:
+        watch = runai.watch_revisions(harness.workload_id)
         waiting = asyncio.ensure_future(anext(watch))
-        await stage.clock.advance(0.5)
+        await harness.clock.advance(0.5)
         waiting.cancel()
         closing = asyncio.create_task(watch.aclose())
         with pytest.raises(asyncio.CancelledError):
@@ -73,9 +73,9 @@ async def test_a_cancellation_that_meets_aclose_is_not_swallowed() -> None:
 
 
 async def test_the_task_that_was_ended_by_aclose_is_not_cancelled() -> None:
-    stage = Stage()
-    async with stage.client() as runai:
-        watch = runai.watch_revisions(stage.workload_id)
+    harness = Harness()
+    async with harness.client() as runai:
+        watch = runai.watch_revisions(harness.workload_id)
 
         async def consume() -> str:
             async for _ in watch:
@@ -86,30 +86,30 @@ async def test_the_task_that_was_ended_by_aclose_is_not_cancelled() -> None:
             return f"still running, {task.cancelling()} cancellations"
 
         consumer = asyncio.create_task(consume())
-        await stage.clock.advance(0.5)
+        await harness.clock.advance(0.5)
         await watch.aclose()
 
         assert await consumer == "still running, 0 cancellations"
 
 
-async def test_closing_a_watch_that_was_never_asked_is_fine() -> None:
-    stage = Stage()
-    async with stage.client() as runai:
-        watch = runai.watch_revisions(stage.workload_id)
+async def test_closing_an_unused_watch_is_fine() -> None:
+    harness = Harness()
+    async with harness.client() as runai:
+        watch = runai.watch_revisions(harness.workload_id)
         await watch.aclose()
         await watch.aclose()
 
         assert [event async for event in watch] == []
-    assert stage.asked == []
+    assert harness.requests == []
 
 
 # --- as an async generator -------------------------------------------------------------------------------
 
 
-async def test_it_is_used_as_an_async_generator() -> None:
-    stage = Stage()
-    stage.add()
-    async with stage.client() as runai, aclosing(runai.watch_revisions(stage.workload_id)) as watch:
+async def test_a_watch_is_an_async_generator() -> None:
+    harness = Harness()
+    harness.add()
+    async with harness.client() as runai, aclosing(runai.watch_revisions(harness.workload_id)) as watch:
         assert isinstance(watch, AsyncGenerator)
         assert isinstance(await watch.asend(None), RevisionAdded)
         with pytest.raises(TypeError, match="does not take values"):
@@ -123,10 +123,10 @@ async def test_it_is_used_as_an_async_generator() -> None:
 @pytest.mark.parametrize(
     "thrown", [(KeyError,), (KeyError("k"),), (KeyError, KeyError("k")), (KeyError, None, None)]
 )
-async def test_athrow_takes_what_a_generator_takes(thrown: tuple[object, ...]) -> None:
-    stage = Stage()
-    async with stage.client() as runai:
-        watch = runai.watch_revisions(stage.workload_id)
+async def test_athrow_takes_the_arguments_that_a_generator_takes(thrown: tuple[object, ...]) -> None:
+    harness = Harness()
+    async with harness.client() as runai:
+        watch = runai.watch_revisions(harness.workload_id)
         with pytest.raises(KeyError):
             await watch.athrow(*thrown)  # type: ignore[arg-type]
 
@@ -135,31 +135,31 @@ async def test_athrow_takes_what_a_generator_takes(thrown: tuple[object, ...]) -
 
 
 async def test_a_second_concurrent_consumer_is_a_clear_runtime_error() -> None:
-    stage = Stage()
-    async with stage.client() as runai:
-        watch = runai.watch_revisions(stage.workload_id)
+    harness = Harness()
+    async with harness.client() as runai:
+        watch = runai.watch_revisions(harness.workload_id)
         first = asyncio.ensure_future(anext(watch))
-        await stage.clock.advance(0.5)
+        await harness.clock.advance(0.5)
         with pytest.raises(RuntimeError, match="one consumer, or one watch for each"):
             await anext(watch)
 
-        stage.add()
-        await stage.clock.advance(15)
+        harness.add()
+        await harness.clock.advance(15)
         assert isinstance(await first, RevisionAdded)
 
 
 # --- status ---------------------------------------------------------------------------------------------
 
 
-async def test_status_tells_how_the_watch_fares() -> None:
-    stage = Stage()
-    stage.add()
-    began = stage.clock.now()
-    async with stage.client() as runai:
-        watch = runai.watch_revisions(stage.workload_id, poll=STEADY)
+async def test_the_status_reflects_what_the_watch_has_seen() -> None:
+    harness = Harness()
+    harness.add()
+    began = harness.clock.now()
+    async with harness.client() as runai:
+        watch = runai.watch_revisions(harness.workload_id, poll=STEADY)
         status = watch.status
         assert (status.synced, status.last_success_at, status.next_poll_at) == (False, None, began)
-        assert repr(watch) == f"<RevisionWatch of workload {stage.workload_id}, not synced>"
+        assert repr(watch) == f"<RevisionWatch of workload {harness.workload_id}, not synced>"
 
         await anext(watch)
         status = watch.status
@@ -167,8 +167,8 @@ async def test_status_tells_how_the_watch_fares() -> None:
         assert status.next_poll_at == began + timedelta(seconds=10)
         assert repr(watch).endswith(", synced>")
 
-        stage.lists = HTML_502
-        await stage.told(watch, 15)
+        harness.lists = HTML_502
+        await harness.collect(watch, 15)
         status = watch.status
         assert (status.consecutive_failures, status.last_success_at) == (1, began)
 
@@ -176,36 +176,36 @@ async def test_status_tells_how_the_watch_fares() -> None:
         assert repr(watch).endswith(", closed>")
 
 
-async def test_a_watch_whose_consumer_does_not_ask_is_stale_too() -> None:
-    stage = Stage()
-    stage.add()
-    async with stage.client() as runai:
-        watch = runai.watch_revisions(stage.workload_id, poll=STEADY)
+async def test_a_watch_that_is_not_consumed_becomes_stale() -> None:
+    harness = Harness()
+    harness.add()
+    async with harness.client() as runai:
+        watch = runai.watch_revisions(harness.workload_id, poll=STEADY)
         await anext(watch)
-        await stage.clock.advance(3 * 10 + 60)
+        await harness.clock.advance(3 * 10 + 60)
         assert not watch.status.stale
-        await stage.clock.advance(0.1)
+        await harness.clock.advance(0.1)
         assert watch.status.stale
-        await stage.told(watch, 1)
+        await harness.collect(watch, 1)
         assert not watch.status.stale
 
 
 async def test_a_watch_whose_polls_fail_becomes_stale() -> None:
-    stage = Stage()
-    stage.lists = HTML_502
-    async with stage.client() as runai:
-        watch = runai.watch_revisions(stage.workload_id, poll=STEADY)
-        await stage.told(watch, 80)
+    harness = Harness()
+    harness.lists = HTML_502
+    async with harness.client() as runai:
+        watch = runai.watch_revisions(harness.workload_id, poll=STEADY)
+        await harness.collect(watch, 80)
         assert not watch.status.stale
-        await stage.told(watch, 20)
+        await harness.collect(watch, 20)
         assert watch.status.stale
 
 
-async def test_stale_counts_the_current_interval() -> None:
-    stage = Stage()
-    stage.add("Pending")
-    async with stage.client() as runai:
-        watch: RevisionWatch = runai.watch_revisions(stage.workload_id, poll=STEADY)
+async def test_staleness_depends_on_the_current_interval() -> None:
+    harness = Harness()
+    harness.add("Pending")
+    async with harness.client() as runai:
+        watch: RevisionWatch = runai.watch_revisions(harness.workload_id, poll=STEADY)
         await anext(watch)
-        await stage.clock.advance(3 * 2 + 60 + 0.1)
+        await harness.clock.advance(3 * 2 + 60 + 0.1)
         assert watch.status.stale

@@ -4,7 +4,7 @@ import logging
 from itertools import pairwise
 
 import pytest
-from support.harness import HTML_502, NO_JSON, REFUSED_401, REFUSED_403, REFUSED_404, SICK_404, Stage
+from support.harness import HTML_200, HTML_404, HTML_502, REFUSED_401, REFUSED_403, REFUSED_404, Harness
 
 from runai_async import (
     AuthenticationError,
@@ -33,67 +33,69 @@ WRONG_SHAPE = Response(body=b'{"items": []}')
 
 
 async def test_a_401_ends_the_watch_at_once_with_the_checkpoint() -> None:
-    stage = Stage()
-    stage.add()
-    stage.at(20, lambda: setattr(stage, "lists", REFUSED_401))
-    async with stage.client() as runai:
-        watch = runai.watch_revisions(stage.workload_id, poll=STEADY)
+    harness = Harness()
+    harness.add()
+    harness.at(20, lambda: setattr(harness, "lists", REFUSED_401))
+    async with harness.client() as runai:
+        watch = runai.watch_revisions(harness.workload_id, poll=STEADY)
         with pytest.raises(AuthenticationError) as caught:
-            await stage.told(watch, 100)
+            await harness.collect(watch, 100)
 
         assert caught.value.checkpoint == watch.checkpoint()
         assert isinstance(caught.value.checkpoint, Checkpoint)
         assert len(caught.value.checkpoint.revisions) == 1
-        assert stage.times() == [0, 10, 20]
+        assert harness.times() == [0, 10, 20]
         with pytest.raises(StopAsyncIteration):
             await anext(watch)
 
 
-async def test_an_envelope_that_is_not_the_api_s_ends_a_watch_on_its_very_first_poll() -> None:
-    stage = Stage()
-    stage.lists = WRONG_SHAPE
-    async with stage.client() as runai:
+async def test_a_foreign_envelope_ends_a_watch_on_its_very_first_poll() -> None:
+    harness = Harness()
+    harness.lists = WRONG_SHAPE
+    async with harness.client() as runai:
         with pytest.raises(DecodeError, match=r"\$\.revisions") as caught:
-            await stage.told(runai.watch_revisions(stage.workload_id), 100)
+            await harness.collect(runai.watch_revisions(harness.workload_id), 100)
 
-    assert caught.value.checkpoint == Checkpoint(stage.workload_id, (), synced=False)
-    assert stage.times() == [0]
+    assert caught.value.checkpoint == Checkpoint(harness.workload_id, (), synced=False)
+    assert harness.times() == [0]
 
 
-async def test_such_an_envelope_in_the_middle_of_an_outage_is_part_of_it() -> None:
-    stage = Stage()
-    stage.add()
-    stage.next_lists.extend([HTML_502, WRONG_SHAPE, HTML_502])
-    async with stage.client() as runai:
-        events = await stage.told(runai.watch_revisions(stage.workload_id, poll=STEADY), 200)
+async def test_a_foreign_envelope_during_an_outage_is_part_of_it() -> None:
+    harness = Harness()
+    harness.add()
+    harness.next_lists.extend([HTML_502, WRONG_SHAPE, HTML_502])
+    async with harness.client() as runai:
+        events = await harness.collect(runai.watch_revisions(harness.workload_id, poll=STEADY), 200)
 
     assert [type(event) for event in events] == [RevisionAdded]
 
 
-async def test_later_such_an_envelope_is_an_outage() -> None:
-    stage = Stage()
-    stage.add()
-    async with stage.client() as runai:
-        watch = runai.watch_revisions(stage.workload_id, poll=STEADY)
-        await stage.told(watch, 1)
-        stage.next_lists.append(WRONG_SHAPE)
-        assert await stage.told(watch, 30) == []
+async def test_a_foreign_envelope_on_a_later_poll_is_an_outage() -> None:
+    harness = Harness()
+    harness.add()
+    async with harness.client() as runai:
+        watch = runai.watch_revisions(harness.workload_id, poll=STEADY)
+        await harness.collect(watch, 1)
+        harness.next_lists.append(WRONG_SHAPE)
+        assert await harness.collect(watch, 30) == []
         assert watch.status.consecutive_failures == 0
 
 
 GRPCS_404 = Response(404, body=b'{"code": 5, "message": "Not Found", "details": []}')
 
 
-@pytest.mark.parametrize("response", [SICK_404, Response(403, body=b"<html/>"), GRPCS_404, NO_JSON, HTML_502])
-async def test_a_sick_gateway_is_no_refusal(response: Response) -> None:
-    stage = Stage()
-    revision_id = stage.add()
-    async with stage.client() as runai:
-        watch = runai.watch_revisions(stage.workload_id, poll=STEADY)
-        stage.lists = response
-        assert await stage.told(watch, 300) == []
-        stage.lists = True
-        events = await stage.told(watch, 100)
+@pytest.mark.parametrize(
+    "response", [HTML_404, Response(403, body=b"<html/>"), GRPCS_404, HTML_200, HTML_502]
+)
+async def test_an_error_page_of_a_gateway_is_not_a_refusal(response: Response) -> None:
+    harness = Harness()
+    revision_id = harness.add()
+    async with harness.client() as runai:
+        watch = runai.watch_revisions(harness.workload_id, poll=STEADY)
+        harness.lists = response
+        assert await harness.collect(watch, 300) == []
+        harness.lists = True
+        events = await harness.collect(watch, 100)
 
     assert [event.revision_id for event in events if isinstance(event, RevisionAdded)] == [revision_id]
 
@@ -104,97 +106,97 @@ async def test_a_sick_gateway_is_no_refusal(response: Response) -> None:
 @pytest.mark.parametrize(
     ("response", "error"), [(REFUSED_403, PermissionDeniedError), (REFUSED_404, NotFoundError)]
 )
-async def test_a_refusal_is_believed_when_every_poll_for_missing_grace_seconds_gave_it(
+async def test_a_refusal_counts_when_every_poll_has_been_refused_for_missing_grace(
     response: Response, error: type[Exception]
 ) -> None:
-    stage = Stage()
-    stage.lists = response
-    async with stage.client() as runai:
+    harness = Harness()
+    harness.lists = response
+    async with harness.client() as runai:
         with pytest.raises(error):
-            await stage.told(runai.watch_revisions(stage.workload_id, poll=STEADY), 200)
+            await harness.collect(runai.watch_revisions(harness.workload_id, poll=STEADY), 200)
 
-    assert stage.times() == [0, 10, 20, 30, 40, 50, 60]
+    assert harness.times() == [0, 10, 20, 30, 40, 50, 60]
 
 
 async def test_a_workload_just_created_may_be_unknown_for_a_moment() -> None:
-    stage = Stage()
-    stage.add()
-    stage.next_lists.extend([REFUSED_404, REFUSED_403, REFUSED_404])
-    async with stage.client() as runai:
-        assert len(await stage.told(runai.watch_revisions(stage.workload_id, poll=STEADY), 100)) == 1
+    harness = Harness()
+    harness.add()
+    harness.next_lists.extend([REFUSED_404, REFUSED_403, REFUSED_404])
+    async with harness.client() as runai:
+        assert len(await harness.collect(runai.watch_revisions(harness.workload_id, poll=STEADY), 100)) == 1
 
 
 @pytest.mark.parametrize("other", [REFUSED_403, HTML_502, Response(body=b'{"revisions": []}')])
-async def test_another_answer_in_between_starts_the_grace_again(other: Response) -> None:
-    stage = Stage()
-    stage.lists = REFUSED_404
-    stage.next_lists.extend([REFUSED_404] * 5 + [other])
-    async with stage.client() as runai:
-        watch = runai.watch_revisions(stage.workload_id, poll=STEADY)
+async def test_another_response_in_between_restarts_the_grace(other: Response) -> None:
+    harness = Harness()
+    harness.lists = REFUSED_404
+    harness.next_lists.extend([REFUSED_404] * 5 + [other])
+    async with harness.client() as runai:
+        watch = runai.watch_revisions(harness.workload_id, poll=STEADY)
         if other.status == 200:  # seen once, so the end is silent
-            assert await stage.told(watch, 300) == []
+            assert await harness.collect(watch, 300) == []
         else:
             with pytest.raises(NotFoundError):
-                await stage.told(watch, 300)
+                await harness.collect(watch, 300)
 
-    assert stage.times()[5] == 50
-    assert 59.9 < stage.times()[-1] - stage.times()[6] < 75
+    assert harness.times()[5] == 50
+    assert 59.9 < harness.times()[-1] - harness.times()[6] < 75
 
 
-async def test_refusals_that_contradict_each_other_are_an_outage(caplog: pytest.LogCaptureFixture) -> None:
-    stage = Stage()
-    stage.next_lists.extend([REFUSED_403, REFUSED_404] * 100)
+async def test_contradictory_refusals_are_an_outage(caplog: pytest.LogCaptureFixture) -> None:
+    harness = Harness()
+    harness.next_lists.extend([REFUSED_403, REFUSED_404] * 100)
     policy = PollPolicy(interval=10, jitter=0, max_outage=300)
-    async with stage.client() as runai:
+    async with harness.client() as runai:
         with pytest.raises(WatchOutageError) as caught:
-            await stage.told(runai.watch_revisions(stage.workload_id, poll=policy), 1000)
+            await harness.collect(runai.watch_revisions(harness.workload_id, poll=policy), 1000)
 
     assert isinstance(caught.value.last_error, PermissionDeniedError | NotFoundError)
-    assert stage.times()[-1] == 310
+    assert harness.times()[-1] == 310
     assert [record.levelname for record in caplog.records] == ["WARNING"]
 
 
 @pytest.mark.parametrize("resumed", [False, True])
-async def test_a_404_of_a_workload_that_the_checkpoint_knows_tells_each_deletion(resumed: bool) -> None:
-    stage = Stage()
-    revision_id = stage.add()
-    async with stage.client() as runai:
-        watch = runai.watch_revisions(stage.workload_id, poll=STEADY)
-        await stage.told(watch, 1)
-        stage.lists = REFUSED_404
+async def test_a_404_of_a_workload_in_the_checkpoint_reports_each_deletion(resumed: bool) -> None:
+    harness = Harness()
+    revision_id = harness.add()
+    async with harness.client() as runai:
+        watch = runai.watch_revisions(harness.workload_id, poll=STEADY)
+        await harness.collect(watch, 1)
+        harness.lists = REFUSED_404
         if resumed:
             saved = watch.checkpoint()
-            watch = runai.watch_revisions(stage.workload_id, poll=STEADY, resume_from=saved)
-        events = await stage.told(watch, 100)
+            watch = runai.watch_revisions(harness.workload_id, poll=STEADY, resume_from=saved)
+        events = await harness.collect(watch, 100)
 
     assert [(event.kind, getattr(event, "revision_id", "")) for event in events] == [("deleted", revision_id)]
 
 
-async def test_a_403_of_a_workload_that_was_seen_raises_and_deletes_nothing(
+async def test_a_403_of_a_workload_seen_before_raises_and_deletes_nothing(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO, "runai_async")
-    stage = Stage()
-    stage.add()
-    async with stage.client() as runai:
-        watch = runai.watch_revisions(stage.workload_id, poll=STEADY)
-        await stage.told(watch, 1)
-        stage.lists = REFUSED_403
+    harness = Harness()
+    harness.add()
+    async with harness.client() as runai:
+        watch = runai.watch_revisions(harness.workload_id, poll=STEADY)
+        await harness.collect(watch, 1)
+        harness.lists = REFUSED_403
         with pytest.raises(PermissionDeniedError):
-            await stage.told(watch, 200)
+            await harness.collect(watch, 200)
 
     (said,) = (record.getMessage() for record in caplog.records)
     assert "refused; believed if every poll returns it for 60 s: GET " in said
 
 
-async def test_a_404_of_a_workload_that_was_seen_tells_each_deletion_and_ends() -> None:
-    stage = Stage()
-    ids = {stage.add(), stage.add("Pending")}
-    async with stage.client() as runai:
-        watch = runai.watch_revisions(stage.workload_id, poll=STEADY)
-        await stage.told(watch, 1)
-        stage.lists = REFUSED_404
-        events = await stage.told(watch, 200)
+async def test_a_404_of_a_workload_seen_before_reports_each_deletion_and_ends() -> None:
+    harness = Harness()
+    ids = {harness.add(), harness.add("Pending")}
+    async with harness.client() as runai:
+        watch = runai.watch_revisions(harness.workload_id, poll=STEADY)
+        await harness.collect(watch, 1)
+        harness.lists = REFUSED_404
+        events = await harness.collect(watch, 200)
         with pytest.raises(StopAsyncIteration):
             await anext(watch)
 
@@ -206,30 +208,30 @@ async def test_a_404_of_a_workload_that_was_seen_tells_each_deletion_and_ends() 
 
 
 async def test_a_poll_is_retried_by_the_clients_policy() -> None:
-    stage = Stage()
-    stage.add()
-    stage.next_lists.extend([HTML_502, HTML_502])
-    async with stage.client(retry=RetryPolicy(attempts=3, wait_initial=1)) as runai:
-        watch = runai.watch_revisions(stage.workload_id, poll=STEADY)
-        assert len(await stage.told(watch, 5)) == 1
+    harness = Harness()
+    harness.add()
+    harness.next_lists.extend([HTML_502, HTML_502])
+    async with harness.client(retry=RetryPolicy(attempts=3, wait_initial=1)) as runai:
+        watch = runai.watch_revisions(harness.workload_id, poll=STEADY)
+        assert len(await harness.collect(watch, 5)) == 1
         assert watch.status.consecutive_failures == 0
-    assert len(stage.times()) == 3
+    assert len(harness.times()) == 3
 
 
-async def test_an_outage_of_twenty_minutes_is_one_warning_and_one_line_and_backs_off(
+async def test_an_outage_of_twenty_minutes_logs_one_warning_and_one_recovery_and_backs_off(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO, "runai_async")
-    stage = Stage()
-    revision_id = stage.add("Running")
-    stage.at(100, lambda: setattr(stage, "lists", HTML_502))
-    stage.at(700, lambda: stage.phase(revision_id, "Failed"))
-    stage.at(1300, lambda: setattr(stage, "lists", True))
+    harness = Harness()
+    revision_id = harness.add("Running")
+    harness.at(100, lambda: setattr(harness, "lists", HTML_502))
+    harness.at(700, lambda: harness.set_phase(revision_id, "Failed"))
+    harness.at(1300, lambda: setattr(harness, "lists", True))
     policy = PollPolicy(interval=10, jitter=0, max_outage=3600)
-    async with stage.client() as runai:
-        events = await stage.told(runai.watch_revisions(stage.workload_id, poll=policy), 2000)
+    async with harness.client() as runai:
+        events = await harness.collect(runai.watch_revisions(harness.workload_id, poll=policy), 2000)
 
-    times = stage.times()
+    times = harness.times()
     out = [at for at in times if 100 <= at < 1300]
     after = [at for at in times if at >= 1300]
     gaps = [later - earlier for earlier, later in pairwise(out)]
@@ -244,39 +246,39 @@ async def test_an_outage_of_twenty_minutes_is_one_warning_and_one_line_and_backs
     assert [type(event).__name__ for event in events] == ["RevisionAdded", "PhaseChanged"]
 
 
-async def test_an_outage_that_lasts_ends_the_watch_with_a_checkpoint_that_resumes() -> None:
-    stage = Stage()
-    revision_id = stage.add("Pending")
-    stage.at(100, lambda: setattr(stage, "lists", HTML_502))
+async def test_a_lasting_outage_ends_the_watch_with_a_checkpoint_to_resume_from() -> None:
+    harness = Harness()
+    revision_id = harness.add("Pending")
+    harness.at(100, lambda: setattr(harness, "lists", HTML_502))
     policy = PollPolicy(interval=10, jitter=0, max_outage=1200)
-    async with stage.client() as runai:
+    async with harness.client() as runai:
         with pytest.raises(
             WatchOutageError, match=r"no successful poll of workload .* for 1\d\d\d s"
         ) as caught:
-            await stage.told(runai.watch_revisions(stage.workload_id, poll=policy), 3000)
+            await harness.collect(runai.watch_revisions(harness.workload_id, poll=policy), 3000)
 
-        assert stage.clock.monotonic() >= 1300
-        assert stage.times()[-1] == 1300  # one poll falls on the end of patience
+        assert harness.clock.monotonic() >= 1300
+        assert harness.times()[-1] == 1300  # one poll falls on the end of patience
         assert isinstance(caught.value.last_error, ServerError)
         assert isinstance(caught.value.checkpoint, Checkpoint)
-        stage.lists = True
-        stage.phase(revision_id, "Running")
-        watch = runai.watch_revisions(stage.workload_id, resume_from=caught.value.checkpoint)
-        events = await stage.told(watch, 10)
+        harness.lists = True
+        harness.set_phase(revision_id, "Running")
+        watch = runai.watch_revisions(harness.workload_id, resume_from=caught.value.checkpoint)
+        events = await harness.collect(watch, 10)
 
     assert [(event.kind, getattr(event, "revision_id", "")) for event in events] == [
         ("phase_changed", revision_id)
     ]
 
 
-async def test_the_second_poll_of_an_outage_comes_at_its_time_and_the_next_ones_are_spread() -> None:
-    stage = Stage()
-    stage.lists, stage.latency = HTML_502, 3
+async def test_the_second_poll_of_an_outage_is_on_time_and_the_next_ones_are_spread() -> None:
+    harness = Harness()
+    harness.lists, harness.latency = HTML_502, 3
     policy = PollPolicy(interval=10, jitter=0, max_outage=None)
-    async with stage.client() as runai:
-        await stage.told(runai.watch_revisions(stage.workload_id, poll=policy), 10_000)
+    async with harness.client() as runai:
+        await harness.collect(runai.watch_revisions(harness.workload_id, poll=policy), 10_000)
 
-    waits = [later - earlier - 3 for earlier, later in pairwise(stage.times())]
+    waits = [later - earlier - 3 for earlier, later in pairwise(harness.times())]
     assert waits[0] == 7
     assert all(10 - 1e-5 <= wait <= 60 + 1e-5 for wait in waits[1:])
     assert min(waits[4:]) < 20
@@ -284,32 +286,32 @@ async def test_the_second_poll_of_an_outage_comes_at_its_time_and_the_next_ones_
 
 
 async def test_an_interval_longer_than_the_cap_is_kept_in_an_outage() -> None:
-    stage = Stage()
-    stage.lists = HTML_502
+    harness = Harness()
+    harness.lists = HTML_502
     policy = PollPolicy(interval=100, jitter=0, max_outage=None)
-    async with stage.client() as runai:
-        await stage.told(runai.watch_revisions(stage.workload_id, poll=policy), 1_050)
+    async with harness.client() as runai:
+        await harness.collect(runai.watch_revisions(harness.workload_id, poll=policy), 1_050)
 
-    assert stage.times() == [100 * n for n in range(11)]
+    assert harness.times() == [100 * n for n in range(11)]
 
 
 async def test_max_outage_none_waits_for_ever() -> None:
-    stage = Stage()
-    stage.lists = HTML_502
-    async with stage.client() as runai:
-        watch = runai.watch_revisions(stage.workload_id, poll=PollPolicy(max_outage=None))
-        assert await stage.told(watch, 10_000) == []
+    harness = Harness()
+    harness.lists = HTML_502
+    async with harness.client() as runai:
+        watch = runai.watch_revisions(harness.workload_id, poll=PollPolicy(max_outage=None))
+        assert await harness.collect(watch, 10_000) == []
         assert watch.status.consecutive_failures > 100
 
 
-async def test_degraded_recovered_and_synced_are_told_if_asked_for() -> None:
-    stage = Stage()
-    stage.add()
-    stage.at(20, lambda: setattr(stage, "lists", HTML_502))
-    stage.at(200, lambda: setattr(stage, "lists", True))
+async def test_degraded_recovered_and_synced_are_emitted_on_request() -> None:
+    harness = Harness()
+    harness.add()
+    harness.at(20, lambda: setattr(harness, "lists", HTML_502))
+    harness.at(200, lambda: setattr(harness, "lists", True))
     policy = PollPolicy(interval=10, jitter=0, emit=frozenset({"synced", "degraded", "recovered"}))
-    async with stage.client() as runai:
-        events = await stage.told(runai.watch_revisions(stage.workload_id, poll=policy), 400)
+    async with harness.client() as runai:
+        events = await harness.collect(runai.watch_revisions(harness.workload_id, poll=policy), 400)
 
     assert [type(event) for event in events] == [RevisionAdded, Synced, WatchDegraded, WatchRecovered]
     degraded, recovered = events[2:]
@@ -322,43 +324,43 @@ async def test_degraded_recovered_and_synced_are_told_if_asked_for() -> None:
 # --- a revision that cannot be decoded ------------------------------------------------------------------
 
 
-async def test_a_broken_revision_hides_no_other_and_is_warned_of_once_per_change(
+async def test_a_broken_revision_hides_no_other_and_is_logged_once_per_change(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    stage = Stage()
-    good, broken = stage.add("Pending"), stage.add("Pending")
+    harness = Harness()
+    good, broken = harness.add("Pending"), harness.add("Pending")
     finished: list[PollFinished] = []
-    async with stage.client(
+    async with harness.client(
         hooks=[lambda e: finished.append(e) if isinstance(e, PollFinished) else None]
     ) as runai:
-        watch = runai.watch_revisions(stage.workload_id, poll=STEADY)
-        assert len(await stage.told(watch, 1)) == 2
-        stage.state.update_revision(broken, {"created_at": None})
-        assert await stage.told(watch, 30) == []
+        watch = runai.watch_revisions(harness.workload_id, poll=STEADY)
+        assert len(await harness.collect(watch, 1)) == 2
+        harness.state.update_revision(broken, {"created_at": None})
+        assert await harness.collect(watch, 30) == []
         assert watch.status.undecodable == 1
-        stage.phase(good, "Running")
-        events = await stage.told(watch, 30)
+        harness.set_phase(good, "Running")
+        events = await harness.collect(watch, 30)
 
     assert [getattr(event, "revision_id", "") for event in events] == [good]
     assert finished[-1].undecodable == 1
     messages = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert len(messages) == 1
     assert "$.createdAt" in messages[0]
-    assert stage.times("get") == []  # its id can be read, so it is not missing
+    assert harness.times("get") == []  # its id can be read, so it is not missing
 
 
-async def test_where_an_id_cannot_be_read_nothing_counts_as_missing() -> None:
-    stage = Stage()
-    stage.add()
-    other = stage.add()
-    async with stage.client() as runai:
-        watch = runai.watch_revisions(stage.workload_id, poll=STEADY)
-        await stage.told(watch, 1)
-        stage.state.delete_revision(other)
-        body = stage.state.list_body(stage.workload_id, deleted=False)
-        stage.next_lists.append(Response(body=body[:-2] + b',{"id": null}]}'))
-        assert await stage.told(watch, 10) == []
-        assert stage.times("deleted") == []
-        events = await stage.told(watch, 10)
+async def test_nothing_counts_as_missing_while_an_id_cannot_be_read() -> None:
+    harness = Harness()
+    harness.add()
+    other = harness.add()
+    async with harness.client() as runai:
+        watch = runai.watch_revisions(harness.workload_id, poll=STEADY)
+        await harness.collect(watch, 1)
+        harness.state.delete_revision(other)
+        body = harness.state.list_body(harness.workload_id, deleted=False)
+        harness.next_lists.append(Response(body=body[:-2] + b',{"id": null}]}'))
+        assert await harness.collect(watch, 10) == []
+        assert harness.times("deleted") == []
+        events = await harness.collect(watch, 10)
 
     assert [type(event) for event in events] == [RevisionDeleted]

@@ -58,7 +58,7 @@ def responses(draw: st.DrawFn) -> list[bytes]:
 
 
 @given(responses())
-def test_what_is_known_changes_nothing_in_what_is_read(bodies: Sequence[bytes]) -> None:
+def test_reading_with_known_revisions_gives_the_same_as_reading_afresh(bodies: Sequence[bytes]) -> None:
     listing = Listing()
     before: dict[str, bytes] = {}
     for body in bodies:
@@ -73,7 +73,7 @@ def test_what_is_known_changes_nothing_in_what_is_read(bodies: Sequence[bytes]) 
 
 
 @pytest.mark.parametrize("write", [compact, body_of])
-def test_only_what_is_new_is_decoded_in_any_order(write: Any) -> None:
+def test_only_changed_revisions_are_decoded_in_any_order(write: Any) -> None:
     listing = Listing()
     all_of_them = [revision(key) for key in KEYS]
     assert keep(listing, write(*all_of_them)).changed.keys() == set(KEYS)
@@ -83,7 +83,7 @@ def test_only_what_is_new_is_decoded_in_any_order(write: Any) -> None:
     assert keep(listing, write(*reversed(new))).changed == {}
 
 
-def test_a_known_revision_that_stands_inside_another_one_is_not_taken_for_listed() -> None:
+def test_a_known_revision_nested_in_another_one_does_not_count_as_listed() -> None:
     listing = Listing()
     keep(listing, compact(revision("a"), revision("b")))
     within = revision("c", additionalFields={"copies": [{}, revision("a")]})
@@ -101,7 +101,7 @@ def test_a_known_revision_that_stands_inside_another_one_is_not_taken_for_listed
         b'{"revisions":[,%s]}',
     ],
 )
-def test_known_bytes_do_not_make_a_broken_answer_good(body: bytes) -> None:
+def test_known_bytes_do_not_make_a_broken_response_valid(body: bytes) -> None:
     listing = Listing()
     raw = json.dumps(revision("a"), separators=(",", ":")).encode()
     keep(listing, compact(revision("a")))
@@ -109,7 +109,7 @@ def test_known_bytes_do_not_make_a_broken_answer_good(body: bytes) -> None:
         listing.read(body.replace(b"%s", raw))
 
 
-def test_the_bytes_of_a_revision_that_is_not_listed_are_kept_as_long_as_it_is_known() -> None:
+def test_the_bytes_of_an_unlisted_revision_are_kept_as_long_as_it_is_known() -> None:
     listing = Listing()
     keep(listing, compact(revision("a"), revision("b")))
     raw = listing.raw("b")

@@ -1,7 +1,7 @@
 """Going on from a checkpoint, in another process as it were."""
 
 import pytest
-from support.harness import Stage
+from support.harness import Harness
 
 from runai_async import (
     Checkpoint,
@@ -26,21 +26,21 @@ def saved(checkpoint: Checkpoint) -> Checkpoint:
 # --- what was delivered ---------------------------------------------------------------------------------
 
 
-async def test_an_event_that_was_returned_is_in_the_checkpoint_and_one_still_buffered_is_not() -> None:
-    stage = Stage()
-    first = stage.add("Pending")
-    stage.clock.shift_now(1)
-    second = stage.add("Pending")
-    async with stage.client() as runai:
-        watch = runai.watch_revisions(stage.workload_id, poll=STEADY)
+async def test_a_checkpoint_includes_events_that_were_returned_and_none_that_are_buffered() -> None:
+    harness = Harness()
+    first = harness.add("Pending")
+    harness.clock.shift_now(1)
+    second = harness.add("Pending")
+    async with harness.client() as runai:
+        watch = runai.watch_revisions(harness.workload_id, poll=STEADY)
         event = await anext(watch)
         assert isinstance(event, RevisionAdded)
         assert [mark.id for mark in watch.checkpoint().revisions] == [first]
         await anext(watch)
-        stage.phase(first, "Running")
-        stage.clock.shift_now(1)
-        stage.phase(second, "Running")
-        await stage.clock.advance(10)
+        harness.set_phase(first, "Running")
+        harness.clock.shift_now(1)
+        harness.set_phase(second, "Running")
+        await harness.clock.advance(10)
         changed = await anext(watch)
 
     assert changed.kind == "phase_changed"
@@ -49,11 +49,11 @@ async def test_an_event_that_was_returned_is_in_the_checkpoint_and_one_still_buf
 
 
 async def test_a_checkpoint_holds_the_required_fields_and_no_secret() -> None:
-    stage = Stage()
-    revision_id = stage.add(command="run --key s3cret", environment_variables={"KEY": "s3cret"})
-    async with stage.client() as runai:
-        watch = runai.watch_revisions(stage.workload_id)
-        await stage.told(watch, 1)
+    harness = Harness()
+    revision_id = harness.add(command="run --key s3cret", environment_variables={"KEY": "s3cret"})
+    async with harness.client() as runai:
+        watch = runai.watch_revisions(harness.workload_id)
+        await harness.collect(watch, 1)
         revision = await runai.get_revision(revision_id)
         text = watch.checkpoint().to_json()
 
@@ -66,18 +66,18 @@ async def test_a_checkpoint_holds_the_required_fields_and_no_secret() -> None:
     assert "s3cret" not in text
 
 
-async def test_a_resume_goes_on_where_the_checkpoint_ends() -> None:
-    stage = Stage()
-    kept, changed, gone = stage.add(), stage.add("Pending"), stage.add()
-    async with stage.client() as runai:
-        watch = runai.watch_revisions(stage.workload_id)
-        await stage.told(watch, 1)
+async def test_a_resume_continues_where_the_checkpoint_ends() -> None:
+    harness = Harness()
+    kept, changed, gone = harness.add(), harness.add("Pending"), harness.add()
+    async with harness.client() as runai:
+        watch = runai.watch_revisions(harness.workload_id)
+        await harness.collect(watch, 1)
         checkpoint = saved(watch.checkpoint())
-        stage.phase(changed, "Running")
-        stage.state.delete_revision(gone)
-        new = stage.add("Creating")
-        resumed = runai.watch_revisions(stage.workload_id, resume_from=checkpoint)
-        events = await stage.told(resumed, 1)
+        harness.set_phase(changed, "Running")
+        harness.state.delete_revision(gone)
+        new = harness.add("Creating")
+        resumed = runai.watch_revisions(harness.workload_id, resume_from=checkpoint)
+        events = await harness.collect(resumed, 1)
 
     by_id = {event.revision_id: event for event in events if isinstance(event, RevisionEvent)}
     assert set(by_id) == {changed, gone, new}
@@ -89,14 +89,14 @@ async def test_a_resume_goes_on_where_the_checkpoint_ends() -> None:
     assert not added.initial
 
 
-async def test_a_resume_within_the_first_answer_goes_on_telling_it_as_initial() -> None:
-    stage = Stage()
-    ids = [stage.add() for _ in range(3)]
-    async with stage.client() as runai:
-        watch = runai.watch_revisions(stage.workload_id)
+async def test_a_resume_within_the_first_response_still_reports_the_rest_as_initial() -> None:
+    harness = Harness()
+    ids = [harness.add() for _ in range(3)]
+    async with harness.client() as runai:
+        watch = runai.watch_revisions(harness.workload_id)
         first = await anext(watch)
-        resumed = runai.watch_revisions(stage.workload_id, resume_from=saved(watch.checkpoint()))
-        events = [first, *await stage.told(resumed, 1)]
+        resumed = runai.watch_revisions(harness.workload_id, resume_from=saved(watch.checkpoint()))
+        events = [first, *await harness.collect(resumed, 1)]
 
     assert {
         event.revision_id for event in events if isinstance(event, RevisionAdded) and event.initial
@@ -104,33 +104,33 @@ async def test_a_resume_within_the_first_answer_goes_on_telling_it_as_initial() 
 
 
 @pytest.mark.parametrize("existing", [0, 1])
-async def test_a_resume_of_a_watch_that_told_nothing_yet_tells_only_what_is_new(existing: int) -> None:
-    stage = Stage()
+async def test_a_resume_of_a_watch_that_has_yielded_nothing_reports_only_new_revisions(existing: int) -> None:
+    harness = Harness()
     for _ in range(existing):
-        stage.add()
-    async with stage.client() as runai:
-        watch = runai.watch_revisions(stage.workload_id, include_existing=False)
-        assert await stage.told(watch, 1) == []
-        new = stage.add()
+        harness.add()
+    async with harness.client() as runai:
+        watch = runai.watch_revisions(harness.workload_id, include_existing=False)
+        assert await harness.collect(watch, 1) == []
+        new = harness.add()
         resumed = runai.watch_revisions(
-            stage.workload_id, include_existing=False, resume_from=saved(watch.checkpoint())
+            harness.workload_id, include_existing=False, resume_from=saved(watch.checkpoint())
         )
-        (event,) = await stage.told(resumed, 1)
+        (event,) = await harness.collect(resumed, 1)
 
     assert isinstance(event, RevisionAdded)
     assert (event.revision_id, event.initial) == (new, False)
 
 
-async def test_events_since_the_last_saved_checkpoint_come_again_with_the_same_ids() -> None:
-    stage = Stage()
-    revision_id = stage.add("Pending")
-    async with stage.client() as runai:
-        watch = runai.watch_revisions(stage.workload_id, poll=STEADY)
-        await stage.told(watch, 1)
+async def test_events_since_the_last_saved_checkpoint_are_repeated_with_the_same_ids() -> None:
+    harness = Harness()
+    revision_id = harness.add("Pending")
+    async with harness.client() as runai:
+        watch = runai.watch_revisions(harness.workload_id, poll=STEADY)
+        await harness.collect(watch, 1)
         checkpoint = saved(watch.checkpoint())
-        stage.phase(revision_id, "Running")
-        first = await stage.told(watch, 10)
-        again = await stage.told(runai.watch_revisions(stage.workload_id, resume_from=checkpoint), 10)
+        harness.set_phase(revision_id, "Running")
+        first = await harness.collect(watch, 10)
+        again = await harness.collect(runai.watch_revisions(harness.workload_id, resume_from=checkpoint), 10)
 
     assert first == again
     assert [event.id for event in first if isinstance(event, RevisionEvent)] == [
@@ -138,34 +138,36 @@ async def test_events_since_the_last_saved_checkpoint_come_again_with_the_same_i
     ]
 
 
-async def test_other_fields_are_taken_in_after_a_resume_without_an_update() -> None:
-    stage = Stage()
-    revision_id = stage.add()
+async def test_changes_of_other_fields_before_a_resume_yield_no_update() -> None:
+    harness = Harness()
+    revision_id = harness.add()
     policy = PollPolicy(interval=10, jitter=0, emit=frozenset({"updated"}))
-    async with stage.client() as runai:
-        watch = runai.watch_revisions(stage.workload_id, poll=policy)
-        await stage.told(watch, 1)
-        stage.state.update_revision(revision_id, {"running_pods": 5})
-        resumed = runai.watch_revisions(stage.workload_id, poll=policy, resume_from=saved(watch.checkpoint()))
-        assert await stage.told(resumed, 5) == []
-        stage.state.update_revision(revision_id, {"running_pods": 6})
-        (event,) = await stage.told(resumed, 10)
+    async with harness.client() as runai:
+        watch = runai.watch_revisions(harness.workload_id, poll=policy)
+        await harness.collect(watch, 1)
+        harness.state.update_revision(revision_id, {"running_pods": 5})
+        resumed = runai.watch_revisions(
+            harness.workload_id, poll=policy, resume_from=saved(watch.checkpoint())
+        )
+        assert await harness.collect(resumed, 5) == []
+        harness.state.update_revision(revision_id, {"running_pods": 6})
+        (event,) = await harness.collect(resumed, 10)
 
     assert isinstance(event, RevisionUpdated)
     assert [(change.path, change.old, change.new) for change in event.changes] == [("running_pods", 5, 6)]
 
 
-async def test_a_deleted_revision_after_a_resume_is_told_with_what_the_checkpoint_knew() -> None:
-    stage = Stage()
-    revision_id = stage.add(images=["a:1"])
-    async with stage.client() as runai:
-        watch = runai.watch_revisions(stage.workload_id)
-        await stage.told(watch, 1)
-        stage.state.purge_revision(revision_id)
+async def test_a_deletion_after_a_resume_holds_what_the_checkpoint_remembers() -> None:
+    harness = Harness()
+    revision_id = harness.add(images=["a:1"])
+    async with harness.client() as runai:
+        watch = runai.watch_revisions(harness.workload_id)
+        await harness.collect(watch, 1)
+        harness.state.purge_revision(revision_id)
         resumed = runai.watch_revisions(
-            stage.workload_id, resume_from=saved(watch.checkpoint()), poll=PollPolicy(missing_grace=0)
+            harness.workload_id, resume_from=saved(watch.checkpoint()), poll=PollPolicy(missing_grace=0)
         )
-        (event,) = await stage.told(resumed, 30)
+        (event,) = await harness.collect(resumed, 30)
 
     assert isinstance(event, RevisionDeleted)
     assert (event.revision.name, event.revision.phase) == ("llm-00001", "Running")
@@ -176,21 +178,21 @@ async def test_a_deleted_revision_after_a_resume_is_told_with_what_the_checkpoin
 
 
 async def test_a_checkpoint_of_another_workload_is_a_value_error_that_says_which() -> None:
-    stage = Stage()
+    harness = Harness()
     other = "00000000-0000-4000-8000-000000000000"
-    async with stage.client() as runai:
+    async with harness.client() as runai:
         with pytest.raises(
-            ValueError, match=f"is of workload {other}, but this watch is of {stage.workload_id}"
+            ValueError, match=f"is of workload {other}, but this watch is of {harness.workload_id}"
         ):
-            runai.watch_revisions(stage.workload_id, resume_from=Checkpoint(other))
+            runai.watch_revisions(harness.workload_id, resume_from=Checkpoint(other))
 
 
-async def test_what_is_no_checkpoint_of_the_sort_is_a_type_error_that_says_what_it_should_be() -> None:
-    stage = Stage()
-    fleet, single = FleetCheckpoint({}), Checkpoint(stage.workload_id)
-    async with stage.client() as runai:
+async def test_a_checkpoint_of_the_wrong_type_is_a_type_error_that_names_the_right_one() -> None:
+    harness = Harness()
+    fleet, single = FleetCheckpoint({}), Checkpoint(harness.workload_id)
+    async with harness.client() as runai:
         with pytest.raises(TypeError, match=r"must be a Checkpoint, as .* returns, not FleetCheckpoint"):
-            runai.watch_revisions(stage.workload_id, resume_from=fleet)  # type: ignore[arg-type]
+            runai.watch_revisions(harness.workload_id, resume_from=fleet)  # type: ignore[arg-type]
         with pytest.raises(TypeError, match=r"must be a FleetCheckpoint, as .* returns, not Checkpoint"):
             runai.watch_fleet([], resume_from=single)  # type: ignore[arg-type]
 
@@ -201,21 +203,21 @@ def test_a_checkpoint_of_an_unknown_version_is_a_value_error_that_says_which() -
         Checkpoint.from_json(text)
 
 
-async def test_an_old_checkpoint_is_a_longer_difference() -> None:
-    stage = Stage()
-    old = stage.add("Creating")
-    async with stage.client() as runai:
-        watch = runai.watch_revisions(stage.workload_id)
-        await stage.told(watch, 1)
+async def test_an_old_checkpoint_yields_a_longer_difference() -> None:
+    harness = Harness()
+    old = harness.add("Creating")
+    async with harness.client() as runai:
+        watch = runai.watch_revisions(harness.workload_id)
+        await harness.collect(watch, 1)
         checkpoint = saved(watch.checkpoint())
         for _ in range(20):
-            stage.clock.shift_now(86400)
-            stage.phase(old, "Running")
-            stage.state.delete_revision(stage.add())
-        stage.clock.shift_now(1)
-        newest = stage.add()
-        resumed = runai.watch_revisions(stage.workload_id, resume_from=checkpoint)
-        events = await stage.told(resumed, 1)
+            harness.clock.shift_now(86400)
+            harness.set_phase(old, "Running")
+            harness.state.delete_revision(harness.add())
+        harness.clock.shift_now(1)
+        newest = harness.add()
+        resumed = runai.watch_revisions(harness.workload_id, resume_from=checkpoint)
+        events = await harness.collect(resumed, 1)
 
     assert [(event.kind, event.revision_id) for event in events if isinstance(event, RevisionEvent)] == [
         ("phase_changed", old),

@@ -69,7 +69,7 @@ def brief(events: Sequence[Any]) -> list[tuple[str, str, str]]:
 # --- what is told -----------------------------------------------------------------------------------------
 
 
-def test_what_was_there_before_is_known_but_not_told_without_include_existing() -> None:
+def test_existing_revisions_are_tracked_but_not_reported_without_include_existing() -> None:
     a, b = revision("a", phaseUpdatedAt=minute(1)), revision("b")
     quiet = tracker(include_existing=False)
     assert poll(quiet, a, b) == []
@@ -116,7 +116,7 @@ def test_a_change_and_the_deletion_after_it_stay_together_whatever_the_times_say
         ({"phase": "Running"}, {"phase": "Running", "deletedAt": minute(2)}),
     ],
 )
-def test_of_a_revision_that_one_answer_has_twice_the_newer_state_counts(
+def test_the_newer_state_counts_if_a_response_contains_a_revision_twice(
     *, older: Answer, newer: Answer, reverse: bool
 ) -> None:
     watch = watching(revision("a", **older))
@@ -126,7 +126,7 @@ def test_of_a_revision_that_one_answer_has_twice_the_newer_state_counts(
     assert (type(event), event.revision.phase) == (kind, newer["phase"])
 
 
-def test_other_fields_are_told_only_if_asked_for() -> None:
+def test_changes_of_other_fields_are_reported_only_on_request() -> None:
     before, after = revision("a", runningPods=1), revision("a", runningPods=2)
     assert poll(watching(before), after) == []
     (event,) = poll(watching(before, emit_updates=True), after)
@@ -134,14 +134,14 @@ def test_other_fields_are_told_only_if_asked_for() -> None:
     assert [(c.path, c.old, c.new) for c in event.changes] == [("running_pods", 1, 2)]
 
 
-def test_a_change_of_phase_is_not_told_as_an_update_too() -> None:
+def test_a_change_of_phase_is_not_reported_as_an_update_too() -> None:
     watch = watching(revision("a", runningPods=1), emit_updates=True)
     assert brief(poll(watch, revision("a", runningPods=2, phase="Failed"))) == [
         ("phase_changed", "a", "Failed")
     ]
 
 
-def test_after_a_resume_other_fields_are_taken_in_without_an_update() -> None:
+def test_after_a_resume_changes_of_other_fields_yield_no_update() -> None:
     watch = resumed(watching(revision("a", runningPods=1)), emit_updates=True)
     assert poll(watch, revision("a", runningPods=2)) == []
     (event,) = poll(watch, revision("a", runningPods=3))
@@ -185,7 +185,7 @@ def test_an_undecodable_revision_is_present_and_keeps_its_last_state() -> None:
     assert brief(poll(watch, revision("b", phase="Failed"))) == [("added", "b", "Failed")]
 
 
-def test_nothing_is_missing_in_an_answer_with_a_revision_whose_id_cannot_be_read() -> None:
+def test_nothing_is_missing_from_a_response_in_which_an_id_cannot_be_read() -> None:
     watch = watching(revision("a"))
     assert poll(watch, NAMELESS, found={"a": Lookup()}) == []
     assert brief(poll(watch, found={"a": Lookup()})) == [("deleted", "a", "Running")]
@@ -194,7 +194,7 @@ def test_nothing_is_missing_in_an_answer_with_a_revision_whose_id_cannot_be_read
 # --- what is gone -----------------------------------------------------------------------------------------
 
 
-def test_a_workload_that_was_gone_and_is_back_as_it_was_is_told_again() -> None:
+def test_a_workload_that_was_gone_and_returns_unchanged_is_reported_again() -> None:
     watch = watching(revision("a"), revision("b", phase="Failed"))
     watch.delete_all(NOW)
     assert [event.kind for event in take_all(watch)] == ["deleted", "deleted"]
@@ -219,7 +219,7 @@ def test_a_404_counts_when_the_revision_has_been_missing_for_the_grace() -> None
     )
 
 
-def test_one_that_is_found_counts_as_listed_and_the_grace_begins_again() -> None:
+def test_a_revision_that_is_found_counts_as_listed_and_restarts_the_grace() -> None:
     watch = watching(revision("a"))
     lost: dict[str, Any] = {"found": {"a": Lookup()}, "missing_grace": 60.0}
     assert poll(watch, at=0, **lost) == []
@@ -235,7 +235,7 @@ def test_an_empty_list_alone_is_never_a_deletion() -> None:
     assert poll(watch, revision("a"), at=2e6) == []
 
 
-def test_missing_revisions_are_asked_for_in_turn() -> None:
+def test_missing_revisions_are_looked_for_in_turn() -> None:
     watch = watching(*(revision(key) for key in "abc"))
     asked: list[str] = []
     for at in range(1, 7):
@@ -245,7 +245,7 @@ def test_missing_revisions_are_asked_for_in_turn() -> None:
 
 
 @pytest.mark.parametrize("sick", ["/revisions?deleted=true", "/revisions/a"])
-async def test_a_confirmation_that_always_fails_holds_back_no_other_deletion(sick: str) -> None:
+async def test_a_confirmation_that_always_fails_delays_no_other_deletion(sick: str) -> None:
     lists = iter([body_of(revision("a"), revision("b"))])
 
     def response(request: SentRequest) -> Response:
@@ -279,7 +279,7 @@ def test_the_end_of_a_workload_is_the_deletion_of_each_live_revision() -> None:
     assert brief(take_all(watch)) == [("deleted", "a", "Failed"), ("deleted", "b", "Running")]
 
 
-def test_a_deleted_revision_is_forgotten_when_a_good_answer_lacks_it() -> None:
+def test_a_deleted_revision_is_forgotten_once_a_readable_response_lacks_it() -> None:
     watch = watching(revision("a"), revision("b"))
 
     def known() -> list[str]:
@@ -296,7 +296,7 @@ def test_a_deleted_revision_is_forgotten_when_a_good_answer_lacks_it() -> None:
     assert known() == ["b"]
 
 
-def test_a_deletion_told_again_after_a_crash_has_the_same_id() -> None:
+def test_a_deletion_repeated_after_a_crash_has_the_same_id() -> None:
     watch = watching(revision("a", phaseUpdatedAt=minute(1)))
     poll(watch, revision("a"))  # an answer without the time
     again = resumed(watch)
@@ -306,7 +306,7 @@ def test_a_deletion_told_again_after_a_crash_has_the_same_id() -> None:
 
 
 @pytest.mark.parametrize("since", [minute(1), None])
-def test_a_revision_that_came_back_is_added_and_deleted_anew_under_other_ids(since: str | None) -> None:
+def test_a_revision_that_returns_is_added_and_deleted_again_with_new_ids(since: str | None) -> None:
     live = revision("a", phaseUpdatedAt=since)
     deleted = live | {"deletedAt": minute(2)}
     watch = tracker()
@@ -325,7 +325,7 @@ def test_a_change_has_the_same_id_for_a_watch_that_began_later() -> None:
     ]
 
 
-def test_a_time_that_was_told_before_makes_no_event_id_again() -> None:
+def test_a_repeated_time_never_repeats_an_event_id() -> None:
     states = [("Pending", 1), ("Running", 5), ("Pending", 3), ("Running", 5), ("Pending", 1), ("Running", 5)]
     watch = tracker()
     told = [poll(watch, revision("a", phase=phase, phaseUpdatedAt=minute(at)))[0] for phase, at in states]
@@ -375,7 +375,7 @@ def in_phase(phase: str, at: int | None) -> Revision:
         (("Running", None), [(5, "Running")], None),
     ],
 )
-def test_the_history_tells_the_phases_in_between_or_does_not_fit(
+def test_the_history_gives_the_phases_in_between_or_does_not_fit(
     present: tuple[str, int | None], history: list[tuple[int, str]], missed: list[tuple[int, str]] | None
 ) -> None:
     states = missed_phases(MARK, in_phase(*present), came(*history))
@@ -387,7 +387,7 @@ def test_the_history_tells_the_phases_in_between_or_does_not_fit(
     )
 
 
-def test_the_phases_in_between_are_told_in_order_with_the_servers_times() -> None:
+def test_the_phases_in_between_are_reported_in_order_with_server_times() -> None:
     watch = watching(revision("a", phase="Pending", phaseUpdatedAt=minute(1)), revision("b"))
     responses = [revision("a", phaseUpdatedAt=minute(5)), revision("b", runningPods=1)]
     assert watch.gaps(read(watch, *responses)) == [(MARK, in_phase("Running", 5))]
@@ -403,7 +403,7 @@ def test_the_phases_in_between_are_told_in_order_with_the_servers_times() -> Non
 # --- how much work it is ----------------------------------------------------------------------------------
 
 
-def test_an_unchanged_body_is_not_read_again_unless_a_question_is_open() -> None:
+def test_an_unchanged_body_is_read_again_only_while_a_revision_is_missing() -> None:
     watch = watching(revision("a"), revision("b"))
     assert watch.read(body_of(revision("a"), revision("b"))) is None
     for _ in range(2):
@@ -439,7 +439,7 @@ def test_only_revisions_whose_bytes_changed_are_decoded(monkeypatch: pytest.Monk
     assert (decoded, event.revision.id, event.revision.running_pods) == (["b", "e", "a"], "a", 1)
 
 
-def test_a_revision_on_its_way_asks_for_fast_polling_since_its_last_change() -> None:
+def test_a_revision_in_transition_is_polled_fast_for_a_time_after_its_last_change() -> None:
     watch = watching(revision("a"), revision("b", phase="Failed"), emit_updates=True)
     assert watch.fast_until(600) == float("-inf")
     poll(watch, revision("a", phase="Pending"), revision("b", phase="Failed"), at=5)

@@ -234,7 +234,7 @@ LEAST = {
 
 
 @pytest.mark.parametrize("runs", [100, pytest.param(300, marks=pytest.mark.slow)])
-def test_hundreds_of_runs_hold_and_meet_the_cases_that_are_hard(runs: int) -> None:
+def test_hundreds_of_runs_pass_and_cover_the_hard_cases(runs: int) -> None:
     met: Counter[str] = Counter()
     for seed in range(runs):
         run = Run(Random(seed)).play()
@@ -244,7 +244,7 @@ def test_hundreds_of_runs_hold_and_meet_the_cases_that_are_hard(runs: int) -> No
 
 @pytest.mark.parametrize("order", [list, reversed])
 @pytest.mark.parametrize("seed", range(30))
-def test_the_same_answers_give_the_same_events_however_the_list_is_ordered(
+def test_the_same_responses_yield_the_same_events_however_the_list_is_ordered(
     seed: int, order: Callable[[list[Answer]], Iterable[Answer]]
 ) -> None:
     run = Run(Random(seed)).play()
@@ -266,7 +266,7 @@ def check_crashes(run: Run) -> None:
 
 @EXPLORED
 @given(st.randoms(use_true_random=False))
-def test_after_a_crash_the_events_since_a_checkpoint_come_again_with_the_same_ids(random: Random) -> None:
+def test_after_a_crash_the_events_since_a_checkpoint_are_repeated_with_the_same_ids(random: Random) -> None:
     check_crashes(Run(random, resumes=False, grace=0.0).play())
 
 

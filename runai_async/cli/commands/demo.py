@@ -4,50 +4,55 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING
 
 import click
 from attrs import Factory, define
-from rich.text import Text
+from click.exceptions import Exit
 
 from runai_async._auth.credentials import ClientCredentials
+from runai_async.cli import views
+from runai_async.cli.diagnostics import Diagnostics
 from runai_async.cli.exits import FAILED
 from runai_async.cli.options import examples
 from runai_async.cli.run import run
-from runai_async.cli.story import play, set_stage
-from runai_async.cli.text import pods
-from runai_async.cli.views.console import can_show, console
-from runai_async.cli.views.watch import Audience, Lines, Picture
+from runai_async.cli.story import furnish, play
+from runai_async.cli.text import counted, pods
 from runai_async.client import RunaiClient
 from runai_async.events import RevisionDeleted, RevisionEvent, WatchDegraded, WatchEvent, WatchRecovered
 from runai_async.models import Revision
 from runai_async.policy import LEAST_INTERVAL, PollPolicy, RetryPolicy
 from runai_async.testing import FakeControlPlane
 
+if TYPE_CHECKING:
+    from runai_async.cli.views.terminal import TerminalView
+
+_HEADLINE = "Two workloads, watched through RunaiClient over a socket."
 _PATIENCE = 10.0
-"""Seconds in which the watches must have told the end of the story."""
+"""Seconds after the story within which the watches must have reported its end."""
 
 
 @define
 class Counts:
-    """What the watches told up to now.
+    """What the watches have reported so far.
 
     Attributes:
         revisions: the last state of each revision, by id.
-        deleted: the ids of those that were told deleted.
-        events: how many events there were.
-        outages: workloads whose polls fail now.
-        healed: the seconds of each outage that is over.
+        deleted: the ids of those reported as deleted.
+        events: the number of events.
+        outages: the workloads whose polls fail now.
+        recovered: the seconds of each outage that has ended.
     """
 
     revisions: dict[str, Revision] = Factory(dict[str, Revision])
     deleted: set[str] = Factory(set[str])
     events: int = 0
     outages: set[str] = Factory(set[str])
-    healed: list[float] = Factory(list[float])
+    recovered: list[float] = Factory(list[float])
 
     def note(self, event: WatchEvent) -> None:
-        """Take an event in."""
+        """Count an event."""
         self.events += 1
         if isinstance(event, RevisionEvent):
             self.revisions[event.revision_id] = event.revision
@@ -57,60 +62,63 @@ class Counts:
             self.outages.add(event.workload_id)
         elif isinstance(event, WatchRecovered):
             self.outages.discard(event.workload_id)
-            self.healed.append(event.seconds)
+            self.recovered.append(event.seconds)
 
     def agrees_with(self, control_plane: FakeControlPlane) -> bool:
-        """Tell whether the control plane's revisions are, as they were told, and no outage lasts."""
-        truth = {item.revision_id: (item.phase, item.kind == "deleted") for item in control_plane.transitions}
-        told = {key: (item.phase, key in self.deleted) for key, item in self.revisions.items()}
-        return truth == told and not self.outages
+        """Return whether the reported revisions are those of the control plane, and no outage lasts."""
+        actual = {
+            item.revision_id: (item.phase, item.kind == "deleted") for item in control_plane.transitions
+        }
+        reported = {key: (item.phase, key in self.deleted) for key, item in self.revisions.items()}
+        return actual == reported and not self.outages
 
 
 async def run_demo(
-    pace: float, audience: Audience, control_plane: FakeControlPlane | None = None
-) -> tuple[list[Text], bool]:
+    pace: float, view: TerminalView, control_plane: FakeControlPlane | None = None
+) -> tuple[list[str], bool]:
     """Play the story and watch it through `RunaiClient`, over a real socket.
 
     Args:
-        pace: what the pauses of the story, and the intervals of the watches, are multiplied with.
-        audience: what it is shown to.
-        control_plane: a control plane to use instead of an own one; it is started and stopped here.
+        pace: the factor of all pauses of the story and all intervals of the watches.
+        view: displays the story and the events.
+        control_plane: a control plane to use instead of a new one; it is started and stopped here.
 
     Returns:
-        The summary, and whether the watches told the truth.
+        The summary, and whether the events agree with what happened on the control plane.
     """
-    seen, news = Counts(), asyncio.Event()
+    counts, changed = Counts(), asyncio.Event()
 
-    def hear(event: WatchEvent) -> None:
-        seen.note(event)
-        audience.tell(event)
-        news.set()
+    def on_event(event: WatchEvent) -> None:
+        counts.note(event)
+        view.display(event)
+        changed.set()
 
-    async with control_plane or FakeControlPlane() as stage:
-        names = set_stage(stage)
-        async with audience.shown(names), _client(stage, pace, audience) as runai:
-            watches = [asyncio.create_task(_watch(runai, key, pace, hear)) for key in names]
+    async with control_plane or FakeControlPlane() as plane:
+        names = furnish(plane)
+        view.names.update(names)
+        async with view.live(), _client(plane, pace, view) as runai:
+            watches = [asyncio.create_task(_watch(runai, key, pace, on_event)) for key in names]
             try:
-                await play(stage, names, pace, audience.narrate)
-                await _agreement(seen, stage, news)
+                await play(plane, names, pace, view.narrate)
+                await _agreement(counts, plane, changed)
             finally:
                 for watch in watches:
                     watch.cancel()
                 await asyncio.gather(*watches, return_exceptions=True)
-        return list(summary(seen, stage, names)), seen.agrees_with(stage)
+        return list(summary(counts, plane, names)), counts.agrees_with(plane)
 
 
-def _client(control_plane: FakeControlPlane, pace: float, audience: Audience) -> RunaiClient:
+def _client(control_plane: FakeControlPlane, pace: float, view: TerminalView) -> RunaiClient:
     return RunaiClient(
         control_plane.url,
         ClientCredentials(control_plane.client_id, control_plane.client_secret),
         retry=RetryPolicy(attempts=2, wait_initial=0.2 * pace),
-        hooks=[audience.hook],
+        hooks=[view.hook],
     )
 
 
 async def _watch(
-    runai: RunaiClient, workload_id: str, pace: float, hear: Callable[[WatchEvent], None]
+    runai: RunaiClient, workload_id: str, pace: float, on_event: Callable[[WatchEvent], None]
 ) -> None:
     policy = PollPolicy(
         interval=max(LEAST_INTERVAL, 0.8 * pace),
@@ -119,64 +127,55 @@ async def _watch(
     )
     async with runai.watch_revisions(workload_id, poll=policy) as watch:
         async for event in watch:
-            hear(event)
+            on_event(event)
 
 
-async def _agreement(seen: Counts, control_plane: FakeControlPlane, news: asyncio.Event) -> None:
-    """Wait until all that happened was told, but not for ever."""
+async def _agreement(counts: Counts, control_plane: FakeControlPlane, changed: asyncio.Event) -> None:
+    """Wait until everything that happened has been reported, but not forever."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_PATIENCE):
-            while not seen.agrees_with(control_plane):
-                news.clear()
-                await news.wait()
+            while not counts.agrees_with(control_plane):
+                changed.clear()
+                await changed.wait()
 
 
-def summary(seen: Counts, control_plane: FakeControlPlane, names: Mapping[str, str]) -> Iterable[Text]:
-    """Write what became of each revision, what it took, and whether the watches told the truth."""
-    yield Text("Summary", style="bold")
+def summary(counts: Counts, control_plane: FakeControlPlane, names: Mapping[str, str]) -> Iterator[str]:
+    """Write how each revision ended, and what it took to observe that."""
     for workload_id in names:
-        fates = [_fate(item, seen) for item in seen.revisions.values() if item.workload_id == workload_id]
-        yield Text(f"  {', '.join(fates)}")
-    changes, requests = len(control_plane.transitions), len(control_plane.requests)
-    yield Text(f"  {changes} changes on the control plane, {requests} requests to it, {seen.events} events")
-    if seen.healed:
-        yield Text(f"  an outage of {max(seen.healed):.1f} s at the longest, and the watches went on")
-    agrees = seen.agrees_with(control_plane)
-    yield Text(
-        f"  at the end, what was told {'agrees' if agrees else 'DOES NOT AGREE'} with the control plane",
-        style="green" if agrees else "red",
-    )
+        revisions = [item for item in counts.revisions.values() if item.workload_id == workload_id]
+        yield ", ".join(_state(item, counts) for item in revisions)
+    changes = counted(len(control_plane.transitions), "change")
+    requests = counted(len(control_plane.requests), "request")
+    yield f"{changes} on the control plane, {requests} to it, {counted(counts.events, 'event')}"
+    if counts.recovered:
+        yield f"the longest outage lasted {max(counts.recovered):.1f} s, and the watches continued after it"
 
 
-def _fate(revision: Revision, seen: Counts) -> str:
-    state = "deleted" if revision.id in seen.deleted else f"{revision.phase} {pods(revision)}"
+def _state(revision: Revision, counts: Counts) -> str:
+    state = "deleted" if revision.id in counts.deleted else f"{revision.phase} {pods(revision)}"
     return f"{revision.name} {state}"
 
 
 @click.command(epilog=examples("runai-async demo", "runai-async demo --plain > demo.log"))
-@click.option("--plain", is_flag=True, help="Print a line for each event, for logs; so it does in a pipe.")
+@click.option("--plain", is_flag=True, help="Print a line for each event, as in a pipe.")
 @click.option(
     "--pace",
     type=click.FloatRange(min=0, max=60, min_open=True),
     default=1.0,
     show_default=True,
-    help="Multiply all pauses with this.",
+    help="Multiply all pauses by this factor.",
 )
-@click.pass_context
-def demo(ctx: click.Context, *, plain: bool, pace: float) -> None:
+@click.pass_obj
+def demo(diagnostics: Diagnostics, /, *, plain: bool, pace: float) -> None:
     """See a watch at work; no account is needed.
 
-    It is a real watch of a control plane in this process. Two workloads; a rollout that succeeds, one that
-    fails, an outage that heals. It takes about 16 seconds. Times of changes are the control plane's, so that
-    lines can be out of order after an outage.
+    It really watches a control plane, which runs in this process and has two workloads: one rollout
+    succeeds, one fails, and there is an outage. It takes about 16 seconds. The times of changes are the
+    control plane's, so after an outage lines can be out of order.
     """
-    ctx.obj.quiet = True
-    screen = console()
-    audience: Audience = Lines(lambda line: screen.print(line, soft_wrap=True))
-    if can_show(screen) and not plain:
-        audience = Picture(screen)
-    lines, agrees = run(run_demo(pace, audience))
-    for line in lines:
-        screen.print(line, soft_wrap=True)
+    diagnostics.outages_displayed = True
+    view = views.terminal.terminal_view(_HEADLINE, plain=plain)
+    facts, agrees = run(run_demo(pace, view))
+    views.terminal.print_summary(facts, agrees=agrees)
     if not agrees:
-        ctx.exit(FAILED)
+        raise Exit(FAILED)

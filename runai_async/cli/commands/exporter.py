@@ -1,4 +1,4 @@
-"""`exporter`: revisions as Prometheus metrics."""
+"""`runai-async exporter`: revisions as Prometheus metrics."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _DISCOVERY_INTERVAL = 60.0
 def _address(text: str) -> tuple[str, int]:
     found = re.fullmatch(r"(?:\[(?P<six>[^\]]+)\]|(?P<host>[^:]*)):(?P<port>\d{1,5})", text)
     if found is None or int(found["port"]) > 65535:  # noqa: PLR2004  (TCP's range)
-        raise click.UsageError(f"{text!r} is no address: write it like 127.0.0.1:9464")
+        raise click.UsageError(f"{text!r} is not an address: write it like 127.0.0.1:9464")
     return found["six"] or found["host"] or "127.0.0.1", int(found["port"])
 
 
@@ -38,18 +38,22 @@ def _address(text: str) -> tuple[str, int]:
 @click.argument("workloads", nargs=-1, type=NON_EMPTY, metavar="[WORKLOAD]...")
 @click.option("--all", "everything", is_flag=True, help="Export all inference workloads, new ones too.")
 @click.option(
-    "--listen", default="127.0.0.1:9464", show_default=True, metavar="HOST:PORT", help="Where to serve."
+    "--listen",
+    default="127.0.0.1:9464",
+    show_default=True,
+    metavar="HOST:PORT",
+    help="The address to serve on.",
 )
-@click.option("--interval", type=DURATION, default="30s", show_default=True, help="Between polls.")
+@click.option("--interval", type=DURATION, default="30s", show_default=True, help="The time between polls.")
 @connecting
 def exporter(
     connection: Connection, workloads: tuple[str, ...], *, everything: bool, listen: str, interval: float
 ) -> None:
-    """Serve the state of revisions, and of this client, as Prometheus metrics.
+    """Serve the state of revisions as Prometheus metrics.
 
-    /metrics has the metrics; /healthz is 503 when no poll was good for three intervals (with --all, a minute
-    at the least) and a deadline. Once it serves, an outage is waited for, however long it is. It runs until
-    Ctrl-C or SIGTERM.
+    /metrics has the metrics of the revisions and of this client; /healthz responds with 503 if no poll has
+    succeeded for three intervals (with --all, at least a minute) and a deadline. Once it serves, it waits for
+    the end of an outage, however long that takes. It runs until Ctrl-C or SIGTERM.
     """
     check_workloads(workloads, "export", everything=everything)
     address = _address(listen)
@@ -82,7 +86,7 @@ async def _export(
         fleet = runai.watch_fleet([item.id for item in found], poll=poll)
     else:
         await check_discovery(_discovered(runai, metrics), "inference workload")
-        # Where there is nothing to poll, only discovery answers.
+        # While there is nothing to poll, only discovery shows that the control plane responds.
         patience = max(patience, _DISCOVERY_INTERVAL + poll.deadline)
         fleet = runai.watch_fleet(
             lambda: _discovered(runai, metrics), poll=poll, discovery_interval=_DISCOVERY_INTERVAL
@@ -90,7 +94,7 @@ async def _export(
     async with fleet, _served(metrics, patience, *address):
         metrics.of_fleet(fleet)
         async for event in fleet:
-            metrics.tell(event)
+            metrics.observe(event)
 
 
 async def _discovered(runai: RunaiClient, metrics: Metrics) -> AsyncIterator[str]:
@@ -111,12 +115,12 @@ async def _served(metrics: Metrics, patience: float, host: str, port: int) -> As
     async with AsyncExitStack() as stack:
         try:
             serve = serving(metrics, lambda: metrics.is_fresh(patience), host, port)
-            real = await stack.enter_async_context(serve)
+            bound = await stack.enter_async_context(serve)
         except OSError as error:
             raise InputError(
-                f"--listen {host}:{port} cannot be used, try another: {error.strerror}"
+                f"cannot listen on {host}:{port}: {error.strerror}; try another --listen"
             ) from error
-        shown = f"[{host}]" if ":" in host else host
-        limit = f"503 after {patience:g} s without a good poll"
-        click.echo(f"serving http://{shown}:{real}/metrics and /healthz ({limit})", err=True)
+        name = f"[{host}]" if ":" in host else host
+        limit = f"503 after {patience:g} s without a successful poll"
+        click.echo(f"serving http://{name}:{bound}/metrics and /healthz ({limit})", err=True)
         yield

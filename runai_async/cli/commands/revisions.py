@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import json
-from datetime import UTC, datetime
 from typing import Any, Literal
 
 import click
-from rich.console import Group
 
-from runai_async._codec import to_json
+from runai_async.cli import views
 from runai_async.cli.connection import Connection, connecting
 from runai_async.cli.ids import as_uuid, find_revisions, find_workload
 from runai_async.cli.options import NON_EMPTY, examples
+from runai_async.cli.spans import newest_first
 from runai_async.cli.text import clean
-from runai_async.cli.views.console import console
-from runai_async.cli.views.output import Output, chosen, output_option
-from runai_async.cli.views.tables import changes_table, newest_first, revision_sheet, revisions_table
+from runai_async.cli.views.output import RESULTS, Print, Result, output_option
 from runai_async.client import RunaiClient
-from runai_async.diff import MASK, FieldChange, compare_revisions
+from runai_async.diff import FieldChange, compare_revisions
 from runai_async.models import Revision
 
 _COMPLETE = (
-    "json and jsonl are the API's own shape and complete: they hold environment, command and arguments, "
+    "json and jsonl are complete, in the API's own shape: they contain environment, command and arguments, "
     "which may be secrets."
 )
 
@@ -33,9 +29,9 @@ _COMPLETE = (
     )
 )
 def revisions() -> None:
-    """List, count, get or diff revisions.
+    """List, count, get or compare revisions.
 
-    A WORKLOAD is a UUID, a name, or the beginning of an id that fits only one; so is a REVISION of it.
+    A WORKLOAD is a UUID, a name, or the beginning of an id that matches only one; so is a REVISION of it.
     """
 
 
@@ -49,43 +45,39 @@ def revisions() -> None:
 )
 @click.argument("workload", type=NON_EMPTY)
 @click.option("--deleted", is_flag=True, help="List the deleted revisions instead of the live ones.")
-@output_option("table", "json", "jsonl", of=_COMPLETE)
+@output_option(RESULTS, of=_COMPLETE)
 @connecting
-def list_(connection: Connection, workload: str, *, deleted: bool, output: Output | None) -> None:
+def list_(connection: Connection, workload: str, *, deleted: bool, output: Print) -> None:
     """List the revisions of a WORKLOAD, newest first."""
 
     async def work(runai: RunaiClient) -> list[Revision]:
         return await runai.list_revisions((await find_workload(runai, workload)).id, deleted=deleted)
 
     found = newest_first(connection.run(work))
-    match chosen(output):
-        case "table" if not found:
-            click.echo(f"{workload} has no {'deleted' if deleted else 'live'} revisions", err=True)
-        case "table":
-            screen = console()
-            screen.print(revisions_table(found, datetime.now(UTC), screen.width))
-        case "json":
-            _print_json({"revisions": _plain(found)})
-        case _:
-            for revision in found:
-                click.echo(to_json(revision))
+    output(
+        Result(
+            found,
+            document={"revisions": found},
+            draw=lambda: views.tables.print_revisions(found),
+            empty=f"{workload} has no {'deleted' if deleted else 'live'} revisions",
+        )
+    )
 
 
 @revisions.command(epilog=examples("runai-async revisions count $WORKLOAD --deleted"))
 @click.argument("workload", type=NON_EMPTY)
 @click.option("--deleted", is_flag=True, help="Count the deleted revisions instead of the live ones.")
-@output_option(
-    "table", "json", "jsonl", of="json is an object.", else_="Without it, or as a table: the bare number."
-)
+@output_option(RESULTS, of="json is an object.", default="table", otherwise="the bare number, as for table")
 @connecting
-def count(connection: Connection, workload: str, *, deleted: bool, output: Output | None) -> None:
+def count(connection: Connection, workload: str, *, deleted: bool, output: Print) -> None:
     """Count the revisions of a WORKLOAD."""
 
     async def work(runai: RunaiClient) -> int:
         return await runai.count_revisions((await find_workload(runai, workload)).id, deleted=deleted)
 
     number = connection.run(work)
-    click.echo(json.dumps({"count": number}) if output in {"json", "jsonl"} else number)
+    document = {"count": number}
+    output(Result([document], document=document, draw=lambda: click.echo(number)))
 
 
 @revisions.command(
@@ -97,29 +89,26 @@ def count(connection: Connection, workload: str, *, deleted: bool, output: Outpu
 )
 @click.argument("revision", type=NON_EMPTY)
 @click.option(
-    "-w", "--workload", type=NON_EMPTY, help="Look among this workload's, by name or the beginning of an id."
+    "-w",
+    "--workload",
+    type=NON_EMPTY,
+    help="Search this workload's revisions, by name or the beginning of an id.",
 )
-@output_option("table", "json", "jsonl", of=_COMPLETE)
+@output_option(RESULTS, of=_COMPLETE)
 @connecting
-def get(connection: Connection, revision: str, workload: str | None, output: Output | None) -> None:
+def get(connection: Connection, revision: str, workload: str | None, output: Print) -> None:
     """Show one REVISION, live or deleted, with its conditions."""
     if workload is None and as_uuid(revision) is None:
-        raise click.UsageError(f"{revision!r} is no UUID: give the whole id, or the --workload to look in")
+        raise click.UsageError(f"{revision!r} is not a UUID: give the whole id, or the --workload to search")
 
     async def work(runai: RunaiClient) -> Revision:
         if workload is None:
             return await runai.get_revision(revision)
-        named = await find_workload(runai, workload)
-        return (await find_revisions(runai, named, [revision]))[0]
+        found = await find_workload(runai, workload)
+        return (await find_revisions(runai, found, [revision]))[0]
 
     found = connection.run(work)
-    match chosen(output):
-        case "table":
-            console().print(Group(*revision_sheet(found)))
-        case "json":
-            _print_json(_plain(found))
-        case _:
-            click.echo(to_json(found))
+    output(Result([found], document=found, draw=lambda: views.tables.print_revision(found)))
 
 
 @revisions.command(
@@ -131,9 +120,9 @@ def get(connection: Connection, revision: str, workload: str | None, output: Out
 @click.argument("workload", type=NON_EMPTY)
 @click.argument("old", type=NON_EMPTY, metavar="A")
 @click.argument("new", type=NON_EMPTY, metavar="B")
-@click.option("--all", "everything", is_flag=True, help="Compare ids, times and state, too.")
+@click.option("--all", "everything", is_flag=True, help="Compare ids, times and state too.")
 @click.option("--show-secrets", is_flag=True, help="Show values of environment, command and arguments.")
-@output_option("table", "json", "jsonl", of="json is an array of path, old, new.")
+@output_option(RESULTS, of="json is an array of path, old, new.")
 @connecting
 def diff(
     connection: Connection,
@@ -143,9 +132,9 @@ def diff(
     *,
     everything: bool,
     show_secrets: bool,
-    output: Output | None,
+    output: Print,
 ) -> None:
-    """Tell what changed from revision A to revision B of a WORKLOAD, deleted ones included."""
+    """Show what changed from revision A to revision B of a WORKLOAD, deleted ones included."""
 
     async def work(runai: RunaiClient) -> list[Revision]:
         return await find_revisions(runai, await find_workload(runai, workload), [old, new])
@@ -153,29 +142,17 @@ def diff(
     before, after = connection.run(work)
     scope: Literal["all", "configuration"] = "all" if everything else "configuration"
     changes = compare_revisions(before, after, scope=scope, show_secrets=show_secrets)
-    match chosen(output):
-        case "table" if not changes:
-            click.echo(f"{clean(before.name)} and {clean(after.name)} have the same {scope}", err=True)
-        case "table":
-            console().print(changes_table(changes, before, after))
-            if any(MASK in (item.old, item.new) for item in changes):
-                click.echo(f"{MASK} may hold a secret: --show-secrets shows what differs", err=True)
-        case "json":
-            _print_json([_change(item) for item in changes])
-        case _:
-            for item in changes:
-                click.echo(json.dumps(_change(item)))
+    items = [_plain(change) for change in changes]
+    same = "do not differ" if everything else "have the same configuration"
+    output(
+        Result(
+            items,
+            document=items,
+            draw=lambda: views.tables.print_changes(changes, before, after),
+            empty=f"{clean(before.name)} and {clean(after.name)} {same}",
+        )
+    )
 
 
-def _change(change: FieldChange) -> dict[str, Any]:
-    parts = {"old": change.old, "new": change.new}
-    return {"path": change.path, **{name: _plain(value) for name, value in parts.items()}}
-
-
-def _plain(value: Any) -> Any:
-    """Turn models into JSON's types."""
-    return json.loads(to_json(value))
-
-
-def _print_json(value: Any) -> None:
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+def _plain(change: FieldChange) -> dict[str, Any]:
+    return {"path": change.path, "old": change.old, "new": change.new}

@@ -3,101 +3,46 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import time
-from collections.abc import AsyncGenerator
-from datetime import datetime
+from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
-from rich.spinner import Spinner
-from rich.text import Text
 
-from runai_async._clock import SystemClock
-from runai_async._wait.rollout import RolloutWait, creation_order
+from runai_async._wait.rollout import RolloutWait
 from runai_async._watch.revision_watch import RevisionWatch
+from runai_async.cli import views
 from runai_async.cli.connection import Connection, connecting
+from runai_async.cli.diagnostics import Diagnostics
 from runai_async.cli.ids import WorkloadRef, as_uuid, check_reachable, find_revisions, find_workload
 from runai_async.cli.options import DURATION, NON_EMPTY, examples, max_outage_option
 from runai_async.cli.run import within
-from runai_async.cli.text import clean, duration, pods, shortened
-from runai_async.cli.views.console import can_show, console, shown
-from runai_async.cli.views.lines import reason
-from runai_async.cli.views.tables import conditions_table, phase_text
 from runai_async.client import RunaiClient
-from runai_async.errors import RolloutFailedError, WaitError, WaitTimeoutError
+from runai_async.errors import NotFoundError, RolloutFailedError, WaitTimeoutError
 from runai_async.events import WatchDegraded, WatchEvent, WatchRecovered
 from runai_async.models import Revision
 from runai_async.policy import LEAST_INTERVAL, PollPolicy
 
-
-class Progress:
-    """Prints a line whenever the rollout came further; on a terminal a last line tells the present state."""
-
-    def __init__(self, screen: Console, timeout: float | None) -> None:
-        self._screen = screen
-        self._timeout = timeout
-        self._began = time.monotonic()
-        self._state = Text("waiting for the first answer")
-        self._spinner = Spinner("dots")
-
-    def say(self, text: Text | str) -> None:
-        """Print a line, with the time since the start."""
-        at = Text(f"{duration(self._elapsed):>6}  ", style="bright_black")
-        self._screen.print(at.append(text), soft_wrap=True)
-
-    def follow(self, revision: Revision | None) -> None:
-        """Print where the revision stands, if that is not what was printed last."""
-        if revision is None:
-            state = Text("waiting for the new revision")
-        else:
-            state = Text.assemble((clean(revision.name), "bold"), "  ").append(phase_text(revision.phase))
-            state.append(f"  {pods(revision)} pods")
-            if revision.phase_message:
-                state.append(f"  {shortened(revision.phase_message)}")
-        if state != self._state:
-            self._state = state
-            self.say(state)
-
-    @contextlib.asynccontextmanager
-    async def shown(self) -> AsyncGenerator[None, None]:
-        """Show the present state below the lines, on a terminal."""
-        if not can_show(self._screen):
-            yield
-            return
-        async with shown(self._screen, lambda width, _: self._draw(width), transient=True):
-            yield
-
-    def _draw(self, width: int) -> Spinner:
-        limit = f" of {duration(self._timeout)}" if self._timeout else ""
-        line = Text.assemble(self._state, (f"  {duration(self._elapsed)}{limit}", "bright_black"))
-        line.truncate(max(10, width - 3), overflow="ellipsis")
-        self._spinner.update(text=line)
-        return self._spinner
-
-    @property
-    def _elapsed(self) -> float:
-        return time.monotonic() - self._began
+if TYPE_CHECKING:
+    from runai_async.cli.views.progress import Progress
 
 
-class _ReportedWait(RolloutWait):
-    """The wait of `RunaiClient.wait_for_rollout`, which tells how it goes."""
+class _DisplayedWait(RolloutWait):
+    """The wait of `RunaiClient.wait_for_rollout`, with its progress displayed."""
 
-    def __init__(self, watch: RevisionWatch, after: tuple[datetime, str] | None, progress: Progress) -> None:
-        super().__init__(watch, SystemClock(), after)
+    def __init__(
+        self, watch: RevisionWatch, after_id: str | None, after: Revision | None, progress: Progress
+    ) -> None:
+        super().__init__(watch, after_id=after_id, after=after)
         self._progress = progress
 
     def note(self, event: WatchEvent) -> None:
-        """Tell of outages."""
-        if isinstance(event, WatchDegraded):
-            self._progress.say(Text(f"outage begins: {reason(event.error)}", style="yellow"))
-        elif isinstance(event, WatchRecovered):
-            self._progress.say(Text(f"outage is over after {event.seconds:.1f} s", style="green"))
+        """Display outages."""
+        if isinstance(event, WatchDegraded | WatchRecovered):
+            self._progress.outage(event)
         super().note(event)
 
     def verdict(self) -> Revision | None:
-        """Tell where the newest revision stands."""
-        self._progress.follow(self.newest)
+        """Display the newest revision."""
+        self._progress.revision(self.newest)
         return super().verdict()
 
 
@@ -120,16 +65,21 @@ def rollout() -> None:
     "--after",
     type=NON_EMPTY,
     metavar="REVISION",
-    help="Only a newer revision counts: give the newest before the change. Without it, the newest.",
+    help="Wait for a newer revision than this: the newest one before the change.",
 )
 @click.option(
-    "--interval", type=DURATION, default="5s", show_default=True, help="Between polls while all is quiet."
+    "--interval",
+    type=DURATION,
+    default="5s",
+    show_default=True,
+    help="The time between polls while nothing changes.",
 )
 @max_outage_option
 @connecting
-@click.pass_context
+@click.pass_obj
 def status(
-    ctx: click.Context,
+    diagnostics: Diagnostics,
+    /,
     connection: Connection,
     workload: str,
     *,
@@ -138,11 +88,11 @@ def status(
     interval: float,
     max_outage: float,
 ) -> None:
-    """Wait until the newest revision of a WORKLOAD serves: Running, with the pods that it asks for.
+    """Wait until the newest revision of a WORKLOAD serves: Running, with the pods that it requests.
 
-    Exit status 0 says that it does, 1 that it failed, 3 that it is not done yet; then nothing was cancelled.
+    The exit status is 0 if it does, 1 if it failed, and 3 if it is not done in time, which cancels nothing.
     """
-    ctx.obj.quiet = True
+    diagnostics.outages_displayed = True
     poll = PollPolicy(
         interval=max(interval, LEAST_INTERVAL),
         max_outage=max_outage,
@@ -150,47 +100,50 @@ def status(
         deadline=connection.deadline,
         emit=frozenset({"updated", "degraded", "recovered"}),
     )
-    screen = console()
-    progress = Progress(screen, timeout)
-
-    async def work(runai: RunaiClient) -> Revision:
-        async with progress.shown():
-            began = asyncio.get_running_loop().time()
-            async with within(timeout):
-                named, since = await _asked(runai, workload, after)
-            what = f"{named.name or named.id}{f', after {since.name}' if since else ''}"
-            progress.say(f"rollout of {clean(what)}")
-            async with runai.watch_revisions(named.id, poll=poll) as watch:
-                wait = _ReportedWait(watch, None if since is None else creation_order(since), progress)
-                spent = asyncio.get_running_loop().time() - began
-                return await wait.run(float("inf") if timeout is None else timeout, spent=spent)
-
+    progress = views.progress.Progress(timeout)
     try:
-        done = connection.run(work)
+        done = connection.run(
+            lambda runai: _wait(runai, workload, after=after, timeout=timeout, poll=poll, progress=progress)
+        )
     except (RolloutFailedError, WaitTimeoutError) as error:
-        _explain(error)
+        if error.revision is not None:
+            views.progress.print_state(error.revision)
         raise
-    progress.say(Text(f"the rollout is done: {clean(done.name)} serves", style="green"))
+    progress.done(done)
 
 
-async def _asked(runai: RunaiClient, workload: str, after: str | None) -> tuple[WorkloadRef, Revision | None]:
-    named = await find_workload(runai, workload)
+async def _wait(
+    runai: RunaiClient,
+    workload: str,
+    *,
+    after: str | None,
+    timeout: float | None,
+    poll: PollPolicy,
+    progress: Progress,
+) -> Revision:
+    async with progress.live():
+        began = asyncio.get_running_loop().time()
+        async with within(timeout):
+            found, after_id, since = await _find(runai, workload, after)
+        progress.begin(found.name or found.id, since.name if since else after_id)
+        async with runai.watch_revisions(found.id, poll=poll) as watch:
+            wait = _DisplayedWait(watch, after_id, since, progress)
+            spent = asyncio.get_running_loop().time() - began
+            return await wait.run(float("inf") if timeout is None else timeout, spent=spent)
+
+
+async def _find(
+    runai: RunaiClient, workload: str, after: str | None
+) -> tuple[WorkloadRef, str | None, Revision | None]:
+    """Return the workload, and the id and the revision of *after*, which may no longer be there to be read."""
+    found = await find_workload(runai, workload)
     if after is None:
-        await check_reachable(runai, named.id)
-        return named, None
-    if as_uuid(after) is not None:
-        return named, await runai.get_revision(after)
-    return named, (await find_revisions(runai, named, [after]))[0]
-
-
-def _explain(error: WaitError) -> None:
-    """Print what the revision says of itself."""
-    revision = error.revision
-    if revision is None:
-        return
-    screen = Console(stderr=True, highlight=False, markup=False, emoji=False)
-    screen.print(Text.assemble((clean(revision.name), "bold"), " is ").append(phase_text(revision.phase)))
-    if revision.phase_message:
-        screen.print(Text(clean(revision.phase_message)), soft_wrap=True)
-    if revision.conditions:
-        screen.print(conditions_table(revision.conditions))
+        await check_reachable(runai, found.id)
+        return found, None, None
+    if (after_id := as_uuid(after)) is None:
+        since = (await find_revisions(runai, found, [after]))[0]
+        return found, since.id, since
+    try:
+        return found, after_id, await runai.get_revision(after_id)
+    except NotFoundError:
+        return found, after_id, None

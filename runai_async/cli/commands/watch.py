@@ -6,15 +6,16 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import get_args
 
 import click
-from attrs import evolve, frozen
+from attrs import frozen
 
 from runai_async._fleet.fleet_watch import FleetWatch
 from runai_async._watch.revision_watch import RevisionWatch
 from runai_async.checkpoint import FleetCheckpoint
 from runai_async.cli.connection import Connection, connecting
+from runai_async.cli.diagnostics import Diagnostics
 from runai_async.cli.files import StateFile
 from runai_async.cli.ids import check_discovery, check_reachable, find_workloads
 from runai_async.cli.options import (
@@ -26,13 +27,12 @@ from runai_async.cli.options import (
     max_outage_option,
 )
 from runai_async.cli.run import within
-from runai_async.cli.views.output import Output, chosen, output_option
-from runai_async.cli.views.watch import View, view_for
+from runai_async.cli.views.output import EVENTS, MakeView, output_option
+from runai_async.cli.views.watch import View, ViewOptions
 from runai_async.client import RunaiClient, is_inference_type
 from runai_async.models import Workload
-from runai_async.policy import LEAST_INTERVAL, PollPolicy
+from runai_async.policy import LEAST_INTERVAL, Emit, PollPolicy
 
-_EMIT = ("updated", "synced", "degraded", "recovered")
 Stream = RevisionWatch | FleetWatch
 
 
@@ -42,11 +42,12 @@ class WatchOptions:
 
     Attributes:
         workloads: ids or names; none for all inference workloads.
-        filters: of the API, for all.
-        kind: a part of the type of the workloads, for all; None for "inference".
+        filters: conditions of the API, if all are watched.
+        kind: a part of the type of the workloads, in lower case, if all are watched; None for "inference".
+        poll: how to poll.
         timeout: seconds after which to end; None for never.
-        count: events after which to end; None for never.
-        existing: whether the revisions of the first answer are told.
+        count: the number of events after which to end; None for never.
+        existing: whether to display the revisions that exist already.
     """
 
     workloads: tuple[str, ...]
@@ -62,8 +63,8 @@ class WatchOptions:
         """What is watched with --all."""
         return "inference workload" if self.kind is None else f"workload of a type with {self.kind!r} in it"
 
-    def takes(self, workload: Workload) -> bool:
-        """Tell whether a workload is one of those to watch."""
+    def includes(self, workload: Workload) -> bool:
+        """Return whether --all includes a workload."""
         return is_inference_type(workload) if self.kind is None else self.kind in workload.type.lower()
 
 
@@ -82,130 +83,144 @@ class WatchOptions:
     type=NON_EMPTY,
     multiple=True,
     metavar="COND",
-    help="With --all: like projectName==team-a.",
+    help="With --all: a condition such as projectName==team-a.",
 )
 @click.option(
-    "--type", "kind", type=NON_EMPTY, help="With --all: watch types that contain this, instead of inference."
+    "--type",
+    "kind",
+    type=NON_EMPTY,
+    help="With --all: watch workloads whose type contains this, instead of inference.",
 )
 @click.option(
-    "--interval", type=DURATION, default="10s", show_default=True, help="Between polls while all is quiet."
+    "--interval",
+    type=DURATION,
+    default="10s",
+    show_default=True,
+    help="The time between polls while nothing changes.",
 )
 @click.option(
-    "--state", type=NonEmptyPath(dir_okay=False, path_type=Path), help="Go on where this file says."
+    "--state",
+    type=NonEmptyPath(dir_okay=False, path_type=Path),
+    help="Resume from this file, and keep it up to date.",
 )
 @click.option("--timeout", type=DURATION, help="End after this time, with exit status 3.")
-@click.option("-n", "--count", type=click.IntRange(min=1), help="End after so many events.")
+@click.option("-n", "--count", type=click.IntRange(min=1), help="End after this number of events.")
 @max_outage_option
-@click.option("--new-only", is_flag=True, help="Do not tell the revisions that are there already.")
-@click.option("--emit", multiple=True, type=click.Choice(_EMIT), help="Further events to print.")
-@click.option("--show-secrets", is_flag=True, help="Print environment, command and arguments, too.")
-@output_option("table", "json", "jsonl", "cloudevents", of="json is the same as jsonl: an event, a line.")
+@click.option("--new-only", is_flag=True, help="Leave out the revisions that exist already.")
+@click.option("--emit", multiple=True, type=click.Choice(get_args(Emit)), help="Print these events too.")
+@click.option("--show-secrets", is_flag=True, help="Print environment, command and arguments too.")
+@output_option(EVENTS, of="json is the same as jsonl: one event a line.")
 @connecting
-@click.pass_context
+@click.pass_obj
 def watch(
-    ctx: click.Context,
+    diagnostics: Diagnostics,
     /,
     connection: Connection,
     workloads: tuple[str, ...],
     *,
     everything: bool,
+    filters: tuple[str, ...],
+    kind: str | None,
     interval: float,
-    max_outage: float,
-    emit: tuple[Any, ...],
-    output: Output | None,
-    show_secrets: bool,
     state: Path | None,
-    **options: Any,
+    timeout: float | None,
+    count: int | None,
+    max_outage: float,
+    new_only: bool,
+    emit: tuple[Emit, ...],
+    show_secrets: bool,
+    output: MakeView,
 ) -> None:
-    """Watch revisions come, change their phase, and go.
+    """Watch revisions appear, change phase and disappear.
 
-    Each WORKLOAD is a UUID, a name, or the beginning of an id that fits only one. On a terminal it is a
-    live view, in a pipe one JSON object a line. Times of changes are the server's. It ends when the only
-    workload is deleted, with --timeout, or with Ctrl-C; --state is then up to date.
+    Each WORKLOAD is a UUID, a name, or the beginning of an id that matches only one. On a terminal this is a
+    live view, in a pipe one JSON object a line. The times of changes are the server's. It ends when the only
+    workload is deleted, with --timeout, or with Ctrl-C; the file of --state is then up to date.
     """
     check_workloads(workloads, "watch", everything=everything)
-    for name, value in (("--filter", options["filters"]), ("--type", options["kind"])):
+    for name, value in (("--filter", filters), ("--type", kind)):
         if value and not everything:
-            raise click.UsageError(f"{name} wants --all")
+            raise click.UsageError(f"{name} requires --all")
     headline = f"Revisions of {', '.join(workloads) or 'all inference workloads'}"
-    view = view_for(chosen(output), headline=headline, show_secrets=show_secrets)
-    ctx.obj.quiet = view.tells_trouble
+    view = output(ViewOptions(headline, show_secrets))
+    diagnostics.outages_displayed = view.displays_outages
     poll = PollPolicy(
         interval=max(interval, LEAST_INTERVAL),
         max_outage=max_outage,
+        missing_grace=min(60.0, max_outage),
         emit={*emit, *view.emit},
         deadline=connection.deadline,
     )
-    wanted = WatchOptions(
+    options = WatchOptions(
         workloads,
-        filters=options["filters"],
-        kind=options["kind"] and options["kind"].lower(),
-        poll=evolve(poll, missing_grace=min(poll.missing_grace, max_outage)),
-        timeout=options["timeout"],
-        count=options["count"],
-        existing=not options["new_only"],
+        filters=filters,
+        kind=kind and kind.lower(),
+        poll=poll,
+        timeout=timeout,
+        count=count,
+        existing=not new_only,
     )
     file = None if state is None else StateFile(state)
-    connection.run(lambda runai: _watch(runai, wanted, view, file), hooks=[view.hook])
+    connection.run(lambda runai: _watch(runai, options, view, file), hooks=[view.hook])
 
 
-async def _watch(runai: RunaiClient, wanted: WatchOptions, view: View, file: StateFile | None) -> None:
-    async with within(wanted.timeout):
-        stream = await _opened(runai, wanted, view, file)
-        async with view.shown(), stream, _kept(stream, file):
-            await _tell(stream, view, wanted.count)
+async def _watch(runai: RunaiClient, options: WatchOptions, view: View, file: StateFile | None) -> None:
+    async with within(options.timeout):
+        stream = await _open(runai, options, view, file)
+        async with view.live(), stream, _saved(stream, file):
+            await _display(stream, view, options.count)
 
 
-async def _tell(stream: Stream, view: View, count: int | None) -> None:
-    told = 0
+async def _display(stream: Stream, view: View, count: int | None) -> None:
+    displayed = 0
     async for event in stream:
-        view.tell(event)
-        told += 1
-        if told == count:
+        view.display(event)
+        displayed += 1
+        if displayed == count:
             return
 
 
-async def _opened(runai: RunaiClient, wanted: WatchOptions, view: View, file: StateFile | None) -> Stream:
-    if not wanted.workloads:
-        await check_discovery(_discovered(runai, wanted, view), wanted.what)
+async def _open(runai: RunaiClient, options: WatchOptions, view: View, file: StateFile | None) -> Stream:
+    if not options.workloads:
+        await check_discovery(_discover(runai, options, view), options.what)
         saved = None if file is None else await asyncio.to_thread(file.load, None)
         return runai.watch_fleet(
-            lambda: _discovered(runai, wanted, view),
-            poll=wanted.poll,
-            include_existing=wanted.existing,
+            lambda: _discover(runai, options, view),
+            poll=options.poll,
+            include_existing=options.existing,
             resume_from=saved,
         )
-    found = await find_workloads(runai, wanted.workloads)
+    found = await find_workloads(runai, options.workloads)
     view.names.update({item.id: item.name for item in found if item.name})
     ids = list(dict.fromkeys(item.id for item in found))
     saved = None if file is None else await asyncio.to_thread(file.load, ids)
     await check_reachable(runai, ids[0])
-    return _of_ids(runai, ids, wanted, saved)
+    return _open_ids(runai, ids, options, saved)
 
 
-def _of_ids(
-    runai: RunaiClient, ids: Sequence[str], wanted: WatchOptions, saved: FleetCheckpoint | None
+def _open_ids(
+    runai: RunaiClient, ids: Sequence[str], options: WatchOptions, saved: FleetCheckpoint | None
 ) -> Stream:
     if len(ids) > 1:
-        return runai.watch_fleet(ids, poll=wanted.poll, include_existing=wanted.existing, resume_from=saved)
+        return runai.watch_fleet(ids, poll=options.poll, include_existing=options.existing, resume_from=saved)
     return runai.watch_revisions(
         ids[0],
-        poll=wanted.poll,
-        include_existing=wanted.existing,
+        poll=options.poll,
+        include_existing=options.existing,
         resume_from=saved.workloads.get(ids[0]) if saved else None,
     )
 
 
-async def _discovered(runai: RunaiClient, wanted: WatchOptions, view: View) -> AsyncIterator[str]:
-    async for workload in runai.list_workloads(filter_by=wanted.filters):
-        if wanted.takes(workload):
+async def _discover(runai: RunaiClient, options: WatchOptions, view: View) -> AsyncIterator[str]:
+    async for workload in runai.list_workloads(filter_by=options.filters):
+        if options.includes(workload):
             view.names[workload.id] = workload.name
             yield workload.id
 
 
 @contextlib.asynccontextmanager
-async def _kept(stream: Stream, file: StateFile | None) -> AsyncGenerator[None, None]:
-    """Keep the state file up to date."""
+async def _saved(stream: Stream, file: StateFile | None) -> AsyncGenerator[None, None]:
+    """Keep the state file up to date, for as long as the context lasts."""
     if file is None:
         yield
         return
@@ -216,10 +231,10 @@ async def _kept(stream: Stream, file: StateFile | None) -> AsyncGenerator[None, 
             return checkpoint
         return FleetCheckpoint({checkpoint.workload_id: checkpoint})
 
-    keeping = asyncio.create_task(file.keep(current))
+    saving = asyncio.create_task(file.keep(current))
     try:
         yield
     finally:
-        keeping.cancel()
+        saving.cancel()
         with contextlib.suppress(asyncio.CancelledError):
-            await keeping
+            await saving

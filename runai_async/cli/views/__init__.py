@@ -1,1 +1,22 @@
-"""What the commands show."""
+"""What the commands print.
+
+A module that needs rich is imported when it is first used, so that a command which prints JSON starts fast.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from runai_async.cli.views import bars, progress, tables, terminal
+
+__all__ = ["bars", "progress", "tables", "terminal"]
+
+
+def __getattr__(name: str) -> ModuleType:
+    """Import a module of this package."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return import_module(f"{__name__}.{name}")

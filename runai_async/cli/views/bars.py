@@ -1,4 +1,4 @@
-"""A timeline in the terminal: each revision as a bar of its phases."""
+"""A timeline on the terminal: each revision as a bar of its phases."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from runai_async.cli.spans import Lane, Span, phases_in, range_of
-from runai_async.cli.text import clean, duration, moment, phase_style
+from runai_async.cli.text import clean, duration, moment, phase_name, phase_style
+from runai_async.cli.views.console import console
 from runai_async.models import Phase
 
-LETTERS = {
+_LETTERS = {
     Phase.CREATING: "c",
     Phase.INITIALIZING: "i",
     Phase.RESUMING: "r",
@@ -28,20 +29,22 @@ LETTERS = {
     Phase.TERMINATING: "t",
     Phase.UNKNOWN: "?",
 }
-"""What a bar is made of where there are no colours: a capital for a phase that can stay."""
+"""What a bar is made of without colours: a capital for a phase that can last."""
 
 _LEAST_BAR = 20
 _NAME_PART = 3
-"""A name takes this part of the width at most: a third."""
+"""A name takes at most this part of the width: a third."""
 
 
-def letter(phase: Phase | None) -> str:
-    """Return the letter of a phase; one that is not listed has its first letter."""
-    return "." if phase is None else LETTERS.get(phase, clean(phase)[:1] or "?")
+def print_bars(lanes: Sequence[Lane]) -> None:
+    """Print the lanes, in colours if stdout has them."""
+    screen = console()
+    colour = screen.color_system is not None and not screen.no_color
+    screen.print(bars(lanes, screen.width, colour=colour))
 
 
 def bars(lanes: Sequence[Lane], width: int, *, colour: bool) -> RenderableType:
-    """Draw the lanes: a bar each, how long each phase lasted below it, the time axis, the legend."""
+    """Draw each lane as a bar with the length of its phases below; then the time axis and a legend."""
     start, end = range_of(lanes)
     margin = min(max(len(lane.revision.name) for lane in lanes), max(8, width // _NAME_PART))
     room = max(_LEAST_BAR, width - margin - 2)
@@ -50,15 +53,15 @@ def bars(lanes: Sequence[Lane], width: int, *, colour: bool) -> RenderableType:
         name = Text(clean(lane.revision.name), style="bold", no_wrap=True)
         name.truncate(margin, overflow="ellipsis", pad=True)
         lines.append(Text.assemble(name, "  ", _bar(lane, start, end, room, colour=colour)))
-        spent = Text(" " * (margin + 2) + _spent(lane.spans), style="bright_black", no_wrap=True)
-        spent.truncate(max(width, margin + 2 + _LEAST_BAR), overflow="ellipsis")
-        lines.append(spent)
+        lengths = Text(" " * (margin + 2) + _lengths(lane.spans), style="bright_black", no_wrap=True)
+        lengths.truncate(max(width, margin + 2 + _LEAST_BAR), overflow="ellipsis")
+        lines.append(lengths)
     axis = Text(" " * (margin + 2) + _axis(start, end, room), no_wrap=True)
     return Group(*lines, axis, _legend(lanes, colour=colour))
 
 
 def _axis(start: datetime, end: datetime, room: int) -> str:
-    """Write both ends of the time axis, shorter where there is not enough room."""
+    """Write both ends of the time axis, shortened if there is no room for them."""
     left, right = moment(start), moment(end)
     if len(left) + len(right) >= room:
         left, right = left[5:16], right[5:16]  # month to minute
@@ -73,7 +76,7 @@ def _bar(lane: Lane, start: datetime, end: datetime, room: int, *, colour: bool)
         if span is None:
             bar.append(" ")
         else:
-            bar.append(_mark(span.phase, colour=colour), style=_style(span.phase))
+            bar.append(_symbol(span.phase, colour=colour), style=phase_style(span.phase))
     return bar
 
 
@@ -83,23 +86,20 @@ def _longest(spans: Sequence[Span], left: datetime, right: datetime) -> Span | N
     return max(reversed(inside), key=lambda span: min(span.end, right) - max(span.start, left), default=None)
 
 
-def _mark(phase: Phase | None, *, colour: bool) -> str:
-    return "█" if colour and phase is not None else letter(phase)
+def _symbol(phase: Phase | None, *, colour: bool) -> str:
+    if phase is None:
+        return "."
+    return "█" if colour else _LETTERS.get(phase, clean(phase)[:1] or "?")
 
 
-def _style(phase: Phase | None) -> str:
-    return "bright_black" if phase is None else phase_style(phase)
-
-
-def _spent(spans: Sequence[Span]) -> str:
-    return ", ".join(f"{clean(span.phase) or 'not known'} {duration(span.seconds)}" for span in spans)
+def _lengths(spans: Sequence[Span]) -> str:
+    return ", ".join(f"{phase_name(span.phase)} {duration(span.seconds)}" for span in spans)
 
 
 def _legend(lanes: Sequence[Lane], *, colour: bool) -> Text:
     legend = Text()
     for phase in phases_in(lanes):
-        legend.append(_mark(phase, colour=colour), style=_style(phase)).append(
-            f" {clean(phase) or 'not known'}   "
-        )
+        symbol = _symbol(phase, colour=colour)
+        legend.append(symbol, style=phase_style(phase)).append(f" {phase_name(phase)}   ")
     legend.rstrip()
     return legend

@@ -1,4 +1,4 @@
-"""Keeps a view on the terminal up to date."""
+"""The terminal: what can be drawn on it, and how a drawing is kept up to date."""
 
 from __future__ import annotations
 
@@ -15,14 +15,25 @@ _REFRESH = 0.2
 """Seconds between two drawings."""
 
 
-def can_show(screen: Console) -> bool:
-    """Tell whether a view can be kept up to date there: it is a terminal, and not one that only appends."""
-    # Rich takes FORCE_COLOR for a terminal; but in a pipe a picture cannot be drawn anew.
+def console(*, stderr: bool = False) -> Console:
+    """Return a console on stdout or stderr, with colours only on a terminal and without NO_COLOR."""
+    return _Console(stderr=stderr, highlight=False, emoji=False, markup=False)
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Raise, where rich would end the process with the exit status of a failed phase."""
+        raise ReaderGoneError
+
+
+def can_draw(screen: Console) -> bool:
+    """Return whether a drawing can be kept up to date: on a terminal that can do more than append."""
+    # Rich takes FORCE_COLOR for a terminal, but in a pipe nothing can be drawn again.
     return screen.is_terminal and screen.file.isatty() and not screen.is_dumb_terminal
 
 
 @contextlib.asynccontextmanager
-async def shown(
+async def live(
     screen: Console, draw: Callable[[int, int], RenderableType], *, transient: bool = False
 ) -> AsyncGenerator[None, None]:
     """Draw again and again, in the event loop and not in a thread.
@@ -30,34 +41,23 @@ async def shown(
     Args:
         screen: the terminal.
         draw: returns what to show, given the width and the height of the terminal.
-        transient: whether the last picture goes away at the end.
+        transient: whether the last drawing is removed at the end.
     """
-    with Live(console=screen, auto_refresh=False, transient=transient, vertical_overflow="crop") as picture:
+    with Live(console=screen, auto_refresh=False, transient=transient, vertical_overflow="crop") as drawing:
 
         def refresh() -> None:
-            picture.update(draw(screen.width, screen.height), refresh=True)
+            drawing.update(draw(screen.width, screen.height), refresh=True)
 
-        async def keep() -> None:
+        async def keep_drawing() -> None:
             while True:
                 refresh()
                 await asyncio.sleep(_REFRESH)
 
-        drawing = asyncio.create_task(keep())
+        task = asyncio.create_task(keep_drawing())
         try:
             yield
         finally:
-            drawing.cancel()
+            task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await drawing
+                await task
             refresh()
-
-
-def console() -> Console:
-    """Return a console on stdout: colours only on a terminal, and not where NO_COLOR is set."""
-    return _Console(highlight=False, emoji=False, markup=False)
-
-
-class _Console(Console):
-    def on_broken_pipe(self) -> None:
-        """Say that the reader is gone, instead of ending the process with the status of a failed phase."""
-        raise ReaderGoneError

@@ -1,4 +1,4 @@
-"""A timeline as a picture."""
+"""A timeline as a picture in SVG."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import datetime
 from html import escape
 
 from runai_async.cli.spans import Lane, phases_in, range_of
-from runai_async.cli.text import clean, duration, moment
+from runai_async.cli.text import clean, duration, moment, phase_name
 from runai_async.models import Phase
 
 _COLOURS = {
@@ -31,7 +31,7 @@ _PHASES_A_ROW = (_WIDTH - 16) // _LEGEND
 
 
 def svg(title: str, lanes: Sequence[Lane]) -> str:
-    """Return the picture of the lanes as SVG; the mouse over a bar tells phase and duration."""
+    """Return the lanes as SVG, with a tooltip on each bar that shows its phase and duration."""
     legend_rows = -(-len(phases_in(lanes)) // _PHASES_A_ROW)
     height = _TOP + _LANE * len(lanes) + 46 + 24 * legend_rows
     size = f'viewBox="0 0 {_WIDTH} {height}"'
@@ -60,10 +60,10 @@ def _lanes(lanes: Sequence[Lane]) -> Iterator[str]:
         yield f'<text x="16" y="{y + 15}">{escape(clean(lane.revision.name))}</text>'
         for span in lane.spans:
             width = max(0.5, x(span.end) - x(span.start))
+            tooltip = f"{phase_name(span.phase)}, {duration(span.seconds)}, since {moment(span.start)}"
             yield (
                 f'<rect x="{x(span.start):.2f}" y="{y}" width="{width:.2f}" height="{_BAR}" '
-                f'fill="{_colour(span.phase)}"><title>{_named(span.phase)}, {duration(span.seconds)}, '
-                f"since {moment(span.start)}</title></rect>"
+                f'fill="{_colour(span.phase)}"><title>{escape(tooltip)}</title></rect>'
             )
     bottom = _TOP + _LANE * len(lanes) + 12
     yield f'<text x="{_MARGIN}" y="{bottom}" fill="#555">{moment(start)}</text>'
@@ -75,12 +75,8 @@ def _legend(lanes: Sequence[Lane], y: int) -> Iterator[str]:
         row, column = divmod(index, _PHASES_A_ROW)
         x, at = 16 + _LEGEND * column, y + 24 * row
         yield f'<rect x="{x}" y="{at - 11}" width="12" height="12" fill="{_colour(phase)}"/>'
-        yield f'<text x="{x + 18}" y="{at}">{_named(phase)}</text>'
+        yield f'<text x="{x + 18}" y="{at}">{escape(phase_name(phase))}</text>'
 
 
 def _colour(phase: Phase | None) -> str:
     return _OTHER if phase is None else _COLOURS.get(phase, _OTHER)
-
-
-def _named(phase: Phase | None) -> str:
-    return "not known" if phase is None else escape(clean(phase))

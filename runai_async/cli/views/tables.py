@@ -1,31 +1,33 @@
-"""Revisions as tables that read well at 80 columns."""
+"""Revisions as tables that are readable at 80 columns."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 
+import click
 from rich import box
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from runai_async.cli.text import clean, moment, phase_style, pods, short_ids, since
-from runai_async.diff import FieldChange
+from runai_async.cli.views.console import console
+from runai_async.diff import MASK, FieldChange
 from runai_async.models import Condition, Phase, Revision
 
-WIDE = 120
-"""Columns from which on ids are whole and images are shown."""
+_WIDE = 120
+"""The columns from which on ids are whole and images are shown."""
 NARROW = 60
-"""Columns below which there is no room for messages."""
+"""The columns below which there is no room for messages."""
 
 
 def plain_table(*headings: str, cut: str = "") -> Table:
     """Return a table without frames, to which columns can be added.
 
     Args:
-        headings: of the columns.
-        cut: the one whose cells are cut first, where the terminal is too narrow.
+        headings: the headings of the columns.
+        cut: the heading of the column whose cells are cut first on a narrow terminal.
     """
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for heading in headings:
@@ -34,7 +36,7 @@ def plain_table(*headings: str, cut: str = "") -> Table:
 
 
 def one_line(text: str | None, style: str = "") -> Text:
-    """Return a cell that is cut, not wrapped, where the terminal is too narrow."""
+    """Return a cell that is cut, not wrapped, on a narrow terminal."""
     return Text(clean(text), style=style, no_wrap=True, overflow="ellipsis")
 
 
@@ -43,14 +45,15 @@ def phase_text(phase: Phase) -> Text:
     return Text(clean(phase), style=phase_style(phase))
 
 
-def newest_first(revisions: Iterable[Revision]) -> list[Revision]:
-    """Return the revisions by age, the youngest first."""
-    return sorted(revisions, key=lambda item: (item.created_at, item.id), reverse=True)
+def print_revisions(revisions: Sequence[Revision]) -> None:
+    """Print the table of `revisions list`."""
+    screen = console()
+    screen.print(revisions_table(revisions, datetime.now(UTC), screen.width))
 
 
 def revisions_table(revisions: Sequence[Revision], now: datetime, width: int) -> Table:
-    """Return the table of `revisions list`, newest first. The message takes what room is left."""
-    wide, narrow = width >= WIDE, width < NARROW
+    """Return a table of revisions in their order. The message takes the room that is left."""
+    wide, narrow = width >= _WIDE, width < NARROW
     deleted = any(item.deleted_at for item in revisions)
     ids = {item.id: item.id for item in revisions} if wide else short_ids([item.id for item in revisions])
     table = plain_table("ID", "NAME", "PHASE", "PODS", "AGE", "DELETED" if deleted else "SINCE", cut="NAME")
@@ -58,7 +61,7 @@ def revisions_table(revisions: Sequence[Revision], now: datetime, width: int) ->
         table.add_column("IMAGE", no_wrap=True, overflow="ellipsis")
     if not narrow:
         table.add_column("MESSAGE")
-    for item in newest_first(revisions):
+    for item in revisions:
         last = item.deleted_at if deleted else item.phase_updated_at
         table.add_row(
             ids[item.id],
@@ -73,18 +76,19 @@ def revisions_table(revisions: Sequence[Revision], now: datetime, width: int) ->
     return table
 
 
-def revision_sheet(revision: Revision) -> Iterable[RenderableType]:
-    """Return what `revisions get` shows: facts, then conditions. Environment and arguments stay out."""
+def print_revision(revision: Revision) -> None:
+    """Print what `revisions get` shows: facts, then conditions, but no environment and no arguments."""
+    screen = console()
     facts = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
     facts.add_column(style="bold", no_wrap=True)
     facts.add_column(overflow="fold")
     for name, value in _facts(revision):
         if value:
             facts.add_row(name, value if isinstance(value, Text) else clean(value))
-    yield facts
+    screen.print(facts)
     if revision.conditions:
-        yield Text("\nConditions", style="bold")
-        yield conditions_table(revision.conditions)
+        screen.print(Text("\nConditions", style="bold"))
+        screen.print(conditions_table(revision.conditions))
 
 
 def _facts(revision: Revision) -> Iterable[tuple[str, str | Text]]:
@@ -103,26 +107,28 @@ def _facts(revision: Revision) -> Iterable[tuple[str, str | Text]]:
     yield "Cluster", revision.cluster_id
 
 
-def conditions_table(conditions: Sequence[Condition]) -> Table:
+def conditions_table(conditions: Sequence[Condition]) -> RenderableType:
     """Return the conditions; those that are not True stand out."""
     table = plain_table("TYPE", "STATUS", "REASON")
     table.add_column("MESSAGE", overflow="fold")
     for item in conditions:
         style = "" if item.status == "True" else "yellow"
-        cells = (clean(text) for text in (item.status, item.reason, item.message))
-        table.add_row(clean(item.type), Text(next(cells), style=style), *cells)
+        status, *rest = (clean(text) for text in (item.status, item.reason, item.message))
+        table.add_row(clean(item.type), Text(status, style=style), *rest)
     return table
 
 
-def changes_table(changes: Sequence[FieldChange], old: Revision, new: Revision) -> Table:
-    """Return the table of `revisions diff`."""
+def print_changes(changes: Sequence[FieldChange], old: Revision, new: Revision) -> None:
+    """Print the table of `revisions diff`; on stderr, say so if values are masked."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
     table.add_column("FIELD", overflow="fold")
     table.add_column(clean(old.name), overflow="fold", style="red")
     table.add_column(clean(new.name), overflow="fold", style="green")
     for change in changes:
         table.add_row(clean(change.path), _value(change.old), _value(change.new))
-    return table
+    console().print(table)
+    if any(MASK in (change.old, change.new) for change in changes):
+        click.echo(f"{MASK} may hide a secret: --show-secrets shows the values", err=True)
 
 
 def _value(value: object) -> str:

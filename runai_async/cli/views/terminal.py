@@ -1,0 +1,96 @@
+"""The views of a watch for people: a live view on a terminal, lines in a log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import AbstractAsyncContextManager
+from datetime import UTC, datetime
+from typing import ClassVar
+
+from rich.console import Console
+from rich.text import Text
+
+from runai_async.cli.views.board import Board
+from runai_async.cli.views.console import can_draw, console, live
+from runai_async.cli.views.lines import event_line
+from runai_async.cli.views.watch import PrintingView, View
+from runai_async.events import FleetEvent
+from runai_async.hooks import HookEvent
+from runai_async.policy import Emit
+
+
+class LinesView(PrintingView):
+    """Prints each event as one line of text."""
+
+    emit: ClassVar[frozenset[Emit]] = frozenset({"degraded", "recovered"})
+    displays_outages = True
+
+    def __init__(self, screen: Console) -> None:
+        super().__init__()
+        self._screen = screen
+
+    def display(self, event: FleetEvent) -> None:
+        """Print an event."""
+        self._screen.print(event_line(event, self.names), soft_wrap=True)
+
+    def narrate(self, text: str) -> None:
+        """Print the text as a comment."""
+        self._screen.print(Text(f"# {text}", style="italic"), soft_wrap=True)
+
+
+class LiveView(View):
+    """Shows the present state of the revisions, and the last events below."""
+
+    emit: ClassVar[frozenset[Emit]] = frozenset({"updated", "degraded", "recovered"})
+    displays_outages = True
+
+    def __init__(self, screen: Console, headline: str) -> None:
+        super().__init__()
+        self._screen = screen
+        self._board = Board(self.names, headline)
+
+    def live(self) -> AbstractAsyncContextManager[None]:
+        """Draw the view again and again, for as long as the context lasts."""
+        return live(self._screen, lambda width, height: self._board.draw(datetime.now(UTC), width, height))
+
+    def display(self, event: FleetEvent) -> None:
+        """Put an event on the board."""
+        self._board.note(event)
+
+    def hook(self, event: HookEvent) -> None:
+        """Put the end of a poll on the board."""
+        self._board.note_poll(event)
+
+    def narrate(self, text: str) -> None:
+        """Make the text the headline."""
+        self._board.headline = text
+
+
+TerminalView = LinesView | LiveView
+
+
+def terminal_view(headline: str, *, plain: bool = False) -> TerminalView:
+    """Return a live view if stdout can show one and *plain* is false, or else one of lines."""
+    screen = console()
+    return LiveView(screen, headline) if can_draw(screen) and not plain else LinesView(screen)
+
+
+def print_summary(facts: Iterable[str], *, agrees: bool) -> None:
+    """Print how the demo ended.
+
+    Args:
+        facts: a line each.
+        agrees: whether the events agree with what happened on the control plane.
+    """
+    screen = console()
+    screen.print(Text("Summary", style="bold"))
+    for fact in facts:
+        screen.print(f"  {fact}", soft_wrap=True)
+    verdict = "agrees" if agrees else "DOES NOT AGREE"
+    screen.print(
+        Text(
+            f"  what the watches reported {verdict} with the control plane",
+            style="green" if agrees else "red",
+        ),
+        soft_wrap=True,
+    )

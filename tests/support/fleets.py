@@ -1,0 +1,22 @@
+"""Fleets of a given size, and how often they poll."""
+
+from collections import Counter
+
+from runai_async import PollPolicy
+from support.harness import Harness
+
+POLICY = PollPolicy(interval=10, fast_interval=10, max_outage=60)
+UNKNOWN_ID = "00000000-0000-4000-8000-000000000000"
+
+
+def of_size(count: int, phase: str = "Running") -> tuple[Harness, list[str], dict[str, str]]:
+    """Return a harness with so many workloads, their ids, and the one revision of each."""
+    harness = Harness()
+    ids = [harness.state.add_workload(f"llm-{n}", "Inference", {}) for n in range(count)]
+    return harness, ids, {key: harness.add(phase, workload_id=key) for key in ids}
+
+
+def per_second(times: list[float], start: float, end: float) -> list[int]:
+    """Return how many of *times* are in each second from *start* to *end*."""
+    counts = Counter(int(at) for at in times if start <= at < end)
+    return [counts[second] for second in range(int(start), int(end))]
