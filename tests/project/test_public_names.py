@@ -44,6 +44,9 @@ LISTED = sorted(name for names in NAMES.values() for name in names.split())
 MODULES = "checkpoint client diff errors events hooks models policy"
 OF_TESTING = "FakeControlPlane FakeTransport FakeClock Clock Transport Request Response"
 OBSERVING = [(exporter, ["Metrics", "serving"]), (telemetry, ["SpanHook"])]
+FAILED = runai_async.WorkloadFailed(
+    workload_id="w", observed_at=datetime(2026, 1, 1, tzinfo=UTC), error=runai_async.TransportError("gone")
+)
 DEPRECATED: dict[str, tuple[Callable[[], object], str]] = {
     "exporter.Metrics.tell": (lambda: exporter.Metrics().tell(FAILED), r"Metrics\.observe"),
     "testing.Answered": (lambda: testing.Answered, "RecordedResponse"),
@@ -54,9 +57,6 @@ DEPRECATED: dict[str, tuple[Callable[[], object], str]] = {
     ),
 }
 """How each old name is used, and the new name that its warning gives."""
-FAILED = runai_async.WorkloadFailed(
-    workload_id="w", observed_at=datetime(2026, 1, 1, tzinfo=UTC), error=runai_async.TransportError("gone")
-)
 EXTRAS = {"click", "opentelemetry", "prometheus_client", "pytest", "rich"}
 
 CLASSES = [name for name in LISTED if inspect.isclass(getattr(runai_async, name))]
