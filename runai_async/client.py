@@ -292,7 +292,7 @@ class RunaiClient:
     async def newest_revision(self, workload_id: str | UUID) -> Revision | None:
         """Return the live revision that was created last, or None.
 
-        Creation times more than 30 seconds apart decide; of nearer ones the number at the end of the name does.
+        Creation times decide, or, if they are within 30 seconds, the number at the end of the name.
 
         Args:
             workload_id: a UUID.

@@ -22,13 +22,13 @@ async def test_a_thousand_calls_succeed_though_a_third_of_the_responses_is_fault
         ids = [control_plane.add_revision(workload_id, "Running") for _ in range(3)]
         each = 1 - 0.7 ** (1 / 10)  # ten kinds, drawn one after the other: 30 % meet one of them
         for kind in FAULTS:
-            control_plane.fault(kind, times=None, rate=each, seconds=1.5 if kind == "latency" else 0.0)
+            control_plane.fault(kind, times=None, rate=each, seconds=2.5 if kind == "latency" else 0.0)
         control_plane.fail_next(None, 503, rate=each)
         control_plane.fail_next(None, 502, body="<html>Bad Gateway</html>", rate=each)
         control_plane.fail_next(None, 500, body="", rate=each)
         control_plane.fail_next(None, 429, headers={"Retry-After": "0"}, rate=each)
         policy = RetryPolicy(attempts=10, wait_initial=0.05)
-        async with RunaiClient(control_plane.url, control_plane.token, timeout=1.0, retry=policy) as runai:
+        async with RunaiClient(control_plane.url, control_plane.token, timeout=2.0, retry=policy) as runai:
             responses = await asyncio.gather(*(runai.list_revisions(workload_id) for _ in range(1000)))
 
         assert all(sorted(item.id for item in response) == sorted(ids) for response in responses)

@@ -21,6 +21,7 @@ from runai_async import (
     PollPolicy,
     RetryScheduled,
     RunaiClient,
+    TokenRefreshed,
 )
 from runai_async.telemetry import SpanHook
 from runai_async.testing import FakeControlPlane
@@ -236,6 +237,11 @@ def test_a_call_that_began_before_the_hook_was_added_has_no_span(spans: Spans) -
     hook(RetryScheduled("get_revision", 1, "TransportError", None, 0.5))
     hook(CallFinished("get_revision", 1, 200, None, 0.1))
     hook(PollFinished("w", None, 0, 0, 0.1))
+    assert spans.ended == ()
+
+
+def test_a_new_token_has_no_span(spans: Spans) -> None:
+    SpanHook(spans.provider)(TokenRefreshed(None, 3600.0, 0.1))
     assert spans.ended == ()
 
 

@@ -56,6 +56,8 @@ class RetryBudget:
 class _Attempts(Generic[T]):
     """The state of one call while it runs."""
 
+    __slots__ = ("call", "deadline", "last_error", "made", "status")
+
     def __init__(self, call: Call[T], deadline: float) -> None:
         self.call = call
         self.deadline = deadline

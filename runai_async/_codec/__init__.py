@@ -25,7 +25,7 @@ from runai_async._codec.decode import (
     prepare,
     split_revisions,
 )
-from runai_async._codec.encode import encode, event_to_dict, to_cloudevent, to_json
+from runai_async._codec.encode import encode, to_cloudevent, to_json
 
 __all__ = [
     "Outline",
@@ -36,7 +36,6 @@ __all__ = [
     "decode_revisions",
     "deletion_time",
     "encode",
-    "event_to_dict",
     "from_json",
     "identity",
     "is_json",

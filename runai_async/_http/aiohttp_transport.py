@@ -84,14 +84,13 @@ class AiohttpTransport:
         session = self._session
         if session is None or self._loop is not asyncio.get_running_loop():
             session = await self._open()
-        if not request.queued:
-            return await self._attempt(session, request, timeout, deadline)
-        if not self._limiter.take():
+        if request.queued and not self._limiter.take():
             await self._queue(deadline)
         try:
             return await self._attempt(session, request, timeout, deadline)
         finally:
-            self._limiter.give()
+            if request.queued:
+                self._limiter.give()
 
     async def _queue(self, deadline: float) -> None:
         try:
@@ -105,7 +104,7 @@ class AiohttpTransport:
         self, session: aiohttp.ClientSession, request: Request, timeout: float, deadline: float
     ) -> Response:
         left = deadline - self._clock.monotonic()
-        limit = min(timeout, left)
+        limit = left if left < timeout else timeout  # noqa: FURB136  (min() takes five times as long)
         if limit <= 0:
             raise DeadlineExceededError(
                 f"the deadline passed before {request.method} {request.url.path} was sent"

@@ -26,6 +26,7 @@ logger = logging.getLogger("runai_async")
 
 FAILED_PHASES = frozenset(phase for phase in Phase if phase.is_terminal)
 """The phases that end a wait as a failure: an inference workload is not meant to complete."""
+_ALL = frozenset(Phase)
 
 
 class PhaseWait:
@@ -146,8 +147,9 @@ class PhaseWait:
         if self._last is not None and self._last.phase in fail_on - until:
             return self._failure(self._last, until)
         state = describe_revision(self._last) if self._last else f"revision {self._id} was not seen"
+        wanted = "" if until >= _ALL else f", not {_listed(until)}"
         return WaitTimeoutError(
-            f"{state}, not {_listed(until)} within {timeout:g} s{last_failure(error)}",
+            f"{state}{wanted} within {timeout:g} s{last_failure(error)}",
             revision=self._last,
             last_error=error,
         )
@@ -162,7 +164,7 @@ async def read_if_there(api: Api, policy: PollPolicy, revision_id: str, timeout:
     """
     wait = PhaseWait(api, evolve(policy, missing_grace=0), revision_id)
     try:
-        return await wait.run(frozenset(Phase), frozenset(), timeout)
+        return await wait.run(_ALL, frozenset(), timeout)
     except NotFoundError:
         return None
     except PhaseFailedError as error:

@@ -126,6 +126,8 @@ class RolloutWait:
             self._failing.ends()
         elif self._failing.lasts(revision, now, self._server_time.now()):
             raise self._failed(describe_revision(revision))
+        else:
+            self._watch.poll_fast(now + self._policy.fast_for)  # to know soon whether it really has failed
         return revision if is_serving(revision) else None
 
     def _blocking(self) -> Created | None:

@@ -34,7 +34,7 @@ class Slots:
     def wait_within(self, now: float, end: float) -> float:
         """Return the seconds to sleep where nothing is awaited after *end*: one poll comes shortly before."""
         left = end - now
-        last = left - _LAST_LOOK if left > _LAST_LOOK else left
+        last = left - _LAST_LOOK if left > 1.5 * _LAST_LOOK else left
         return max(0.0, min(self.wait(now), last))
 
     def advance(self, now: float, interval: float, jitter: float) -> None:

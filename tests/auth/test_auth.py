@@ -27,8 +27,9 @@ from runai_async import (
     TransportError,
 )
 from runai_async._auth.sources import TokenSource, token_source
+from runai_async._auth.transport import Authenticated
 from runai_async.hooks import Hooks
-from runai_async.testing import FakeClock, FakeTransport, Response
+from runai_async.testing import FakeClock, FakeTransport, Request, Response
 
 WORKLOAD = "3f0f1e0c-7d61-4c0e-9d4a-0d2f6f8f1b11"
 ONCE = RetryPolicy(attempts=1)
@@ -151,6 +152,45 @@ def test_a_repr_shows_no_secret() -> None:
     assert repr(StaticToken("abc")) == "StaticToken()"
     assert repr(ClientCredentials("id", "abc")) == "ClientCredentials(client_id='id', api='v1')"
     assert repr(client_of("abc", FakeTransport())) == "<RunaiClient https://acme.run.ai/>"
+
+
+# --- the header -------------------------------------------------------------------------------------------
+
+
+class Keeping:
+    """A transport that keeps the requests as they were passed to it."""
+
+    def __init__(self) -> None:
+        self.requests: list[Request] = []
+
+    async def send(self, request: Request, *, timeout: float, deadline: float) -> Response:
+        self.requests.append(request)
+        return COUNT
+
+    async def aclose(self) -> None:
+        raise AssertionError
+
+
+async def test_a_request_is_passed_on_with_the_token_beside_its_own_headers() -> None:
+    below = Keeping()
+    transport = Authenticated(below, source_of("abc"), FakeClock())
+    request = Request("POST", URL("https://acme.run.ai/x"), {"X-Mine": "yes"}, b"body", queued=False)
+    await transport.send(request, timeout=1, deadline=1)
+    headers = {"X-Mine": "yes", "Authorization": "Bearer abc"}
+    assert below.requests == [Request(request.method, request.url, headers, b"body", queued=False)]
+    assert request.headers == {"X-Mine": "yes"}
+
+
+async def test_requests_without_headers_share_one_mapping_for_the_transport_to_prepare_once() -> None:
+    below, provider = Keeping(), Provider(["one"])
+    source = token_source(provider, URL(), below, FakeClock(), hooks=Hooks(), timeout=1.0)
+    transport = Authenticated(below, source, FakeClock())
+    for token in ("one", "one", "two"):
+        provider.left = [token]
+        await transport.send(Request("GET", URL("https://acme.run.ai/x")), timeout=1, deadline=1)
+    first, second, third = (request.headers for request in below.requests)
+    assert first is second
+    assert (first, third) == ({"Authorization": "Bearer one"}, {"Authorization": "Bearer two"})
 
 
 # --- a login of the vendor's command line -----------------------------------------------------------------

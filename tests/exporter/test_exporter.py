@@ -34,6 +34,7 @@ from runai_async import (
     RevisionDeleted,
     RevisionUpdated,
     RunaiClient,
+    Synced,
     TransportError,
     WorkloadFailed,
 )
@@ -154,6 +155,13 @@ async def test_prometheus_parsers_accept_any_name(parse: Callable[[str], Any]) -
     assert (status, kind.split(";")[0]) == (200, accept.split(";")[0])
     found = series(text, parse=parse)
     assert ("runai_revision_running_pods", labelled(item, strange)) in found
+
+
+def test_an_event_about_the_watch_itself_changes_no_metric() -> None:
+    metrics = Metrics()
+    before = exported(metrics)
+    metrics.observe(Synced(workload_id="w", observed_at=NOW))
+    assert exported(metrics) == before
 
 
 def test_tell_is_a_deprecated_name_of_observe() -> None:

@@ -1,4 +1,4 @@
-"""A fleet against the model of the control plane: what is promised of each watch, a fleet keeps for all."""
+"""A fleet against the model of the control plane: every workload has the guarantees of a watch."""
 
 import asyncio
 import json
@@ -7,8 +7,8 @@ from random import Random
 from uuid import UUID
 
 import pytest
-from support.guarantees import check, check_order, told
-from support.model import Answer, Consumer, Plane, Told, body_of
+from support.guarantees import check, check_order, summary_of
+from support.model import ConsumerModel, ControlPlaneModel, EventSummary, RawRevision, body_of
 
 from runai_async import (
     Checkpoint,
@@ -27,48 +27,42 @@ RUNS = 15
 GRACE = 30.0
 LATENCY = 2.0
 SICK = Response(502, body=b"<html>Bad Gateway</html>")
-NOT_THERE = Response(404, body=b'{"code": 404, "message": "no such revision"}')
+NOT_FOUND = Response(404, body=b'{"code": 404, "message": "no such revision"}')
 
 
 class Workload:
-    """One workload: what it does, what was answered of it, and what has to be told."""
+    """One workload: its revisions, the responses about it, and the events that are expected."""
 
     def __init__(self, workload_id: str, random: Random, *, emit_updates: bool) -> None:
         self.id = workload_id
-        self.control_plane = Plane(random, workload_id)
-        self.consumer = Consumer(emit_updates=emit_updates)
+        self.control_plane = ControlPlaneModel(random, workload_id)
+        self.consumer = ConsumerModel(emit_updates=emit_updates)
         self.events: list[RevisionEvent] = []
         self.responded: dict[str, dict[str, str]] = defaultdict(dict)
-        self.listed: list[Answer] = []
-        self.found: dict[str, Answer | None] = {}
+        self.listed: list[RawRevision] = []
+        self.found: dict[str, RawRevision | None] = {}
         self.remembered = Checkpoint(workload_id)
 
     def take_in(self, at: float) -> None:
-        """Take in what one good poll was answered."""
-        for response in (*self.listed, *filter(None, self.found.values())):
-            self.responded[response["id"]][response["phaseMessage"]] = response["phase"]
+        """Take in the responses to one successful poll."""
+        for item in (*self.listed, *filter(None, self.found.values())):
+            self.responded[item["id"]][item["phaseMessage"]] = item["phase"]
         self.consumer.expect(self.listed, self.found, at=at, grace=GRACE)
 
-    def hear(self, event: RevisionEvent) -> tuple[int, Told]:
-        """Check an event against what has to be told."""
-        what = told(event)
+    def deliver(self, event: RevisionEvent) -> tuple[int, EventSummary]:
+        """Check an event that was delivered, and return the poll that it came from."""
+        summary = summary_of(event)
         self.events.append(event)
         if event.kind == "deleted":
             assert event.revision_id not in self.control_plane.live()
-        return self.consumer.hear(what), what
-
-    def by_revision(self) -> dict[str, list[RevisionEvent]]:
-        grouped: dict[str, list[RevisionEvent]] = defaultdict(list)
-        for event in self.events:
-            grouped[event.revision_id].append(event)
-        return grouped
+        return self.consumer.deliver(summary), summary
 
     def checkpoint(self) -> Checkpoint:
         return self.remembered
 
 
 class Run:
-    """Three workloads, one fleet that is killed and resumed, and a consumer that is mostly too slow."""
+    """Three workloads, a fleet that is killed and resumed, and a consumer that is often too slow."""
 
     def __init__(self, seed: int) -> None:
         self.random = Random(seed)
@@ -107,27 +101,27 @@ class Run:
         return Response(body=body_of(*workload.listed))
 
     def deleted(self, workload: Workload) -> Response:
-        retired, lacking = workload.control_plane.retired(), workload.consumer.lacking(workload.listed)
-        workload.found.update((response["id"], response) for response in retired if response["id"] in lacking)
-        return Response(body=body_of(*retired))
+        deleted, missing = workload.control_plane.deleted(), workload.consumer.missing_from(workload.listed)
+        workload.found.update((item["id"], item) for item in deleted if item["id"] in missing)
+        return Response(body=body_of(*deleted))
 
     def one(self, revision_id: str) -> Response:
-        """Answer a get by id; a young 404 may be wrong."""
+        """Respond to a request by id; an early 404 may be wrong."""
         workload = self.workloads[revision_id[-36:]]
-        response = workload.control_plane.get(revision_id)
+        item = workload.control_plane.get(revision_id)
         now = self.clock.monotonic()
         age = now - workload.consumer.missing_since.get(revision_id, now)
         if not self.is_sound and age + LATENCY < GRACE and self.chance(0.3):
-            self.counts["wrong 404"] += response is not None
-            response = None
-        workload.found[revision_id] = response
-        return NOT_THERE if response is None else Response(body=json.dumps(response).encode())
+            self.counts["wrong 404"] += item is not None
+            item = None
+        workload.found[revision_id] = item
+        return NOT_FOUND if item is None else Response(body=json.dumps(item).encode())
 
     async def aclose(self) -> None:
         pass
 
     def hook(self, event: HookEvent) -> None:
-        """Take in what a good poll was answered, just when the fleet does."""
+        """Take in the responses to a successful poll at the moment when the fleet does."""
         if isinstance(event, PollFinished) and event.error is None:
             self.workloads[event.workload_id].take_in(self.clock.monotonic())
 
@@ -173,10 +167,10 @@ class Run:
             await self.deliver(fleet, hurried=self.chance(0.5))
         for workload in self.workloads.values():
             workload.control_plane.step()
-        await self.clock.advance(self.random.choice((0.2, 12.0)))  # what that brings, a kill comes before
+        await self.clock.advance(self.random.choice((0.2, 12.0)))  # the kill comes before these events
 
     async def rest(self, fleet: FleetWatch) -> None:
-        """Let nothing change or fail until all that there is to find out must be known."""
+        """Let nothing change or fail, for long enough to find out everything."""
         self.is_sound = True
         most = max(len(workload.consumer.latest) for workload in self.workloads.values())
         for _ in range(2 * most + 10):
@@ -185,13 +179,13 @@ class Run:
 
     async def deliver(self, fleet: FleetWatch, *, hurried: bool = False) -> None:
         """Take events; a *hurried* consumer leaves some for later."""
-        batches: dict[str, list[tuple[int, Told]]] = defaultdict(list)
+        batches: dict[str, list[tuple[int, EventSummary]]] = defaultdict(list)
         while fleet.status.buffered and not (hurried and self.chance(0.3)):
             event = await anext(fleet)
             assert isinstance(event, RevisionEvent), event
-            poll, what = self.workloads[event.workload_id].hear(event)
-            batches[event.workload_id].append((poll, what))
-            self.counts["coalesced" if what.coalesced else event.kind] += 1
+            poll, summary = self.workloads[event.workload_id].deliver(event)
+            batches[event.workload_id].append((poll, summary))
+            self.counts["coalesced" if summary.coalesced else event.kind] += 1
         for batch in batches.values():
             check_order(batch)
 
@@ -205,7 +199,7 @@ LEAST = {
     "wrong 404": 0.1,
     "updated": 0.1,
 }
-"""In how many of the runs each case comes up, at least."""
+"""The least part of the runs in which each case must occur."""
 
 
 async def one(seed: int) -> Run:

@@ -74,6 +74,17 @@ async def test_a_request_has_the_token_the_agent_and_what_it_accepts(mock_aiohtt
     assert (call.kwargs["allow_redirects"], call.kwargs["ssl"]) == (False, True)
 
 
+def test_headers_are_prepared_once_for_requests_that_share_a_mapping() -> None:
+    transport, token = AiohttpTransport(SystemClock()), {"Authorization": "Bearer abc"}
+    first, second, third, fourth, fifth = (
+        transport._headers(Request("GET", URL(BASE), headers))
+        for headers in (None, token, token, {"X-Mine": "yes"}, None)
+    )
+    assert second is third
+    assert [headers.get("Authorization") for headers in (first, second, fourth)] == [None, "Bearer abc", None]
+    assert (fourth["X-Mine"], fifth) == ("yes", first)
+
+
 async def test_the_agent_names_package_and_versions_on_the_wire() -> None:
     async with (
         FakeControlPlane() as control_plane,

@@ -10,13 +10,15 @@ import pickle
 import pydoc
 import subprocess
 import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import runai_async
-from runai_async import errors, events, hooks, models, testing
+from runai_async import errors, events, exporter, hooks, models, telemetry, testing
 from runai_async._version import __version__
 
 NAMES = {
@@ -41,6 +43,20 @@ NAMES = {
 LISTED = sorted(name for names in NAMES.values() for name in names.split())
 MODULES = "checkpoint client diff errors events hooks models policy"
 OF_TESTING = "FakeControlPlane FakeTransport FakeClock Clock Transport Request Response"
+OBSERVING = [(exporter, ["Metrics", "serving"]), (telemetry, ["SpanHook"])]
+FAILED = runai_async.WorkloadFailed(
+    workload_id="w", observed_at=datetime(2026, 1, 1, tzinfo=UTC), error=runai_async.TransportError("gone")
+)
+DEPRECATED: dict[str, tuple[Callable[[], object], str]] = {
+    "exporter.Metrics.tell": (lambda: exporter.Metrics().tell(FAILED), r"Metrics\.observe"),
+    "testing.Answered": (lambda: testing.Answered, "RecordedResponse"),
+    "testing.FakeControlPlane.answers": (lambda: testing.FakeControlPlane().answers, "responses"),
+    "testing.FakeControlPlane(record_answers=...)": (
+        lambda: testing.FakeControlPlane(record_answers=True),
+        "record_responses",
+    ),
+}
+"""How each old name is used, and the new name that its warning gives."""
 EXTRAS = {"click", "opentelemetry", "prometheus_client", "pytest", "rich"}
 
 CLASSES = [name for name in LISTED if inspect.isclass(getattr(runai_async, name))]
@@ -98,6 +114,19 @@ def test_no_public_class_of_a_module_is_forgotten(module: Any) -> None:
 def test_what_tests_need_can_be_imported_from_testing(name: str) -> None:
     assert name in testing.__all__
     assert inspect.isclass(getattr(testing, name))
+
+
+@pytest.mark.parametrize(("module", "names"), OBSERVING, ids=["exporter", "telemetry"])
+def test_a_module_with_an_extra_has_the_listed_names(module: Any, names: list[str]) -> None:
+    assert module.__all__ == names
+
+
+@pytest.mark.parametrize("name", DEPRECATED)
+def test_an_old_name_still_works_and_its_warning_gives_the_new_one(name: str) -> None:
+    use, new = DEPRECATED[name]
+    with pytest.warns(DeprecationWarning, match=rf"\b{new}\b") as caught:
+        use()
+    assert [warning.filename for warning in caught] == [__file__]
 
 
 def test_a_name_of_both_packages_means_the_same() -> None:

@@ -1,6 +1,6 @@
-"""Values made at random of the OpenAPI document, as it promises them, and with one thing wrong.
+"""Random values of the schemas of the OpenAPI document, valid or with one thing wrong.
 
-They come from a seed and not from hypothesis, because ten thousand whole answers have to be quick.
+They are made from a seed instead of by hypothesis, because ten thousand whole responses must be quick.
 """
 
 import json
@@ -17,7 +17,7 @@ from runai_async.testing._openapi import DOCUMENT
 Json = Any
 Schema = Mapping[str, Any]
 Key = str | int
-Place = tuple[Key, ...]
+JsonPath = tuple[Key, ...]
 """The keys and indexes that lead to a value."""
 
 TEXTS = (
@@ -40,7 +40,7 @@ TEXTS = (
 WHOLE = (0, 1, -1, 7, 2**31, 2**53, 2**63 - 1, -(2**63))
 NUMBERS = (*WHOLE[:6], 0.5, -0.0, 1e-300, 1.7976931348623157e308, 0.1)
 NEW_KEYS = ("brandNew", "a.b", "new key", "", "extra", "phase_updated_at", "Ünïcode", "self", "id2")
-"""Keys that no schema has; a control plane of tomorrow may have any."""
+"""Keys that no schema has; a later version of the API may add any."""
 HOSTILE = (
     *("1e400", "-1e400", "1" + "0" * 400, str(2**63), str(2**64), str(-(2**63) - 1), "1e3", "01", "+1", "-"),
     *(
@@ -60,11 +60,11 @@ HOSTILE = (
     *('"0001-01-01T00:00:00+14:00"', '"9999-12-31T23:59:59-14:00"', '"10000-01-01T00:00:00Z"'),
     *("[" * 2000 + "]" * 2000, '{"a":' * 2000 + "1" + "}" * 2000, "[" * 99999, "{}}", "[1,]", '{"a":1,}'),
 )
-"""JSON text that stands for a value and is odd, or none at all."""
+"""JSON texts of unusual values, and texts that are not JSON."""
 
 
 class Maker:
-    """Makes values of schemas, the same ones of the same seed.
+    """Makes values of schemas, the same ones for the same seed.
 
     Attributes:
         text: makes a plain string.
@@ -110,7 +110,7 @@ class Maker:
                 return self.free(depth + 1)
 
     def free(self, depth: int = 0) -> dict[str, Json]:
-        """Make an object of any keys."""
+        """Make an object with any keys."""
         keys = (*TEXTS, *NEW_KEYS)
         return {self.random.choice(keys): self.anything(depth) for _ in range(self.random.randrange(3))}
 
@@ -144,7 +144,7 @@ class Maker:
         return self.random.choice(WHOLE)
 
     def _time(self) -> str:
-        """Make a time as RFC 3339 has it: its fraction of any length, `Z` or an offset."""
+        """Make a time of RFC 3339, with a fraction of any length, and `Z` or an offset."""
         offset = timezone(timedelta(minutes=self.random.randint(-14 * 60, 14 * 60)))
         zone = self.random.choice([UTC, offset])
         time = datetime(1970, 1, 1, tzinfo=zone) + timedelta(seconds=self.random.randrange(2**32))
@@ -154,13 +154,13 @@ class Maker:
 
 
 def schema_of(name: str) -> Schema:
-    """Return one of the document's named schemas."""
+    """Return a named schema of the document."""
     schema: Schema = DOCUMENT["components"]["schemas"][name]
     return schema
 
 
-def answer_schema(operation: str) -> Schema:
-    """Return the schema of an operation's good answer."""
+def response_schema(operation: str) -> Schema:
+    """Return the schema of the successful response to an operation."""
     methods = [method for path in DOCUMENT["paths"].values() for method in path.values()]
     (responses,) = [item["responses"] for item in methods if item["operationId"] == operation]
     schema: Schema = responses["200"]["content"]["application/json"]["schema"]
@@ -172,55 +172,55 @@ def answer_schema(operation: str) -> Schema:
 
 @frozen
 class Mutant:
-    """A value in which one place was changed.
+    """A value in which one part was changed.
 
     Attributes:
-        place: where; of a key that was taken out, where it was.
-        body: the whole as JSON text, or what looks like it.
+        path: the path of the part, or of the key that was removed.
+        body: the whole value as JSON, or as a text that resembles JSON.
     """
 
-    place: Place
+    path: JsonPath
     body: bytes
 
 
-_HOLE = "a hole that no text has"
+_HOLE = "a text that no value contains"
 
 
 def mutant_of(value: Json, maker: Maker) -> Mutant:
-    """Change one place of a value: take it away, or put there what does not belong there."""
+    """Change one part of a value: remove it, or replace it by something unexpected."""
     random = maker.random
-    place = random.choice(list(_places(value)))
-    if place and isinstance(place[-1], str) and random.random() < 0.25:
-        return Mutant(place, json.dumps(_changed(value, place, None)).encode())
+    path = random.choice(list(_paths(value)))
+    if path and isinstance(path[-1], str) and random.random() < 0.25:
+        return Mutant(path, json.dumps(_changed(value, path, None)).encode())
     part = random.choice(HOSTILE) if random.random() < 0.4 else json.dumps(maker.anything())
-    whole = json.dumps(_changed(value, place, _HOLE), ensure_ascii=random.random() < 0.5)
-    return Mutant(place, whole.replace(f'"{_HOLE}"', part, 1).encode())
+    whole = json.dumps(_changed(value, path, _HOLE), ensure_ascii=random.random() < 0.5)
+    return Mutant(path, whole.replace(f'"{_HOLE}"', part, 1).encode())
 
 
-def _places(value: Json, place: Place = ()) -> Iterator[Place]:
-    """List the places of a value: itself, and those in its parts."""
-    yield place
+def _paths(value: Json, path: JsonPath = ()) -> Iterator[JsonPath]:
+    """Yield the path of a value, and those of all its parts."""
+    yield path
     parts: Iterator[tuple[Key, Json]] = iter(())
     if isinstance(value, dict):
         parts = iter(value.items())
     elif isinstance(value, list):
         parts = iter(enumerate(value))
     for key, part in parts:
-        yield from _places(part, (*place, key))
+        yield from _paths(part, (*path, key))
 
 
-def _changed(value: Json, place: Place, part: str | None) -> Json:
-    """Return a value with another part at a place, or without it."""
-    if not place:
+def _changed(value: Json, path: JsonPath, part: str | None) -> Json:
+    """Return a copy of a value with another part at a path, or without it."""
+    if not path:
         return part
     copy = value.copy()
-    if len(place) == 1 and part is None:
-        del copy[place[0]]
+    if len(path) == 1 and part is None:
+        del copy[path[0]]
     else:
-        copy[place[0]] = _changed(value[place[0]], place[1:], part)
+        copy[path[0]] = _changed(value[path[0]], path[1:], part)
     return copy
 
 
-def path_of(place: Place) -> str:
-    """Write a place as an error's path does."""
-    return "$" + "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in place)
+def format_path(path: JsonPath) -> str:
+    """Write a path as errors do."""
+    return "$" + "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in path)

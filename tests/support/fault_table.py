@@ -1,6 +1,9 @@
-"""What every fault of `faults.py` comes to in every operation; run it to print the table of README.md."""
+"""The expected outcome of every fault of `faults.py` in every operation.
 
-from collections.abc import Iterator, Mapping
+Run as a script, it prints the table of tests/README.md.
+"""
+
+from collections.abc import Mapping
 from itertools import groupby
 
 from attrs import frozen
@@ -25,26 +28,27 @@ from runai_async import (
     ServiceUnavailableError,
     TransportError,
 )
-from support.faults import BODIES
 
 
 @frozen
-class Told:
-    """What a `WorkloadFailed` holds."""
+class Failed:
+    """A `WorkloadFailed` that holds this error."""
 
     error: type[RunaiError]
 
 
 @frozen
 class Outage:
-    """A `WatchOutageError`, and what the last poll failed with."""
+    """A `WatchOutageError` whose last poll failed with this error."""
 
     last_error: type[RunaiError]
 
 
+BODIES = ("the API's error", "HTML", "nothing", "other JSON")
+"""What the body of an error response may be."""
 VALUE = "value"
-Outcome = str | type | Told | Outage
-"""What a cell holds: VALUE, the class of an error or event, or one that holds another."""
+Outcome = str | type | Failed | Outage
+"""The content of a cell: VALUE, the class of an error or event, or one that holds another error."""
 Row = Mapping[str, Outcome]
 
 CALLS = (
@@ -65,10 +69,10 @@ OPERATIONS = (
     "fleet, first poll",
     "fleet, later poll",
     "fleet, fault passes",
-    "wait_for_phase, first look",
-    "wait_for_phase, later look",
-    "wait_for_rollout, first look",
-    "wait_for_rollout, later look",
+    "wait_for_phase, first poll",
+    "wait_for_phase, later poll",
+    "wait_for_rollout, first poll",
+    "wait_for_rollout, later poll",
 )
 
 
@@ -81,82 +85,82 @@ def row(
     phase: tuple[Outcome, Outcome],
     rollout: tuple[Outcome, Outcome],
 ) -> Row:
-    """Return a row of the table: the outcome by operation."""
+    """Return a row of the table: the outcome for each operation."""
     outcomes = (*[call] * len(CALLS), passing, *watch, *fleet, *phase, *rollout)
     return dict(zip(OPERATIONS, outcomes, strict=True))
 
 
 def harmless() -> Row:
-    """Return the row of what is no fault to this client."""
+    """Return the row of something that this client does not treat as a fault."""
     events = (RevisionAdded, PhaseChanged, PhaseChanged)
     return row(VALUE, VALUE, watch=events, fleet=events, phase=(VALUE, VALUE), rollout=(VALUE, VALUE))
 
 
 def outage(error: type[RunaiError], *, passing: Outcome = VALUE) -> Row:
-    """Return the row of what may pass: a call is repeated, a watch goes on until its patience ends."""
+    """Return the row of a transient fault: a call is retried, a watch continues until `max_outage`."""
     gone = Outage(error)
     events = (gone, gone, PhaseChanged)
     return row(error, passing, watch=events, fleet=events, phase=(gone, gone), rollout=(gone, gone))
 
 
 def lasting(error: type[RunaiError]) -> Row:
-    """Return the row of an outage that a second attempt does not mend, or that none is made for."""
+    """Return the row of an outage that a second attempt does not fix, or that is not retried."""
     return outage(error, passing=error)
 
 
 def other_shape() -> Row:
-    """Return the row of JSON that is not the API's: as the very first answer, waiting does not mend it."""
+    """Return the row of JSON of another shape: as the very first response, waiting does not fix it."""
     error, gone = DecodeError, Outage(DecodeError)
     return row(
         error,
         error,
         watch=(error, gone, PhaseChanged),
-        fleet=(Told(error), gone, PhaseChanged),
+        fleet=(Failed(error), gone, PhaseChanged),
         phase=(error, gone),
         rollout=(error, gone),
     )
 
 
 def denied() -> Row:
-    """Return the row of what ends everything at once."""
+    """Return the row of a refused token, which ends everything at once."""
     error = AuthenticationError
     events = (error, error, error)
     return row(error, error, watch=events, fleet=events, phase=(error, error), rollout=(error, error))
 
 
 def forbidden() -> Row:
-    """Return the row of a refusal, which is believed after a while."""
+    """Return the row of a refusal, which counts after `missing_grace`."""
     error = PermissionDeniedError
     return row(
         error,
         error,
         watch=(error, error, PhaseChanged),
-        fleet=(Told(error), Told(error), PhaseChanged),
+        fleet=(Failed(error), Failed(error), PhaseChanged),
         phase=(error, error),
         rollout=(error, error),
     )
 
 
 def not_found() -> Row:
-    """Return the row of a refusal that, once the thing was seen, means that it was deleted."""
+    """Return the row of a refusal that means deletion if the workload or revision was seen before."""
     error = NotFoundError
     return row(
         error,
         error,
         watch=(error, RevisionDeleted, PhaseChanged),
-        fleet=(Told(error), RevisionDeleted, PhaseChanged),
+        fleet=(Failed(error), RevisionDeleted, PhaseChanged),
         phase=(error, PhaseFailedError),
         rollout=(error, RolloutFailedError),
     )
 
 
 def as_token(plain: Row, outcome: Outcome) -> Row:
-    """Return a row in which the exchange of a token ends in another way."""
+    """Return a row in which the exchange of a token has another outcome."""
     return {**plain, "token v1": outcome, "token v2": outcome}
 
 
 def status(number: int, plain: Row) -> dict[str, Row]:
-    """Return the rows of a status that means the same whatever the body is."""
+    """Return the rows of a status that has the same outcome whatever the body is."""
     return {f"{number} with {body}": plain for body in BODIES}
 
 
@@ -169,37 +173,37 @@ EXPECTED: dict[str, Row] = {
     "closed in the headers": outage(TransportError),
     "body cut off": outage(TransportError),
     "chunked body cut off": outage(TransportError),
-    "over-long body, its length told": lasting(TransportError),
-    "over-long body, its length not told": lasting(TransportError),
-    "over-long body, chunked": lasting(TransportError),
+    "body too long, length given": lasting(TransportError),
+    "body too long, length not given": lasting(TransportError),
+    "body too long, chunked": lasting(TransportError),
     "gzip bomb": lasting(TransportError),
-    "body without end": lasting(TransportError),
+    "endless body": lasting(TransportError),
     "a byte a second, headers too": outage(AttemptTimeoutError),
     "a byte a second in the body": outage(AttemptTimeoutError),
     "hang before the headers": outage(AttemptTimeoutError),
     "hang in the headers": outage(AttemptTimeoutError),
     "hang in the body": outage(AttemptTimeoutError),
     "hang, and the deadline comes first": lasting(DeadlineExceededError),
-    "interim answers without end": outage(AttemptTimeoutError),
-    "a good answer, then the end": harmless(),
-    "good JSON called text/html": harmless(),
-    "good JSON of no type": harmless(),
-    "a charset that there is not": harmless(),
-    "an encoding that there is not": harmless(),
-    "called gzip, but is not": outage(TransportError),
+    "endless interim responses": outage(AttemptTimeoutError),
+    "good response, then the connection ends": harmless(),
+    "good JSON labelled text/html": harmless(),
+    "good JSON without a content type": harmless(),
+    "unknown charset": harmless(),
+    "unknown content encoding": harmless(),
+    "labelled gzip, but is not": outage(TransportError),
     "gzip cut off": outage(TransportError),
-    "bytes that are no UTF-8": outage(DecodeError),
+    "bytes that are not UTF-8": outage(DecodeError),
     "UTF-16": outage(DecodeError),
     "good JSON with 203": harmless(),
-    "a header line of 16 KiB": outage(TransportError),
+    "header line of 16 KiB": outage(TransportError),
     "a thousand headers": outage(TransportError),
-    "headers without end": outage(AttemptTimeoutError),
-    "no HTTP at all": outage(TransportError),
+    "endless headers": outage(AttemptTimeoutError),
+    "not HTTP at all": outage(TransportError),
     "two lengths that differ": outage(TransportError),
-    "a length that is no number": outage(TransportError),
-    "a chunk size that is no number": outage(TransportError),
-    "an interim answer first": harmless(),
-    "a second answer that nobody asked for": harmless(),
+    "length that is not a number": outage(TransportError),
+    "chunk size that is not a number": outage(TransportError),
+    "interim response first": harmless(),
+    "second, unsolicited response": harmless(),
     "301 to another origin": lasting(ApiError),
     "302 to another origin": lasting(ApiError),
     "307 to another origin": lasting(ApiError),
@@ -215,7 +219,7 @@ EXPECTED: dict[str, Row] = {
     **status(502, outage(ServerError)),
     **status(503, outage(ServiceUnavailableError)),
     **status(504, outage(ServerError)),
-    "503 that asks for an hour": lasting(ServiceUnavailableError),
+    "503 with a Retry-After of an hour": lasting(ServiceUnavailableError),
     "403 with the API's error": as_token(forbidden(), AuthenticationError),
     "404 with the API's error": as_token(not_found(), ApiError),
     "200 with HTML": outage(DecodeError),
@@ -229,28 +233,28 @@ EXPECTED: dict[str, Row] = {
     "token refused, 401": denied(),
     "token refused, 403": denied(),
     "token endpoint missing, 404": lasting(ApiError),
-    "token answer without a token": other_shape(),
-    "token of characters that no header takes": other_shape(),
-    "token answer that is no JSON": lasting(DecodeError),
+    "token response without a token": other_shape(),
+    "token that fits no header": other_shape(),
+    "token response that is not JSON": lasting(DecodeError),
     "token endpoint down, 503": lasting(ServiceUnavailableError),
     "token endpoint resets": lasting(TransportError),
     "token endpoint hangs": lasting(AttemptTimeoutError),
-    "token expired, the next is good": harmless(),
+    "token expired, the next one is valid": harmless(),
     "the wall clock jumps a day ahead": harmless(),
     "the wall clock jumps a day back": harmless(),
 }
 CELLS = {(name, operation): out for name, outcomes in EXPECTED.items() for operation, out in outcomes.items()}
-SUMS = f"{len(EXPECTED)} faults, {len(OPERATIONS)} situations, {len(CELLS)} cells"
+TOTALS = f"{len(EXPECTED)} faults, {len(OPERATIONS)} situations, {len(CELLS)} cells"
 
 
 # --- as Markdown --------------------------------------------------------------------------------------------
 
 
 def markdown() -> str:
-    """Return the table, like rows and like columns as one."""
-    columns = [list(same) for same in _like_columns()]
+    """Return the table, with equal rows and equal columns combined."""
+    columns = _equal_columns()
     lines = [
-        f"{SUMS}:",
+        f"{TOTALS}:",
         "",
         "| fault | " + " | ".join("; ".join(column) for column in columns) + " |",
         "|---" * (len(columns) + 1) + "|",
@@ -261,17 +265,17 @@ def markdown() -> str:
     return "\n".join(lines)
 
 
-def _like_columns() -> Iterator[list[str]]:
-    """Group the operations that no fault tells apart."""
+def _equal_columns() -> list[list[str]]:
+    """Group the operations that have the same outcome for every fault."""
     columns: dict[tuple[Outcome, ...], list[str]] = {}
     for operation in OPERATIONS:
         outcomes = tuple(outcomes[operation] for outcomes in EXPECTED.values())
         columns.setdefault(outcomes, []).append(operation)
-    yield from columns.values()
+    return list(columns.values())
 
 
 def _short(names: list[str]) -> str:
-    """Join names, those of one status with several bodies as one."""
+    """Join names; those of one status with several bodies become one."""
     parts = []
     for start, same in groupby(names, lambda name: name.partition(" with ")[0]):
         ends = [name.partition(" with ")[2] for name in same]
@@ -281,7 +285,7 @@ def _short(names: list[str]) -> str:
 
 def _cell(outcome: Outcome) -> str:
     match outcome:
-        case Told(error):
+        case Failed(error):
             return f"`WorkloadFailed`: `{error.__name__}`"
         case Outage():
             return "`WatchOutageError`"

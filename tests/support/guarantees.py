@@ -1,4 +1,4 @@
-"""What a watch promises of each revision: asserted of what the model did and of what was told."""
+"""What a watch guarantees for each revision, asserted of a run of the model and the events of a consumer."""
 
 import re
 from collections import defaultdict
@@ -6,33 +6,30 @@ from typing import Protocol
 
 from runai_async.checkpoint import Checkpoint
 from runai_async.events import PhaseChanged, RevisionAdded, RevisionEvent
-from support.model import Plane, Told
+from support.model import ControlPlaneModel, EventSummary
+from support.oracle import by_revision
 
 
 class Story(Protocol):
-    """One workload and who watched it.
+    """One workload, and what a consumer saw of it.
 
     Attributes:
-        events: what was delivered.
-        answered: by id and serial the phases that were answered, in order.
+        events: the events that were delivered.
+        responded: the phases in responses, by the id and serial of the revision, in order.
     """
 
-    control_plane: Plane
+    control_plane: ControlPlaneModel
     events: list[RevisionEvent]
     responded: dict[str, dict[str, str]]
 
-    def by_revision(self) -> dict[str, list[RevisionEvent]]:
-        """Return what was delivered of each revision."""
-        ...
-
     def checkpoint(self) -> Checkpoint:
-        """Return what is remembered of the workload."""
+        """Return the checkpoint of the workload."""
         ...
 
 
-def told(event: RevisionEvent) -> Told:
+def summary_of(event: RevisionEvent) -> EventSummary:
     changed = event if isinstance(event, PhaseChanged) else None
-    return Told(
+    return EventSummary(
         event.kind,
         event.revision_id,
         event.revision.phase.value,
@@ -43,55 +40,54 @@ def told(event: RevisionEvent) -> Told:
     )
 
 
-def check_order(batch: list[tuple[int, Told]]) -> None:
-    """Poll after poll, and within one by the server's time, then id.
+def check_order(batch: list[tuple[int, EventSummary]]) -> None:
+    """Assert the order of events: by poll, and within a poll by server time, then id.
 
-    A revision whose own times go back is set apart: its events keep their order, whatever the times say.
+    A revision whose own times go backwards is left out: its events keep their order whatever the times say.
     """
     times: dict[tuple[int, str], list[tuple[bool, str]]] = defaultdict(list)
     for poll, item in batch:
         times[poll, item.revision_id].append((item.time is None, item.time or ""))
-    straight = [
+    ordered = [
         (poll, item.time is None, item.time or "", item.revision_id)
         for poll, item in batch
         if (own := times[poll, item.revision_id]) == sorted(own)
     ]
-    assert straight == sorted(straight)
+    assert ordered == sorted(ordered)
     assert [poll for poll, _ in batch] == sorted(poll for poll, _ in batch)
 
 
 def check_each_revision(story: Story) -> None:
-    """Added, changed…, deleted. What was told was answered, in that order, and goes on from what was told."""
-    for revision_id, events in story.by_revision().items():
+    """Assert the events of each revision: added, changed, deleted, as in responses and without a break."""
+    for revision_id, events in by_revision(story.events).items():
         kinds = "".join(event.kind[0] for event in events)
         assert re.fullmatch("a[pu]*d?", kinds), kinds
         responded = story.responded[revision_id]
         serials = [event.revision.phase_message for event in events]
-        places = [list(responded).index(serial) for serial in serials if serial is not None]
-        assert places == sorted(places)
+        positions = [list(responded).index(serial) for serial in serials if serial is not None]
+        assert positions == sorted(positions)
         for event, before in zip(events[1:], events, strict=False):
-            assert event.revision.phase == responded.get(
-                event.revision.phase_message or "", before.revision.phase
-            )
+            serial = event.revision.phase_message or ""
+            assert event.revision.phase == responded.get(serial, before.revision.phase)
             assert not isinstance(event, PhaseChanged) or event.previous_phase == before.revision.phase
 
 
 def check_rest(story: Story) -> None:
-    """At rest all is told: every live revision with its last phase, every deleted one as deleted."""
-    last = {revision_id: events[-1] for revision_id, events in story.by_revision().items()}
-    gone = {revision_id for revision_id, event in last.items() if event.kind == "deleted"}
+    """Assert that at rest, every live revision has its last phase, and every deleted one its deletion."""
+    last = {revision_id: events[-1] for revision_id, events in by_revision(story.events).items()}
+    deleted = {revision_id for revision_id, event in last.items() if event.kind == "deleted"}
     live = set(story.control_plane.live())
-    assert last.keys() - gone == live - (story.control_plane.hidden - last.keys())
-    for revision_id in last.keys() - gone:
+    assert last.keys() - deleted == live - (story.control_plane.hidden - last.keys())
+    for revision_id in last.keys() - deleted:
         assert last[revision_id].revision.phase == story.control_plane.revisions[revision_id]["phase"]
-    assert gone == story.responded.keys() - live - never_told(story)
+    assert deleted == story.responded.keys() - live - never_reported(story)
     remembered = {mark.id for mark in story.checkpoint().revisions}
-    still_listed = gone & {response["id"] for response in story.control_plane.listed()}
-    assert last.keys() - gone <= remembered <= (last.keys() - gone) | still_listed
+    still_listed = deleted & {item["id"] for item in story.control_plane.listed()}
+    assert last.keys() - deleted <= remembered <= (last.keys() - deleted) | still_listed
 
 
-def never_told(story: Story) -> set[str]:
-    """Return those that were answered only after they were deleted."""
+def never_reported(story: Story) -> set[str]:
+    """Return the revisions that responses contained only after their deletion."""
     return story.responded.keys() - {event.revision_id for event in story.events}
 
 

@@ -1,6 +1,6 @@
-"""A control plane of plain dicts, moved by random steps, and what a watch of it has to tell.
+"""A control plane of plain dicts that changes at random, and the events that a watch of it must yield.
 
-Nothing here comes from the package: where the two agree, it is not because they share a mistake in code.
+Nothing here comes from the package, so that the two do not agree because of a shared mistake.
 """
 
 import json
@@ -14,12 +14,12 @@ WORKLOAD_ID = "5f1c7a52-3a0e-4c3a-9d59-0d6f1f5b8a11"
 PHASES = ("Creating", "Pending", "Running", "Degraded", "Failed", "Unknown", "Suspending")
 _BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 
-Answer = dict[str, Any]
-"""A revision as an answer has it."""
+RawRevision = dict[str, Any]
+"""A revision as the JSON of a response contains it."""
 
 
-def revision(revision_id: str, **fields: Any) -> Answer:
-    """Make a revision with the schema's required fields; those that are None are left out."""
+def revision(revision_id: str, **fields: Any) -> RawRevision:
+    """Make a revision with the required fields of the schema; fields that are None are left out."""
     required = {
         "type": "inference",
         "name": f"revision {revision_id}",
@@ -35,13 +35,13 @@ def revision(revision_id: str, **fields: Any) -> Answer:
     return {key: value for key, value in (required | fields).items() if value is not None}
 
 
-def body_of(*revisions: Answer) -> bytes:
-    """Make a list answer."""
+def body_of(*revisions: RawRevision) -> bytes:
+    """Make the body of a list response."""
     return json.dumps({"revisions": revisions}).encode()
 
 
-class Plane:
-    """What the control plane has. Every change gives the revision a new serial, in `phaseMessage`."""
+class ControlPlaneModel:
+    """The revisions of one workload. Every change gives a revision a new serial, in `phaseMessage`."""
 
     STEPS = (
         *("change",) * 6, *("add",) * 3, *("flap",) * 3, *("hide",) * 2, *("show",) * 2, *("delete",) * 2,
@@ -51,18 +51,18 @@ class Plane:
     def __init__(self, random: Random, workload_id: str = WORKLOAD_ID) -> None:
         self.random = random
         self.workload_id = workload_id
-        self.revisions: dict[str, Answer] = {}
+        self.revisions: dict[str, RawRevision] = {}
         self.order: list[str] = []
         self.hidden: set[str] = set()
         self.lingering: set[str] = set()
-        """Deleted ones that the list still has, with their `deletedAt`."""
+        """Deleted revisions that the list still contains, with their `deletedAt`."""
         self._seconds = 1000
         self._serial = 0
         for _ in range(random.randrange(4)):
             self._add()
 
     def step(self) -> None:
-        """Do something at random. Times may be equal: the clock does not always move."""
+        """Take a random step. Times may be equal, as the clock does not always move."""
         self._seconds += self.random.choice((0, 1, 1, 5))
         step = self.random.choice(self.STEPS)
         if step in ("add", "show", "reorder", "rewind"):
@@ -70,23 +70,23 @@ class Plane:
         elif live := self.live():
             getattr(self, f"_{step}")(self.revisions[self.random.choice(live)])
 
-    # --- what a client can ask ----------------------------------------------------------------------------
+    # --- what a client can request ------------------------------------------------------------------------
 
-    def listed(self) -> list[Answer]:
-        """Return what the list of live revisions has."""
+    def listed(self) -> list[RawRevision]:
+        """Return the list of live revisions."""
         shown = (self.revisions[key] for key in self.order if key not in self.hidden)
         return [item for item in shown if "deletedAt" not in item or item["id"] in self.lingering]
 
-    def retired(self) -> list[Answer]:
-        """Return what the list of deleted revisions has."""
+    def deleted(self) -> list[RawRevision]:
+        """Return the list of deleted revisions."""
         return [item for item in self.revisions.values() if "deletedAt" in item]
 
-    def get(self, revision_id: str) -> Answer | None:
-        """Return one revision, hidden or not; None: there is none (404)."""
+    def get(self, revision_id: str) -> RawRevision | None:
+        """Return one revision, hidden or not; None for a 404."""
         return self.revisions.get(revision_id)
 
     def live(self) -> list[str]:
-        """Return the ids of all that live, hidden or not."""
+        """Return the ids of all live revisions, hidden or not."""
         return [key for key in self.order if "deletedAt" not in self.revisions[key]]
 
     # --- steps --------------------------------------------------------------------------------------------
@@ -95,7 +95,7 @@ class Plane:
         return (_BEGIN + timedelta(seconds=self._seconds)).isoformat()
 
     def _put(self, revision_id: str, **fields: Any) -> None:
-        """Change a revision, leaving out what is None; answers that were given stay as they are."""
+        """Replace a revision by a changed copy, without the fields that are None."""
         self._serial += 1
         item = self.revisions[revision_id] | {"phaseMessage": str(self._serial)} | fields
         self.revisions[revision_id] = {key: value for key, value in item.items() if value is not None}
@@ -109,27 +109,27 @@ class Plane:
         self._put(revision_id, phase=self.random.choice(PHASES), phaseUpdatedAt=since)
         self.order.insert(self.random.randrange(len(self.order) + 1), revision_id)
 
-    def _change(self, item: Answer) -> None:
+    def _change(self, item: RawRevision) -> None:
         since = self.random.choice((self._now(), self._now(), self._now(), item.get("phaseUpdatedAt")))
         self._put(item["id"], phase=self.random.choice(PHASES), phaseUpdatedAt=since)
 
-    def _flap(self, item: Answer) -> None:
+    def _flap(self, item: RawRevision) -> None:
         self._seconds += self.random.choice((1, 7, -20))
         self._put(item["id"], phaseUpdatedAt=self._now())
 
-    def _hide(self, item: Answer) -> None:
+    def _hide(self, item: RawRevision) -> None:
         self.hidden.add(item["id"])
 
     def _show(self) -> None:
         if self.hidden:
             self.hidden.remove(self.random.choice(sorted(self.hidden)))
 
-    def _delete(self, item: Answer) -> None:
+    def _delete(self, item: RawRevision) -> None:
         self._put(item["id"], deletedAt=self._now())
         if self.random.random() > 0.7:
             self.lingering.add(item["id"])
 
-    def _purge(self, item: Answer) -> None:
+    def _purge(self, item: RawRevision) -> None:
         del self.revisions[item["id"]]
         self.order.remove(item["id"])
         self.hidden.discard(item["id"])
@@ -141,15 +141,15 @@ class Plane:
     def _rewind(self) -> None:
         self._seconds -= 100
 
-    def _blank(self, item: Answer) -> None:
+    def _blank(self, item: RawRevision) -> None:
         self._put(item["id"], phaseUpdatedAt=None)
 
-    def _touch(self, item: Answer) -> None:
+    def _touch(self, item: RawRevision) -> None:
         self._put(item["id"], runningPods=self.random.randrange(3))
 
 
-class Told(NamedTuple):
-    """What there is to compare of an event."""
+class EventSummary(NamedTuple):
+    """The parts of an event that are compared."""
 
     kind: str
     revision_id: str
@@ -162,7 +162,7 @@ class Told(NamedTuple):
 
 @dataclass(frozen=True)
 class Known:
-    """How far a consumer knows a revision. *serial* is None after a resume: a checkpoint lacks it."""
+    """What a consumer knows of a revision; *serial* is None after a resume, as checkpoints do not hold it."""
 
     phase: str
     since: str | None
@@ -171,67 +171,73 @@ class Known:
 
 
 @dataclass
-class Waiting:
-    """Something that was found and not yet delivered, and what the consumer knows after it."""
+class Undelivered:
+    """An event that was found and not delivered yet, and what the consumer knows after it."""
 
-    told: Told
+    event: EventSummary
     poll: int
     after: Known | None
 
 
-class Consumer:
-    """Reckons from the answers alone what the consumer of a watch has to be told, one revision at a time.
+class ConsumerModel:
+    """Derives from the responses alone which events the consumer of a watch must receive.
 
     Attributes:
         delivered: what the consumer knows of each revision.
-        latest: the same, with all that waits told.
+        latest: the same once all undelivered events are delivered.
+        undelivered: the events that the consumer must receive next, of each revision.
+        missing_since: when each missing revision was first missing.
     """
 
     def __init__(self, *, emit_updates: bool) -> None:
         self.emit_updates = emit_updates
         self.delivered: dict[str, Known] = {}
         self.latest: dict[str, Known] = {}
-        self.waiting: dict[str, deque[Waiting]] = {}
+        self.undelivered: dict[str, deque[Undelivered]] = {}
         self.missing_since: dict[str, float] = {}
         self._polls = 0
         self._synced = False
         self._initial_left = 0
 
-    def lacking(self, responses: list[Answer]) -> set[str]:
-        """Return the live ones that the list lacks."""
-        return {key for key, known in self.latest.items() if not known.deleted} - {a["id"] for a in responses}
+    def missing_from(self, listed: list[RawRevision]) -> set[str]:
+        """Return the live revisions that a list lacks."""
+        live = {key for key, known in self.latest.items() if not known.deleted}
+        return live - {item["id"] for item in listed}
 
     def expect(
-        self, responses: list[Answer], found: dict[str, Answer | None], *, at: float, grace: float
+        self, listed: list[RawRevision], found: dict[str, RawRevision | None], *, at: float, grace: float
     ) -> None:
-        """Take in the answers of one poll: the list, and by id what else was asked (None is a 404)."""
+        """Take in the responses to one poll: the list, and what was found by id (None for a 404)."""
         self._polls += 1
-        lacking = self.lacking(responses)
-        listed = {response["id"] for response in responses}
-        for key in [key for key, known in self.latest.items() if known.deleted and key not in listed]:
-            self._settle(key, None)
-        for response in responses:
-            self._compare(response, stays=True)
-        self.missing_since = {key: self.missing_since.get(key, at) for key in lacking}
-        for key, state in found.items():
-            if state is not None:
-                self._compare(state, stays=False)
+        missing = self.missing_from(listed)
+        self._forget_deleted({item["id"] for item in listed})
+        for item in listed:
+            self._compare(item, is_listed=True)
+        self.missing_since = {key: self.missing_since.get(key, at) for key in missing}
+        for key, found_item in found.items():
+            if found_item is not None:
+                self._compare(found_item, is_listed=False)
                 del self.missing_since[key]
             elif at - self.missing_since[key] >= grace:
-                self._await(Told("deleted", key, self.latest[key].phase, None), None)
+                self._expect(EventSummary("deleted", key, self.latest[key].phase, None), None)
         if not self._synced:
             self._synced = True
-            self._initial_left = sum(map(len, self.waiting.values()))
+            self._initial_left = sum(map(len, self.undelivered.values()))
 
-    def _compare(self, response: Answer, *, stays: bool) -> None:
-        key, phase, since = response["id"], response["phase"], response.get("phaseUpdatedAt")
+    def _forget_deleted(self, listed: set[str]) -> None:
+        for key in [key for key, known in self.latest.items() if known.deleted and key not in listed]:
+            self._learn(key, None)
+
+    def _compare(self, item: RawRevision, *, is_listed: bool) -> None:
+        """Expect the events by which a revision differs from what is known of it."""
+        key, phase, since = item["id"], item["phase"], item.get("phaseUpdatedAt")
         known = self.latest.get(key)
-        is_deleted = "deletedAt" in response
-        state = Known(phase, since, response["phaseMessage"])
+        is_deleted = "deletedAt" in item
+        state = Known(phase, since, item["phaseMessage"])
         if known is None:
             if not is_deleted:
-                added = Told("added", key, phase, response["createdAt"], initial=not self._synced)
-                self._await(added, state)
+                initial = not self._synced
+                self._expect(EventSummary("added", key, phase, item["createdAt"], initial=initial), state)
             return
         if known.deleted:
             return
@@ -239,45 +245,41 @@ class Consumer:
         if not moved:
             state = replace(state, since=since or known.since)
         if moved:
-            came_back = known.phase == phase
-            self._await(Told("phase_changed", key, phase, since, known.phase, coalesced=came_back), state)
+            coalesced = known.phase == phase
+            self._expect(
+                EventSummary("phase_changed", key, phase, since, known.phase, coalesced=coalesced), state
+            )
         elif self.emit_updates and not is_deleted and known.serial not in (None, state.serial):
-            self._await(Told("updated", key, phase, None), state)
+            self._expect(EventSummary("updated", key, phase, None), state)
         else:
-            self._settle(key, state)
+            self._learn(key, state)
         if is_deleted:
-            after = replace(state, deleted=True) if stays else None
-            self._await(Told("deleted", key, phase, response["deletedAt"]), after)
+            after = replace(state, deleted=True) if is_listed else None
+            self._expect(EventSummary("deleted", key, phase, item["deletedAt"]), after)
 
-    def _await(self, told: Told, after: Known | None) -> None:
-        """Note something to be told, and what is known after it."""
-        self.waiting.setdefault(told.revision_id, deque()).append(Waiting(told, self._polls, after))
-        self._set(self.latest, told.revision_id, after)
+    def _expect(self, event: EventSummary, after: Known | None) -> None:
+        """Add an event that the consumer must receive, and what it knows after that."""
+        queue = self.undelivered.setdefault(event.revision_id, deque())
+        queue.append(Undelivered(event, self._polls, after))
+        _put(self.latest, event.revision_id, after)
 
-    def _settle(self, key: str, state: Known | None) -> None:
-        """Note what is known without being told."""
-        self._set(self.latest, key, state)
-        if key in self.waiting:
-            self.waiting[key][-1].after = state
+    def _learn(self, key: str, state: Known | None) -> None:
+        """Update what is known without an event."""
+        _put(self.latest, key, state)
+        if key in self.undelivered:
+            self.undelivered[key][-1].after = state
         else:
-            self._set(self.delivered, key, state)
+            _put(self.delivered, key, state)
 
-    @staticmethod
-    def _set(states: dict[str, Known], key: str, state: Known | None) -> None:
-        if state is not None:
-            states[key] = state
-        else:
-            states.pop(key, None)
-
-    def hear(self, told: Told) -> int:
-        """Check what was delivered; return the number of the poll that it came from."""
-        assert told.revision_id in self.waiting, f"nothing to tell of it, but: {told}"
-        waiting = self.waiting[told.revision_id]
-        first = waiting.popleft()
-        assert told == first.told
-        if not waiting:
-            del self.waiting[told.revision_id]
-        self._set(self.delivered, told.revision_id, first.after)
+    def deliver(self, event: EventSummary) -> int:
+        """Check an event that was delivered, and return the number of the poll that it came from."""
+        assert event.revision_id in self.undelivered, f"unexpected: {event}"
+        queue = self.undelivered[event.revision_id]
+        first = queue.popleft()
+        assert event == first.event
+        if not queue:
+            del self.undelivered[event.revision_id]
+        _put(self.delivered, event.revision_id, first.after)
         self._initial_left = max(0, self._initial_left - 1)
         return first.poll
 
@@ -287,5 +289,13 @@ class Consumer:
         self._initial_left = 0
         self.latest = {key: replace(known, serial=None) for key, known in self.delivered.items()}
         self.delivered = dict(self.latest)
-        self.waiting.clear()
+        self.undelivered.clear()
         self.missing_since.clear()
+
+
+def _put(states: dict[str, Known], key: str, state: Known | None) -> None:
+    """Set a state, or remove it if there is none."""
+    if state is None:
+        states.pop(key, None)
+    else:
+        states[key] = state

@@ -1,9 +1,9 @@
-"""A control plane that changes and fails at random, and the verdict on what a consumer was told of it."""
+"""A control plane that changes and fails at random, and checks of what a consumer saw of it."""
 
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from random import Random
 
@@ -24,15 +24,15 @@ FAULTS: tuple[FaultKind, ...] = ("latency", "hang", "reset", "truncate", "drip",
 EMPTY: dict[str, object] = {"revisions": []}
 LIST = r"/revisions$"
 HIDDEN_STEPS = 8
-"""A revision that nobody finds is one that is gone, if that lasts: so none is hidden for long."""
+"""Steps after which a hidden revision is shown again: one that nobody finds for long counts as deleted."""
 GRACE = 1.5
-"""Seconds of `missing_grace`; many times what the steps take, but a busy machine may take longer."""
+"""Seconds of `missing_grace`: many times what those steps take, but a busy machine may take longer."""
 ROUNDING = 0.1
-"""Part of `GRACE` by which the times here may differ from those that a watch goes by."""
+"""Part of `GRACE` by which the times noted here may differ from those that a watch goes by."""
 
 
 class Sightings:
-    """Notes which revisions the good polls of the consumer's clients found: a hook of theirs."""
+    """A hook of the consumer's clients that notes which revisions each successful poll found."""
 
     def __init__(self, control_plane: FakeControlPlane) -> None:
         self.control_plane = control_plane
@@ -44,34 +44,45 @@ class Sightings:
             case PollStarted(workload_id=key):
                 self._began[key] = time.monotonic()
             case PollFinished(workload_id=key, error=None):
-                found: set[str] = set()
-                for response in reversed(self.control_plane.responses):
-                    if response.at < self._began[key]:
-                        break
-                    if response.workload_id == key:
-                        found |= response.phases.keys()
-                self._polls[key].append((time.monotonic(), found))
+                self._polls[key].append((time.monotonic(), self._found(key)))
             case _:
                 pass
 
+    def _found(self, workload_id: str) -> set[str]:
+        """Return the revisions in all responses since the poll began."""
+        found: set[str] = set()
+        for response in reversed(self.control_plane.responses):
+            if response.at < self._began[workload_id]:
+                break
+            if response.workload_id == workload_id:
+                found |= response.phases.keys()
+        return found
+
     def missed(self, events: Iterable[WatchEvent]) -> set[str]:
-        """Return those told deleted when all good polls had missed them for the grace: rightly so."""
+        """Return the revisions reported as deleted after all polls had missed them for the grace."""
         wall = time.time() - time.monotonic()
         missed: set[str] = set()
         for event in events:
             if isinstance(event, RevisionDeleted):
-                told_at = event.observed_at.timestamp() - wall
-                missed_since = told_at
+                deleted_at = event.observed_at.timestamp() - wall
+                missed_since = deleted_at
                 for at, found in self._polls[event.workload_id]:
-                    if at < told_at:
-                        missed_since = told_at if event.revision_id in found else min(at, missed_since)
-                if told_at - missed_since > (1 - ROUNDING) * GRACE:
+                    if at < deleted_at:
+                        missed_since = deleted_at if event.revision_id in found else min(at, missed_since)
+                if deleted_at - missed_since > (1 - ROUNDING) * GRACE:
                     missed.add(event.revision_id)
         return missed
 
 
-class Trouble:
-    """Changes the revisions of some workloads, and lets answers go wrong."""
+class Chaos:
+    """Changes the revisions of some workloads, and injects faults, at random.
+
+    Attributes:
+        live: the revisions that live.
+        hidden: the live ones that no response contains, and the step at which each was hidden.
+        deleted: the revisions that were deleted or purged.
+        sightings: a hook for every client that watches.
+    """
 
     def __init__(self, control_plane: FakeControlPlane, workload_ids: Sequence[str], random: Random) -> None:
         self.control_plane = control_plane
@@ -79,23 +90,22 @@ class Trouble:
         self.random = random
         self.live: list[str] = []
         self.hidden: dict[str, int] = {}
+        self.deleted: set[str] = set()
         self.sightings = Sightings(control_plane)
-        self.gone: set[str] = set()
-        self.done = 0
+        self._steps = 0
 
-    async def stir(self, steps: int, *, pause: float) -> None:
-        """Do *steps* things at random; then bring all hidden revisions back and let nothing fail any more."""
+    async def run(self, steps: int, *, pause: float) -> None:
+        """Take *steps* random steps; then show all hidden revisions and remove all faults."""
         for _ in range(steps):
-            self.step()
+            self._step()
             await asyncio.sleep(self.random.uniform(0, pause))
         for revision_id in list(self.hidden):
             self._show(revision_id)
         self.control_plane.clear_faults()
 
-    def step(self) -> None:
-        """Do one thing."""
-        self.done += 1
-        for revision_id in [key for key, step in self.hidden.items() if self.done - step > HIDDEN_STEPS]:
+    def _step(self) -> None:
+        self._steps += 1
+        for revision_id in [key for key, step in self.hidden.items() if self._steps - step > HIDDEN_STEPS]:
             self._show(revision_id)
         choice = self.random.random()
         if choice < 0.15 or not self.live:
@@ -110,27 +120,27 @@ class Trouble:
         elif choice < 0.80:
             self._hide()
         else:
-            self.fail()
+            self._fail()
 
-    def _remove(self, how: object) -> None:
+    def _remove(self, remove: Callable[[str], None]) -> None:
         revision_id = self.random.choice(self.live)
         if revision_id not in self.hidden:
             self.live.remove(revision_id)
-            self.gone.add(revision_id)
-            how(revision_id)  # type: ignore[operator]
+            self.deleted.add(revision_id)
+            remove(revision_id)
 
     def _hide(self) -> None:
         revision_id = self.random.choice(self.live)
         if revision_id not in self.hidden:
             self.control_plane.hide_revision(revision_id)
-            self.hidden[revision_id] = self.done
+            self.hidden[revision_id] = self._steps
 
     def _show(self, revision_id: str) -> None:
         self.control_plane.show_revision(revision_id)
         del self.hidden[revision_id]
 
-    def fail(self) -> None:
-        """Let one of the next answers go wrong."""
+    def _fail(self) -> None:
+        """Inject a fault into one of the next responses."""
         match self.random.randrange(4):
             case 0:
                 self.control_plane.fail_next(1, self.random.choice((500, 502, 503)), body="<html>sick</html>")
@@ -142,11 +152,11 @@ class Trouble:
                 self.control_plane.fault(self.random.choice(FAULTS), seconds=0.05)
 
     def missed(self, events: Iterable[WatchEvent]) -> set[str]:
-        """Return the live revisions that were rightly told deleted, and come back for whoever watches."""
-        return self.sightings.missed(events) - self.gone
+        """Return the live revisions that were rightly reported as deleted, and that reappear later."""
+        return self.sightings.missed(events) - self.deleted
 
-    def is_told(self, events: Iterable[WatchEvent], *, but: AbstractSet[str] = frozenset()) -> bool:
-        """Tell whether *events* end with the state that the control plane has, *but* for some revisions."""
+    def agrees(self, events: Iterable[WatchEvent], *, except_for: AbstractSet[str] = frozenset()) -> bool:
+        """Return whether *events* end with the state of the control plane, *except for* some revisions."""
         last: dict[str, str] = {}
         for event in events:
             if isinstance(event, RevisionDeleted):
@@ -154,26 +164,26 @@ class Trouble:
             elif isinstance(event, RevisionEvent):
                 last[event.revision_id] = event.revision.phase
         state = {key: self.control_plane.revision(key)["phase"] for key in self.live}
-        return all(last.get(key) == state.get(key) for key in (last.keys() | state.keys()) - but)
+        return all(last.get(key) == state.get(key) for key in (last.keys() | state.keys()) - except_for)
 
 
-def check_stream(events: Sequence[WatchEvent], trouble: Trouble) -> None:
-    """Assert that a stream is true: nothing twice, each revision added, changed, deleted, and as answered."""
-    told = by_revision(events)
-    for revision_id in trouble.missed(events):
-        del told[revision_id]
-    ids = [event.id for own in told.values() for event in own]
-    assert len(ids) == len(set(ids)), "an event came twice"
-    for revision_id, own in told.items():
+def check_stream(events: Sequence[WatchEvent], chaos: Chaos) -> None:
+    """Assert that no event is repeated, and that each revision is added, changed, deleted, in that order."""
+    events_of = by_revision(events)
+    for revision_id in chaos.missed(events):
+        del events_of[revision_id]
+    ids = [event.id for own in events_of.values() for event in own]
+    assert len(ids) == len(set(ids)), "an event was repeated"
+    for revision_id, own in events_of.items():
         assert isinstance(own[0], RevisionAdded)
         assert all(not isinstance(event, RevisionAdded) for event in own[1:])
         assert all(not isinstance(event, RevisionDeleted) for event in own[:-1])
-        assert isinstance(own[-1], RevisionDeleted) == (revision_id in trouble.gone)
-    check_phases(events, trouble.control_plane)
+        assert isinstance(own[-1], RevisionDeleted) == (revision_id in chaos.deleted)
+    check_phases(events, chaos.control_plane)
 
 
 def check_phases(events: Sequence[WatchEvent], control_plane: FakeControlPlane) -> None:
-    """Assert that the phases told of each revision are a subsequence of those that were answered."""
+    """Assert that the reported phases of each revision are a subsequence of those in responses."""
     responded: dict[str, list[str]] = defaultdict(list)
     for response in control_plane.responses:
         for revision_id, (phase, _) in response.phases.items():
@@ -184,11 +194,11 @@ def check_phases(events: Sequence[WatchEvent], control_plane: FakeControlPlane) 
 
 
 def by_revision(events: Iterable[WatchEvent]) -> dict[str, list[RevisionEvent]]:
-    told: dict[str, list[RevisionEvent]] = defaultdict(list)
+    events_of: dict[str, list[RevisionEvent]] = defaultdict(list)
     for event in events:
         assert isinstance(event, RevisionEvent), event
-        told[event.revision_id].append(event)
-    return told
+        events_of[event.revision_id].append(event)
+    return events_of
 
 
 def is_subsequence(part: Iterable[str], whole: Iterable[str]) -> bool:
@@ -197,7 +207,7 @@ def is_subsequence(part: Iterable[str], whole: Iterable[str]) -> bool:
 
 
 def without_repeats(events: Iterable[WatchEvent]) -> list[RevisionEvent]:
-    """Drop events that came again with the same id, as a consumer that was killed may see them."""
+    """Drop events with an id that came before, as a consumer that was killed may see them again."""
     seen: set[str] = set()
     kept: list[RevisionEvent] = []
     for event in events:

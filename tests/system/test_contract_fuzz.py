@@ -1,4 +1,4 @@
-"""Answers made of the OpenAPI document: good ones are read, others give a value or name what is wrong."""
+"""Random responses made from the OpenAPI document: each is read, or gives a clear error."""
 
 import json
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from support.contract import Maker, Mutant, Schema, answer_schema, mutant_of, path_of, schema_of
+from support.contract import Maker, Mutant, Schema, format_path, mutant_of, response_schema, schema_of
 from yarl import URL
 
 from runai_async import ApiError, DecodeError, HistoryRecord, Revision, Workload, _codec, from_json, to_json
@@ -15,7 +15,7 @@ from runai_async._auth.token_endpoint import Token, parse_token
 from runai_async._http.messages import Request, Response
 
 Decode = Callable[[bytes], Any]
-ASKED = Request("POST", URL("https://acme.run.ai/api/v1/token"))
+REQUEST = Request("POST", URL("https://acme.run.ai/api/v1/token"))
 EXAMPLES = pytest.mark.parametrize(
     "seeds",
     [range(200), pytest.param(range(200, 2_700), marks=[pytest.mark.slow, pytest.mark.timeout(120)])],
@@ -23,7 +23,7 @@ EXAMPLES = pytest.mark.parametrize(
 
 
 def read_token(body: bytes) -> Token:
-    return parse_token(Response(body=body), ASKED)
+    return parse_token(Response(body=body), REQUEST)
 
 
 def read_token_v2(body: bytes) -> Token:
@@ -51,7 +51,7 @@ MODELS: dict[str, type[Any]] = {"Revision": Revision, "Workload": Workload, "His
 
 
 def header_text(random: Random) -> str:
-    """Make a text that fits a header, as a token has to be."""
+    """Make a text that fits into a header, as a token must."""
     return "".join(chr(random.randint(0x21, 0x7E)) for _ in range(random.randint(1, 40)))
 
 
@@ -60,7 +60,7 @@ def maker_for(operation: str, seed: int) -> Maker:
 
 
 def outcome(decode: Decode, body: bytes) -> Any:
-    """Return what decoding gives: a value, or the DecodeError. Nothing else may be raised."""
+    """Return what decoding gives: a value or a DecodeError. Nothing else may be raised."""
     try:
         return decode(body)
     except DecodeError as error:
@@ -75,7 +75,7 @@ def mutants(schema: Schema, seed: int, operation: str = "") -> Mutant:
 @EXAMPLES
 @pytest.mark.parametrize("operation", READ)
 def test_a_response_as_documented_is_read(operation: str, seeds: range) -> None:
-    decode, schema = READ[operation], answer_schema(operation)
+    decode, schema = READ[operation], response_schema(operation)
     for seed in seeds:
         body = json.dumps(maker_for(operation, seed).make(schema)).encode()
         result = outcome(decode, body)
@@ -93,20 +93,20 @@ def test_a_model_survives_the_round_trip_through_json(name: str, seeds: range) -
 @EXAMPLES
 @pytest.mark.parametrize("operation", READ)
 def test_one_wrong_value_gives_a_result_or_an_error_that_names_its_path(operation: str, seeds: range) -> None:
-    schema, errors = answer_schema(operation), 0
+    schema, errors = response_schema(operation), 0
     for seed in seeds:
         mutant = mutants(schema, seed, operation)
         error = outcome(READ[operation], mutant.body)
         if isinstance(error, DecodeError):
             errors += 1
-            assert names(error, mutant), (seed, mutant, error.path, path_of(mutant.place))
+            assert names_path(error, mutant), (seed, mutant, error.path, format_path(mutant.path))
 
     assert len(seeds) / 10 < errors < len(seeds)
 
 
-def names(error: DecodeError, mutant: Mutant) -> bool:
-    """Tell whether an error names the place that was changed, or one in what stands there now."""
-    path = path_of(mutant.place)
+def names_path(error: DecodeError, mutant: Mutant) -> bool:
+    """Return whether an error names the path that was changed, or one in the new part."""
+    path = format_path(mutant.path)
     if not error.is_json:
         return path.startswith(error.path)
     return error.path == path or error.path.startswith((f"{path}.", f"{path}["))
@@ -117,12 +117,12 @@ def test_both_paths_of_the_codec_agree(seeds: range) -> None:
     for seed in seeds:
         body = mutants(schema_of("Revision"), seed).body or b"?"
         fast = outcome(lambda body: from_json(body, Revision), body)
-        careful = outcome(lambda body: from_json(b"[" + body + b"]", list[Revision])[0], body)
-        assert told(fast) == told(careful), (seed, body)
+        converted = outcome(lambda body: from_json(b"[" + body + b"]", list[Revision])[0], body)
+        assert comparable(fast) == comparable(converted), (seed, body)
 
 
-def told(result: Any) -> Any:
-    """Return a value as it is, and of an error where it is, inside a list or not."""
+def comparable(result: Any) -> Any:
+    """Return a value as it is, and an error by its path, relative to the list if it is in one."""
     if isinstance(result, DecodeError):
         return result.is_json, result.path.replace("$[0]", "$", 1)
     return result
@@ -131,16 +131,16 @@ def told(result: Any) -> Any:
 @EXAMPLES
 def test_a_broken_revision_hides_no_other(seeds: range) -> None:
     for seed in seeds:
-        mutant = mutants(answer_schema("list_revisions"), seed)
+        mutant = mutants(response_schema("list_revisions"), seed)
         whole = outcome(_codec.decode_revisions, mutant.body)
         pieces = outcome(_codec.split_revisions, mutant.body)
         if isinstance(pieces, DecodeError):
-            assert told(pieces) == told(whole)
+            assert comparable(pieces) == comparable(whole)
             continue
         read = [outcome(_codec.decode_revision, raw) for raw in pieces]
         good = [item for item in read if not isinstance(item, DecodeError)]
         assert good == (list(whole.partial) if isinstance(whole, DecodeError) else whole), (seed, mutant)
-        if len(mutant.place) > 1:
+        if len(mutant.path) > 1:
             assert len(read) - len(good) <= 1, (seed, mutant)
 
 
@@ -188,6 +188,6 @@ def test_any_error_response_raises_the_class_of_its_status(seeds: range) -> None
         body = random.choice([mutants(schema_of("Error"), seed).body, random.randbytes(20)])
         response = Response(random.randint(300, 599), headers, body)
         with pytest.raises(ApiError) as caught:
-            raise_for_status(response, ASKED)
+            raise_for_status(response, REQUEST)
         assert type(caught.value) is ApiError.for_status(response.status)
         assert len(str(caught.value)) < 2000, (seed, body)

@@ -1,11 +1,9 @@
-"""Every fault of `faults.py` against every operation of the client, over a real socket."""
+"""Every fault of `faults.py` in every operation of the client, over a real socket."""
 
 import asyncio
 import gzip
-import time
 import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,15 +15,16 @@ from support.fault_table import (
     CELLS,
     EXPECTED,
     OPERATIONS,
-    SUMS,
+    TOTALS,
     VALUE,
+    Failed,
     Outage,
     Outcome,
-    Told,
     harmless,
     markdown,
 )
-from support.faults import FAULTS, MAX_BODY, REVISION_ID, SECRET, WORKLOAD_ID, Fault, SickServer
+from support.faults import FAULTS, MAX_BODY, REVISION_ID, SECRET, WORKLOAD_ID, Fault, FaultyServer
+from support.loops import WorkTimeLoop
 
 from runai_async import (
     ClientCredentials,
@@ -43,82 +42,90 @@ from runai_async import (
 TESTS = Path(__file__).parents[1]
 DEADLINE = 5.0
 """Seconds for a call, and for a poll."""
-SOON = 0.5
-"""The same where it is the deadline that ends what hangs."""
-TIMEOUT = 0.15
-"""Seconds for an attempt at what hangs. Other faults get more, so that a busy machine changes no cell."""
+SOON = 1.0
+"""The same where the deadline ends the fault."""
+TIMEOUT = 2.0
+"""Seconds for an attempt where the timeout ends the fault."""
 ATTEMPTS = 2
-PATIENT = PollPolicy(interval=30, fast_interval=30, max_outage=30, missing_grace=30)
-POLLS = 3
-"""The most polls that this patience has room for."""
-PASSING = PollPolicy(interval=30, fast_interval=30, max_outage=600, missing_grace=600)
+BRIEF = PollPolicy(interval=30, fast_interval=30, max_outage=30, missing_grace=30)
+BRIEF_POLLS = 3
+"""The largest number of polls that this policy leaves room for."""
+PATIENT = PollPolicy(interval=30, fast_interval=30, max_outage=600, missing_grace=600)
 AIOHTTP = tuple(int(part) for part in aiohttp.__version__.split(".")[:2])
-AT_ONCE = {True: 40, False: 6}
-"""Cells that run side by side: those that mostly wait, and the others."""
+CONCURRENT = {True: 40, False: 20}
+"""How many cells run at once: of those that mostly wait, and of the others."""
 
 
 class HastyClock:
-    """The machine's clock, but who sleeps jumps to the end of it: only the sockets take their time."""
+    """The clock of the event loop, except that a sleep jumps to its end at once.
+
+    Attributes:
+        sleeps_left: how many sleeps there are before *then* is called.
+    """
 
     def __init__(self) -> None:
-        self.slept = 0.0
-        self.wrong = 0.0
-        self.sleeps = 0
-        self.wake: Callable[[], Awaitable[None]] | None = None
+        self.sleeps_left = 0
+        self.then: Callable[[], Awaitable[None]] | None = None
+        self._slept = 0.0
+        self._wall_offset = 0.0
+
+    @staticmethod
+    def loop_time() -> float:
+        return asyncio.get_running_loop().time()
 
     def monotonic(self) -> float:
-        return time.monotonic() + self.slept
+        return self.loop_time() + self._slept
 
     def now(self) -> datetime:
-        return datetime.now(UTC) + timedelta(seconds=self.slept + self.wrong)
+        return datetime.now(UTC) + timedelta(seconds=self._slept + self._wall_offset)
 
     def jump(self, seconds: float) -> None:
         """Move the wall clock alone."""
-        self.wrong += seconds
+        self._wall_offset += seconds
 
     async def sleep(self, seconds: float) -> None:
         if seconds == float("inf"):
             await asyncio.Event().wait()
-        self.slept += max(0.0, seconds)
-        self.sleeps -= 1
-        if self.sleeps == 0 and self.wake is not None:
-            await self.wake()
+        self._slept += max(0.0, seconds)
+        self.sleeps_left -= 1
+        if self.sleeps_left == 0 and self.then is not None:
+            await self.then()
         await asyncio.sleep(0)
 
 
 class Cell:
-    """One fault on its way to one operation."""
+    """One fault in one operation."""
 
     def __init__(
-        self, fault: Fault, server: SickServer, runai: RunaiClient, clock: HastyClock, at: str
+        self, fault: Fault, server: FaultyServer, runai: RunaiClient, clock: HastyClock, at: str
     ) -> None:
         self.server = server
         self.runai = runai
         self._fault = fault
         self._clock = clock
         self._at = at
-        self.poll = evolve(PATIENT, deadline=deadline_of(fault))
-        self.passing = evolve(PASSING, deadline=deadline_of(fault))
+        self.brief = evolve(BRIEF, deadline=deadline_of(fault))
+        self.patient = evolve(PATIENT, deadline=deadline_of(fault))
 
     async def fails(self, times: int | None = None) -> None:
-        """Let the fault begin, and be over after so many answers, or sleeps where there is no answer."""
+        """Begin the fault; it ends after so many requests, or sleeps if connections are refused."""
         await self.server.begin(self._fault, self._at, times)
         if self._fault.play is None and times is not None:
-            self._clock.sleeps, self._clock.wake = times, self.server.heal
+            self._clock.sleeps_left, self._clock.then = times, self.server.heal
 
-    async def told(self, events: AsyncIterator[FleetEvent]) -> Outcome:
-        """Return the class of what is told next; of a trouble, that of its error."""
+    async def outcome(self, events: AsyncIterator[FleetEvent]) -> Outcome:
+        """Return the class of the next event, or for a `WorkloadFailed`, the class of its error."""
         try:
             event = await anext(events)
         except RunaiError as error:
             if error.checkpoint is None:
-                raise AssertionError("it ended without a checkpoint") from error
+                raise AssertionError("the stream ended without a checkpoint") from error
             raise
         if not isinstance(event, WorkloadFailed):
             return type(event)
         if isinstance(event.error, WatchOutageError):
-            await anext(events)  # a whole fleet without an answer ends
-        return Told(type(event.error))
+            await anext(events)  # without any response, the whole fleet ends with an error
+        return Failed(type(event.error))
 
 
 Operation = Callable[[Cell], Awaitable[Outcome]]
@@ -127,114 +134,116 @@ Operation = Callable[[Cell], Awaitable[Outcome]]
 # --- operations ---------------------------------------------------------------------------------------------
 
 
-def good(actual: object, expected: object) -> Outcome:
+def value(actual: object, expected: object) -> Outcome:
     return VALUE if actual == expected else f"{actual!r} is not {expected!r}"
 
 
 async def list_revisions(cell: Cell) -> Outcome:
     await cell.fails()
-    return good([item.id for item in await cell.runai.list_revisions(WORKLOAD_ID)], [REVISION_ID])
+    return value([item.id for item in await cell.runai.list_revisions(WORKLOAD_ID)], [REVISION_ID])
 
 
 async def list_passing(cell: Cell) -> Outcome:
     await cell.fails(1)
-    return good([item.id for item in await cell.runai.list_revisions(WORKLOAD_ID)], [REVISION_ID])
+    return value([item.id for item in await cell.runai.list_revisions(WORKLOAD_ID)], [REVISION_ID])
 
 
 async def count_revisions(cell: Cell) -> Outcome:
     await cell.fails()
-    return good(await cell.runai.count_revisions(WORKLOAD_ID), 1)
+    return value(await cell.runai.count_revisions(WORKLOAD_ID), 1)
 
 
 async def get_revision(cell: Cell) -> Outcome:
     await cell.fails()
-    return good((await cell.runai.get_revision(REVISION_ID)).id, REVISION_ID)
+    return value((await cell.runai.get_revision(REVISION_ID)).id, REVISION_ID)
 
 
 async def revision_history(cell: Cell) -> Outcome:
     await cell.fails()
     kinds = [record.meta.type async for record in cell.runai.revision_history(REVISION_ID)]
-    return good(kinds, ["PhaseUpdate"])
+    return value(kinds, ["PhaseUpdate"])
 
 
 async def list_workloads(cell: Cell) -> Outcome:
     await cell.fails()
-    return good([item.name async for item in cell.runai.list_workloads()], ["chat-00001"])
+    return value([item.name async for item in cell.runai.list_workloads()], ["chat-00001"])
 
 
 async def watch_first(cell: Cell) -> Outcome:
     await cell.fails()
-    async with cell.runai.watch_revisions(WORKLOAD_ID, poll=cell.poll) as watch:
-        return await cell.told(watch)
+    async with cell.runai.watch_revisions(WORKLOAD_ID, poll=cell.brief) as watch:
+        return await cell.outcome(watch)
 
 
 async def watch_later(cell: Cell) -> Outcome:
-    return await watch_on(cell, cell.poll, None)
+    return await watch_on(cell, cell.brief, None)
 
 
 async def watch_on(cell: Cell, poll: PollPolicy, times: int | None) -> Outcome:
     async with cell.runai.watch_revisions(WORKLOAD_ID, poll=poll) as watch:
-        assert await cell.told(watch) is RevisionAdded
+        assert await cell.outcome(watch) is RevisionAdded
         await cell.fails(times)
         cell.server.phase = "Running"
-        return await cell.told(watch)
+        return await cell.outcome(watch)
 
 
 async def watch_passing(cell: Cell) -> Outcome:
-    return await watch_on(cell, cell.passing, 3)
+    return await watch_on(cell, cell.patient, 3)
 
 
 async def fleet_first(cell: Cell) -> Outcome:
     await cell.fails()
-    async with cell.runai.watch_fleet([WORKLOAD_ID], poll=cell.poll) as fleet:
-        return await cell.told(fleet)
+    async with cell.runai.watch_fleet([WORKLOAD_ID], poll=cell.brief) as fleet:
+        return await cell.outcome(fleet)
 
 
 async def fleet_later(cell: Cell) -> Outcome:
-    return await fleet_on(cell, cell.poll, None)
+    return await fleet_on(cell, cell.brief, None)
 
 
 async def fleet_on(cell: Cell, poll: PollPolicy, times: int | None) -> Outcome:
     async with cell.runai.watch_fleet([WORKLOAD_ID], poll=poll) as fleet:
-        assert await cell.told(fleet) is RevisionAdded
+        assert await cell.outcome(fleet) is RevisionAdded
         await cell.fails(times)
         cell.server.phase = "Running"
-        return await cell.told(fleet)
+        return await cell.outcome(fleet)
 
 
 async def fleet_passing(cell: Cell) -> Outcome:
-    return await fleet_on(cell, cell.passing, 3)
+    return await fleet_on(cell, cell.patient, 3)
 
 
 async def phase_first(cell: Cell) -> Outcome:
     await cell.fails()
     cell.server.phase = "Running"
-    return good((await cell.runai.wait_for_phase(REVISION_ID, "Running", poll=cell.poll)).id, REVISION_ID)
+    return value((await cell.runai.wait_for_phase(REVISION_ID, "Running", poll=cell.brief)).id, REVISION_ID)
 
 
 async def phase_later(cell: Cell) -> Outcome:
-    wait = cell.runai.wait_for_phase(REVISION_ID, "Running", poll=cell.poll)
-    return good(await seen_once(cell, wait), REVISION_ID)
+    wait = cell.runai.wait_for_phase(REVISION_ID, "Running", poll=cell.brief)
+    return value(await polled_once(cell, wait), REVISION_ID)
 
 
 async def rollout_first(cell: Cell) -> Outcome:
     await cell.fails()
     cell.server.phase = "Running"
-    return good((await cell.runai.wait_for_rollout(WORKLOAD_ID, poll=cell.poll)).id, REVISION_ID)
+    return value((await cell.runai.wait_for_rollout(WORKLOAD_ID, poll=cell.brief)).id, REVISION_ID)
 
 
 async def rollout_later(cell: Cell) -> Outcome:
-    return good(await seen_once(cell, cell.runai.wait_for_rollout(WORKLOAD_ID, poll=cell.poll)), REVISION_ID)
+    return value(
+        await polled_once(cell, cell.runai.wait_for_rollout(WORKLOAD_ID, poll=cell.brief)), REVISION_ID
+    )
 
 
-async def seen_once(cell: Cell, wait: Awaitable[Any]) -> str:
-    """Let the fault begin when a wait has had its first answer."""
+async def polled_once(cell: Cell, wait: Awaitable[Any]) -> str:
+    """Begin the fault after the first response to a wait."""
 
     async def begin() -> None:
         await cell.fails()
         cell.server.phase = "Running"
 
-    cell.server.after_answer = begin
+    cell.server.after_response = begin
     revision_id: str = (await wait).id
     return revision_id
 
@@ -254,65 +263,57 @@ WORK: Mapping[str, Operation] = {
     "fleet, first poll": fleet_first,
     "fleet, later poll": fleet_later,
     "fleet, fault passes": fleet_passing,
-    "wait_for_phase, first look": phase_first,
-    "wait_for_phase, later look": phase_later,
-    "wait_for_rollout, first look": rollout_first,
-    "wait_for_rollout, later look": rollout_later,
+    "wait_for_phase, first poll": phase_first,
+    "wait_for_phase, later poll": phase_later,
+    "wait_for_rollout, first poll": rollout_first,
+    "wait_for_rollout, later poll": rollout_later,
 }
 
 # --- running a cell -----------------------------------------------------------------------------------------
 
 
 async def run(name: str, operation: str) -> Outcome:
-    """Return the outcome of one cell, after a look at what it left behind."""
+    """Return the outcome of one cell, and check that it left nothing behind."""
     fault, clock = FAULTS[name], HastyClock()
     at = "token" if operation.startswith("token") else "api"
-    async with AsyncExitStack() as stack:
-        server = await stack.enter_async_context(SickServer())
+    async with FaultyServer() as server, client(server, fault, clock, operation) as runai:
         server.jump = clock.jump
-        runai = await stack.enter_async_context(client(server, fault, clock, operation))
-        cell = Cell(fault, server, runai, clock, at)
-        began = time.monotonic()
-        outcome = await outcome_of(WORK[operation](cell))
-        patience = min(deadline_of(fault), ATTEMPTS * timeout_of(fault, operation))
-        if (seconds := time.monotonic() - began) > polls(operation) * patience + 1:
+        began = clock.loop_time()
+        outcome = await outcome_of(WORK[operation](Cell(fault, server, runai, clock, at)))
+        if (seconds := clock.loop_time() - began) > time_limit(fault, operation):
             outcome = f"{outcome} after {seconds:.1f} s"
         await check_nothing_left(server, runai, clock)
     assert not server.connections
     return outcome
 
 
-def polls(operation: str) -> int:
-    """Return for how many deadlines an operation may go on."""
-    if "passes" in operation:
-        return 4
-    return POLLS if "poll" in operation or "look" in operation else 1
+def time_limit(fault: Fault, operation: str) -> float:
+    """Return how many seconds an operation may take: its deadlines, and a second."""
+    polls = 4 if "passes" in operation else BRIEF_POLLS if "poll" in operation else 1
+    return polls * min(deadline_of(fault), ATTEMPTS * timeout_of(fault)) + 1
 
 
 def deadline_of(fault: Fault) -> float:
     return SOON if fault.deadline_first else DEADLINE
 
 
-def timeout_of(fault: Fault, operation: str) -> float:
-    if fault.deadline_first or not fault.slow:
-        return 2 * DEADLINE
-    # Longer where a good answer has to come within it, too.
-    return 4 * TIMEOUT if "passes" in operation or exchanges(fault, operation) else TIMEOUT
+def timeout_of(fault: Fault) -> float:
+    return TIMEOUT if fault.slow and not fault.deadline_first else 2 * DEADLINE
 
 
 def exchanges(fault: Fault, operation: str) -> bool:
-    """Tell whether a cell needs a token that can be renewed."""
+    """Return whether a cell needs a token that can be renewed."""
     return fault.at is not None or operation.startswith("token")
 
 
-def client(server: SickServer, fault: Fault, clock: HastyClock, operation: str) -> RunaiClient:
+def client(server: FaultyServer, fault: Fault, clock: HastyClock, operation: str) -> RunaiClient:
     credentials = ClientCredentials("id", "secret", api="v2" if operation == "token v2" else "v1")
     return RunaiClient(
         server.url,
         credentials if exchanges(fault, operation) else "t0.static.token",
-        timeout=timeout_of(fault, operation),
+        timeout=timeout_of(fault),
         retry=RetryPolicy(attempts=ATTEMPTS, wait_initial=0.1, wait_max=0.1, deadline=deadline_of(fault)),
-        max_concurrency=1,  # so that a slot that is not given back stops the next call
+        max_concurrency=1,  # a slot that is not released then blocks the next call
         max_body=MAX_BODY,
         trust_env=False,
         clock=clock,
@@ -328,30 +329,33 @@ async def outcome_of(work: Awaitable[Outcome]) -> Outcome:
     return Outage(type(ended.last_error)) if isinstance(ended, WatchOutageError) else type(ended)
 
 
-async def check_nothing_left(server: SickServer, runai: RunaiClient, clock: HastyClock) -> None:
-    """Assert that the client is as good as new once the fault is over."""
+async def check_nothing_left(server: FaultyServer, runai: RunaiClient, clock: HastyClock) -> None:
+    """Assert that the client works as before once the fault is over."""
+    if server.hanging:
+        await server.heal()
+        while server.hanging:
+            await asyncio.sleep(0.001)
+        await asyncio.sleep(0.01)  # the request may belong to a task of the client, which ends now
     await server.heal()
-    while server.hanging:
-        await asyncio.sleep(0.001)
-    await asyncio.sleep(0.01)  # what hung may belong to a task of the client's, which learns of it now
-    await clock.sleep(60)  # as long as the token endpoint may be left alone
+    await clock.sleep(60)  # the client may leave the token endpoint alone for so long
     patient = runai.with_options(timeout=DEADLINE, retry=RetryPolicy(attempts=ATTEMPTS))
     assert await patient.count_revisions(WORKLOAD_ID) == 1
-    assert server.landed == 0
+    assert server.redirected == 0
     assert runai._api.retrying._budget.tokens > 90
 
 
 async def run_all(cells: list[tuple[str, str]]) -> dict[tuple[str, str], Outcome]:
-    room = {slow: asyncio.Semaphore(number) for slow, number in AT_ONCE.items()}
+    slots = {slow: asyncio.Semaphore(number) for slow, number in CONCURRENT.items()}
 
     async def run_one(name: str, operation: str) -> Outcome:
-        async with room[FAULTS[name].slow]:
+        async with slots[FAULTS[name].slow]:
             try:
                 return await run(name, operation)
-            except Exception as error:  # noqa: BLE001  (the whole table tells more than the first failure)
+            except Exception as error:  # noqa: BLE001  (all that fail are shown, not only the first)
                 return f"{type(error).__name__}: {error}"
 
     outcomes = await asyncio.gather(*(run_one(*cell) for cell in cells))
+    assert asyncio.all_tasks() == {asyncio.current_task()}
     return dict(zip(cells, outcomes, strict=True))
 
 
@@ -361,11 +365,11 @@ def open_files() -> int:
 
 
 ALIKE = ("get_revision", "revision_history", "list_workloads", "token v2")
-"""Operations that are left to the slow run: their way through the client is that of another one."""
+"""Operations that are left to the slow run: they take the same path through the client as another one."""
 RARER = ("302", "307", "409", "418", "502", "504")
-"""Statuses that are left to the slow run: others of their class are met anyway."""
+"""Statuses that are left to the slow run: another one of the same class is not."""
 RARER_BODIES = ("with nothing", "with other JSON")
-"""The same of the bodies of errors."""
+"""Bodies of errors that are left to the slow run."""
 
 
 def cells(*, slow: bool) -> list[tuple[str, str]]:
@@ -378,11 +382,12 @@ def _is_left_out(name: str, operation: str) -> bool:
 
 
 @pytest.mark.parametrize("slow", [False, pytest.param(True, marks=pytest.mark.slow)])
-async def test_every_fault_ends_as_the_table_says(slow: bool) -> None:
+def test_every_fault_ends_as_the_table_says(slow: bool) -> None:
     before = open_files()
-    asyncio.get_running_loop().set_debug(False)  # it would take most of the time, and other tests have it
 
-    actual = await run_all(cells(slow=slow))
+    # Without asyncio's debug mode, which would take most of the time; other tests have it.
+    with asyncio.Runner(debug=False, loop_factory=WorkTimeLoop) as runner:
+        actual = runner.run(run_all(cells(slow=slow)))
 
     expected = expected_here()
     assert {cell: outcome for cell, outcome in actual.items() if outcome != expected[cell]} == {}
@@ -390,7 +395,7 @@ async def test_every_fault_ends_as_the_table_says(slow: bool) -> None:
 
 
 def expected_here() -> Mapping[tuple[str, str], Outcome]:
-    """Return the table as it is with the aiohttp at hand: before 3.14 it took any number of headers."""
+    """Return the table for the installed aiohttp: before 3.14 it accepted any number of headers."""
     if AIOHTTP >= (3, 14):
         return CELLS
     return CELLS | {("a thousand headers", operation): out for operation, out in harmless().items()}
@@ -401,22 +406,22 @@ def test_the_table_is_complete() -> None:
     assert list(WORK) == list(OPERATIONS)
     assert len(CELLS) == len(FAULTS) * len(OPERATIONS)
     assert sorted(cells(slow=False) + cells(slow=True)) == sorted(CELLS)
-    print(SUMS)  # noqa: T201  (for -s)
+    print(TOTALS)  # noqa: T201  (for -s)
 
 
 def test_the_readme_of_the_tests_contains_the_table() -> None:
     text = (TESTS / "README.md").read_text(encoding="utf-8")
-    assert markdown() in text, "print it anew: python tests/fault_table.py"
+    assert markdown() in text, "print it again: python tests/support/fault_table.py"
 
 
 def test_the_readme_contains_its_totals() -> None:
-    assert SUMS in (TESTS.parent / "README.md").read_text(encoding="utf-8").replace("\n", " ")
+    assert TOTALS in (TESTS.parent / "README.md").read_text(encoding="utf-8").replace("\n", " ")
 
 
 async def test_a_gzip_bomb_takes_little_memory() -> None:
     bomb = gzip.compress(b" " * 2**25)
     fault = Fault("bomb", lambda wire: wire.response(200, bomb, {"Content-Encoding": "gzip"}))
-    async with SickServer() as server, RunaiClient(server.url, "t0.static.token", max_body=2**20) as runai:
+    async with FaultyServer() as server, RunaiClient(server.url, "t0.static.token", max_body=2**20) as runai:
         await server.begin(fault, "api")
         tracemalloc.start()
         try:

@@ -1,4 +1,4 @@
-"""Files may hold anything: a checkpoint or a login is read, or one clear error comes of it."""
+"""Files may contain anything: a checkpoint or a login is read, or refused with one clear error."""
 
 import json
 import traceback
@@ -44,23 +44,23 @@ FLEET: dict[str, Json] = {"version": 1, "workloads": [SINGLE, SINGLE | {"workloa
 
 
 def hostile(value: Json, seed: int) -> bytes:
-    """Return a file's content with something wrong in it."""
+    """Return the content of a file with something wrong in it."""
     random = Random(seed)
     body = mutant_of(value, Maker(seed)).body
-    place, damage = random.randrange(len(body) + 1), random.randrange(10)
+    position, damage = random.randrange(len(body) + 1), random.randrange(10)
     if damage == 0:
-        return body[:place]
+        return body[:position]
     if damage == 1:
         return random.randbytes(random.randrange(40))
     if damage == 2:
         return body.decode().encode(random.choice(["utf-16", "utf-32", "utf-8-sig"]))
     if damage == 3:
-        return body[:place] + random.randbytes(2) + body[place:]
+        return body[:position] + random.randbytes(2) + body[position:]
     return body
 
 
 def outcome(error: type[Exception], read: Callable[..., Any], *args: Any) -> Any:
-    """Return what reading gives: a value, or the error that it may raise."""
+    """Return what reading gives: a value, or an error of the kind that it may raise."""
     try:
         return read(*args)
     except error as raised:
@@ -147,7 +147,7 @@ def test_a_login_is_read_or_refused_without_quoting_it(
 
 
 def assert_silent(error: Exception) -> None:
-    """Assert that nothing shown of an error holds the canary."""
+    """Assert that neither the text, the repr nor the traceback of an error contains the canary."""
     shown = f"{error} {error!r} {''.join(traceback.format_exception(error))}"
     assert CANARY not in shown
     assert CANARY[2:] not in shown

@@ -1,4 +1,4 @@
-"""The tracker against a model of the control plane: whatever happens there, a consumer is told the truth."""
+"""The tracker against a model of the control plane: whatever happens there, the events are correct."""
 
 import json
 from collections import Counter, defaultdict
@@ -10,8 +10,8 @@ import pytest
 from attrs import frozen
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
-from support.guarantees import check, check_order, told
-from support.model import WORKLOAD_ID, Answer, Consumer, Plane, Told, body_of
+from support.guarantees import check, check_order, summary_of
+from support.model import WORKLOAD_ID, ConsumerModel, ControlPlaneModel, EventSummary, RawRevision, body_of
 
 from runai_async._codec import decode_revision
 from runai_async._watch.tracker import Lookup, Tracker
@@ -19,15 +19,16 @@ from runai_async.checkpoint import Checkpoint
 from runai_async.events import RevisionEvent
 
 EXPLORED = settings(report_multiple_bugs=False, phases=set(Phase) - {Phase.explain})
-"""One failure, shrunk: its story, on the error as a note, is the explanation."""
+"""One failure, shrunk: the steps that led to it are a note of the error, and explain it."""
 GRACE = 30.0
 TAKE, RESUME = "take", "resume"
+Reorder = Callable[[list[RawRevision]], Iterable[RawRevision]]
 
 
-def found_of(response: Answer | None) -> Lookup:
-    if response is None:
+def found_of(item: RawRevision | None) -> Lookup:
+    if item is None:
         return Lookup()
-    raw = json.dumps(response).encode()
+    raw = json.dumps(item).encode()
     return Lookup(raw, decode_revision(raw))
 
 
@@ -44,10 +45,10 @@ def take_all(tracker: Tracker) -> list[RevisionEvent]:
 
 @frozen
 class Poll:
-    """What one poll was answered, to be answered again."""
+    """The responses to one poll, so that it can be repeated."""
 
-    listed: list[Answer]
-    found: dict[str, Answer | None]
+    listed: list[RawRevision]
+    found: dict[str, RawRevision | None]
     at: float
     grace: float
 
@@ -57,36 +58,36 @@ class Poll:
         found = {key: item and [item.get(key) for key in shown] for key, item in self.found.items()}
         return f"poll at {self.at}, grace {self.grace}: listed {listed}, found {found}"
 
-    def apply(self, tracker: Tracker, *, order: Callable[[list[Answer]], Iterable[Answer]] = list) -> None:
+    def apply(self, tracker: Tracker, *, order: Reorder = list) -> None:
         snapshot = tracker.read(body_of(*order(self.listed)))
         if snapshot is not None:
-            found = {key: found_of(response) for key, response in self.found.items()}
+            found = {key: found_of(item) for key, item in self.found.items()}
             now = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=self.at)
             tracker.apply(snapshot, at=self.at, now=now, found=found, missing_grace=self.grace)
 
 
 class Run:
-    """One watch of one control plane: random steps, polls in between, and every event checked."""
+    """One watch of one control plane: random steps with polls in between, and every event checked."""
 
     def __init__(self, random: Random, *, resumes: bool = True, grace: float | None = None) -> None:
         self.random = random
         self.resumes = resumes
         self.grace = random.choice((0.0, GRACE)) if grace is None else grace
         self.emit_updates = resumes and self.chance(0.3)
-        self.control_plane = Plane(random)
-        self.consumer = Consumer(emit_updates=self.emit_updates)
+        self.control_plane = ControlPlaneModel(random)
+        self.consumer = ConsumerModel(emit_updates=self.emit_updates)
         self.tracker = Tracker(WORKLOAD_ID, emit_updates=self.emit_updates)
         self.at = 0.0
         self.events: list[RevisionEvent] = []
-        self.came_from: list[int] = []  # the number of the poll that found an event, for each event
+        self.found_by: list[int] = []  # for each event, the number of the poll that found it
         self.polls = 0
-        self.saved = [(self.tracker.checkpoint(), 0)]  # before each event: the checkpoint, and polls up to it
+        self.saved = [(self.tracker.checkpoint(), 0)]  # before each event: the checkpoint, and how many polls
         self.tape: list[Poll | str] = []
-        self.responded: dict[str, dict[str, str]] = defaultdict(dict)  # by id and serial the phases, in order
+        self.responded: dict[str, dict[str, str]] = defaultdict(dict)  # phases by id and serial, in order
         self.counts: Counter[str] = Counter()
 
     def play(self) -> "Run":
-        """Play, and if it goes wrong tell how it came to that."""
+        """Play, and add the steps to the error if it fails."""
         try:
             self._play()
             check(self)
@@ -105,78 +106,74 @@ class Run:
                 self.resume()
         self.deliver()
         self.resumes = False
-        for _ in range(
-            2 * len(self.consumer.latest) + 4
-        ):  # until all that there is to find out must be known
-            self.poll(sound=True)
+        for _ in range(2 * len(self.consumer.latest) + 4):  # enough to find out everything
+            self.poll(is_sound=True)
             self.deliver()
 
-    def poll(self, *, sound: bool = False) -> None:
-        """Poll once; where it is not *sound*, confirmations may fail, and a young 404 may be wrong."""
-        self.at += GRACE if sound else self.random.choice((1.0, 5.0, 25.0))
+    def poll(self, *, is_sound: bool = False) -> None:
+        """Poll once; unless it is sound, confirmations may fail, and an early 404 may be wrong."""
+        self.at += GRACE if is_sound else self.random.choice((1.0, 5.0, 25.0))
         listed = self.control_plane.listed()
         snapshot = self.tracker.read(body_of(*listed))
-        lacking = self.consumer.lacking(listed)
         missing = [] if snapshot is None else self.tracker.missing(snapshot)
-        assert set(missing) == lacking
-        found = self.look_for(missing, sound=sound)
+        assert set(missing) == self.consumer.missing_from(listed)
+        found = self.look_for(missing, is_sound=is_sound)
         poll = Poll(listed, found, self.at, self.grace)
         self.tape.append(poll)
         self.polls += 1
         poll.apply(self.tracker)
-        for response in (*listed, *filter(None, found.values())):
-            self.responded[response["id"]][response["phaseMessage"]] = response["phase"]
+        for item in (*listed, *filter(None, found.values())):
+            self.responded[item["id"]][item["phaseMessage"]] = item["phase"]
         self.consumer.expect(listed, found, at=self.at, grace=self.grace)
-        assert self.tracker.pending == sum(map(len, self.consumer.waiting.values()))
+        assert self.tracker.pending == sum(map(len, self.consumer.undelivered.values()))
 
-    def look_for(self, missing: list[str], *, sound: bool) -> dict[str, Answer | None]:
-        """Look for missing revisions with two requests: the deleted list, and one get by id."""
-        if not missing or self.fails(sound=sound):
+    def look_for(self, missing: list[str], *, is_sound: bool) -> dict[str, RawRevision | None]:
+        """Look for missing revisions with two requests: the list of deleted ones, and one by id."""
+        if not missing or self.fails(is_sound=is_sound):
             return {}
-        found: dict[str, Answer | None] = {
-            a["id"]: a for a in self.control_plane.retired() if a["id"] in missing
-        }
+        deleted = self.control_plane.deleted()
+        found: dict[str, RawRevision | None] = {item["id"]: item for item in deleted if item["id"] in missing}
         rest = [key for key in missing if key not in found]
-        if rest and not self.fails(sound=sound):
-            response = self.control_plane.get(rest[0])
+        if rest and not self.fails(is_sound=is_sound):
+            item = self.control_plane.get(rest[0])
             since = self.consumer.missing_since.get(rest[0], self.at)
-            if not sound and self.at - since < self.grace and self.chance(0.3):
-                self.counts["wrong 404"] += response is not None
-                response = None
-            self.counts["hidden, but found by id"] += response is not None
-            found[rest[0]] = response
+            if not is_sound and self.at - since < self.grace and self.chance(0.3):
+                self.counts["wrong 404"] += item is not None
+                item = None
+            self.counts["hidden, but found by id"] += item is not None
+            found[rest[0]] = item
         return found
 
-    def fails(self, *, sound: bool) -> bool:
-        failed = not sound and self.chance(0.2)
+    def fails(self, *, is_sound: bool) -> bool:
+        failed = not is_sound and self.chance(0.2)
         self.counts["failed confirmation"] += failed
         return failed
 
     def chance(self, probability: float) -> bool:
-        """Decide at random; what is shrunk is rather not."""
+        """Decide at random; shrinking makes it unlikely."""
         return self.random.random() > 1 - probability
 
     def deliver(self, *, hurried: bool = False) -> None:
         """Take the events one by one; a *hurried* consumer leaves some for later."""
-        batch: list[tuple[int, Told]] = []
+        batch: list[tuple[int, EventSummary]] = []
         while self.tracker.pending and not (hurried and self.chance(0.3)):
             event = self.tracker.take()
             assert isinstance(event, RevisionEvent)
             self.tape.append(TAKE)
-            what = told(event)
-            batch.append((self.consumer.hear(what), what))
+            summary = summary_of(event)
+            batch.append((self.consumer.deliver(summary), summary))
             if event.kind == "deleted":
                 assert event.revision_id not in self.control_plane.live()
             self.events.append(event)
-            self.came_from.append(batch[-1][0])
+            self.found_by.append(batch[-1][0])
             self.saved.append((self.tracker.checkpoint(), self.polls))
-            self.counts["coalesced" if what.coalesced else event.kind] += 1
+            self.counts["coalesced" if summary.coalesced else event.kind] += 1
             if self.resumes and self.chance(0.1):
                 self.resume()
         check_order(batch)
 
     def resume(self) -> None:
-        """Go on with a new tracker from what was delivered; what was not is dropped."""
+        """Continue with a new tracker from what was delivered; undelivered events are dropped."""
         self.counts["resumed"] += 1
         self.counts["dropped by a resume"] += self.tracker.pending
         self.tape.append(RESUME)
@@ -186,17 +183,11 @@ class Run:
     def checkpoint(self) -> Checkpoint:
         return self.tracker.checkpoint()
 
-    def by_revision(self) -> dict[str, list[RevisionEvent]]:
-        grouped: dict[str, list[RevisionEvent]] = defaultdict(list)
-        for event in self.events:
-            grouped[event.revision_id].append(event)
-        return grouped
+
+# --- the same run again -----------------------------------------------------------------------------------
 
 
-# --- tests with a tape ------------------------------------------------------------------------------------
-
-
-def play_again(run: Run, *, order: Callable[[list[Answer]], Iterable[Answer]]) -> list[RevisionEvent]:
+def play_again(run: Run, *, order: Reorder) -> list[RevisionEvent]:
     tracker = Tracker(WORKLOAD_ID, emit_updates=run.emit_updates)
     events: list[RevisionEvent] = []
     for step in run.tape:
@@ -230,7 +221,7 @@ LEAST = {
     "wrong 404": 0.1,
     "updated": 0.1,
 }
-"""In how many of the runs each case comes up, at least."""
+"""The least part of the runs in which each case must occur."""
 
 
 @pytest.mark.parametrize("runs", [100, pytest.param(300, marks=pytest.mark.slow)])
@@ -245,7 +236,7 @@ def test_hundreds_of_runs_pass_and_cover_the_hard_cases(runs: int) -> None:
 @pytest.mark.parametrize("order", [list, reversed])
 @pytest.mark.parametrize("seed", range(30))
 def test_the_same_responses_yield_the_same_events_however_the_list_is_ordered(
-    seed: int, order: Callable[[list[Answer]], Iterable[Answer]]
+    seed: int, order: Reorder
 ) -> None:
     run = Run(Random(seed)).play()
     again = play_again(run, order=order)
@@ -254,14 +245,14 @@ def test_the_same_responses_yield_the_same_events_however_the_list_is_ordered(
 
 
 def check_crashes(run: Run) -> None:
-    """Go on from earlier checkpoints with the polls after them: the same events come, with the same ids."""
+    """Resume from earlier checkpoints and repeat the later polls: the same events must come again."""
     polls = [step for step in run.tape if isinstance(step, Poll)]
-    for place in run.random.sample(range(len(run.events)), min(3, len(run.events))):
-        checkpoint, polls_before = run.saved[place]
+    for index in run.random.sample(range(len(run.events)), min(3, len(run.events))):
+        checkpoint, polls_before = run.saved[index]
         tracker = resumed(checkpoint)
-        for poll in polls[min(polls_before, run.came_from[place] - 1) :]:
+        for poll in polls[min(polls_before, run.found_by[index] - 1) :]:
             poll.apply(tracker)
-        assert [event.id for event in take_all(tracker)] == [event.id for event in run.events[place:]]
+        assert [event.id for event in take_all(tracker)] == [event.id for event in run.events[index:]]
 
 
 @EXPLORED

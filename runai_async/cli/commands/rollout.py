@@ -135,7 +135,7 @@ async def _wait(
 async def _find(
     runai: RunaiClient, workload: str, after: str | None
 ) -> tuple[WorkloadRef, str | None, Revision | None]:
-    """Return the workload, and the id and the revision of *after*, which may no longer be there to be read."""
+    """Return the workload, and the id and the revision of *after*, which may no longer exist."""
     found = await find_workload(runai, workload)
     if after is None:
         await check_reachable(runai, found.id)

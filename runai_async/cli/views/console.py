@@ -29,7 +29,7 @@ class _Console(Console):
 def can_draw(screen: Console) -> bool:
     """Return whether a drawing can be kept up to date: on a terminal that can do more than append."""
     # Rich takes FORCE_COLOR for a terminal, but in a pipe nothing can be drawn again.
-    return screen.is_terminal and screen.file.isatty() and not screen.is_dumb_terminal
+    return screen.is_interactive and screen.file.isatty()
 
 
 @contextlib.asynccontextmanager
