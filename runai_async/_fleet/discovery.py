@@ -55,10 +55,16 @@ class Discovery:
         else:
             self.fixed = list(dict.fromkeys(check_id(item, "workload_id") for item in workloads))
         self.rounds = 0
+        self._listings = 0
         self._interval = interval
         self._absent: dict[str, int] = {}
         self._listed: frozenset[str] = frozenset()
         self._streak = NO_FAILURES
+
+    @property
+    def is_new(self) -> bool:
+        """Whether this is the first round."""
+        return not self._listings and not self._streak.failures
 
     @property
     def failures(self) -> int:
@@ -99,6 +105,7 @@ class Discovery:
 
     def succeeded(self, ids: frozenset[str], watched: Iterable[str]) -> None:
         """Take in what was listed while *watched* were in the fleet. An empty listing changes nothing."""
+        self._listings += 1
         if self._streak.failures:
             logger.info("the fleet's discovery succeeds again")
             self._streak = NO_FAILURES

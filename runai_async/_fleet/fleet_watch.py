@@ -251,7 +251,9 @@ class FleetWatch(AsyncIterator[FleetEvent]):
             except AuthenticationError as error:
                 self._end(error)
                 return
-            except Exception as error:  # noqa: BLE001  (whatever a caller's function raises)
+            except Exception as error:
+                if self._discovery.is_new and not isinstance(error, RunaiError):
+                    raise  # a caller's function that has never worked
                 ending = self._discovery.failed(error, began, self._clock.monotonic(), self._policy)
                 if ending is not None and not self._members:
                     self._end(ending)  # nothing else would notice

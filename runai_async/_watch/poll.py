@@ -12,14 +12,15 @@ from runai_async._api.endpoints import Call
 from runai_async._http.messages import Request
 from runai_async._watch.confirm import Confirmer
 from runai_async._watch.gaps import GapFiller
-from runai_async._watch.tracker import Tracker
+from runai_async._watch.tracker import Lookup, Tracker
 from runai_async.events import Synced
 from runai_async.hooks import PollFinished, PollStarted
+from runai_async.models import Revision
 from runai_async.policy import PollPolicy
 
 T = TypeVar("T")
 _SHARE = 0.25
-"""Share of a poll's deadline that its confirmations, or its histories, get: known events wait for them."""
+"""Share of a poll's deadline that its confirmations get together: events that are known wait for them."""
 Pace = Callable[[float], Awaitable[None]]
 """Waits for a request's turn; raises `DeadlineExceededError` if that comes after the given monotonic time."""
 logger = logging.getLogger("runai_async")
@@ -98,8 +99,14 @@ class Poller:
         for problem in snapshot.problems:
             logger.warning("workload %s: a revision cannot be decoded: %s", tracker.workload_id, problem)
         missing = tracker.missing(snapshot)
-        found = await self._confirmer.look_for(tracker, missing, self._soon(deadline)) if missing else {}
-        between = await self._gaps.fill(tracker, snapshot, self._soon(deadline)) if self._gaps else {}
+        found: dict[str, Lookup] = {}
+        if missing:
+            by = min(deadline, clock.monotonic() + policy.deadline * _SHARE)
+            found = await self._confirmer.look_for(tracker, missing, by)
+        between: dict[str, list[Revision]] = {}
+        if self._gaps is not None:
+            by = min(deadline, clock.monotonic() + max(1.0, policy.interval))
+            between = await self._gaps.fill(tracker, snapshot, by)
         first, before = not tracker.synced, tracker.pending  # a fleet's consumer may not have taken those yet
         tracker.apply(
             snapshot,
@@ -114,7 +121,3 @@ class Poller:
         if first and "synced" in policy.emit:
             tracker.put(Synced(workload_id=tracker.workload_id, observed_at=clock.now()))
         return events
-
-    def _soon(self, deadline: float) -> float:
-        """Return by when the requests must be done for which known events wait."""
-        return min(deadline, self._api.clock.monotonic() + self._policy.deadline * _SHARE)

@@ -1,15 +1,32 @@
 """A fleet whose workloads are found by a function that is called again and again."""
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
+from itertools import pairwise
 from typing import Any
 
 import pytest
 from attrs import evolve
 from support.fleets import POLICY, of_size
-from support.harness import HTML_502, REFUSED_401, REFUSED_403, WORKLOAD_GONE, Harness
+from support.harness import HTML_502, REFUSED_401, REFUSED_403, REFUSED_404, WORKLOAD_GONE, Harness
 
-from runai_async import AuthenticationError, Checkpoint, FleetCheckpoint, RevisionDeleted, WatchOutageError
+from runai_async import (
+    AttemptTimeoutError,
+    AuthenticationError,
+    Checkpoint,
+    FleetCheckpoint,
+    PermissionDeniedError,
+    RevisionDeleted,
+    RunaiError,
+    WatchOutageError,
+    WorkloadFailed,
+)
+from runai_async._fleet.discovery import Discovery
+from runai_async.testing import Response
+
+UNKNOWN_ID = "00000000-0000-4000-8000-000000000000"
+WRONG_SHAPE = Response(body=b'{"items": []}')
 
 
 async def test_workloads_may_be_listed_by_a_coroutine() -> None:
@@ -126,10 +143,10 @@ async def test_an_outage_before_the_first_discovery_is_handled_like_any_other(
     caplog.set_level(logging.INFO)
     async with harness.client() as runai:
         async with runai.watch_fleet(runai.inference_workloads, poll=POLICY, resume_from=saved) as fleet:
-            with pytest.raises(WatchOutageError, match="no response from the control plane for 6") as caught:
+            with pytest.raises(WatchOutageError, match="no successful poll of the list of workloads for 6") as caught:
                 await harness.collect(fleet, 200)
         assert caught.value.checkpoint == (saved or FleetCheckpoint({}))
-        assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"]
+        assert [record.levelname for record in caplog.records] == ["WARNING"]
 
         caplog.clear()
         patient = evolve(POLICY, max_outage=None)
@@ -143,15 +160,112 @@ async def test_an_outage_before_the_first_discovery_is_handled_like_any_other(
             harness.others = True
             await harness.collect(fleet, 10_000)
             assert (fleet.status.watched, fleet.status.stale) == (2, False)
-        assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING", "INFO", "INFO"]
+        assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
 
 
-async def test_a_refused_discovery_is_not_an_outage_but_makes_the_fleet_stale() -> None:
+async def test_a_discovery_refused_for_max_outage_ends_a_fleet_that_watches_nothing() -> None:
     harness, _, _ = of_size(1)
     harness.others = REFUSED_403
     async with harness.client() as runai, runai.watch_fleet(runai.inference_workloads, poll=POLICY) as fleet:
-        assert await harness.collect(fleet, 300) == []
-        assert fleet.status.stale
+        assert await harness.collect(fleet, 50) == []
+        with pytest.raises(PermissionDeniedError):
+            await harness.collect(fleet, 200)
+
+
+@pytest.mark.parametrize("failure", [REFUSED_403, HTML_502, WRONG_SHAPE], ids=["refused", "outage", "decoding"])
+async def test_a_discovery_that_fails_for_ever_does_not_end_a_fleet_that_watches(failure: Response) -> None:
+    harness, ids, _ = of_size(2)
+    harness.at(30, lambda: setattr(harness, "others", failure))
+    async with harness.client() as runai, runai.watch_fleet(runai.inference_workloads, poll=POLICY) as fleet:
+        await harness.collect(fleet, 2000)
+        assert fleet.workload_ids == frozenset(ids)
+        assert not fleet.status.stale
+
+
+async def test_what_the_function_of_a_caller_raises_in_the_first_round_ends_the_fleet() -> None:
+    def ask() -> list[str]:
+        raise LookupError("no inventory")
+
+    harness = Harness()
+    async with harness.client() as runai, runai.watch_fleet(ask, poll=POLICY) as fleet:
+        with pytest.raises(RunaiError, match="LookupError: no inventory") as caught:
+            await harness.collect(fleet, 1)
+    assert isinstance(caught.value.__cause__, LookupError)
+
+
+async def test_what_it_raises_later_counts_as_a_failed_listing(caplog: pytest.LogCaptureFixture) -> None:
+    rounds = 0
+
+    def ask() -> list[str]:
+        nonlocal rounds
+        rounds += 1
+        if rounds > 1:
+            raise LookupError("no inventory")
+        return []
+
+    harness = Harness()
+    async with (
+        harness.client() as runai,
+        runai.watch_fleet(ask, poll=POLICY, discovery_interval=20) as fleet,
+    ):
+        with pytest.raises(WatchOutageError, match="LookupError: no inventory") as caught:
+            await harness.collect(fleet, 200)
+    assert isinstance(caught.value.last_error.__cause__, LookupError)
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
+@pytest.mark.parametrize("kind", ["generator", "awaitable"])
+async def test_a_discovery_has_a_time_limit(kind: str) -> None:
+    async def pages() -> AsyncIterator[str]:
+        await asyncio.sleep(3600)
+        yield UNKNOWN_ID
+
+    async def ids() -> list[str]:
+        await asyncio.sleep(3600)
+        return []
+
+    discovery = Discovery(pages if kind == "generator" else ids, 60)
+    async with asyncio.timeout(5):
+        with pytest.raises(AttemptTimeoutError, match=r"no next page within 0\.01 s"):
+            await discovery.list_ids(0.01)
+
+
+async def test_a_timeout_of_the_caller_s_own_function_is_not_taken_for_the_limit() -> None:
+    async def ids() -> list[str]:
+        raise TimeoutError("my own")
+
+    with pytest.raises(TimeoutError, match="my own"):
+        await Discovery(ids, 60).list_ids(5)
+
+
+async def test_a_listed_workload_whose_revisions_are_404_has_none_and_is_not_a_failure(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    harness, ids, _ = of_size(2)
+    harness.by_id[ids[0]] = REFUSED_404
+    patient = evolve(POLICY, max_outage=900, missing_grace=60)
+    async with harness.client() as runai, runai.watch_fleet(runai.inference_workloads, poll=patient) as fleet:
+        events = await harness.collect(fleet, 2000)
+        assert (fleet.status.without_revisions, fleet.status.failing) == (1, 0)
+        assert [event for event in events if isinstance(event, WorkloadFailed)] == []
+        times = [at for at, kind, key in harness.requests if (kind, key) == ("list", ids[0]) and at > 200]
+        assert {round(later - earlier) for earlier, later in pairwise(times)} == {300}
+        del harness.by_id[ids[0]]
+        harness.add(workload_id=ids[0])
+        events = await harness.collect(fleet, 400)
+        assert {event.workload_id for event in events} == {ids[0]}
+        assert fleet.status.without_revisions == 0
+    lines = [record.getMessage() for record in caplog.records if "has no revisions" in record.getMessage()]
+    assert lines == [f"workload {ids[0]} is listed but has no revisions"]
+
+
+async def test_a_404_of_an_id_that_was_given_is_a_failure() -> None:
+    harness, ids, _ = of_size(2)
+    harness.by_id[ids[0]] = REFUSED_404
+    async with harness.client() as runai, runai.watch_fleet(ids, poll=POLICY) as fleet:
+        events = await harness.collect(fleet, 400)
+    assert [event.workload_id for event in events if isinstance(event, WorkloadFailed)] == [ids[0]]
 
 
 @pytest.mark.parametrize("workloads", [None, 5, "generator"])

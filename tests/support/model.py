@@ -187,7 +187,10 @@ class ConsumerModel:
         latest: the same once all undelivered events are delivered.
         undelivered: the events that the consumer must receive next, of each revision.
         missing_since: when each missing revision was first missing.
+        missing_polls: how many polls in a row have lacked it.
     """
+
+    LEAST_POLLS = 3
 
     def __init__(self, *, emit_updates: bool) -> None:
         self.emit_updates = emit_updates
@@ -195,6 +198,7 @@ class ConsumerModel:
         self.latest: dict[str, Known] = {}
         self.undelivered: dict[str, deque[Undelivered]] = {}
         self.missing_since: dict[str, float] = {}
+        self.missing_polls: dict[str, int] = {}
         self._polls = 0
         self._synced = False
         self._initial_left = 0
@@ -214,11 +218,12 @@ class ConsumerModel:
         for item in listed:
             self._compare(item, is_listed=True)
         self.missing_since = {key: self.missing_since.get(key, at) for key in missing}
+        self.missing_polls = {key: self.missing_polls.get(key, 0) + 1 for key in missing}
         for key, found_item in found.items():
             if found_item is not None:
                 self._compare(found_item, is_listed=False)
-                del self.missing_since[key]
-            elif at - self.missing_since[key] >= grace:
+                del self.missing_since[key], self.missing_polls[key]
+            elif at - self.missing_since[key] >= grace and self.missing_polls[key] >= self.LEAST_POLLS:
                 self._expect(EventSummary("deleted", key, self.latest[key].phase, None), None)
         if not self._synced:
             self._synced = True
@@ -291,6 +296,7 @@ class ConsumerModel:
         self.delivered = dict(self.latest)
         self.undelivered.clear()
         self.missing_since.clear()
+        self.missing_polls.clear()
 
 
 def _put(states: dict[str, Known], key: str, state: Known | None) -> None:

@@ -211,15 +211,30 @@ async def test_a_rollout_succeeds_when_the_newest_runs_with_its_pods() -> None:
 
 @pytest.mark.parametrize(
     ("requested", "running"),
-    [({"number": 3}, 3), ({"min": 0, "number": 3}, 0), ({}, 0), ({"number": 2}, None)],
+    [
+        ({"number": 3}, 3),
+        ({"min": 0, "number": 3}, 0),
+        ({"max": 4, "number": 3}, 0),  # a Go server leaves out a min of 0
+        ({"max": 4}, None),
+        ({}, 0),
+        ({}, None),
+    ],
 )
-async def test_the_required_pods_are_min_else_number_else_none_and_only_count_if_reported(
+async def test_the_required_pods_are_min_else_number_else_none(
     requested: dict[str, int], running: int | None
 ) -> None:
     harness = Harness()
     harness.add("Running", requested_pods=requested, running_pods=running)
     async with harness.client() as runai:
         assert await within(harness, 0, runai.wait_for_rollout(harness.workload_id))
+
+
+async def test_running_without_a_number_of_pods_is_not_a_rollout_that_asked_for_some() -> None:
+    harness = Harness()
+    harness.add("Running", requested_pods={"number": 2}, running_pods=None)
+    async with harness.client() as runai:
+        with pytest.raises(WaitTimeoutError, match="is Running"):
+            await within(harness, 30, runai.wait_for_rollout(harness.workload_id, timeout=30))
 
 
 @pytest.mark.parametrize("phase", ["Pending", "Degraded", "Terminating", "Unknown", "Suspending"])

@@ -167,7 +167,7 @@ async def test_a_hung_server_costs_one_deadline_and_no_more() -> None:
     assert len(events) == 1
 
 
-async def test_the_deadline_covers_the_confirmations_of_a_poll_too() -> None:
+async def test_confirmations_get_a_quarter_of_the_deadline() -> None:
     harness = Harness()
     harness.add()
     policy = PollPolicy(interval=10, jitter=0, deadline=4)
@@ -181,7 +181,7 @@ async def test_the_deadline_covers_the_confirmations_of_a_poll_too() -> None:
         await harness.collect(watch, 30)
 
     assert harness.times() == [0, 10, 20, 30]
-    assert [poll.seconds for poll in polls[:3]] == [0, 4, 4]
+    assert [poll.seconds for poll in polls[:3]] == [0, 1, 1]
 
 
 @pytest.mark.parametrize(
