@@ -115,9 +115,8 @@ async def test_after_a_pause_workloads_in_transition_do_not_wait_for_all_others(
         assert fleet.status.lag > 30
         await harness.collect(fleet, 60)
 
-    assert (
-        max(per_second(harness.times(), 100, 160)) < 50
-    )  # usually 20 of those in transition, and 5 of the others
+    # Usually 20 of those in transition, and 5 of the others.
+    assert max(per_second(harness.times(), 100, 160)) < 50
     for key in ids[:40]:
         times = [at for at in harness.times_of(key) if at >= 100]
         assert times[0] < 104

@@ -1,4 +1,4 @@
-"""What pyproject.toml, README and the oldest versions say agrees with each other and with the package."""
+"""pyproject.toml, the README, CI and the package agree with each other."""
 
 import importlib.resources
 import os
@@ -20,9 +20,9 @@ USERS_EXTRAS = ("cli", "exporter", "telemetry")
 
 
 def lower_bounds() -> dict[str, str]:
-    """Return the least version of each library that a user's installation may hold."""
-    wanted = [*PROJECT["dependencies"], *(line for extra in USERS_EXTRAS for line in EXTRAS[extra])]
-    return dict(line.split(">=") for line in wanted)
+    """Return the lowest version of each library that users may have."""
+    lines = [*PROJECT["dependencies"], *(line for extra in USERS_EXTRAS for line in EXTRAS[extra])]
+    return dict(line.split(">=") for line in lines)
 
 
 def test_the_oldest_versions_are_the_lower_bounds() -> None:
@@ -36,10 +36,10 @@ def test_the_extra_all_includes_every_extra_for_users() -> None:
 
 def test_the_python_versions_in_the_classifiers_are_those_that_ci_tests() -> None:
     prefix = "Programming Language :: Python :: "
-    promised = [c.removeprefix(prefix) for c in PROJECT["classifiers"] if re.fullmatch(prefix + r"3\.\d+", c)]
-    (tried,) = re.findall(r"for version in ([\d. ]+);", (ROOT / ".ci" / "run").read_text(encoding="utf-8"))
-    assert promised == tried.split()
-    assert PROJECT["requires-python"] == f">={promised[0]}"
+    listed = [c.removeprefix(prefix) for c in PROJECT["classifiers"] if re.fullmatch(prefix + r"3\.\d+", c)]
+    (tested,) = re.findall(r"for version in ([\d. ]+);", (ROOT / ".ci" / "run").read_text(encoding="utf-8"))
+    assert listed == tested.split()
+    assert PROJECT["requires-python"] == f">={listed[0]}"
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_a_newcomer_needs_one_command(name: str, extra: str, last: str) -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     block = re.search(rf"^```sh {name}\n(.*?)```$", readme, re.MULTILINE | re.DOTALL)
     assert block is not None
-    # Editable, in both: what one line installed is the checkout itself, and so never old for the other.
+    # Editable in both, so that the environment of one command is never outdated for the other.
     assert block[1] == (f"python3 -m venv .venv && .venv/bin/pip install -q -e '.[{extra}]' && {last}\n")
 
 
@@ -59,7 +59,7 @@ def test_the_package_is_marked_as_typed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("module", "lacking", "mend"),
+    ("module", "missing", "message"),
     [
         (
             "exporter",
@@ -75,13 +75,13 @@ def test_the_package_is_marked_as_typed() -> None:
     ],
 )
 def test_a_module_without_its_extra_says_how_to_get_it(
-    monkeypatch: pytest.MonkeyPatch, module: str, lacking: str, mend: str
+    monkeypatch: pytest.MonkeyPatch, module: str, missing: str, message: str
 ) -> None:
     monkeypatch.delitem(sys.modules, f"runai_async.{module}", raising=False)
-    monkeypatch.setitem(sys.modules, lacking, None)
+    monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(ImportError) as caught:
         importlib.import_module(f"runai_async.{module}")
-    assert str(caught.value) == mend
+    assert str(caught.value) == message
 
 
 def test_importing_the_package_needs_no_extra_and_no_test_library() -> None:

@@ -1,4 +1,4 @@
-"""The fake control plane, as a user's tests would work with it."""
+"""The fake control plane, used as in the tests of a user."""
 
 import asyncio
 import contextlib
@@ -57,7 +57,7 @@ async def test_a_deleted_revision_moves_to_the_deleted_list_and_is_found_by_id(
 
 
 @pytest.mark.parametrize(
-    ("asked", "running"),
+    ("requested", "running"),
     [
         ({"number": 2, "min": 1, "max": 4}, 2),
         ({"min": 3, "max": 5}, 3),
@@ -69,11 +69,11 @@ async def test_a_deleted_revision_moves_to_the_deleted_list_and_is_found_by_id(
     ],
 )
 async def test_as_many_pods_run_as_are_requested_so_that_a_rollout_completes(
-    control_plane: FakeControlPlane, runai: RunaiClient, asked: dict[str, int] | None, running: int
+    control_plane: FakeControlPlane, runai: RunaiClient, requested: dict[str, int] | None, running: int
 ) -> None:
     workload_id = control_plane.add_workload()
     for phase in ("Running", "Pending"):
-        revision_id = control_plane.add_revision(workload_id, phase, requested_pods=asked)
+        revision_id = control_plane.add_revision(workload_id, phase, requested_pods=requested)
         control_plane.set_phase(revision_id, "Running")
         assert control_plane.revision(revision_id)["runningPods"] == running
         assert (await runai.wait_for_rollout(workload_id, timeout=5)).id == revision_id
@@ -311,7 +311,7 @@ def test_an_unknown_kind_of_fault_is_a_value_error() -> None:
         ({"grantType": "client_credentials", "clientID": "ID", "clientSecret": "wrong"}, 401),
         ({"grantType": "password"}, 400),
         ([], 400),
-        (b"no JSON", 400),
+        (b"not JSON", 400),
     ],
 )
 async def test_the_v1_token_endpoint_takes_both_grants_with_keys_in_any_case(
@@ -350,7 +350,7 @@ WORKLOAD_ID = "7c5a8c3e-0b8e-4d5c-9b1a-1d2e3f4a5b6c"
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "status", "said"),
+    ("method", "path", "status", "message"),
     [
         ("GET", "/api/v1/workloads/count", 200, None),
         ("GET", "/api/v1/nothing", 404, "Not Found"),
@@ -363,7 +363,7 @@ WORKLOAD_ID = "7c5a8c3e-0b8e-4d5c-9b1a-1d2e3f4a5b6c"
     ],
 )
 async def test_an_invalid_request_gets_the_error_body_of_the_api(
-    control_plane: FakeControlPlane, method: str, path: str, status: int, said: str | None
+    control_plane: FakeControlPlane, method: str, path: str, status: int, message: str | None
 ) -> None:
     headers = {"Authorization": f"Bearer {control_plane.token}"}
     async with (
@@ -372,7 +372,7 @@ async def test_an_invalid_request_gets_the_error_body_of_the_api(
     ):
         body = await response.json()
     assert (response.status, body.get("code", 200)) == (status, status)
-    assert (said or "") in body.get("message", "")
+    assert (message or "") in body.get("message", "")
     assert response.headers.get("Allow") == ("GET" if status == 405 else None)
 
 
@@ -515,4 +515,4 @@ async def test_a_connection_that_arrives_while_it_stops_is_closed(turns: int) ->
             await asyncio.sleep(0)
         with contextlib.suppress(OSError):  # reset, or never connected
             assert caller.recv(1) == b""
-    gc.collect()  # a socket that nobody closed complains here
+    gc.collect()  # a socket that was not closed warns here

@@ -29,7 +29,7 @@ STEADY = PollPolicy(interval=10, jitter=0)
 WRONG_SHAPE = Response(body=b'{"items": []}')
 
 
-# --- refusals and sick gateways -------------------------------------------------------------------------
+# --- refusals and error pages of gateways ---------------------------------------------------------------
 
 
 async def test_a_401_ends_the_watch_at_once_with_the_checkpoint() -> None:
@@ -81,12 +81,10 @@ async def test_a_foreign_envelope_on_a_later_poll_is_an_outage() -> None:
         assert watch.status.consecutive_failures == 0
 
 
-GRPCS_404 = Response(404, body=b'{"code": 5, "message": "Not Found", "details": []}')
+GRPC_404 = Response(404, body=b'{"code": 5, "message": "Not Found", "details": []}')
 
 
-@pytest.mark.parametrize(
-    "response", [HTML_404, Response(403, body=b"<html/>"), GRPCS_404, HTML_200, HTML_502]
-)
+@pytest.mark.parametrize("response", [HTML_404, Response(403, body=b"<html/>"), GRPC_404, HTML_200, HTML_502])
 async def test_an_error_page_of_a_gateway_is_not_a_refusal(response: Response) -> None:
     harness = Harness()
     revision_id = harness.add()
@@ -133,7 +131,7 @@ async def test_another_response_in_between_restarts_the_grace(other: Response) -
     harness.next_lists.extend([REFUSED_404] * 5 + [other])
     async with harness.client() as runai:
         watch = runai.watch_revisions(harness.workload_id, poll=STEADY)
-        if other.status == 200:  # seen once, so the end is silent
+        if other.status == 200:  # the workload was seen, so the watch ends without an error
             assert await harness.collect(watch, 300) == []
         else:
             with pytest.raises(NotFoundError):
@@ -185,8 +183,8 @@ async def test_a_403_of_a_workload_seen_before_raises_and_deletes_nothing(
         with pytest.raises(PermissionDeniedError):
             await harness.collect(watch, 200)
 
-    (said,) = (record.getMessage() for record in caplog.records)
-    assert "refused, and asked for again until that is believed, after 60 s: GET " in said
+    (message,) = (record.getMessage() for record in caplog.records)
+    assert "refused, and asked for again until that is believed, after 60 s: GET " in message
 
 
 async def test_a_404_of_a_workload_seen_before_reports_each_deletion_and_ends() -> None:
@@ -326,7 +324,7 @@ async def test_a_broken_revision_hides_no_other_and_is_logged_once_per_change(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     harness = Harness()
-    good, broken = harness.add("Pending"), harness.add("Pending")
+    intact, broken = harness.add("Pending"), harness.add("Pending")
     finished: list[PollFinished] = []
     async with harness.client(
         hooks=[lambda e: finished.append(e) if isinstance(e, PollFinished) else None]
@@ -336,10 +334,10 @@ async def test_a_broken_revision_hides_no_other_and_is_logged_once_per_change(
         harness.state.update_revision(broken, {"created_at": None})
         assert await harness.collect(watch, 30) == []
         assert watch.status.undecodable == 1
-        harness.set_phase(good, "Running")
+        harness.set_phase(intact, "Running")
         events = await harness.collect(watch, 30)
 
-    assert [getattr(event, "revision_id", "") for event in events] == [good]
+    assert [getattr(event, "revision_id", "") for event in events] == [intact]
     assert finished[-1].undecodable == 1
     messages = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert len(messages) == 1
