@@ -127,7 +127,7 @@ class Run:
         if isinstance(event, PollFinished) and event.error is None:
             self.workloads[event.workload_id].take_in(self.clock.monotonic())
 
-    # --- the play -----------------------------------------------------------------------------------------
+    # --- the run ------------------------------------------------------------------------------------------
 
     async def play(self) -> "Run":
         runai = RunaiClient(

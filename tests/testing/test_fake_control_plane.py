@@ -22,7 +22,7 @@ from runai_async import (
     ServiceUnavailableError,
     testing,
 )
-from runai_async.testing import FakeControlPlane, FakeTransport, Response
+from runai_async.testing import FakeControlPlane
 from runai_async.testing._state import State, stamp
 
 
@@ -204,6 +204,14 @@ def test_a_deletion_is_recorded_at_the_time_that_responses_contain() -> None:
     state.delete_revision(revision_id)
 
     assert stamp(state.transitions[-1].at) == state.revision(revision_id)["deletedAt"]
+
+
+def test_an_unknown_id_is_a_lookup_error() -> None:
+    control_plane = FakeControlPlane()
+    with pytest.raises(LookupError, match=f"there is no workload {WORKLOAD_ID}"):
+        control_plane.add_revision(WORKLOAD_ID)
+    with pytest.raises(LookupError, match=f"there is no revision {WORKLOAD_ID}"):
+        control_plane.set_phase(WORKLOAD_ID, "Running")
 
 
 async def test_lists_are_paged_and_filtered(control_plane: FakeControlPlane, runai: RunaiClient) -> None:
@@ -467,31 +475,6 @@ async def test_held_requests_wait_until_they_are_released(
             await asyncio.sleep(0.001)
         control_plane.release()
         assert await call == 0
-
-
-async def test_a_scripted_transport_gives_its_replies_in_order() -> None:
-    transport = FakeTransport(
-        [
-            Response(200, body=b'{"count": 2}'),
-            ServiceUnavailableError(503, "no"),
-            lambda request: Response(200, body=b'{"count": %d}' % len(request.path)),
-        ]
-    )
-    async with RunaiClient(
-        "https://acme.example", "secret", transport=transport, retry=RetryPolicy(attempts=1)
-    ) as runai:
-        workload_id = "7c5a8c3e-0b8e-4d5c-9b1a-1d2e3f4a5b6c"
-        assert await runai.count_revisions(workload_id) == 2
-        with pytest.raises(ServiceUnavailableError):
-            await runai.count_revisions(workload_id)
-        path = f"/api/v1/workloads/inferences/{workload_id}/revisions/count"
-        assert await runai.count_revisions(workload_id) == len(path)
-        with pytest.raises(AssertionError, match=r"the script has no reply left for GET /api/"):
-            await runai.count_revisions(workload_id)
-
-    assert [(item.method, item.path) for item in transport.requests] == [("GET", path)] * 4
-    assert "secret" not in repr(transport.requests)
-    assert transport.closed
 
 
 @pytest.mark.parametrize("turns", range(8))

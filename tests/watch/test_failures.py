@@ -233,7 +233,7 @@ async def test_an_outage_of_twenty_minutes_logs_one_warning_and_one_recovery_and
     out = [at for at in times if 100 <= at < 1300]
     after = [at for at in times if at >= 1300]
     gaps = [later - earlier for earlier, later in pairwise(out)]
-    assert gaps[0] == 10  # the second poll comes at its time
+    assert gaps[0] == 10  # the second poll is on time
     bounds = [min(60.0, 10.0 * 2**n) for n in range(1, len(gaps))]
     assert all(10 <= gap <= bound for gap, bound in zip(gaps[1:], bounds, strict=True))
     assert 20 <= len(out) <= 60
@@ -254,7 +254,7 @@ async def test_a_lasting_outage_ends_the_watch_with_a_checkpoint_to_resume_from(
             await harness.collect(runai.watch_revisions(harness.workload_id, poll=policy), 3000)
 
         assert harness.clock.monotonic() >= 1300
-        assert harness.times()[-1] == 1300  # one poll falls on the end of patience
+        assert harness.times()[-1] == 1300  # the last poll is at the end of max_outage
         assert isinstance(caught.value.last_error, ServerError)
         assert isinstance(caught.value.checkpoint, Checkpoint)
         harness.lists = True
