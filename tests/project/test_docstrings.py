@@ -148,6 +148,7 @@ class World(Harness):
             "workload_ids": [self.workload_id],
             "revision_id": self.old,
             "answer": response,
+            "response": response,
             "revision": known,
             "old": known,
             "new": runai_async.from_json(json.dumps(new), runai_async.Revision),

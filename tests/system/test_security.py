@@ -52,13 +52,10 @@ def test_plain_http_to_another_machine_is_refused(auth: Any) -> None:
 
 
 async def test_plain_http_to_loopback_bypasses_the_proxy_of_the_environment(
-    monkeypatch: pytest.MonkeyPatch,
+    control_plane: FakeControlPlane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://proxy.invalid:3128")
-    async with (
-        FakeControlPlane() as control_plane,
-        RunaiClient(control_plane.url, control_plane.token, retry=ONCE) as runai,
-    ):
+    async with RunaiClient(control_plane.url, control_plane.token, retry=ONCE) as runai:
         assert await runai.count_revisions(WORKLOAD) == 0
 
 
@@ -273,17 +270,15 @@ async def test_no_base_url_adds_a_header(prefix: str) -> None:
     ],
     ids=ascii,
 )
-async def test_a_condition_on_workloads_stays_one_parameter(condition: str) -> None:
-    async with (
-        FakeControlPlane() as control_plane,
-        RunaiClient(control_plane.url, control_plane.token, retry=ONCE) as runai,
-    ):
-        try:
-            async for _ in runai.list_workloads(filter_by=[condition], page_size=7):
-                pass
-        except ApiError as error:
-            assert error.status == 400  # noqa: PT017  (the control plane may reject it)
-        (request,) = control_plane.requests
+async def test_a_condition_on_workloads_stays_one_parameter(
+    control_plane: FakeControlPlane, runai: RunaiClient, condition: str
+) -> None:
+    try:
+        async for _ in runai.with_options(retry=ONCE).list_workloads(filter_by=[condition], page_size=7):
+            pass
+    except ApiError as error:
+        assert error.status == 400  # noqa: PT017  (the control plane may reject it)
+    (request,) = control_plane.requests
     assert request.path == "/api/v1/workloads"
     assert dict(request.query) == {"filterBy": condition, "limit": "7", "offset": "0"}
     assert "X-Injected" not in request.headers

@@ -277,14 +277,13 @@ async def test_stopping_does_not_wait_for_a_response_that_drips() -> None:
             assert await call == 0
 
 
-async def test_a_request_whose_client_has_gone_is_abandoned(control_plane: FakeControlPlane) -> None:
+async def test_a_request_whose_client_has_gone_is_abandoned(
+    control_plane: FakeControlPlane, runai: RunaiClient
+) -> None:
     control_plane.fault("reset")
     control_plane.hold()
-    async with RunaiClient(
-        control_plane.url, control_plane.token, timeout=0.02, retry=RetryPolicy(attempts=1)
-    ) as runai:
-        with pytest.raises(AttemptTimeoutError):
-            await runai.count_revisions(control_plane.add_workload())
+    with pytest.raises(AttemptTimeoutError):
+        await runai.with_options(timeout=0.02).count_revisions(control_plane.add_workload())
     async with asyncio.timeout(5):
         while control_plane.in_flight:
             await asyncio.sleep(0.001)
