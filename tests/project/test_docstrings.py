@@ -110,15 +110,14 @@ class World(Harness):
         if request.url.path.endswith("/token"):
             return json_response({"accessToken": "token", "expiresIn": 3600})
         if self.first:
-            return self.replied(self.first.popleft())
+            return await self.meets(self.first.popleft())
         return await super().send(request, timeout=timeout, deadline=deadline, authorization=authorization)
 
-    @staticmethod
-    def replied(reply: Reply) -> Response:
-        if isinstance(reply, Response):
-            return reply
-        assert reply is not None
-        raise reply
+    async def meets(self, response: Reply) -> Response:
+        if isinstance(response, Response):
+            return response
+        assert response is not None
+        raise response
 
     def _operation(self, request: Request) -> tuple[str, str]:
         if request.url.path.endswith("/count"):
@@ -148,7 +147,6 @@ class World(Harness):
             "workload_ids": [self.workload_id],
             "revision_id": self.old,
             "answer": response,
-            "response": response,
             "revision": known,
             "old": known,
             "new": runai_async.from_json(json.dumps(new), runai_async.Revision),

@@ -1,4 +1,4 @@
-"""pyproject.toml, the README, CI and the package agree with each other."""
+"""pyproject.toml, README, CI and the oldest versions agree with each other and with the package."""
 
 import importlib.resources
 import os
@@ -20,9 +20,9 @@ USERS_EXTRAS = ("cli", "exporter", "telemetry")
 
 
 def lower_bounds() -> dict[str, str]:
-    """Return the lowest version of each library that users may have."""
-    lines = [*PROJECT["dependencies"], *(line for extra in USERS_EXTRAS for line in EXTRAS[extra])]
-    return dict(line.split(">=") for line in lines)
+    """Return the oldest version of each library that a user may have installed."""
+    requirements = [*PROJECT["dependencies"], *(line for extra in USERS_EXTRAS for line in EXTRAS[extra])]
+    return dict(line.split(">=") for line in requirements)
 
 
 def test_the_oldest_versions_are_the_lower_bounds() -> None:
@@ -36,10 +36,10 @@ def test_the_extra_all_includes_every_extra_for_users() -> None:
 
 def test_the_python_versions_in_the_classifiers_are_those_that_ci_tests() -> None:
     prefix = "Programming Language :: Python :: "
-    listed = [c.removeprefix(prefix) for c in PROJECT["classifiers"] if re.fullmatch(prefix + r"3\.\d+", c)]
-    (tested,) = re.findall(r"for version in ([\d. ]+);", (ROOT / ".ci" / "run").read_text(encoding="utf-8"))
-    assert listed == tested.split()
-    assert PROJECT["requires-python"] == f">={listed[0]}"
+    promised = [c.removeprefix(prefix) for c in PROJECT["classifiers"] if re.fullmatch(prefix + r"3\.\d+", c)]
+    (tried,) = re.findall(r"for version in ([\d. ]+);", (ROOT / ".ci" / "run").read_text(encoding="utf-8"))
+    assert promised == tried.split()
+    assert PROJECT["requires-python"] == f">={promised[0]}"
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_a_newcomer_needs_one_command(name: str, extra: str, last: str) -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     block = re.search(rf"^```sh {name}\n(.*?)```$", readme, re.MULTILINE | re.DOTALL)
     assert block is not None
-    # Editable in both, so that the environment of one command is never outdated for the other.
+    # Both are editable installs, so that one line never leaves an old copy of the package for the other.
     assert block[1] == (f"python3 -m venv .venv && .venv/bin/pip install -q -e '.[{extra}]' && {last}\n")
 
 

@@ -183,8 +183,8 @@ async def test_a_403_of_a_workload_seen_before_raises_and_deletes_nothing(
         with pytest.raises(PermissionDeniedError):
             await harness.collect(watch, 200)
 
-    (message,) = (record.getMessage() for record in caplog.records)
-    assert "refused, and asked for again until that is believed, after 60 s: GET " in message
+    (said,) = (record.getMessage() for record in caplog.records)
+    assert "refused, and asked for again until that is believed, after 60 s: GET " in said
 
 
 async def test_a_404_of_a_workload_seen_before_reports_each_deletion_and_ends() -> None:
