@@ -1,4 +1,4 @@
-"""A fleet whose workloads are found by a function that is called again and again."""
+"""Fleets whose workloads are listed by a function that is called again and again."""
 
 import logging
 from collections.abc import AsyncIterator
@@ -60,15 +60,15 @@ async def test_discovery_stops_when_the_fleet_has_ended() -> None:
 
 async def test_workloads_join_and_leave_by_discovery() -> None:
     harness, ids, revisions = of_size(3)
-    named = [set(ids[:2])]
+    listed = [set(ids[:2])]
 
     async def ask() -> AsyncIterator[str]:
-        for key in sorted(named[-1]):
+        for key in sorted(listed[-1]):
             yield key
 
     async with harness.client() as runai, runai.watch_fleet(ask, poll=POLICY, discovery_interval=60) as fleet:
         assert len(await harness.collect(fleet, 30)) == 2
-        named.append({ids[1], ids[2]})
+        listed.append({ids[1], ids[2]})
         joined = await harness.collect(fleet, 60)
         assert fleet.workload_ids == frozenset(ids)
         left = await harness.collect(fleet, 60)
@@ -92,9 +92,9 @@ async def test_a_workload_missing_from_single_discoveries_stays() -> None:
     assert sorted(event.workload_id for event in events) == sorted(ids)
 
 
-@pytest.mark.parametrize("streak", ["fails", "names nothing"])
+@pytest.mark.parametrize("discovery", ["fails", "lists nothing"])
 async def test_a_discovery_that_fails_or_lists_nothing_changes_nothing(
-    streak: str, caplog: pytest.LogCaptureFixture
+    discovery: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     harness, ids, _ = of_size(3)
     rounds = 0
@@ -104,7 +104,7 @@ async def test_a_discovery_that_fails_or_lists_nothing_changes_nothing(
         rounds += 1
         if rounds == 1:
             return ids
-        if streak == "fails":
+        if discovery == "fails":
             raise OSError("no route")
         return []
 
@@ -113,7 +113,7 @@ async def test_a_discovery_that_fails_or_lists_nothing_changes_nothing(
         assert fleet.workload_ids == frozenset(ids)
 
     assert rounds == 11
-    assert ("discovery failed" in caplog.text) == (streak == "fails")
+    assert ("discovery failed" in caplog.text) == (discovery == "fails")
 
 
 @pytest.mark.parametrize("resumed", [False, True])
@@ -168,14 +168,14 @@ async def test_workloads_that_are_neither_ids_nor_a_function_are_a_type_error_wi
 
 async def test_an_unlisted_workload_with_a_404_reports_its_deletions_and_leaves() -> None:
     harness, ids, revisions = of_size(2)
-    named = [list(ids)]
+    listed = [list(ids)]
 
     def ask() -> list[str]:
-        return named[-1]
+        return listed[-1]
 
     async with harness.client() as runai, runai.watch_fleet(ask, poll=POLICY, discovery_interval=30) as fleet:
         await harness.collect(fleet, 25)
-        named.append(ids[1:])
+        listed.append(ids[1:])
         harness.by_id[ids[0]] = WORKLOAD_GONE
         events = await harness.collect(fleet, 200)
         assert fleet.workload_ids == frozenset(ids[1:])
@@ -187,13 +187,13 @@ async def test_an_unlisted_workload_with_a_404_reports_its_deletions_and_leaves(
 
 async def test_an_unlisted_workload_with_a_403_is_reported_as_failed_and_stays() -> None:
     harness, ids, _ = of_size(2)
-    named = list(ids)
+    listed = list(ids)
     async with (
         harness.client() as runai,
-        runai.watch_fleet(lambda: named, poll=POLICY, discovery_interval=30) as fleet,
+        runai.watch_fleet(lambda: listed, poll=POLICY, discovery_interval=30) as fleet,
     ):
         await harness.collect(fleet, 25)
-        named.pop(0)
+        listed.pop(0)
         harness.by_id[ids[0]] = REFUSED_403
         events = await harness.collect(fleet, 200)
         assert fleet.workload_ids == frozenset(ids)
@@ -204,16 +204,16 @@ async def test_an_unlisted_workload_with_a_403_is_reported_as_failed_and_stays()
 async def test_checkpoints_of_workloads_not_yet_discovered_are_kept() -> None:
     harness, ids, _ = of_size(2)
     saved = FleetCheckpoint({key: Checkpoint(key, synced=True) for key in ids})
-    named = [[ids[0]]]
+    listed = [[ids[0]]]
     harness.others = REFUSED_401
     async with harness.client() as runai:
-        fleet = runai.watch_fleet(lambda: named[-1], poll=POLICY, discovery_interval=30, resume_from=saved)
+        fleet = runai.watch_fleet(lambda: listed[-1], poll=POLICY, discovery_interval=30, resume_from=saved)
         assert fleet.checkpoint() == saved
         async with fleet:
             await harness.collect(fleet, 15)
             assert fleet.checkpoint().workloads.keys() == set(ids)
             assert fleet.checkpoint().workloads[ids[1]] == saved.workloads[ids[1]]
-            await harness.collect(fleet, 30)  # named in neither of two rounds: it is no more
+            await harness.collect(fleet, 30)  # missing from two rounds in a row: it has left
             assert fleet.checkpoint().workloads.keys() == {ids[0]}
         async with runai.watch_fleet(runai.inference_workloads, resume_from=saved) as other:
             other.remove(ids[0])

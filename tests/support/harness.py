@@ -73,6 +73,10 @@ class Harness:
         """Return when the requests of a kind arrived."""
         return [round(at, 6) for at, what, _ in self.requests if what == kind]
 
+    def times_of(self, key: str, kind: str = "list") -> list[float]:
+        """Return when the requests of a kind for one workload or revision arrived."""
+        return [round(at, 6) for at, what, own in self.requests if (what, own) == (kind, key)]
+
     async def collect(self, stream: AsyncIterable[T], seconds: float) -> list[T]:
         """Return what *stream* yields while *seconds* pass; raise the error that ends it, if any."""
         events: list[T] = []

@@ -1,4 +1,4 @@
-"""Waiting for a phase and for a rollout: what ends it, and in which words."""
+"""Waiting for a phase and for a rollout: how a wait ends, and what its errors say."""
 
 import asyncio
 from collections.abc import Awaitable
@@ -27,11 +27,11 @@ UNKNOWN_ID = "00000000-0000-4000-8000-000000000000"
 
 
 async def within(harness: Harness, seconds: float, wait: Awaitable[T]) -> T:
-    """Return what *wait* gives while *seconds* pass on the harness's clock."""
+    """Return the result of *wait* while *seconds* pass on the clock of the harness."""
     task = asyncio.ensure_future(wait)
     await harness.clock.advance(seconds)
     try:
-        assert task.done(), "it still waits"
+        assert task.done(), "still waiting"
         return task.result()
     finally:
         task.cancel()
