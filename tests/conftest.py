@@ -1,4 +1,4 @@
-"""What holds for every test: nothing blocks the loop, nothing fails unseen, nothing is left running."""
+"""Guards for every test: nothing blocks the loop, no error goes unnoticed, nothing is left running."""
 
 import asyncio
 import gc
@@ -21,13 +21,13 @@ from runai_async.testing import FakeControlPlane
 
 pytest_plugins = ["runai_async.testing.fixtures"]
 
-# An example's time says more about the machine than about the code, hence no deadline.
+# No deadline: how long an example takes depends more on the machine than on the code.
 _ANY_MACHINE: dict[str, Any] = {
     "deadline": None,
     "suppress_health_check": [hypothesis.HealthCheck.too_slow],
 }
 hypothesis.settings.register_profile("fast", max_examples=50, **_ANY_MACHINE)
-# The same examples in every run: what fails there was broken by the commit, not by the dice.
+# The same examples in every run: if one fails, it is because of the commit and not by chance.
 hypothesis.settings.register_profile(
     "ci", max_examples=250, derandomize=True, print_blob=True, **_ANY_MACHINE
 )
@@ -35,17 +35,17 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
 
 
 def pytest_collection_finish() -> None:
-    """Take what was imported out of the collector's sight: the collection after each test is cheap then."""
+    """Hide everything imported from the garbage collector, so that collecting after each test is cheap."""
     gc.collect()
     gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
 def cheap_tracebacks() -> Iterator[None]:
-    """Keep what asyncio's debug mode checks, for a third of the time.
+    """Reduce the cost of asyncio's debug mode to a third, without losing its checks.
 
-    Most of it goes to where each callback, future and task comes from: to ten frames of it, and to asking the
-    disk for each whether its source file has changed.
+    Most of the cost is recording where each callback, future and task was created: ten frames of it, and for
+    each frame a look at the disk to see whether its source file has changed.
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("asyncio.constants.DEBUG_STACK_DEPTH", 3)
@@ -55,13 +55,13 @@ def cheap_tracebacks() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def no_blocking_calls() -> Iterator[None]:
-    """Raise BlockingError where `runai_async`, with a loop running, waits for a disk, a socket or a clock."""
+    """Raise BlockingError where `runai_async` blocks a running loop: on a disk, a socket or a sleep."""
     blockbuster = BlockBuster(runai_async)
     for call in ("os.stat", "io.TextIOWrapper.read"):
-        # aiohttp's own doing where a session trusts the environment
+        # aiohttp does this where a session trusts the environment
         blockbuster.functions[call].can_block_in("aiohttp/helpers.py", "netrc_from_env")
     for call in ("io.BufferedReader.read", "os.stat"):
-        # two small files, once, where a client is made of the vendor's login
+        # two small files, once, where a client uses the login of the vendor's command line
         blockbuster.functions[call].can_block_in("runai_async/_auth/credentials.py", "_read_key")
     blockbuster.activate()
     yield
@@ -69,7 +69,7 @@ def no_blocking_calls() -> Iterator[None]:
 
 
 class _Errors(logging.Handler):
-    """Keeps what is logged as an error."""
+    """Keeps the messages that are logged as errors."""
 
     def __init__(self) -> None:
         super().__init__(level=logging.ERROR)
@@ -81,21 +81,21 @@ class _Errors(logging.Handler):
 
 @pytest.fixture(autouse=True)
 def loop_errors() -> Iterator[list[str]]:
-    """Fail the test if a loop had to report an error itself, as nobody else would ever see it.
+    """Fail the test if an event loop reported an error that nothing else would notice.
 
-    Those are "Task exception was never retrieved", "Task was destroyed but it is pending", "Exception in
-    callback", "Unclosed client session" and the like: asyncio only logs them, so `-W error` lets them pass.
-    The log is where the reports of every loop meet, also of one that `asyncio.run` made or of a thread's;
-    aiohttp's server logs there what a request handler raised and answers 500. A test that expects an error
-    takes this fixture, looks at the messages and clears the list.
+    Examples are "Task exception was never retrieved", "Task was destroyed but it is pending", "Exception in
+    callback" and "Unclosed client session". asyncio only logs them, so `-W error` does not see them. The log
+    has the reports of all loops, including those of `asyncio.run` and of other threads, and the exceptions
+    that aiohttp's server turns into a 500. A test that expects an error uses this fixture, inspects the
+    messages and clears the list.
     """
     errors = _Errors()
     loggers = [logging.getLogger("asyncio"), logging.getLogger("aiohttp.server")]
     for logger in loggers:
         logger.addHandler(errors)
     yield errors.messages
-    gc.collect()  # they are reported when the task or the session is collected
-    gc.freeze()  # what is left outlives the test: the next collection need not look at it
+    gc.collect()  # errors are reported when the task or the session is collected
+    gc.freeze()  # what is left outlives the test, so the next collection can skip it
     for logger in loggers:
         logger.removeHandler(errors)
     if errors.messages:
@@ -113,7 +113,7 @@ def no_tasks_left(request: pytest.FixtureRequest, loop_errors: list[str]) -> Non
 async def _no_tasks_left() -> AsyncIterator[None]:
     before = asyncio.all_tasks()
     yield
-    # A task that was just cancelled, or whose transport was just closed, gets the few turns it needs to end.
+    # A task that was just cancelled, or whose transport was just closed, needs a few turns to end.
     turns = 50
     while (left := asyncio.all_tasks() - before - {asyncio.current_task()}) and turns:
         turns -= 1
@@ -123,9 +123,9 @@ async def _no_tasks_left() -> AsyncIterator[None]:
 
 
 class _MockedResponse(aiohttp.ClientResponse):
-    """A response as aioresponses 0.7 makes it, on either side of aiohttp 3.14.
+    """The response of aioresponses 0.7, for aiohttp before and since 3.14.
 
-    aiohttp 3.14 wants a `stream_writer`, to ask it how much was sent, which aioresponses does not hand over
+    aiohttp 3.14 requires a `stream_writer`, to know how much was sent, and aioresponses does not provide one
     (https://github.com/pnuckowski/aioresponses/issues/289).
     """
 
@@ -149,8 +149,8 @@ def runai(runai_client: RunaiClient) -> RunaiClient:
 
 @pytest.fixture
 def mock_aiohttp(monkeypatch: pytest.MonkeyPatch) -> Iterator[aioresponses]:
-    """Answer what an aiohttp session asks, without a socket: `mock_aiohttp.get(url, payload=…)`."""
-    # The class that aioresponses takes where a call or a callback's result names none.
+    """Respond to the requests of an aiohttp session without a socket: `mock_aiohttp.get(url, payload=…)`."""
+    # The class that aioresponses uses by default.
     monkeypatch.setattr("aioresponses.core.ClientResponse", _MockedResponse)
     with aioresponses() as mocked:
         yield mocked

@@ -127,15 +127,15 @@ class Discovery:
             The error that ends a fleet which watches nothing; None while there is patience left.
         """
         failure = error if isinstance(error, RunaiError) else _raised(error)
-        grace = math.inf if policy.max_outage is None else policy.max_outage
         verdict = self._streak.record(
             failure,
-            evolve(policy, missing_grace=grace),
+            policy,
             what="the list of workloads",
             began=began,
             now=now,
             interval=self._interval,
             first=False,
+            grace=math.inf if policy.max_outage is None else policy.max_outage,
         )
         self._streak = verdict.streak
         level = logging.WARNING if self._streak.failures == 1 else logging.DEBUG

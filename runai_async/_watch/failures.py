@@ -129,6 +129,7 @@ class FailureStreak:
         interval: float,
         first: bool,
         counts: bool = True,
+        grace: float | None = None,
     ) -> Verdict:
         """Return what a failed poll means.
 
@@ -141,11 +142,13 @@ class FailureStreak:
             interval: seconds between polls at present.
             first: whether no poll has succeeded yet, and none failed before.
             counts: whether an outage counts against patience.
+            grace: seconds after which a refusal is believed; `PollPolicy.missing_grace` by default.
         """
         streak = self._with(error, policy, began, now)
         if not counts:
             streak = evolve(streak, outage_seconds=self.outage_seconds)
-        ending, is_believed = streak._ending(error, policy, what, first=first)  # noqa: SLF001
+        grace = policy.missing_grace if grace is None else grace
+        ending, is_believed = streak._ending(error, policy, what, grace, first=first)  # noqa: SLF001
         due = streak._next_due(error, now, interval, policy)  # noqa: SLF001
         return Verdict(
             evolve(streak, pause=interval if due is None else due - now),
@@ -178,14 +181,14 @@ class FailureStreak:
         return more if is_steady else evolve(more, outage_since=began, outage_seconds=own)
 
     def _ending(
-        self, error: RunaiError, policy: PollPolicy, what: str, *, first: bool
+        self, error: RunaiError, policy: PollPolicy, what: str, grace: float, *, first: bool
     ) -> tuple[RunaiError | None, bool]:
         """Return the error that ends the watch, if it ends, and whether that is a believed refusal."""
         if ends_at_once(error, first=first):
             return error, False
         if self.failures < LEAST_POLLS:
             return None, False
-        if self.refused_as is not None and self.refused_seconds >= policy.missing_grace - ROUNDING:
+        if self.refused_as is not None and self.refused_seconds >= grace - ROUNDING:
             return error, True
         if self._patience(policy) <= ROUNDING:
             return self._outage_error(what, error), False

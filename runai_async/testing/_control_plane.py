@@ -74,7 +74,8 @@ class FakeControlPlane:
     """A control plane in miniature: revisions, tokens of both versions, workloads, history.
 
     It serves real HTTP on loopback and is meant for tests and experiments: its state is in memory, and a test
-    changes it by calling the methods. The API that it serves is described at `/openapi.json`.
+    changes it by calling the methods. Those that take an id raise a `LookupError` if it is unknown. The API
+    that it serves is described at `/openapi.json`.
 
     Args:
         port: the port to serve on; 0 for any free one.

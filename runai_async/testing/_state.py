@@ -42,8 +42,8 @@ class Transition:
     phase_updated_at: str | None
 
 
-class MissingError(Exception):
-    """There is no such workload or revision."""
+class MissingError(LookupError):
+    """There is no workload or revision with this id."""
 
 
 _MAPPINGS = frozenset({"environmentVariables", "additionalFields"})

@@ -1,4 +1,4 @@
-"""How a schedule that is late is worked off: no storm, and no falling behind."""
+"""How overdue polls are caught up: without a burst, and without falling behind."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -12,31 +12,31 @@ RATE = WORKLOADS // INTERVAL
 
 
 class Workload:
-    def __init__(self, place: float) -> None:
-        self.place = place
+    def __init__(self, offset: float) -> None:
+        self.offset = offset
         self.due: float | None = None
 
 
-def planned(schedule: Schedule[Workload], workload: Workload, due: float) -> None:
+def plan(schedule: Schedule[Workload], workload: Workload, due: float) -> None:
     workload.due = due
     schedule.push(due, workload)
 
 
 def every(seconds: float, start: float, end: float) -> Iterator[float]:
-    """Return when an event loop looks whose turns take that long."""
+    """Yield the times at which an event loop runs whose turns take so many seconds."""
     return (start + n * seconds for n in range(round((end - start) / seconds)))
 
 
-def polls(looks: Iterable[float]) -> Iterator[tuple[float, float]]:
-    """Return when each poll begins, and by how much it is late, of workloads that are spread evenly."""
+def polls(turns: Iterable[float]) -> Iterator[tuple[float, float]]:
+    """Yield when each poll of evenly spread workloads begins, and how late it is."""
     schedule = Schedule[Workload]()
     for n in range(WORKLOADS):
-        planned(schedule, Workload((n + 0.5) / WORKLOADS), (n + 0.5) / RATE)
-    for now in looks:
+        plan(schedule, Workload((n + 0.5) / WORKLOADS), (n + 0.5) / RATE)
+    for now in turns:
         while schedule.peek(now) <= now:
             late = now - schedule.first
             workload = schedule.pop(now)
-            planned(schedule, workload, next_slot(workload.place, INTERVAL, now + INTERVAL / 2))
+            plan(schedule, workload, next_slot(workload.offset, INTERVAL, now + INTERVAL / 2))
             yield now, late
 
 
@@ -67,31 +67,31 @@ def test_repeated_pauses_cause_no_burst_of_polls() -> None:
 
 def test_after_a_pause_the_polls_of_a_small_fleet_are_at_most_a_second_apart() -> None:
     schedule = Schedule[Workload]()
-    planned(schedule, Workload(0.1), 10.0)
-    planned(schedule, Workload(0.5), 40.0)
+    plan(schedule, Workload(0.1), 10.0)
+    plan(schedule, Workload(0.5), 40.0)
     assert schedule.peek(100.0) == 100.0
     schedule.pop(100.0)
     assert schedule.peek(100.0) == pytest.approx(100 + 1 / 1.1)
 
 
 def test_an_entry_whose_due_time_has_changed_is_skipped() -> None:
-    schedule, gone, here = Schedule[Workload](), Workload(0.1), Workload(0.2)
-    planned(schedule, gone, 10.0)
-    planned(schedule, here, 12.0)
-    gone.due = None
+    schedule, removed, other = Schedule[Workload](), Workload(0.1), Workload(0.2)
+    plan(schedule, removed, 10.0)
+    plan(schedule, other, 12.0)
+    removed.due = None
     assert list(schedule.dues()) == [12.0]
     assert schedule.first == 12.0
-    assert schedule.pop(12.0) is here
-    here.due = None
+    assert schedule.pop(12.0) is other
+    other.due = None
     assert schedule.peek(12.0) == float("inf")
 
 
 def test_lateness_caused_by_a_limit_is_not_a_pause() -> None:
     schedule = Schedule[Workload]()
     for n in range(30):
-        planned(schedule, Workload(0), 10 + n / 100)
+        plan(schedule, Workload(0), 10 + n / 100)
     for n in range(400):
-        planned(schedule, Workload(0), 10.5 + n / 4)
+        plan(schedule, Workload(0), 10.5 + n / 4)
     for now in every(1 / 6, 10, 40):  # one each: six a second, of which four are needed
         if schedule.peek(now) <= now:
             schedule.pop(now)

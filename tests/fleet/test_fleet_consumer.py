@@ -132,7 +132,7 @@ async def test_a_fleet_resumes_from_its_checkpoint() -> None:
 
     assert one == saved.workloads[ids[0]]
     assert isinstance(one, Checkpoint)
-    told = {(event.kind, event.revision_id) for event in events if isinstance(event, RevisionEvent)}
-    assert told == {("phase_changed", revisions[ids[3]]), ("added", added)}
+    reported = {(event.kind, event.revision_id) for event in events if isinstance(event, RevisionEvent)}
+    assert reported == {("phase_changed", revisions[ids[3]]), ("added", added)}
     assert [event.initial for event in events if isinstance(event, RevisionAdded)] == [True]
     assert [(event.kind, event.workload_id) for event in later] == [("added", ids[0])]

@@ -40,7 +40,7 @@ async def test_a_failing_workload_is_reported_once_per_streak_and_disturbs_no_ot
     async with harness.client() as runai, runai.watch_fleet(ids, poll=policy) as fleet:
         first = await harness.collect(fleet, 400)
         harness.by_id.clear()
-        good = await harness.collect(fleet, 400)
+        healthy = await harness.collect(fleet, 400)
         harness.by_id.update(responses)
         again = await harness.collect(fleet, 800)
 
@@ -55,13 +55,13 @@ async def test_a_failing_workload_is_reported_once_per_streak_and_disturbs_no_ot
     assert {event.revision_id for event in first if isinstance(event, RevisionAdded)} == {
         revisions[key] for key in ids[4:]
     }
-    assert {event.revision_id for event in good if isinstance(event, RevisionAdded)} == {
+    assert {event.revision_id for event in healthy if isinstance(event, RevisionAdded)} == {
         revisions[key] for key in ids[:4]
     }
-    assert failed(good) == {}
+    assert failed(healthy) == {}
     assert failed(again) == dict.fromkeys(ids[:4], 1)
     for key in ids[4:]:
-        own = [at for at, kind, asked in harness.requests if asked == key and kind == "list"]
+        own = harness.times_of(key)
         assert all(later - earlier == pytest.approx(10) for earlier, later in pairwise(own))
 
 
@@ -72,7 +72,7 @@ async def test_a_failed_workload_is_polled_with_back_off_of_up_to_300_seconds() 
     async with harness.client() as runai, runai.watch_fleet(ids, poll=policy) as fleet:
         await harness.collect(fleet, 5000)
 
-    own = [at for at, _, asked in harness.requests if asked == ids[0]]
+    own = harness.times_of(ids[0])
     gaps = [later - earlier for earlier, later in pairwise(own)]
     assert all(gap == pytest.approx(10) for gap in gaps[:6])
     backed_off = gaps[6:]
@@ -153,16 +153,16 @@ async def test_no_response_for_max_outage_ends_the_fleet_once() -> None:
 
 async def test_time_without_workloads_is_not_an_outage() -> None:
     harness, ids, _ = of_size(2)
-    named: list[str] = []
+    listed: list[str] = []
     async with (
         harness.client() as runai,
-        runai.watch_fleet(lambda: named, poll=POLICY, discovery_interval=20) as fleet,
+        runai.watch_fleet(lambda: listed, poll=POLICY, discovery_interval=20) as fleet,
     ):
         await harness.clock.advance(200)
-        named += ids
+        listed += ids
         harness.next_lists.extend([HTML_502, HTML_502])
         assert len(await harness.collect(fleet, 60)) == 2
-        named.clear()
+        listed.clear()
         harness.lists = HTML_502
         await harness.collect(fleet, 20)
         for key in ids:
@@ -257,4 +257,4 @@ async def test_while_some_polls_hang_the_others_are_on_time() -> None:
         await harness.collect(fleet, 50)
 
     for key in ids[7:]:
-        assert len([at for at, _, asked in harness.requests if asked == key]) == 5
+        assert len(harness.times_of(key)) == 5

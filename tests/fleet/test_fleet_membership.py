@@ -71,10 +71,10 @@ async def test_a_poll_in_flight_when_its_workload_is_removed_yields_nothing(
 
 async def test_a_workload_that_leaves_and_is_added_again_starts_afresh() -> None:
     harness, ids, _ = of_size(2)
-    named = list(ids)
-    async with harness.client() as runai, runai.watch_fleet(lambda: named, poll=POLICY) as fleet:
+    listed = list(ids)
+    async with harness.client() as runai, runai.watch_fleet(lambda: listed, poll=POLICY) as fleet:
         await harness.collect(fleet, 70)
-        named.pop(0)
+        listed.pop(0)
         await harness.collect(fleet, 109)
         harness.latency = 15
         await harness.collect(fleet, 11)  # the second discovery that lacks it, and a poll of it in flight
@@ -89,22 +89,21 @@ async def test_a_workload_that_leaves_and_is_added_again_starts_afresh() -> None
 
 async def test_a_late_poll_of_a_removed_workload_does_not_end_its_new_membership() -> None:
     harness, ids, revisions = of_size(2)
-    named = list(ids)
+    listed = list(ids)
     async with (
         harness.client() as runai,
-        runai.watch_fleet(lambda: named, poll=POLICY, discovery_interval=1) as fleet,
+        runai.watch_fleet(lambda: listed, poll=POLICY, discovery_interval=1) as fleet,
     ):
         await harness.collect(fleet, 30)
         harness.latency = 9.5
-        named.pop(0)
+        listed.pop(0)
         harness.requests.clear()
         while ids[0] not in {key for _, _, key in harness.requests}:
             await harness.clock.advance(0.1)
         fleet.remove(ids[0])
         fleet.add(ids[0])
-        assert (
-            await harness.collect(fleet, 9.9) == []
-        )  # the poll ends, and discovery lacks it for the tenth time
+        # The poll ends, and the workload is missing from the tenth discovery.
+        assert await harness.collect(fleet, 9.9) == []
         assert fleet.workload_ids == frozenset(ids)
         events = await harness.collect(fleet, 30)
 

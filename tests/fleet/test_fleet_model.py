@@ -26,7 +26,7 @@ from runai_async.testing import FakeClock, Request, Response
 RUNS = 15
 GRACE = 30.0
 LATENCY = 2.0
-SICK = Response(502, body=b"<html>Bad Gateway</html>")
+HTML_502 = Response(502, body=b"<html>Bad Gateway</html>")
 NOT_FOUND = Response(404, body=b'{"code": 404, "message": "no such revision"}')
 
 
@@ -90,7 +90,7 @@ class Run:
         await self.clock.sleep(self.random.choice((0.0, 0.0, LATENCY / 4)))
         if not self.is_sound and self.chance(0.1):
             self.counts["failed request"] += 1
-            return SICK
+            return HTML_502
         *_, before, last = request.url.path.split("/")
         if before == "revisions":
             return self.one(last)
@@ -125,7 +125,7 @@ class Run:
         if isinstance(event, PollFinished) and event.error is None:
             self.workloads[event.workload_id].take_in(self.clock.monotonic())
 
-    # --- the play -----------------------------------------------------------------------------------------
+    # --- the run ------------------------------------------------------------------------------------------
 
     async def play(self) -> "Run":
         runai = RunaiClient(

@@ -16,20 +16,25 @@ from runai_async import PhaseChanged, PollPolicy
 from runai_async._fleet.schedule import offset_of
 
 
-def evenly_placed(count: int) -> list[str]:
-    """Return ids of which each has its own part of the interval: what is uneven then is the fleet's doing."""
+def evenly_spread(count: int) -> tuple[Harness, list[str]]:
+    """Return a harness with so many workloads, each with its own part of the interval, and their ids.
+
+    If polls are uneven then, it is the fleet that makes them so. Each workload has one revision, of the same
+    id.
+    """
     random, ids = Random(3), dict[int, str]()
     while len(ids) < count:
         key = str(UUID(int=random.getrandbits(128), version=4))
         ids.setdefault(int(offset_of(key) * count), key)
-    return list(ids.values())
+    harness = Harness()
+    for key in ids.values():
+        harness.add(workload_id=harness.state.add_workload(None, "Inference", {"id": key}), id=key)
+    return harness, list(ids.values())
 
 
 async def test_an_outage_of_a_minute_makes_no_second_and_no_ten_seconds_busier() -> None:
     random.seed(7)
-    harness, ids = Harness(), evenly_placed(300)
-    for key in ids:
-        harness.add(workload_id=harness.state.add_workload(None, "Inference", {"id": key}), id=key)
+    harness, ids = evenly_spread(300)
     harness.at(20, lambda: setattr(harness, "lists", HTML_502))
     for n, key in enumerate(ids[:50]):
         harness.at(30 + n, harness.set_phase, key, "Failed")
@@ -49,9 +54,7 @@ async def test_an_outage_of_a_minute_makes_no_second_and_no_ten_seconds_busier()
 
 @pytest.mark.parametrize("pause", [34, 39])
 async def test_a_pause_is_caught_up_without_a_burst(pause: int) -> None:
-    harness, ids = Harness(), evenly_placed(200)
-    for key in ids:
-        harness.add(workload_id=harness.state.add_workload(None, "Inference", {"id": key}), id=key)
+    harness, ids = evenly_spread(200)
     async with harness.client() as runai, runai.watch_fleet(ids, poll=POLICY, buffer=10) as fleet:
         await harness.clock.advance(pause)  # nobody takes an event: the buffer is full, so nothing is polled
         before = len(harness.requests)
@@ -64,7 +67,7 @@ async def test_a_pause_is_caught_up_without_a_burst(pause: int) -> None:
     assert counts[-10:] == [20] * 10
     assert {key for at, _, key in harness.requests if at < pause + 10} == set(ids)
     for key in ids:
-        times = [at for at, _, asked in harness.requests if asked == key]
+        times = harness.times_of(key)
         assert all(5 < later - earlier < 15 for earlier, later in pairwise(times) if earlier > pause)
 
 
@@ -72,9 +75,7 @@ async def test_a_pause_is_caught_up_without_a_burst(pause: int) -> None:
 async def test_overdue_polls_after_a_standstill_run_at_little_more_than_the_usual_rate(
     seconds: float,
 ) -> None:
-    harness, ids = Harness(), evenly_placed(200)
-    for key in ids:
-        harness.add(workload_id=harness.state.add_workload(None, "Inference", {"id": key}), id=key)
+    harness, ids = evenly_spread(200)
     harness.at(20, lambda: setattr(harness, "latency", seconds))
     harness.at(20 + seconds, lambda: setattr(harness, "latency", 0.0))
     async with harness.client() as runai, runai.watch_fleet(ids, poll=POLICY, max_concurrency=1) as fleet:
@@ -87,9 +88,7 @@ async def test_overdue_polls_after_a_standstill_run_at_little_more_than_the_usua
 
 
 async def test_an_outage_in_which_all_polls_hung_is_followed_by_no_spike() -> None:
-    harness, ids = Harness(), evenly_placed(200)
-    for key in ids:
-        harness.add(workload_id=harness.state.add_workload(None, "Inference", {"id": key}), id=key)
+    harness, ids = evenly_spread(200)
     harness.at(20, lambda: setattr(harness, "lists", None))
     harness.at(80, lambda: setattr(harness, "lists", True))
     policy = PollPolicy(interval=10, fast_interval=10, deadline=5)
@@ -98,7 +97,7 @@ async def test_an_outage_in_which_all_polls_hung_is_followed_by_no_spike() -> No
         assert (fleet.status.failing, fleet.status.lag) == (0, 0)
 
     counts = per_second(harness.times(), 0, 200)
-    assert sum(counts[20:80]) < 100  # so most of them were not polled at all
+    assert sum(counts[20:80]) < 100  # so most were not polled at all
     assert max(counts) <= 1.25 * 20
     assert max(sum(counts[at : at + 10]) for at in range(190)) <= 1.15 * 200
 
@@ -116,11 +115,10 @@ async def test_after_a_pause_workloads_in_transition_do_not_wait_for_all_others(
         assert fleet.status.lag > 30
         await harness.collect(fleet, 60)
 
-    assert (
-        max(per_second(harness.times(), 100, 160)) < 50
-    )  # usually 20 of those under way, and 5 of the others
+    # Usually 20 of those in transition, and 5 of the others.
+    assert max(per_second(harness.times(), 100, 160)) < 50
     for key in ids[:40]:
-        times = [at for at, _, asked in harness.requests if asked == key and at >= 100]
+        times = [at for at in harness.times_of(key) if at >= 100]
         assert times[0] < 104
         assert all(later - earlier < 5 for earlier, later in pairwise(times))
 
@@ -134,7 +132,7 @@ async def test_a_workload_that_settles_is_polled_within_an_interval() -> None:
         await harness.collect(fleet, 150)
 
     for key in ids:
-        times = [at for at, _, asked in harness.requests if asked == key]
+        times = harness.times_of(key)
         assert all(later - earlier <= 30 + 2 / 2 + 1e-6 for earlier, later in pairwise(times))
         assert times[-1] > 120
 
@@ -188,21 +186,21 @@ async def test_after_an_outage_all_are_polled_once_within_an_interval_of_the_fir
     first = min(at for at, _, _ in harness.requests if at >= 660)
     for start in (first, first + 10, first + 20):
         polled = Counter(key for at, _, key in harness.requests if start < at <= start + 10)
-        assert len(polled) >= len(ids) - 1  # the first to be answered may have its place in the interval
+        assert len(polled) >= len(ids) - 1  # the first to succeed may be due again within the interval
         assert sum(polled.values()) <= len(ids) + 1
 
 
 async def test_a_workload_returns_to_its_offset_without_an_extra_poll() -> None:
     harness, ids, _ = of_size(20)
     harness.at(20, lambda: setattr(harness, "lists", HTML_502))
-    harness.at(31, lambda: setattr(harness, "lists", True))  # after one failure each, which backs nobody off
+    harness.at(31, lambda: setattr(harness, "lists", True))  # after one failure each: no back-off
     policy = PollPolicy(interval=10, fast_interval=10)
     async with harness.client() as runai, runai.watch_fleet(ids, poll=policy) as fleet:
         await harness.collect(fleet, 60)
         assert fleet.status.failing == 0
 
-    asked = Counter(key for at, _, key in harness.requests if 20 < at <= 60)
-    assert set(asked.values()) <= {4, 5}
+    polls = Counter(key for at, _, key in harness.requests if 20 < at <= 60)
+    assert set(polls.values()) <= {4, 5}
 
 
 async def test_failing_workloads_back_off_even_while_others_succeed(
@@ -220,7 +218,7 @@ async def test_failing_workloads_back_off_even_while_others_succeed(
     polled = Counter(key in broken for at, _, key in harness.requests if 200 <= at < 600)
     assert polled[False] == 10 * 40
     assert polled[True] < 50 * 40 / 2
-    assert caplog.records == []  # of the control plane there is nothing to say
+    assert caplog.records == []  # the control plane itself responds
 
 
 async def test_a_workload_removed_while_it_waits_for_the_rate_limit_is_not_polled() -> None:

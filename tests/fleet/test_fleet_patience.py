@@ -1,6 +1,7 @@
 """What a fleet has patience for: processes that stood still, and control planes that ask it to wait."""
 
 import logging
+from collections import Counter
 
 import pytest
 from attrs import evolve
@@ -38,7 +39,7 @@ async def test_a_fleet_without_a_response_ends_after_max_outage() -> None:
     async with harness.client() as runai, runai.watch_fleet(ids, poll=policy) as fleet:
         with pytest.raises(WatchOutageError, match="no response from the control plane for 6"):
             await harness.collect(fleet, 400)
-    assert 160 <= harness.clock.monotonic() < 180
+    assert 160 <= harness.times()[-1] < 180
 
 
 async def test_a_response_that_cannot_be_decoded_is_not_silence() -> None:
@@ -70,9 +71,9 @@ async def test_a_workload_that_is_asked_to_wait_waits_and_the_others_go_on() -> 
     harness.by_id[ids[0]] = busy(200, status=503)
     async with harness.client() as runai, runai.watch_fleet(ids, poll=POLICY) as fleet:
         await harness.collect(fleet, 400)
-    polls = {key: [at for at, kind, asked in harness.requests if (kind, asked) == ("list", key)] for key in ids}
-    assert len(polls[ids[0]]) == 2
-    assert all(len(polls[key]) >= 39 for key in ids[1:])
+    polls = Counter(key for _, kind, key in harness.requests if kind == "list")
+    assert polls[ids[0]] == 2
+    assert all(polls[key] >= 39 for key in ids[1:])
 
 
 async def test_three_workloads_that_are_too_many_pause_the_whole_fleet(
@@ -91,13 +92,13 @@ async def test_three_workloads_that_are_too_many_pause_the_whole_fleet(
     assert len([text for text in warnings if text.startswith("the control plane is too busy")]) == 1
 
 
-async def test_a_success_in_between_means_that_only_some_are_too_many() -> None:
+async def test_two_workloads_that_are_too_many_pause_nobody_else() -> None:
     harness, ids, _ = of_size(30)
-    harness.by_id.update(dict.fromkeys(ids[:10], busy(60)))
+    harness.by_id.update(dict.fromkeys(ids[:2], busy(60)))
     async with harness.client() as runai, runai.watch_fleet(ids, poll=POLICY) as fleet:
         await harness.collect(fleet, 20)
-    others = [at for at, kind, key in harness.requests if kind == "list" and key in ids[10:]]
-    assert len(others) >= 38
+    others = [at for at, kind, key in harness.requests if kind == "list" and key in ids[2:]]
+    assert len(others) == 56
 
 
 async def test_a_watch_that_is_asked_to_wait_waits_and_says_until_when(

@@ -14,8 +14,8 @@ from runai_async import PhaseChanged, PollFinished, PollPolicy, RevisionEvent
 from runai_async._fleet.schedule import offset_of
 from runai_async.testing import Response
 
-PLACE = 0.6435747445286842
-"""Of `UNKNOWN_ID` on the circle of an interval: a restart, or another machine, finds it again."""
+OFFSET = 0.6435747445286842
+"""The offset of `UNKNOWN_ID` in an interval, which depends on nothing but the id."""
 
 
 async def test_each_workload_is_polled_once_per_interval_at_its_own_offset() -> None:
@@ -24,7 +24,7 @@ async def test_each_workload_is_polled_once_per_interval_at_its_own_offset() -> 
         events = await harness.collect(fleet, 60)
 
     assert len(events) == 100
-    own = {key: [at for at, kind, asked in harness.requests if asked == key] for key in ids}
+    own = {key: harness.times_of(key) for key in ids}
     assert all(len(times) == 6 for times in own.values())
     for times in own.values():
         assert all(later - earlier == pytest.approx(10) for earlier, later in pairwise(times))
@@ -64,16 +64,16 @@ async def test_the_spread_is_the_same_after_a_restart_including_the_first_polls(
         async with runai.watch_fleet(reversed(ids), poll=POLICY) as fleet:
             await harness.collect(fleet, 35)
 
-    places = [
+    offsets = [
         {key: round(at % 10, 4) for at, _, key in part}
         for part in (harness.requests[:split], harness.requests[split:])
     ]
-    assert places[0] == places[1]
-    assert len(set(places[0].values())) == 20
+    assert offsets[0] == offsets[1]
+    assert len(set(offsets[0].values())) == 20
 
 
 def test_an_offset_is_the_same_on_every_machine() -> None:
-    assert offset_of(UNKNOWN_ID) == pytest.approx(PLACE)
+    assert offset_of(UNKNOWN_ID) == pytest.approx(OFFSET)
 
 
 async def test_a_workload_in_transition_is_polled_at_the_fast_interval() -> None:
@@ -83,9 +83,9 @@ async def test_a_workload_in_transition_is_polled_at_the_fast_interval() -> None
     async with harness.client() as runai, runai.watch_fleet(ids, poll=policy) as fleet:
         await harness.collect(fleet, 100)
 
-    asked = Counter(key for _, _, key in harness.requests)
-    assert 40 <= asked[ids[0]] <= 51
-    assert asked[ids[1]] == asked[ids[2]] == 10
+    polls = Counter(key for _, _, key in harness.requests)
+    assert 40 <= polls[ids[0]] <= 51
+    assert polls[ids[1]] == polls[ids[2]] == 10
 
 
 async def test_at_most_max_concurrency_polls_are_in_flight() -> None:
@@ -110,7 +110,7 @@ async def test_there_are_no_more_workers_than_polls_were_ever_in_flight() -> Non
         tasks = [task for task in asyncio.all_tasks() if task.get_name() == "runai-async fleet"]
 
     assert len(harness.times()) > 250
-    assert len(tasks) <= 1 + 4  # and the loop that hands the polls out
+    assert len(tasks) <= 1 + 4  # and the loop that dispatches the polls
 
 
 async def test_rate_limit_bounds_all_requests_including_confirmations() -> None:
@@ -130,7 +130,7 @@ async def test_a_confirmation_waits_for_the_rate_limit_no_longer_than_the_deadli
     class Holding(Harness):
         async def send(self, *args: Any, **options: Any) -> Response:
             now = self.clock.monotonic()
-            self.latency = 30 - now if 20 <= now < 30 else 0  # at 30, all of them answer at once
+            self.latency = 30 - now if 20 <= now < 30 else 0  # at 30, all responses arrive at once
             return await super().send(*args, **options)
 
     harness, polls = Holding(), list[PollFinished]()

@@ -1,4 +1,4 @@
-"""The stories of a fleet at full size, each at a fiftieth of its size and time, in processes of their own."""
+"""The stories of benchmarks.fleet at a fiftieth of their size and time, each in its own process."""
 
 import os
 import subprocess
@@ -17,4 +17,4 @@ def test_a_story_ends_as_expected(story: str) -> None:
     command = [sys.executable, "-m", "benchmarks.fleet", story, "--scale", "50"]
     mine = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
     ran = subprocess.run(command, cwd=ROOT, env=mine, capture_output=True, text=True, check=False)
-    assert (ran.returncode, ran.stderr) == (0, ""), ran.stdout  # stderr says what is not as it should be
+    assert (ran.returncode, ran.stderr) == (0, ""), ran.stdout  # stderr names what is not as expected

@@ -1,4 +1,4 @@
-"""Every public class has an example, and every example of the docstrings runs and shows what it says."""
+"""Every public class has an example, and every example in a docstring runs and prints what it shows."""
 
 import ast
 import asyncio
@@ -34,7 +34,7 @@ ALL = {**PUBLIC, **OF_TESTS, **OBSERVED}
 
 
 def documented() -> Iterator[tuple[str, str]]:
-    """Yield what has a docstring: the modules, the public names, and the members of public classes."""
+    """Yield the docstrings of public modules, names, and members of classes."""
     for module in (runai_async, testing, exporter, telemetry):
         yield module.__name__, module.__doc__ or ""
     for name, value in ALL.items():
@@ -72,9 +72,9 @@ YESTERDAY = "2025-12-31T12:00:00Z"
 
 
 class World(Harness):
-    """A rollout, an outage, a deletion; then the token is refused, so that no example goes on for ever.
+    """A rollout, an outage and a deletion; then the token is refused, so that every example ends.
 
-    Its clock jumps whenever all wait, so those minutes take none.
+    Its clock jumps when all tasks wait, so those minutes take no time.
     """
 
     def __init__(self) -> None:
@@ -89,19 +89,19 @@ class World(Harness):
         self.at(35, lambda: self.set_phase(self.new, "Running"))
         self.at(55, lambda: self.state.update_revision(self.new, {"running_pods": 3}))
         self.at(75, lambda: self.state.delete_revision(self.old))
-        self.at(100, lambda: self.answer_all(HTML_502))
-        self.at(120, lambda: self.answer_all(True))
+        self.at(100, lambda: self.reply_to_all(HTML_502))
+        self.at(120, lambda: self.reply_to_all(True))
         self.at(300, lambda: self.state.delete_workload(self.workload_id))
-        self.at(600, lambda: self.answer_all(REFUSED_401))
+        self.at(600, lambda: self.reply_to_all(REFUSED_401))
 
     def roll_out(self) -> None:
         self.new = self.add("Creating", images=["llm:2"])
 
-    def stay(self) -> None:
-        """Let nothing change but what an example's trouble says."""
+    def freeze(self) -> None:
+        """Let nothing change, except as the failure of an example requires."""
         self._plans.clear()
 
-    def answer_all(self, response: Reply | bool) -> None:
+    def reply_to_all(self, response: Reply | bool) -> None:
         self.lists = self.others = response
 
     async def send(self, request: Request, *, timeout: float, deadline: float) -> Response:
@@ -129,7 +129,7 @@ class World(Harness):
         return super()._respond(kind, key)
 
     def names(self) -> dict[str, Any]:
-        """Return what the examples take for granted."""
+        """Return the names that the examples use without defining them."""
         runai = client_of(self)("https://acme.run.ai", "token")
         old = self.state.revision(self.old)
         new = old | {"name": "chat-00002", "images": ["llm:2"]}
@@ -161,7 +161,7 @@ class World(Harness):
 
 
 class Vault:
-    """Where an example's tokens come from: a token that is refused, then a good one."""
+    """The source of tokens in an example: one that is refused, then a valid one."""
 
     def __init__(self) -> None:
         self._tokens = ["stale", "token"]
@@ -174,7 +174,7 @@ class Vault:
 
 
 def saved(revision: Revision) -> str:
-    """Return the checkpoint of a watch that has told one revision."""
+    """Return the checkpoint of a watch that has reported one revision."""
     names = [name for name in fields_dict(RevisionMark) if hasattr(revision, name)]
     mark = RevisionMark(**{name: getattr(revision, name) for name in names if name != "count"})
     return Checkpoint(revision.workload_id, (mark,)).to_json()
@@ -195,7 +195,7 @@ def client_of(world: World) -> type[RunaiClient]:
 
 
 def always(response: Reply) -> Callable[[World], None]:
-    return lambda world: world.answer_all(response)
+    return lambda world: world.reply_to_all(response)
 
 
 def refused(status: int, message: str = "", details: str = "", **headers: str) -> Response:
@@ -208,15 +208,15 @@ def once(response: Response) -> Callable[[World], None]:
 
 
 def later(response: Response) -> Callable[[World], None]:
-    def trouble(world: World) -> None:
-        world.stay()
-        world.at(50, lambda: world.answer_all(response))
+    def failure(world: World) -> None:
+        world.freeze()
+        world.at(50, lambda: world.reply_to_all(response))
 
-    return trouble
+    return failure
 
 
 def slow(world: World) -> None:
-    world.first.extend([AttemptTimeoutError("no answer within 2 s")] * 4)
+    world.first.extend([AttemptTimeoutError("no response within 2 s")] * 4)
 
 
 def half_broken(world: World) -> None:
@@ -224,22 +224,22 @@ def half_broken(world: World) -> None:
 
 
 def rollout_ends(phase: str) -> Callable[[World], None]:
-    """Let the newest revision come to a phase and stay there."""
+    """Let the newest revision reach a phase and stay in it."""
 
-    def trouble(world: World) -> None:
-        world.stay()
+    def failure(world: World) -> None:
+        world.freeze()
         world.roll_out()
         world.set_phase(world.new, phase, message="no such image")
 
-    return trouble
+    return failure
 
 
 def failed(world: World) -> None:
-    world.stay()
+    world.freeze()
     world.set_phase(world.old, "Failed", message="no such image")
 
 
-TROUBLES: dict[str, Callable[[World], None]] = {
+FAILURES: dict[str, Callable[[World], None]] = {
     "RunaiError": later(REFUSED_401),
     "TransportError": always(TransportError("no connection to acme.run.ai")),
     "AttemptTimeoutError": slow,
@@ -261,18 +261,18 @@ TROUBLES: dict[str, Callable[[World], None]] = {
     "RetryScheduled": once(refused(429, **{"Retry-After": "2"})),
     "TokenProvider": once(REFUSED_401),
 }
-"""What goes wrong in the world of an example that shows what to do about it."""
+"""What fails in the world of an example that shows how to handle it."""
 
 
 def test_every_failure_belongs_to_an_example() -> None:
-    assert TROUBLES.keys() - EXAMPLES.keys() == set()
+    assert FAILURES.keys() - EXAMPLES.keys() == set()
 
 
 # --- running them -------------------------------------------------------------------------------------------
 
 
 class Marking(ast.NodeTransformer):
-    """Puts a mark before each statement, so that one that never ran is found."""
+    """Puts a mark before each statement, to find those that never run."""
 
     def __init__(self) -> None:
         self.statements: dict[int, str] = {}
@@ -291,13 +291,13 @@ class Marking(ast.NodeTransformer):
 
 
 def display(value: object) -> None:
-    """Show a value as the interactive interpreter does, but for the `...` that stands for a reader's code."""
+    """Print a value as the interactive interpreter does, except for the `...` in place of a reader's code."""
     if value is not None and value is not ...:
         sys.stdout.write(f"{value!r}\n")
 
 
 class Session:
-    """The examples of one docstring, one after the other, as somebody would type them."""
+    """The examples of one docstring, run one after the other as if typed."""
 
     def __init__(self, name: str, world: World) -> None:
         self.names = world.names()
@@ -321,7 +321,7 @@ class Session:
             assert out.getvalue() == example.want
 
     async def use_client(self) -> None:
-        """Let a client that was made and not used do something, so that what was handed to it is used."""
+        """Make a call with a client that an example made but did not use, so that its arguments are used."""
         runai = self.names["runai"]
         if runai is not self._given and not self._uses_client:
             async with runai:
@@ -333,7 +333,7 @@ class Session:
 
 
 def log_in(folder: Path) -> None:
-    """Leave behind what the vendor's command line does."""
+    """Create the files of a login with the vendor's command line."""
     folder.mkdir()
     (folder / "authentication.json").write_text(json.dumps({"accessToken": "dG9rZW4="}))
     (folder / "config.json").write_text(json.dumps({"control_plane": {"url": "https://acme.run.ai"}}))
@@ -349,8 +349,8 @@ async def test_an_example_prints_what_it_shows(
     monkeypatch.setenv("RUNAI_TOKEN", "token")
     log_in(tmp_path / ".runai")
     world = World()
-    if name in TROUBLES:
-        TROUBLES[name](world)
+    if name in FAILURES:
+        FAILURES[name](world)
     session = Session(name, world)
     async with asyncio.timeout(10):
         for example in EXAMPLES[name]:

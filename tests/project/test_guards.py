@@ -1,4 +1,4 @@
-"""The guards in conftest.py bite, and let pass what is harmless."""
+"""The guards in conftest.py fail tests that they should fail, and no others."""
 
 import asyncio
 import contextlib
@@ -89,8 +89,8 @@ async def test_fixture_with_a_task(ticking):
 
 
 @pytest.fixture(scope="module")
-def verdicts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Run GUARDED under the guards; return what was held against each test."""
+def failures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Run GUARDED under the guards, and return why each test failed."""
     folder = tmp_path_factory.mktemp("guarded")
     shutil.copy(CONFTEST, folder)
     shutil.copy(CONFTEST.parents[1] / "pyproject.toml", folder)
@@ -109,7 +109,7 @@ def verdicts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("test", "verdict"),
+    ("test", "failure"),
     [
         ("test_task_exception", "Task exception was never retrieved"),
         ("test_future_exception", "Future exception was never retrieved"),
@@ -121,14 +121,14 @@ def verdicts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     ],
 )
 def test_a_test_fails_for_errors_that_only_its_loop_reports(
-    verdicts: dict[str, str], test: str, verdict: str
+    failures: dict[str, str], test: str, failure: str
 ) -> None:
-    assert verdict in verdicts[test]
+    assert failure in failures[test]
 
 
 @pytest.mark.parametrize("test", ["test_cancelled_task", "test_fixture_with_a_task"])
-def test_a_test_that_cleans_up_passes(verdicts: dict[str, str], test: str) -> None:
-    assert verdicts[test] == ""
+def test_a_test_that_cleans_up_passes(failures: dict[str, str], test: str) -> None:
+    assert failures[test] == ""
 
 
 async def test_an_exception_that_is_retrieved_passes() -> None:
@@ -151,7 +151,7 @@ def test_collecting_after_each_test_stays_cheap() -> None:
 
 
 def of_the_package(source: str) -> Callable[..., Any]:
-    """Return `call` of a source that seems to stand in `runai_async`, which is where the guard looks."""
+    """Return the function `call` of a source that appears to be in `runai_async`, where the guard applies."""
     names: dict[str, Any] = {}
     exec(compile(source, str(Path(runai_async.__file__).with_name("_blocking.py")), "exec"), names)
     call: Callable[..., Any] = names["call"]
@@ -183,7 +183,7 @@ async def test_logging_a_traceback_is_not_blocking(caplog: pytest.LogCaptureFixt
         "import json, logging\n"
         "async def call():\n"
         "    try: json.loads('')\n"
-        "    except ValueError: logging.getLogger('runai_async').exception('said')"
+        "    except ValueError: logging.getLogger('runai_async').exception('logged')"
     )
     await call()
     assert "JSONDecodeError" in caplog.text

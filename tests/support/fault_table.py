@@ -259,10 +259,17 @@ def markdown() -> str:
         "| fault | " + " | ".join("; ".join(column) for column in columns) + " |",
         "|---" * (len(columns) + 1) + "|",
     ]
-    for outcomes, names in groupby(EXPECTED, lambda name: [EXPECTED[name][column[0]] for column in columns]):
-        cells = [_short(list(names)), *map(_cell, outcomes)]
-        lines.append("| " + " | ".join(cells) + " |")
+    for outcomes, names in _equal_rows([column[0] for column in columns]).items():
+        lines.append("| " + " | ".join([_short(names), *map(_cell, outcomes)]) + " |")
     return "\n".join(lines)
+
+
+def _equal_rows(operations: list[str]) -> dict[tuple[Outcome, ...], list[str]]:
+    """Group the faults that have the same outcomes in these operations."""
+    rows: dict[tuple[Outcome, ...], list[str]] = {}
+    for name, outcomes in EXPECTED.items():
+        rows.setdefault(tuple(outcomes[operation] for operation in operations), []).append(name)
+    return rows
 
 
 def _equal_columns() -> list[list[str]]:

@@ -15,6 +15,7 @@ T = TypeVar("T")
 Reply = Response | Exception | None
 """What a request gets: a response, an error, or (None) silence until its attempt times out."""
 
+WRONG_SHAPE = Response(body=b'{"items": []}')
 HTML_502 = Response(502, body=b"<html>Bad Gateway</html>")
 WORKLOAD_GONE = Response(404, body=b'{"code": 404, "message": "the workload was deleted"}')
 HTML_404 = Response(404, {"Content-Type": "text/html"}, b"<html>no such route</html>")
@@ -72,6 +73,10 @@ class Harness:
     def times(self, kind: str = "list") -> list[float]:
         """Return when the requests of a kind arrived."""
         return [round(at, 6) for at, what, _ in self.requests if what == kind]
+
+    def times_of(self, key: str, kind: str = "list") -> list[float]:
+        """Return when the requests of a kind for one workload or revision arrived."""
+        return [round(at, 6) for at, what, own in self.requests if (what, own) == (kind, key)]
 
     async def collect(self, stream: AsyncIterable[T], seconds: float) -> list[T]:
         """Return what *stream* yields while *seconds* pass; raise the error that ends it, if any."""

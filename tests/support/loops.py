@@ -29,8 +29,8 @@ class WorkTimeLoop(asyncio.SelectorEventLoop):
 
     The real clock keeps running while other processes have the processor, so that on a busy machine a timeout
     can pass before a response is read that arrived long ago. Here time passes only while the loop works, and
-    in steps while nothing arrives. A timeout of a second then means ten milliseconds of silence at least, in
-    which the loop was able to run and nothing was under way.
+    in steps while nothing arrives. A timeout of a second takes at least ten milliseconds of silence, during
+    which the loop was able to run.
     """
 
     def __init__(self) -> None:

@@ -2,6 +2,9 @@
 
 import asyncio
 import gzip
+import os
+import subprocess
+import sys
 import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -26,6 +29,7 @@ from support.fault_table import (
 from support.faults import FAULTS, MAX_BODY, REVISION_ID, SECRET, WORKLOAD_ID, Fault, FaultyServer
 from support.loops import WorkTimeLoop
 
+import runai_async
 from runai_async import (
     ClientCredentials,
     FleetEvent,
@@ -412,6 +416,18 @@ def test_the_table_is_complete() -> None:
 def test_the_readme_of_the_tests_contains_the_table() -> None:
     text = (TESTS / "README.md").read_text(encoding="utf-8")
     assert markdown() in text, "print it again: python tests/support/fault_table.py"
+
+
+def test_the_command_in_the_readme_of_the_tests_prints_the_table() -> None:
+    # As a process of its own, because a script does not find the modules that tests share.
+    ran = subprocess.run(
+        [sys.executable, TESTS / "support" / "fault_table.py"],
+        env=os.environ | {"PYTHONPATH": str(Path(runai_async.__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ran.stdout, ran.stderr) == (f"{markdown()}\n", "")
 
 
 def test_the_readme_contains_its_totals() -> None:

@@ -1,4 +1,4 @@
-"""Behind a real gateway: nginx with TLS and a short keep-alive, reloaded, killed, its upstream gone."""
+"""Behind a real gateway: nginx with TLS and a short keep-alive, reloaded, killed, without an upstream."""
 
 import asyncio
 import logging
@@ -71,7 +71,7 @@ http {{
 
 @frozen
 class Gateway:
-    """An nginx that runs."""
+    """A running nginx."""
 
     url: str
     ca_file: Path
@@ -79,7 +79,7 @@ class Gateway:
     master: int
 
     def workers(self) -> list[int]:
-        """Return the process ids of the workers, those that are shutting down too."""
+        """Return the process ids of the workers, including those that are shutting down."""
         text = Path(f"/proc/{self.master}/task/{self.master}/children").read_text(encoding="ascii")
         return [int(pid) for pid in text.split()]
 
@@ -110,7 +110,7 @@ def gateway(control_plane: FakeControlPlane, tmp_path: Path) -> Iterator[Gateway
         blob.write_to_path(str(tmp_path / "server.pem"), append=True)
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    user = "user root;" if os.getuid() == 0 else ""  # the folder is this user's alone
+    user = "user root;" if os.getuid() == 0 else ""  # only this user may read the folder
     text = CONFIGURATION.format(folder=tmp_path, upstream=control_plane.port, port=port, user=user)
     (tmp_path / "nginx.conf").write_text(text, encoding="utf-8")
     command = [NGINX, "-p", str(tmp_path), "-c", "nginx.conf", "-e", "error.log"]
@@ -131,7 +131,7 @@ def accepts(port: int) -> bool:
 
 
 class Watched:
-    """A control plane whose revisions change, and what was told of them."""
+    """A control plane whose revisions change, and the events about them."""
 
     def __init__(self, control_plane: FakeControlPlane, workloads: int) -> None:
         self.control_plane = control_plane
@@ -140,31 +140,31 @@ class Watched:
         self.events: list[FleetEvent | WatchEvent] = []
 
     async def change(self, seconds: float) -> None:
-        """Change one after the other, twenty a second."""
+        """Change one revision after the other, twenty per second."""
         for number in range(int(20 * seconds)):
             phase = ("Degraded", "Running", "Stopped")[number % 3]
             self.control_plane.set_phase(self.revisions[self.ids[number % len(self.ids)]], phase)
             await asyncio.sleep(1 / 20)
 
     @property
-    def is_told(self) -> bool:
-        """Whether the last that happened to each revision was told."""
+    def is_complete(self) -> bool:
+        """Whether the last change of each revision was reported."""
         last = {e.revision_id: e.revision.phase for e in self.events if isinstance(e, RevisionEvent)}
         return all(
             last.get(key) == self.control_plane.revision(key)["phase"] for key in self.revisions.values()
         )
 
     def check(self) -> None:
-        """Check that nothing was told twice or in another order than it happened."""
+        """Check that no event was repeated, and that they are in the order of the changes."""
         happened: dict[str, list[str]] = {key: [] for key in self.revisions.values()}
         for change in self.control_plane.transitions:
             if change.revision_id in happened:
                 happened[change.revision_id].append(change.phase)
-        told: dict[str, list[str]] = {key: [] for key in happened}
+        reported: dict[str, list[str]] = {key: [] for key in happened}
         for event in self.events:
             assert isinstance(event, RevisionAdded | PhaseChanged), event
-            told[event.revision_id].append(event.revision.phase)
-        for key, phases in told.items():
+            reported[event.revision_id].append(event.revision.phase)
+        for key, phases in reported.items():
             rest = iter(happened[key])
             assert all(phase in rest for phase in phases)
         ids = Counter(event.id for event in self.events if isinstance(event, RevisionEvent))
@@ -176,7 +176,7 @@ POLICY = PollPolicy(interval=0.2, fast_interval=0.2, deadline=10.0, max_outage=N
 
 @asynccontextmanager
 async def watching(runai: RunaiClient, watched: Watched, *, one: bool) -> AsyncIterator[None]:
-    """Keep what a watch of one workload, or a fleet of all, tells; leave when all is told."""
+    """Collect the events of a watch of one workload, or of a fleet of all, until they are complete."""
 
     async def listen() -> None:
         if one:
@@ -184,14 +184,14 @@ async def watching(runai: RunaiClient, watched: Watched, *, one: bool) -> AsyncI
                 watched.events.append(event)
         else:
             async with runai.watch_fleet(watched.ids, poll=POLICY) as fleet:
-                async for told in fleet:
-                    watched.events.append(told)
+                async for fleet_event in fleet:
+                    watched.events.append(fleet_event)
 
     task = asyncio.create_task(listen())
     try:
         yield
         async with asyncio.timeout(30):
-            while not watched.is_told:
+            while not watched.is_complete:
                 await asyncio.sleep(0.1)
                 assert not task.done(), task.exception()
     finally:
@@ -223,10 +223,10 @@ async def test_reloads_and_killed_workers_go_unnoticed_under_load(
         while not ended.is_set():
             found = await runai.list_revisions(key)
             responses[[revision.id for revision in found] == right[key]] += 1
-            await asyncio.sleep(number % 5 / 2)  # some reuse a connection, some find it closed
+            await asyncio.sleep(number % 5 / 2)  # some reuse a connection, others find it closed
 
     before = descriptors()
-    control_plane.latency = 0.05  # so that there are requests in flight for what happens to hit
+    control_plane.latency = 0.05  # so that requests are in flight when something happens
     async with (
         client(gateway, control_plane, 4) as runai,
         watching(runai, single, one=True),
@@ -241,13 +241,13 @@ async def test_reloads_and_killed_workers_go_unnoticed_under_load(
             gateway.kill_a_worker() if number % 2 else gateway.reload()
         ended.set()
         await asyncio.gather(*calls, *changes)
-    await control_plane.stop()  # whose own connections nginx keeps
+    await control_plane.stop()  # nginx keeps connections to it
 
     assert responses.keys() == {True}
     assert responses[True] > 500
     assert sum(number > 0 for number in in_flight) > len(in_flight) / 2
     assert workers.isdisjoint(gateway.workers())
-    async with asyncio.timeout(5):  # the other side of some connections was killed: they end by themselves
+    async with asyncio.timeout(5):  # the other side of some connections was killed; they close by themselves
         while descriptors() > before:
             await asyncio.sleep(0.05)
 
@@ -259,12 +259,12 @@ async def test_an_outage_of_the_upstream_is_one_warning_and_loses_nothing(
     single, many = Watched(control_plane, 1), Watched(control_plane, 30)
     before = descriptors()
     async with (
-        client(gateway, control_plane, 20) as patient,  # whose retries are not used up by what watches
+        client(gateway, control_plane, 20) as patient,  # its retry budget is not used up by the watches
         client(gateway, control_plane, 2) as runai,
         watching(runai, single, one=True),
         watching(runai, many, one=False),
     ):
-        while not (single.is_told and many.is_told):
+        while not (single.is_complete and many.is_complete):
             await asyncio.sleep(0.05)
         await control_plane.stop()
         with pytest.raises(ServerError, match="502 Bad Gateway") as caught:
@@ -277,6 +277,6 @@ async def test_an_outage_of_the_upstream_is_one_warning_and_loses_nothing(
         assert [revision.id for revision in await waiting] == [many.revisions[many.ids[0]]]
     await control_plane.stop()
 
-    # The watch and the fleet each say once that it began and once that it ended.
+    # The watch and the fleet each log once that the outage began and once that it ended.
     assert sorted(record.levelname for record in caplog.records) == ["INFO", "INFO", "WARNING", "WARNING"]
     assert descriptors() <= before

@@ -1,4 +1,4 @@
-"""Secrets are planted everywhere and then looked for in all that the package says to anyone."""
+"""Secrets are planted everywhere, then searched for in all that the package logs, returns or raises."""
 
 import asyncio
 import base64
@@ -58,8 +58,8 @@ OF_OTHERS = {
 HEAD = b"HTTP/1.1 200 OK\r\n"
 
 
-def spellings(secret: str) -> set[str]:
-    """Return a secret as it is, in a URL and in base64, wherever in a longer text it begins there."""
+def encodings(secret: str) -> set[str]:
+    """Return a secret as it is, as in a URL, and as in the base64 of a longer text, at any position."""
     forms = {secret, quote(secret, safe="")}
     for before in range(3):
         encoded = base64.b64encode(b"\0" * before + secret.encode()).decode().rstrip("=")
@@ -67,12 +67,12 @@ def spellings(secret: str) -> set[str]:
     return forms
 
 
-def found(secrets: Mapping[str, str], told: Iterable[tuple[str, str]]) -> list[str]:
-    """Return which secrets are in what was told, and where."""
-    forms = {name: spellings(secret) for name, secret in secrets.items()}
+def found(secrets: Mapping[str, str], texts: Iterable[tuple[str, str]]) -> list[str]:
+    """Return which secrets are in which of the named texts."""
+    forms = {name: encodings(secret) for name, secret in secrets.items()}
     return [
         f"the {name} is in {where}: …{text[max(0, text.index(form) - 80) :][:200]}…"
-        for where, text in told
+        for where, text in texts
         for name, all_forms in forms.items()
         for form in all_forms
         if form in text
@@ -91,11 +91,11 @@ def test_a_secret_is_found_however_it_is_written(text: str) -> None:
     assert found({"key": "s3cret-0"}, [("text", text)])[0].startswith("the key is in text: ")
 
 
-class Ear:
-    """Listens to all that is said: the log, hooks, errors, values, metrics, spans."""
+class Collector:
+    """Collects everything that is visible: hooks, errors, values, metrics, spans."""
 
     def __init__(self) -> None:
-        self.told: list[tuple[str, str]] = []
+        self.texts: list[tuple[str, str]] = []
         self.pickles: list[tuple[str, str]] = []
         self.errors: set[str] = set()
         self.hooked: list[HookEvent] = []
@@ -105,48 +105,48 @@ class Ear:
         provider.add_span_processor(SimpleSpanProcessor(self.spans))
         self.hooks: list[Hook] = [self.hooked.append, self.metrics.hook, SpanHook(provider)]
 
-    def hear(self, what: str, *values: object) -> None:
-        self.told += [(what, f"{value!s}\n{value!r}") for value in values]
+    def add(self, what: str, *values: object) -> None:
+        self.texts += [(what, f"{value!s}\n{value!r}") for value in values]
 
-    def error(self, error: BaseException) -> None:
+    def add_error(self, error: BaseException) -> None:
         self.errors.add(type(error).__name__)
         name = f"{type(error).__name__} {str(error)[:60]}"
-        self.hear(name, error)
-        self.told.append((f"traceback of {name}", "".join(traceback.format_exception(error))))
+        self.add(name, error)
+        self.texts.append((f"traceback of {name}", "".join(traceback.format_exception(error))))
         chain: BaseException | None = error
         while chain is not None:
-            self.told.append((f"cause of {name}", repr(chain)))
-            self.told.append((f"attributes of {name}", repr(vars(chain))))
+            self.texts.append((f"cause of {name}", repr(chain)))
+            self.texts.append((f"attributes of {name}", repr(vars(chain))))
             chain = chain.__cause__
         self.pickles.append((f"pickle of {name}", pickle.dumps(error).decode("latin-1")))
 
-    async def meet(self, call: Awaitable[object]) -> None:
-        """Await a call that fails."""
+    async def add_failure_of(self, call: Awaitable[object]) -> None:
+        """Await a call that must fail, and add its error."""
         with pytest.raises(RunaiError) as caught:
             await call
-        self.error(caught.value)
+        self.add_error(caught.value)
 
-    def event(self, event: Any) -> None:
-        self.hear(type(event).__name__, event, to_json(event))
+    def add_event(self, event: Any) -> None:
+        self.add(type(event).__name__, event, to_json(event))
         self.metrics.observe(event)
         if isinstance(event, RevisionEvent):
-            self.hear("CloudEvent", json.dumps(to_cloudevent(event)), event.revision)
+            self.add("CloudEvent", json.dumps(to_cloudevent(event)), event.revision)
         elif hasattr(event, "error"):
-            self.error(event.error)
+            self.add_error(event.error)
 
-    async def events(self, watch: RevisionWatch) -> None:
+    async def add_events(self, watch: RevisionWatch) -> None:
         async for event in watch:
-            self.event(event)
+            self.add_event(event)
 
-    def all_of_it(self, log: str) -> list[tuple[str, str]]:
+    def all_texts(self, log: str) -> list[tuple[str, str]]:
         spans = [span.to_json() for span in self.spans.get_finished_spans()]
         assert spans
         assert self.hooked
-        self.hear("hook", *self.hooked)
-        self.hear("metrics", generate_latest(self.metrics.registry).decode())
-        self.hear("span", *spans)
-        self.hear("log", log)
-        return self.told
+        self.add("hook", *self.hooked)
+        self.add("metrics", generate_latest(self.metrics.registry).decode())
+        self.add("span", *spans)
+        self.add("log", log)
+        return self.texts
 
 
 def planted(control_plane: FakeControlPlane) -> tuple[str, str]:
@@ -156,33 +156,35 @@ def planted(control_plane: FakeControlPlane) -> tuple[str, str]:
 
 
 def of_the_client(control_plane: FakeControlPlane) -> dict[str, str]:
-    """Return the secrets that let a client in, and the tokens that were ever sent."""
+    """Return the secrets of the client, and all tokens that it ever sent."""
     sent = {request.headers.get("Authorization", "").partition(" ")[2] for request in control_plane.requests}
     tokens = {f"token {number}": token for number, token in enumerate(sorted(sent - {""}))}
     return {
         "client secret": control_plane.client_secret,
-        "given token": control_plane.token,
+        "token": control_plane.token,
         **tokens,
         **OF_OTHERS,
     }
 
 
 @asynccontextmanager
-async def listening(control_plane: FakeControlPlane, caplog: pytest.LogCaptureFixture) -> AsyncIterator[Ear]:
-    """Give an ear, and search all that it heard in the end."""
+async def collecting(
+    control_plane: FakeControlPlane, caplog: pytest.LogCaptureFixture
+) -> AsyncIterator[Collector]:
+    """Provide a collector, and search everything that it has collected at the end."""
     caplog.set_level(logging.DEBUG)
     asyncio.get_running_loop().set_debug(True)
-    ear = Ear()
-    yield ear
+    collected = Collector()
+    yield collected
     ours = of_the_client(control_plane)
     log = caplog.text + "\n".join(f"{record.__dict__}" for record in caplog.records)
-    assert found({**ours, **OF_THE_WORKLOAD}, ear.all_of_it(log)) == []
-    # A revision that an error carries is pickled whole: that is what it is for. What lets us in is not.
-    assert found(ours, ear.pickles) == []
+    assert found({**ours, **OF_THE_WORKLOAD}, collected.all_texts(log)) == []
+    # A revision in an error is pickled completely, as it should be. Credentials are not.
+    assert found(ours, collected.pickles) == []
 
 
 def quoting(control_plane: FakeControlPlane, secret: str, path: str | None = None) -> None:
-    """Let the next answers repeat a secret, each in its own way."""
+    """Let the next responses repeat a secret, each in another way."""
     headers = {"X-Request-Id": f"id-{secret}", "X-Echo": secret, "Set-Cookie": f"a={OF_OTHERS['cookie']}"}
     hidden = OF_OTHERS["redirect"]
     location = f"https://me:{hidden}@sso.example/login?code={hidden}&t={quote(secret)}#{hidden}"
@@ -200,7 +202,7 @@ def quoting(control_plane: FakeControlPlane, secret: str, path: str | None = Non
     control_plane.fail_next(1, 302, headers={**headers, "Location": location}, body=secret, path=path)
 
 
-ANSWERS = 9
+RESPONSES = 9
 ONCE = RetryPolicy(attempts=1)
 
 
@@ -210,17 +212,17 @@ async def test_no_error_of_a_call_reveals_a_secret(
     workload_id, revision_id = planted(control_plane)
     encoded = base64.b64encode(OF_OTHERS["login"].encode()).decode()
     (tmp_path / "authentication.json").write_text(json.dumps({"accessToken": encoded}))
-    async with listening(control_plane, caplog) as ear:
+    async with collecting(control_plane, caplog) as collected:
         for auth in (control_plane.token, StaticToken(control_plane.token), CliCredentials(tmp_path)):
             secret = OF_OTHERS["login"] if isinstance(auth, CliCredentials) else control_plane.token
-            async with RunaiClient(control_plane.url, auth, retry=ONCE, hooks=ear.hooks) as runai:
-                ear.hear("client", runai, [] if isinstance(auth, str) else auth)
+            async with RunaiClient(control_plane.url, auth, retry=ONCE, hooks=collected.hooks) as runai:
+                collected.add("client", runai, [] if isinstance(auth, str) else auth)
                 quoting(control_plane, secret)
-                for _ in range(ANSWERS):
-                    await ear.meet(runai.list_revisions(workload_id))
+                for _ in range(RESPONSES):
+                    await collected.add_failure_of(runai.list_revisions(workload_id))
                 control_plane.fail_next(1, 401, body={"code": 401, "message": secret})
-                await ear.meet(runai.get_revision(revision_id))
-        assert {"ApiError", "NotFoundError", "DecodeError", "AuthenticationError"} <= ear.errors
+                await collected.add_failure_of(runai.get_revision(revision_id))
+        assert {"ApiError", "NotFoundError", "DecodeError", "AuthenticationError"} <= collected.errors
 
 
 @pytest.mark.parametrize("api", ["v1", "v2"])
@@ -228,18 +230,18 @@ async def test_no_error_of_a_token_exchange_reveals_a_secret(
     control_plane: FakeControlPlane, caplog: pytest.LogCaptureFixture, api: Any
 ) -> None:
     auth = ClientCredentials(control_plane.client_id, control_plane.client_secret, api=api)
-    async with listening(control_plane, caplog) as ear:
+    async with collecting(control_plane, caplog) as collected:
         quoting(control_plane, control_plane.client_secret, path="/token$")
-        for _ in range(ANSWERS):
-            async with RunaiClient(control_plane.url, auth, retry=ONCE, hooks=ear.hooks) as runai:
-                ear.hear("client", runai, auth)
-                await ear.meet(runai.count_revisions(planted(control_plane)[0]))
-        async with RunaiClient(control_plane.url, auth, retry=ONCE, hooks=ear.hooks) as runai:
+        for _ in range(RESPONSES):
+            async with RunaiClient(control_plane.url, auth, retry=ONCE, hooks=collected.hooks) as runai:
+                collected.add("client", runai, auth)
+                await collected.add_failure_of(runai.count_revisions(planted(control_plane)[0]))
+        async with RunaiClient(control_plane.url, auth, retry=ONCE, hooks=collected.hooks) as runai:
             await runai.count_revisions(planted(control_plane)[0])
             control_plane.fail_next(
                 1, 403, body={"code": 403, "message": control_plane.requests[-1].headers["Authorization"]}
             )
-            await ear.meet(runai.count_revisions(planted(control_plane)[0]))
+            await collected.add_failure_of(runai.count_revisions(planted(control_plane)[0]))
 
 
 async def test_no_event_status_or_warning_of_a_watch_reveals_a_secret(
@@ -250,48 +252,50 @@ async def test_no_event_status_or_warning_of_a_watch_reveals_a_secret(
         interval=0.01, fast_interval=0.01, max_outage=0.05, missing_grace=0.0, deadline=1.0,
         emit=frozenset({"updated", "synced", "degraded", "recovered"}),
     )  # fmt: skip
-    async with listening(control_plane, caplog) as ear:
-        async with RunaiClient(control_plane.url, control_plane.token, retry=ONCE, hooks=ear.hooks) as runai:
+    async with collecting(control_plane, caplog) as collected:
+        async with RunaiClient(
+            control_plane.url, control_plane.token, retry=ONCE, hooks=collected.hooks
+        ) as runai:
             watch = runai.watch_revisions(workload_id, poll=policy, fill_gaps=True)
-            ear.event(await anext(watch))
-            ear.event(await anext(watch))
+            collected.add_event(await anext(watch))
+            collected.add_event(await anext(watch))
             control_plane.update_revision(
                 revision_id,
                 environment_variables={"K": "c4nary-env-3"},
                 command="c4nary-command-2",
                 arguments="c4nary-arguments-2",
             )
-            ear.event(await anext(watch))
+            collected.add_event(await anext(watch))
             control_plane.fail_next(1, 503, body=f"<p>{control_plane.token}</p>")
             for _ in range(2):
-                ear.event(await anext(watch))
+                collected.add_event(await anext(watch))
             control_plane.set_phase(revision_id, "Degraded")
-            ear.event(await anext(watch))
-            ear.hear("watch", watch, watch.status, watch.checkpoint(), watch.checkpoint().to_json())
+            collected.add_event(await anext(watch))
+            collected.add("watch", watch, watch.status, watch.checkpoint(), watch.checkpoint().to_json())
             quoting(control_plane, control_plane.token)
             control_plane.fail_next(None, 502, body=f"<p>{control_plane.token}</p>")
-            await ear.meet(ear.events(watch))
-            assert "WatchOutageError" in ear.errors
+            await collected.add_failure_of(collected.add_events(watch))
+            assert "WatchOutageError" in collected.errors
             control_plane.clear_faults()
 
             async with runai.watch_fleet([workload_id], poll=policy) as fleet:
-                ear.event(await anext(fleet))
-                ear.hear("fleet", fleet, fleet.status, fleet.checkpoint(), fleet.checkpoint().to_json())
+                collected.add_event(await anext(fleet))
+                collected.add("fleet", fleet, fleet.status, fleet.checkpoint(), fleet.checkpoint().to_json())
                 control_plane.fail_next(None, 403, body={"code": 403, "message": control_plane.token})
                 async with asyncio.timeout(5):
                     async for event in fleet:
-                        ear.event(event)
+                        collected.add_event(event)
                         if type(event).__name__ == "WorkloadFailed":
                             break
             control_plane.clear_faults()
             control_plane.set_phase(revision_id, "Failed", "no luck")
-            await ear.meet(runai.wait_for_phase(revision_id, Phase.RUNNING, timeout=5))
-            await ear.meet(runai.wait_for_rollout(workload_id, timeout=5))
-        assert {"PhaseFailedError", "RolloutFailedError", "PermissionDeniedError"} <= ear.errors
+            await collected.add_failure_of(runai.wait_for_phase(revision_id, Phase.RUNNING, timeout=5))
+            await collected.add_failure_of(runai.wait_for_rollout(workload_id, timeout=5))
+        assert {"PhaseFailedError", "RolloutFailedError", "PermissionDeniedError"} <= collected.errors
 
 
 def broken(event: HookEvent) -> None:
-    raise ValueError(f"a hook that does not like {event}")
+    raise ValueError(f"a hook that fails on {event}")
 
 
 async def test_no_value_that_is_shown_reveals_a_secret(
@@ -299,8 +303,8 @@ async def test_no_value_that_is_shown_reveals_a_secret(
 ) -> None:
     workload_id, revision_id = planted(control_plane)
     async with (
-        listening(control_plane, caplog) as ear,
-        RunaiClient(control_plane.url, control_plane.token, hooks=[*ear.hooks, broken]) as runai,
+        collecting(control_plane, caplog) as collected,
+        RunaiClient(control_plane.url, control_plane.token, hooks=[*collected.hooks, broken]) as runai,
     ):
         before = await runai.get_revision(revision_id)
         control_plane.update_revision(
@@ -309,12 +313,12 @@ async def test_no_value_that_is_shown_reveals_a_secret(
         after = (await runai.list_revisions(workload_id))[0]
         changes = compare_revisions(before, after)
         assert len(changes) >= 2
-        ear.hear("value", before, after, changes)
+        collected.add("value", before, after, changes)
         async for workload in runai.list_workloads():
-            ear.hear("workload", workload)
+            collected.add("workload", workload)
         async for record in runai.revision_history(revision_id):
-            ear.hear("history", record)
-        ear.hear("request", *control_plane.requests, control_plane)
+            collected.add("history", record)
+        collected.add("request", *control_plane.requests, control_plane)
 
 
 BROKEN = [
@@ -337,18 +341,18 @@ async def test_no_error_of_a_broken_response_reveals_its_content(
     token = control_plane.token
     quoted = f'{{"environmentVariables": {{"A": "{ENVIRONMENT["OTHER"]}"}}, "t": "Bearer {token}"}}'.encode()
     async with (
-        listening(control_plane, caplog) as ear,
+        collecting(control_plane, caplog) as collected,
         serving(sent % quoted) as url,
-        RunaiClient(url, token, retry=ONCE, hooks=ear.hooks) as runai,
+        RunaiClient(url, token, retry=ONCE, hooks=collected.hooks) as runai,
     ):
-        await ear.meet(runai.list_revisions(planted(control_plane)[0]))
+        await collected.add_failure_of(runai.list_revisions(planted(control_plane)[0]))
 
 
 async def test_no_error_of_a_proxy_or_an_address_reveals_a_password(
     control_plane: FakeControlPlane, caplog: pytest.LogCaptureFixture
 ) -> None:
     proxy, inner = OF_OTHERS["proxy password"], OF_OTHERS["base_url password"]
-    async with listening(control_plane, caplog) as ear:
+    async with collecting(control_plane, caplog) as collected:
         for response in (
             b"",
             b"HTTP/1.1 407 No\r\nContent-Length: 0\r\n\r\n",
@@ -359,15 +363,20 @@ async def test_no_error_of_a_proxy_or_an_address_reveals_a_password(
                 address = url.replace("http://", f"http://me:{proxy}@")
                 for base in ("https://acme.run.ai", "http://acme.run.ai"):
                     client = RunaiClient(
-                        base, control_plane.token, proxy=address, retry=ONCE, allow_http=True, hooks=ear.hooks
+                        base,
+                        control_plane.token,
+                        proxy=address,
+                        retry=ONCE,
+                        allow_http=True,
+                        hooks=collected.hooks,
                     )
                     async with client as runai:
-                        ear.hear("client", runai)
-                        await ear.meet(runai.count_revisions(planted(control_plane)[0]))
+                        collected.add("client", runai)
+                        await collected.add_failure_of(runai.count_revisions(planted(control_plane)[0]))
         for bad in (f"socks5://me:{proxy}@h:1", f"http://me:{proxy}@[h", f"http://me:{proxy}@h:x"):
             with pytest.raises(ConfigurationError) as caught:
                 RunaiClient("https://acme.run.ai", "token", proxy=bad)
-            ear.error(caught.value)
+            collected.add_error(caught.value)
         for bad in (
             f"https://me:{inner}@acme.run.ai",
             f"https://me:{inner}@[acme",
@@ -379,7 +388,7 @@ async def test_no_error_of_a_proxy_or_an_address_reveals_a_password(
         ):
             with pytest.raises(ConfigurationError) as caught:
                 RunaiClient(bad, "token")
-            ear.error(caught.value)
+            collected.add_error(caught.value)
 
 
 # --- the command line -------------------------------------------------------------------------------------
@@ -411,7 +420,7 @@ async def test_no_command_reveals_a_secret_even_with_debug(
     words = [
         word.format(workload=workload_id, revision=revision_id, other=other) for word in ["--debug", *command]
     ]
-    # In a pipe these two give the API's own shape, complete, as their help says.
+    # Piped, these two print the complete JSON of the API, as their help says.
     complete = command[1] in {"get", "list"}
     patient = command[0] in {"watch", "rollout"}
     login = tmp_path / ".runai"
@@ -420,26 +429,26 @@ async def test_no_command_reveals_a_secret_even_with_debug(
         json.dumps({"accessToken": base64.b64encode(control_plane.token.encode()).decode()})
     )
     (login / "config.json").write_text(json.dumps({"control_plane": {"url": control_plane.url}}))
-    exchanged = {
+    credentials = {
         "RUNAI_CLIENT_ID": control_plane.client_id,
         "RUNAI_CLIENT_SECRET": control_plane.client_secret,
     }
-    proxied = {"HTTPS_PROXY": f"http://me:{OF_OTHERS['proxy password']}@127.0.0.1:1"}
-    told: list[tuple[str, str]] = []
+    proxy = {"HTTPS_PROXY": f"http://me:{OF_OTHERS['proxy password']}@127.0.0.1:1"}
+    texts: list[tuple[str, str]] = []
     for env, secret, path in (
         ({"RUNAI_TOKEN": control_plane.token}, control_plane.token, None),
-        ({"RUNAI_TOKEN": "", **exchanged}, control_plane.client_secret, "/token$"),
+        ({"RUNAI_TOKEN": "", **credentials}, control_plane.client_secret, "/token$"),
         ({"RUNAI_TOKEN": "", "RUNAI_BASE_URL": "", "HOME": str(tmp_path)}, control_plane.token, None),
-        ({"RUNAI_BASE_URL": "https://acme.invalid", **proxied}, "", None),
+        ({"RUNAI_BASE_URL": "https://acme.invalid", **proxy}, "", None),
         ({"RUNAI_BASE_URL": f"https://me:{OF_OTHERS['base_url password']}@acme.invalid"}, "", None),
     ):
         if secret:
-            good = await ran(control_plane, *words, **env)
-            told.append(("the output", good.err + ("" if complete else good.out)))
+            success = await ran(control_plane, *words, **env)
+            texts.append(("the output", success.err + ("" if complete else success.out)))
             quoting(control_plane, secret, path)
-        for _ in range(1 if patient or not secret else ANSWERS):
-            bad = await ran(control_plane, *words, "--deadline", "50ms", **env)
-            told.append(("the output", bad.err + ("" if complete else bad.out)))
+        for _ in range(1 if patient or not secret else RESPONSES):
+            failure = await ran(control_plane, *words, "--deadline", "50ms", **env)
+            texts.append(("the output", failure.err + ("" if complete else failure.out)))
         control_plane.clear_faults()
-    assert sum("Traceback" in text for _, text in told) >= 3
-    assert found({**of_the_client(control_plane), **OF_THE_WORKLOAD}, told) == []
+    assert sum("Traceback" in text for _, text in texts) >= 3
+    assert found({**of_the_client(control_plane), **OF_THE_WORKLOAD}, texts) == []

@@ -1,4 +1,4 @@
-"""No secret goes where it has no business: to another host, onto the wire in plain, into a path or header."""
+"""No secret leaks to another host, over plain http, or into a path or header."""
 
 import asyncio
 import base64
@@ -52,13 +52,10 @@ def test_plain_http_to_another_machine_is_refused(auth: Any) -> None:
 
 
 async def test_plain_http_to_loopback_bypasses_the_proxy_of_the_environment(
-    monkeypatch: pytest.MonkeyPatch,
+    control_plane: FakeControlPlane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://proxy.invalid:3128")
-    async with (
-        FakeControlPlane() as control_plane,
-        RunaiClient(control_plane.url, control_plane.token, retry=ONCE) as runai,
-    ):
+    async with RunaiClient(control_plane.url, control_plane.token, retry=ONCE) as runai:
         assert await runai.count_revisions(WORKLOAD) == 0
 
 
@@ -98,7 +95,7 @@ async def test_no_redirect_to_another_server_is_followed(status: int, location: 
 
 
 class Tunnel:
-    """A proxy that keeps all that goes through it."""
+    """A proxy that records everything that passes through it."""
 
     def __init__(self) -> None:
         self.heads: list[bytes] = []
@@ -127,9 +124,9 @@ class Tunnel:
             yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
 
 
-@pytest.mark.parametrize("named_by", ["argument", "environment"])
+@pytest.mark.parametrize("source", ["argument", "environment"])
 async def test_a_proxy_sees_only_its_own_credentials_and_the_control_plane_none_of_them(
-    named_by: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    source: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     authority, context, tunnel = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), Tunnel()
     authority.issue_cert("localhost").configure_cert(context)
@@ -137,7 +134,7 @@ async def test_a_proxy_sees_only_its_own_credentials_and_the_control_plane_none_
     async with FakeControlPlane(ssl_context=context) as control_plane, tunnel.serving() as address:
         proxy = f"http://me:pr0xy-pass@{address}"
         options: dict[str, Any] = {"ca_file": tmp_path / "ca.pem", "retry": ONCE}
-        if named_by == "argument":
+        if source == "argument":
             options["proxy"] = proxy
         else:
             monkeypatch.setenv("HTTPS_PROXY", proxy)
@@ -151,19 +148,18 @@ async def test_a_proxy_sees_only_its_own_credentials_and_the_control_plane_none_
             names = [line.split(":")[0].lower() for line in head.decode().splitlines()[1:] if line]
             assert (f"Basic {credentials}" in head.decode(), "authorization" in names) == (True, False)
         seen = b"".join(tunnel.heads) + tunnel.sent
-        assert [
-            secret for secret in (b"Bearer", control_plane.client_secret.encode()) if secret in seen
-        ] == []
-        told = [
+        secrets = (b"Bearer", control_plane.client_secret.encode())
+        assert [secret for secret in secrets if secret in seen] == []
+        requests = [
             f"{request.path} {request.query} {dict(request.headers)}" for request in control_plane.requests
         ]
-        assert [text for text in told if re.search(f"(?i)proxy-|pr0xy-pass|{credentials}", text)] == []
-        assert len(told) == 3
+        assert [text for text in requests if re.search(f"(?i)proxy-|pr0xy-pass|{credentials}", text)] == []
+        assert len(requests) == 3
 
 
 # --- paths and headers ------------------------------------------------------------------------------------
 
-NO_IDS = [
+BAD_IDS = [
     "",
     "../../../v1/token",
     f"{WORKLOAD}/../{WORKLOAD}",
@@ -195,17 +191,17 @@ TAKING_IDS: dict[str, Callable[[RunaiClient, str], Awaitable[object]]] = {
 async def test_only_a_uuid_gets_into_a_path(operation: str) -> None:
     transport = FakeTransport([])
     runai = RunaiClient("https://acme.run.ai", "token", transport=transport)
-    for bad in NO_IDS:
+    for bad in BAD_IDS:
         with pytest.raises(ValueError, match="must be a UUID"):
             await TAKING_IDS[operation](runai, bad)
     assert list(transport.requests) == []
 
 
-NO_TOKENS = ["a\r\nX-Injected: 1", "a\n", "a\r", "a\0", "a b", "a\tb", "tökén", "a\x7f", "a\u2028b", ""]
+BAD_TOKENS = ["a\r\nX-Injected: 1", "a\n", "a\r", "a\0", "a b", "a\tb", "tökén", "a\x7f", "a\u2028b", ""]
 
 
-class Giving:
-    """A token provider that gives what it was made with."""
+class GivenToken:
+    """A token provider that returns a given token."""
 
     def __init__(self, token: str) -> None:
         self.token = token
@@ -217,7 +213,7 @@ class Giving:
         pass
 
 
-@pytest.mark.parametrize("bad", NO_TOKENS, ids=ascii)
+@pytest.mark.parametrize("bad", BAD_TOKENS, ids=ascii)
 async def test_no_token_adds_a_header(bad: str, tmp_path: Path) -> None:
     for make in (
         lambda: RunaiClient("https://acme.run.ai", bad),
@@ -229,7 +225,7 @@ async def test_no_token_adds_a_header(bad: str, tmp_path: Path) -> None:
             make()
     (tmp_path / "authentication.json").write_text(json.dumps({"accessToken": f"x{bad}x"}))
     responses = [Response(body=json.dumps({"accessToken": bad}).encode())]
-    for auth in (Giving(bad), CliCredentials(tmp_path), ClientCredentials("id", "secret")):
+    for auth in (GivenToken(bad), CliCredentials(tmp_path), ClientCredentials("id", "secret")):
         transport = FakeTransport(responses)
         runai = RunaiClient("https://acme.run.ai", auth, transport=transport, retry=ONCE)
         if not (isinstance(auth, CliCredentials) and bad == ""):
@@ -274,17 +270,15 @@ async def test_no_base_url_adds_a_header(prefix: str) -> None:
     ],
     ids=ascii,
 )
-async def test_a_condition_on_workloads_stays_one_parameter(condition: str) -> None:
-    async with (
-        FakeControlPlane() as control_plane,
-        RunaiClient(control_plane.url, control_plane.token, retry=ONCE) as runai,
-    ):
-        try:
-            async for _ in runai.list_workloads(filter_by=[condition], page_size=7):
-                pass
-        except ApiError as error:
-            assert error.status == 400  # noqa: PT017  (the control plane may not like it)
-        (request,) = control_plane.requests
+async def test_a_condition_on_workloads_stays_one_parameter(
+    control_plane: FakeControlPlane, runai: RunaiClient, condition: str
+) -> None:
+    try:
+        async for _ in runai.with_options(retry=ONCE).list_workloads(filter_by=[condition], page_size=7):
+            pass
+    except ApiError as error:
+        assert error.status == 400  # noqa: PT017  (the control plane may reject it)
+    (request,) = control_plane.requests
     assert request.path == "/api/v1/workloads"
     assert dict(request.query) == {"filterBy": condition, "limit": "7", "offset": "0"}
     assert "X-Injected" not in request.headers

@@ -1,4 +1,4 @@
-"""A fleet for a minute, against a control plane that is slow, errs, and restarts by schedule."""
+"""A fleet for a minute, against a control plane that is slow, fails and restarts on a schedule."""
 
 import json
 import os
@@ -19,7 +19,7 @@ def test_nothing_grows_and_the_stream_is_complete() -> None:
     ran = subprocess.run(
         [*command, "--workloads", "150"], cwd=ROOT, env=mine, capture_output=True, text=True, check=False
     )
-    assert (ran.returncode, ran.stderr) == (0, "")  # which says what is not as it should be
+    assert (ran.returncode, ran.stderr) == (0, "")  # stderr names what is not as expected
     figures = json.loads(ran.stdout)
     assert figures["warnings"] >= figures["outages"] == 10
     assert figures["events"] > 500

@@ -64,7 +64,7 @@ async def test_a_cancelled_sleeper_is_not_waited_for() -> None:
 async def test_the_clock_does_not_jump_for_a_cancelled_sleeper() -> None:
     clock = FakeClock(auto=True)
     task = asyncio.create_task(clock.sleep(10))
-    for _ in range(3):  # it is asleep, and the clock waits for all others
+    for _ in range(3):  # it sleeps, and the clock waits for all other tasks
         await asyncio.sleep(0)
     task.cancel()
     await asyncio.wait({task})

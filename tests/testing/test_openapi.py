@@ -1,4 +1,4 @@
-"""The fake control plane keeps what its own OpenAPI document says: schemathesis finds nothing."""
+"""The fake control plane conforms to its own OpenAPI document: schemathesis finds nothing."""
 
 import asyncio
 import os
@@ -29,6 +29,6 @@ async def test_schemathesis_finds_nothing(tmp_path: Path, loop_errors: list[str]
         output, _ = await process.communicate()
 
     assert process.returncode == 0, output.decode()
-    # It asks, once, whether the server minds a null byte in a header, and aiohttp's server logs that it does.
+    # One request has a null byte in a header, which the server of aiohttp rejects and logs.
     loop_errors[:] = [message for message in loop_errors if "Invalid header value char" not in message]
     assert len(control_plane.requests) > 100

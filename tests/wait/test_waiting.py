@@ -1,4 +1,4 @@
-"""Waiting for a phase and for a rollout: what ends it, and in which words."""
+"""Waiting for a phase and for a rollout: how a wait ends, and what its errors say."""
 
 import asyncio
 from collections.abc import Awaitable
@@ -27,11 +27,11 @@ UNKNOWN_ID = "00000000-0000-4000-8000-000000000000"
 
 
 async def within(harness: Harness, seconds: float, wait: Awaitable[T]) -> T:
-    """Return what *wait* gives while *seconds* pass on the harness's clock."""
+    """Return the result of *wait* while *seconds* pass on the clock of the harness."""
     task = asyncio.ensure_future(wait)
     await harness.clock.advance(seconds)
     try:
-        assert task.done(), "it still waits"
+        assert task.done(), "still waiting"
         return task.result()
     finally:
         task.cancel()
@@ -396,7 +396,9 @@ async def test_the_deletion_of_the_workload_is_a_failed_rollout(revisions: int) 
             await within(harness, 200, wait)
 
 
-async def test_newest_revision_is_the_one_created_last_then_by_id() -> None:
+async def test_newest_revision_is_the_one_created_last_and_of_one_second_that_with_the_higher_number() -> (
+    None
+):
     harness = Harness()
     async with harness.client() as runai:
         assert await runai.newest_revision(harness.workload_id) is None
@@ -406,7 +408,7 @@ async def test_newest_revision_is_the_one_created_last_then_by_id() -> None:
         newest = await runai.newest_revision(harness.workload_id)
 
     assert newest is not None
-    assert newest.id == max(ids)
+    assert newest.id == ids[-1]
 
 
 # --- timeouts -------------------------------------------------------------------------------------------

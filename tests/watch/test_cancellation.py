@@ -12,7 +12,7 @@ from runai_async.testing import FakeControlPlane
 
 
 class CancelledAt:
-    """Awaits a coroutine and cancels its task when it suspends for the nth time, as an outsider would."""
+    """Awaits a coroutine and cancels its task when it suspends for the nth time, as another task would."""
 
     def __init__(self, work: Coroutine[Any, Any, object], n: int) -> None:
         self.work = work
@@ -21,10 +21,10 @@ class CancelledAt:
 
     def __await__(self) -> Generator[Any, Any, object]:
         inner = self.work.__await__()
-        go_on = partial(next, inner)
+        resume = partial(next, inner)
         while True:
             try:
-                waited_for = go_on()
+                waited_for = resume()
             except StopIteration as end:
                 return end.value
             self.suspensions += 1
@@ -34,9 +34,9 @@ class CancelledAt:
                 task.cancel()
             try:
                 yield waited_for
-                go_on = partial(next, inner)
-            except BaseException as error:  # noqa: BLE001  (handed on)
-                go_on = partial(inner.throw, error)
+                resume = partial(next, inner)
+            except BaseException as error:  # noqa: BLE001  (it is passed on)
+                resume = partial(inner.throw, error)
 
 
 async def is_cancelled(work: Coroutine[Any, Any, object], n: int) -> bool:
@@ -49,7 +49,7 @@ async def is_cancelled(work: Coroutine[Any, Any, object], n: int) -> bool:
 
 
 def state_of(runai: RunaiClient) -> dict[str, Any]:
-    """Return what a call takes of a client while it runs."""
+    """Return the parts of a client that a call occupies while it runs."""
     authenticated: Any = runai._api.retrying._transport
     session = authenticated._transport._session
     return {
@@ -99,7 +99,7 @@ async def test_a_call_cancelled_at_any_await_leaves_nothing_behind(story: str, a
 def prepare(
     story: str, control_plane: FakeControlPlane, runai: RunaiClient, workload_id: str
 ) -> list[asyncio.Task[int]]:
-    """Bring about what the next call shall meet; return the calls that go on beside it."""
+    """Prepare what the next call meets, and return the calls that run at the same time."""
     authenticated: Any = runai._api.retrying._transport
     match story:
         case "new connection":

@@ -1,4 +1,4 @@
-"""What a watch delivers: the first answer, differences, deletions, and nothing twice."""
+"""What a watch delivers: the first response, changes, deletions, and nothing twice."""
 
 from datetime import timedelta
 
@@ -32,7 +32,7 @@ def brief(event: WatchEvent) -> tuple[str, ...]:
             return (event.kind,)
 
 
-# --- the first answer -----------------------------------------------------------------------------------
+# --- the first response ---------------------------------------------------------------------------------
 
 
 async def test_every_live_revision_of_the_first_response_is_added_as_initial() -> None:
@@ -72,7 +72,7 @@ async def test_a_revision_first_seen_running_is_added_without_a_change() -> None
     assert not any(isinstance(event, RevisionAdded) and event.initial for event in events)
 
 
-# --- differences only -----------------------------------------------------------------------------------
+# --- changes only ---------------------------------------------------------------------------------------
 
 
 async def test_an_unchanged_response_yields_nothing() -> None:
@@ -138,7 +138,7 @@ async def test_within_one_revision_added_comes_first_and_deleted_last_whatever_t
     ]
 
 
-# --- a subsequence, and what was missed is said ---------------------------------------------------------
+# --- a subsequence of the phases, and what was missed ---------------------------------------------------
 
 
 async def test_a_revision_that_came_and_went_between_two_polls_is_not_reported() -> None:
@@ -196,8 +196,8 @@ async def test_leaving_a_phase_and_returning_to_it_is_a_coalesced_change(seconds
     assert (event.previous_phase, event.revision.phase, event.coalesced) == ("Running", "Running", True)
 
 
-async def missed(harness: Harness, revision_id: str) -> None:
-    """Let a revision run through phases between two polls."""
+async def skip_phases(harness: Harness, revision_id: str) -> None:
+    """Take a revision through phases between two polls."""
     for phase in ("Initializing", "Pending", "Running"):
         harness.clock.shift_now(1)
         harness.set_phase(revision_id, phase, message=f"now {phase}")
@@ -209,7 +209,7 @@ async def test_fill_gaps_reads_the_phases_in_between_from_the_history() -> None:
     async with harness.client() as runai:
         watch = runai.watch_revisions(harness.workload_id, fill_gaps=True)
         await harness.collect(watch, 1)
-        await missed(harness, revision_id)
+        await skip_phases(harness, revision_id)
         events = await harness.collect(watch, 10)
 
     assert [brief(event) for event in events] == [
@@ -224,17 +224,17 @@ async def test_fill_gaps_reads_the_phases_in_between_from_the_history() -> None:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("streak", ["no such endpoint", "does not fit"])
+@pytest.mark.parametrize("history", ["no such endpoint", "does not fit"])
 async def test_a_gap_that_the_history_cannot_fill_is_a_plain_change_and_the_reason_is_logged_once(
-    streak: str, caplog: pytest.LogCaptureFixture
+    history: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     harness = Harness()
     revision_id = harness.add("Creating")
     async with harness.client() as runai:
         watch = runai.watch_revisions(harness.workload_id, fill_gaps=True)
         await harness.collect(watch, 1)
-        await missed(harness, revision_id)
-        if streak == "does not fit":
+        await skip_phases(harness, revision_id)
+        if history == "does not fit":
             harness.state.history(revision_id).clear()
         else:
             harness.others = HTML_404
@@ -380,11 +380,11 @@ async def test_a_poll_looks_for_missing_revisions_in_turn_with_at_most_two_reque
         harness.lists = EMPTY
         await harness.collect(watch, 40)
 
-    asked = [(at, kind, key) for at, kind, key in harness.requests if at >= 10]
-    assert [(at, kind) for at, kind, _ in asked] == [
+    requests = [(at, kind, key) for at, kind, key in harness.requests if at >= 10]
+    assert [(at, kind) for at, kind, _ in requests] == [
         (at, kind) for at in (10.0, 20.0, 30.0, 40.0) for kind in ("list", "deleted", "get")
     ]
-    assert {key for _, kind, key in asked if kind == "get"} == set(ids)
+    assert {key for _, kind, key in requests if kind == "get"} == set(ids)
 
 
 async def test_a_failed_confirmation_decides_nothing_and_delays_no_other_event() -> None:
@@ -406,7 +406,7 @@ async def test_a_failed_confirmation_decides_nothing_and_delays_no_other_event()
 
 async def test_a_broken_revision_in_the_deleted_list_hides_no_deletion_not_even_its_own() -> None:
     harness = Harness()
-    harness.state.delete_revision(harness.add())  # before anybody looked
+    harness.state.delete_revision(harness.add())  # before the watch begins
     ids = [harness.add() for _ in range(3)]
     async with harness.client() as runai:
         watch = runai.watch_revisions(harness.workload_id, interval=10)
@@ -441,7 +441,7 @@ async def test_an_event_is_delivered_when_anext_returns_it_and_no_sooner() -> No
         harness.add()
     async with harness.client() as runai:
         watch = runai.watch_revisions(harness.workload_id)
-        told = [await anext(watch)]
+        first = await anext(watch)
         checkpoint = watch.checkpoint()
         resumed = runai.watch_revisions(harness.workload_id, resume_from=checkpoint)
         rest = await harness.collect(resumed, 1)
@@ -449,7 +449,7 @@ async def test_an_event_is_delivered_when_anext_returns_it_and_no_sooner() -> No
 
     assert len(checkpoint.revisions) == 1
     assert rest == same
-    assert len({event.id for event in [*told, *rest] if isinstance(event, RevisionAdded)}) == 3
+    assert len({event.id for event in (first, *rest) if isinstance(event, RevisionAdded)}) == 3
 
 
 async def test_closing_delivers_nothing_and_loses_nothing() -> None:

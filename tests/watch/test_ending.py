@@ -1,4 +1,4 @@
-"""How a watch ends, who may iterate it, and what its status says."""
+"""How a watch ends, who may consume it, and what its status shows."""
 
 import asyncio
 from collections.abc import AsyncGenerator

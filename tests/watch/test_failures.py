@@ -4,7 +4,16 @@ import logging
 from itertools import pairwise
 
 import pytest
-from support.harness import HTML_200, HTML_404, HTML_502, REFUSED_401, REFUSED_403, REFUSED_404, Harness
+from support.harness import (
+    HTML_200,
+    HTML_404,
+    HTML_502,
+    REFUSED_401,
+    REFUSED_403,
+    REFUSED_404,
+    WRONG_SHAPE,
+    Harness,
+)
 
 from runai_async import (
     AuthenticationError,
@@ -26,10 +35,9 @@ from runai_async import (
 from runai_async.testing import Response
 
 STEADY = PollPolicy(interval=10, jitter=0)
-WRONG_SHAPE = Response(body=b'{"items": []}')
 
 
-# --- refusals and sick gateways -------------------------------------------------------------------------
+# --- refusals and error pages of gateways ---------------------------------------------------------------
 
 
 async def test_a_401_ends_the_watch_at_once_with_the_checkpoint() -> None:
@@ -81,12 +89,10 @@ async def test_a_foreign_envelope_on_a_later_poll_is_an_outage() -> None:
         assert watch.status.consecutive_failures == 0
 
 
-GRPCS_404 = Response(404, body=b'{"code": 5, "message": "Not Found", "details": []}')
+GRPC_404 = Response(404, body=b'{"code": 5, "message": "Not Found", "details": []}')
 
 
-@pytest.mark.parametrize(
-    "response", [HTML_404, Response(403, body=b"<html/>"), GRPCS_404, HTML_200, HTML_502]
-)
+@pytest.mark.parametrize("response", [HTML_404, Response(403, body=b"<html/>"), GRPC_404, HTML_200, HTML_502])
 async def test_an_error_page_of_a_gateway_is_not_a_refusal(response: Response) -> None:
     harness = Harness()
     revision_id = harness.add()
@@ -133,7 +139,7 @@ async def test_another_response_in_between_restarts_the_grace(other: Response) -
     harness.next_lists.extend([REFUSED_404] * 5 + [other])
     async with harness.client() as runai:
         watch = runai.watch_revisions(harness.workload_id, poll=STEADY)
-        if other.status == 200:  # seen once, so the end is silent
+        if other.status == 200:  # the workload was seen, so the watch ends without an error
             assert await harness.collect(watch, 300) == []
         else:
             with pytest.raises(NotFoundError):
@@ -235,7 +241,7 @@ async def test_an_outage_of_twenty_minutes_logs_one_warning_and_one_recovery_and
     out = [at for at in times if 100 <= at < 1300]
     after = [at for at in times if at >= 1300]
     gaps = [later - earlier for earlier, later in pairwise(out)]
-    assert gaps[0] == 10  # the second poll comes at its time
+    assert gaps[0] == 10  # the second poll is on time
     bounds = [min(60.0, 10.0 * 2**n) for n in range(1, len(gaps))]
     assert all(10 <= gap <= bound for gap, bound in zip(gaps[1:], bounds, strict=True))
     assert 20 <= len(out) <= 60
@@ -258,7 +264,7 @@ async def test_a_lasting_outage_ends_the_watch_with_a_checkpoint_to_resume_from(
             await harness.collect(runai.watch_revisions(harness.workload_id, poll=policy), 3000)
 
         assert harness.clock.monotonic() >= 1300
-        assert harness.times()[-1] == 1300  # one poll falls on the end of patience
+        assert harness.times()[-1] == 1300  # the last poll is at the end of max_outage
         assert isinstance(caught.value.last_error, ServerError)
         assert isinstance(caught.value.checkpoint, Checkpoint)
         harness.lists = True
@@ -328,7 +334,7 @@ async def test_a_broken_revision_hides_no_other_and_is_logged_once_per_change(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     harness = Harness()
-    good, broken = harness.add("Pending"), harness.add("Pending")
+    intact, broken = harness.add("Pending"), harness.add("Pending")
     finished: list[PollFinished] = []
     async with harness.client(
         hooks=[lambda e: finished.append(e) if isinstance(e, PollFinished) else None]
@@ -338,10 +344,10 @@ async def test_a_broken_revision_hides_no_other_and_is_logged_once_per_change(
         harness.state.update_revision(broken, {"created_at": None})
         assert await harness.collect(watch, 30) == []
         assert watch.status.undecodable == 1
-        harness.set_phase(good, "Running")
+        harness.set_phase(intact, "Running")
         events = await harness.collect(watch, 30)
 
-    assert [getattr(event, "revision_id", "") for event in events] == [good]
+    assert [getattr(event, "revision_id", "") for event in events] == [intact]
     assert finished[-1].undecodable == 1
     messages = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert len(messages) == 1

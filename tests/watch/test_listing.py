@@ -1,4 +1,4 @@
-"""Reading list answers by what is known of them comes to the same as reading each from the start."""
+"""Reading list responses with the help of known revisions gives the same as reading each afresh."""
 
 import json
 from collections.abc import Sequence
@@ -26,13 +26,13 @@ def texts(snapshot: Snapshot) -> dict[str, bytes]:
 
 
 def compact(*revisions: Any) -> bytes:
-    """Make a list answer as servers write it."""
+    """Make the body of a list response as servers write it."""
     return json.dumps({"revisions": revisions}, separators=(",", ":")).encode()
 
 
 @st.composite
 def responses(draw: st.DrawFn) -> list[bytes]:
-    """Draw list answers in which revisions come, go, change, break, stand twice, or stand in others."""
+    """Draw list responses in which revisions come, go, change, break, occur twice, or are nested."""
     bodies: list[bytes] = []
     state: dict[str, Any] = {}
     for _ in range(draw(st.integers(2, 5))):
@@ -67,8 +67,8 @@ def test_reading_with_known_revisions_gives_the_same_as_reading_afresh(bodies: S
         assert snapshot.undecodable == afresh.undecodable
         decoded = {key: _codec.decode_revision(text) for key, text in texts(snapshot).items()}
         assert {**decoded, **snapshot.changed} == decoded
-        news = {key for key, text in texts(snapshot).items() if before.get(key) != text}
-        assert news <= snapshot.changed.keys()
+        new = {key for key, text in texts(snapshot).items() if before.get(key) != text}
+        assert new <= snapshot.changed.keys()
         before = texts(snapshot)
 
 

@@ -85,7 +85,7 @@ async def test_a_slot_missed_by_a_hair_does_not_bring_two_polls_together() -> No
     assert min(gaps(harness.times())) >= 0.01
 
 
-# --- fast while something is under way ------------------------------------------------------------------
+# --- fast polling while a revision is in transition -----------------------------------------------------
 
 
 @pytest.mark.parametrize(

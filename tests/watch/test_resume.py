@@ -1,4 +1,4 @@
-"""Going on from a checkpoint, in another process as it were."""
+"""Resuming from a checkpoint, as another process does."""
 
 import pytest
 from support.harness import Harness
@@ -19,7 +19,7 @@ STEADY = PollPolicy(interval=10, jitter=0)
 
 
 def saved(checkpoint: Checkpoint) -> Checkpoint:
-    """Return what comes back from a file."""
+    """Return a checkpoint as it is read from a file."""
     return Checkpoint.from_json(checkpoint.to_json())
 
 

@@ -1,4 +1,4 @@
-"""The tracker, one promise at a time."""
+"""The tracker, one guarantee at a time."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -41,7 +41,7 @@ def take_all(of: Tracker) -> list[Any]:
 
 
 def poll(of: Tracker, *responses: Any, at: float = 0.0, **options: Any) -> list[Any]:
-    """Let the tracker take a response in, and return the events."""
+    """Apply a list response, and return the events."""
     of.apply(read(of, *responses), at=at, now=NOW + timedelta(seconds=at), **options)
     return take_all(of)
 
@@ -53,7 +53,7 @@ def lose(of: Tracker, *responses: Any, times: int = 2) -> None:
 
 
 def watching(*responses: RawRevision, **options: Any) -> Tracker:
-    """Return a tracker that has told these."""
+    """Return a tracker that has reported these revisions."""
     made = tracker(**options)
     poll(made, *responses)
     return made
@@ -72,7 +72,7 @@ def brief(events: Sequence[Any]) -> list[tuple[str, str, str]]:
     return [(event.kind, event.revision_id, event.revision.phase) for event in events]
 
 
-# --- what is told -----------------------------------------------------------------------------------------
+# --- what is reported -------------------------------------------------------------------------------------
 
 
 def test_existing_revisions_are_tracked_but_not_reported_without_include_existing() -> None:
@@ -201,7 +201,7 @@ def test_nothing_is_missing_from_a_response_in_which_an_id_cannot_be_read() -> N
     assert brief(poll(watch, found={"a": Lookup()})) == [("deleted", "a", "Running")]
 
 
-# --- what is gone -----------------------------------------------------------------------------------------
+# --- what was deleted -------------------------------------------------------------------------------------
 
 
 def test_a_workload_that_was_gone_and_returns_unchanged_is_reported_again() -> None:
@@ -218,7 +218,7 @@ def test_a_404_counts_when_the_revision_has_been_missing_for_the_grace() -> None
     watch = watching(revision("a"))
     lost: dict[str, Any] = {"found": {"a": Lookup()}, "missing_grace": 60.0}
     assert poll(watch, at=0, **lost) == []
-    assert poll(watch, revision("a"), at=30) == []  # back: the time begins again
+    assert poll(watch, revision("a"), at=30) == []  # it reappears: the grace restarts
     assert poll(watch, at=50, **lost) == []
     assert poll(watch, at=109.9, **lost) == []
     (event,) = poll(watch, at=110, **lost)
@@ -247,19 +247,19 @@ def test_an_empty_list_alone_is_never_a_deletion() -> None:
 
 def test_missing_revisions_are_looked_for_in_turn() -> None:
     watch = watching(*(revision(key) for key in "abc"))
-    asked: list[str] = []
+    looked_for: list[str] = []
     for at in range(1, 7):
-        asked += watch.missing(read(watch))[:1]
-        poll(watch, at=at, found={asked[-1]: found(revision(asked[-1]))})
-    assert asked == ["a", "b", "c", "a", "b", "c"]
+        looked_for += watch.missing(read(watch))[:1]
+        poll(watch, at=at, found={looked_for[-1]: found(revision(looked_for[-1]))})
+    assert looked_for == ["a", "b", "c", "a", "b", "c"]
 
 
-@pytest.mark.parametrize("sick", ["/revisions?deleted=true", "/revisions/a"])
-async def test_a_confirmation_that_always_fails_delays_no_other_deletion(sick: str) -> None:
+@pytest.mark.parametrize("failing", ["/revisions?deleted=true", "/revisions/a"])
+async def test_a_confirmation_that_always_fails_delays_no_other_deletion(failing: str) -> None:
     lists = iter([body_of(revision("a"), revision("b"))])
 
     def response(request: SentRequest) -> Response:
-        if str(request.url).endswith(sick):
+        if str(request.url).endswith(failing):
             return Response(400, body=b'{"code": 400, "message": "no"}')
         if request.path.endswith("/b"):
             return Response(404, body=b'{"code": 404, "message": "no"}')
@@ -272,14 +272,18 @@ async def test_a_confirmation_that_always_fails_delays_no_other_deletion(sick: s
     runai = RunaiClient("https://acme.run.ai", "token", transport=transport, clock=FakeClock(auto=True))
     async with runai, runai.watch_revisions(WORKLOAD_ID, poll=poll_often) as watch:
         events = [event for _ in range(20) for event in await watch.next_batch() or ()]
-    assert brief(events) == [("added", "a", "Running"), ("added", "b", "Running"), ("deleted", "b", "Running")]
+    assert brief(events) == [
+        ("added", "a", "Running"),
+        ("added", "b", "Running"),
+        ("deleted", "b", "Running"),
+    ]
 
 
 def test_a_checkpoint_keeps_the_workload_s_id_as_the_server_writes_it() -> None:
-    told = watching(revision("a"), revision("b", workloadId=WORKLOAD_ID.upper()))
-    ids = {mark.id: mark.workload_id for mark in told.checkpoint().revisions}
+    watch = watching(revision("a"), revision("b", workloadId=WORKLOAD_ID.upper()))
+    ids = {mark.id: mark.workload_id for mark in watch.checkpoint().revisions}
     assert ids == {"a": WORKLOAD_ID, "b": WORKLOAD_ID.upper()}
-    assert ids["a"] is WORKLOAD_ID  # one text for all of a workload's revisions
+    assert ids["a"] is WORKLOAD_ID  # one string for all revisions of a workload
 
 
 def test_the_end_of_a_workload_is_the_deletion_of_each_live_revision() -> None:
@@ -308,7 +312,7 @@ def test_a_deleted_revision_is_forgotten_once_a_readable_response_lacks_it() -> 
 
 def test_a_deletion_repeated_after_a_crash_has_the_same_id() -> None:
     watch = watching(revision("a", phaseUpdatedAt=minute(1)))
-    poll(watch, revision("a"))  # an answer without the time
+    poll(watch, revision("a"))  # a response without the time
     again = resumed(watch)
     for one in (watch, again):
         lose(one)
@@ -340,8 +344,8 @@ def test_a_change_has_the_same_id_for_a_watch_that_began_later() -> None:
 def test_a_repeated_time_never_repeats_an_event_id() -> None:
     states = [("Pending", 1), ("Running", 5), ("Pending", 3), ("Running", 5), ("Pending", 1), ("Running", 5)]
     watch = tracker()
-    told = [poll(watch, revision("a", phase=phase, phaseUpdatedAt=minute(at)))[0] for phase, at in states]
-    assert len({event.id for event in told}) == len(told)
+    events = [poll(watch, revision("a", phase=phase, phaseUpdatedAt=minute(at)))[0] for phase, at in states]
+    assert len({event.id for event in events}) == len(events)
 
 
 # --- what was missed --------------------------------------------------------------------------------------
@@ -412,7 +416,7 @@ def test_the_phases_in_between_are_reported_in_order_with_server_times() -> None
     ]
 
 
-# --- how much work it is ----------------------------------------------------------------------------------
+# --- how much work it does --------------------------------------------------------------------------------
 
 
 def test_an_unchanged_body_is_read_again_only_while_a_revision_is_missing() -> None:
@@ -443,7 +447,7 @@ def test_only_revisions_whose_bytes_changed_are_decoded(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(_codec, "decode_revision", counting)
     a, b, c = (revision(key, runningPods=1) for key in "abc")
-    poll(watch, c, a, b | {"runningPods": 2}, revision("e"))  # another order, and d is not there
+    poll(watch, c, a, b | {"runningPods": 2}, revision("e"))  # another order, and d is missing
     assert decoded == ["b", "e"]
     poll(watch, a, b | {"runningPods": 2}, c)
     assert decoded == ["b", "e"]
