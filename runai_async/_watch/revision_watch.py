@@ -241,6 +241,9 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
             >>> watch.poll_fast(until=asyncio.get_running_loop().time() + 60)
         """
         self._fast_until = until
+        now = self._clock.monotonic()
+        if self._slots is not None and until > now and not self._streak.failures:
+            self._slots.hasten(self._slots.last_start + self._interval(now))
 
     @property
     def unreadable(self) -> list[Outline]:

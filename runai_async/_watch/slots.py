@@ -43,6 +43,11 @@ class Slots:
         self.slot += interval * (missed + 1)
         self.due = self.slot + random.uniform(0, jitter * interval)  # noqa: S311
 
+    def hasten(self, due: float) -> None:
+        """Make the next poll due at *due*, if that is earlier, and begin a new grid there."""
+        if due < self.due:
+            self.postpone(due)
+
     def postpone(self, due: float) -> None:
         """Leave the grid: the next poll is due at *due*, and a new grid begins there."""
         self.slot = self.due = due
