@@ -17,7 +17,7 @@ _JUMP = 2.0
 
 
 class ServerTime:
-    """Tells the time as the server has it.
+    """The present time as the server has it.
 
     Attributes:
         offset: seconds by which the server's clock is ahead of this machine's; 0 until it is known.
@@ -26,8 +26,8 @@ class ServerTime:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self.offset = 0.0
-        self.is_known = False
+        self.offset: float = 0.0
+        self.is_known: bool = False
         self._due = float("-inf")
 
     def note(self, headers: Mapping[str, str]) -> None:

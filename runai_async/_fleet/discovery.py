@@ -13,7 +13,7 @@ from uuid import UUID
 from attrs import evolve
 
 from runai_async._arguments import check_id
-from runai_async._watch.failures import NO_FAILURES, describe_failure
+from runai_async._watch.failures import NO_FAILURES, describe_failure, retry_after
 from runai_async.errors import AttemptTimeoutError, RunaiError
 from runai_async.policy import PollPolicy
 
@@ -60,6 +60,7 @@ class Discovery:
         self._absent: dict[str, int] = {}
         self._listed: frozenset[str] = frozenset()
         self._streak = NO_FAILURES
+        self._asked_to_wait = 0.0
 
     @property
     def is_new(self) -> bool:
@@ -137,7 +138,7 @@ class Discovery:
             first=False,
             grace=math.inf if policy.max_outage is None else policy.max_outage,
         )
-        self._streak = verdict.streak
+        self._streak, self._asked_to_wait = verdict.streak, retry_after(failure)
         level = logging.WARNING if self._streak.failures == 1 else logging.DEBUG
         logger.log(level, "the fleet's discovery failed, nothing changes: %s", describe_failure(failure))
         return verdict.error
@@ -161,6 +162,7 @@ class Discovery:
             if policy.max_outage is not None:
                 left = policy.max_outage - self._streak.outage_seconds
                 pause = min(pause, max(left, policy.interval))
+        pause = max(pause, self._asked_to_wait)
         self._streak = evolve(self._streak, pause=pause)
         return pause
 

@@ -64,7 +64,7 @@ class SignalledError(Exception):
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
-        self.status = _SIGNALLED + number
+        self.status: int = _SIGNALLED + number
 
 
 class ReaderGoneError(Exception):

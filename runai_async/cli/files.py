@@ -13,7 +13,7 @@ from pathlib import Path
 from runai_async.checkpoint import Checkpoint, FleetCheckpoint
 from runai_async.cli.exits import InputError
 
-logger = logging.getLogger("runai_async")
+logger: logging.Logger = logging.getLogger("runai_async")
 
 _PAUSE = 0.5
 """Seconds between two saves, at least."""

@@ -80,7 +80,7 @@ def examples(*lines: str) -> str:
     return "\b\n" + "\n".join(["Examples:", *(f"  {line}" for line in lines)])
 
 
-max_outage_option = click.option(
+max_outage_option: Callable[[Command], Command] = click.option(
     "--max-outage",
     type=DURATION,
     default="15m",

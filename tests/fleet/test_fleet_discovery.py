@@ -339,3 +339,15 @@ async def test_checkpoints_of_workloads_not_yet_discovered_are_kept() -> None:
             with pytest.raises(AuthenticationError) as caught:
                 await anext(other)
     assert caught.value.checkpoint == FleetCheckpoint({ids[1]: saved.workloads[ids[1]]})
+
+
+async def test_a_discovery_that_is_asked_to_wait_waits() -> None:
+    harness = Harness()
+    busy = Response(429, {"Retry-After": "200"}, b'{"code": 429, "message": "busy"}')
+    harness.others = busy
+    harness.at(100, setattr, harness, "others", True)
+    patient = evolve(POLICY, max_outage=900)
+    async with harness.client() as runai, runai.watch_fleet(runai.inference_workloads, poll=patient) as fleet:
+        await harness.collect(fleet, 250)
+        assert len(fleet.workload_ids) == 1
+    assert harness.times("workloads")[:2] == [0, 200]
