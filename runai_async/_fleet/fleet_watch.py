@@ -225,7 +225,7 @@ class FleetWatch(AsyncIterator[FleetEvent]):
             resume_from=self._resume.pop(workload_id, None),
         )
         member = self._members[workload_id] = Member(
-            tracker, self._poller.list_request(tracker), self._policy.interval
+            tracker, self._poller.list_call(tracker), self._policy.interval
         )
         self._dispatcher.plan(member, next_slot(member.offset, member.interval, now))
 
@@ -280,7 +280,7 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         began, workload_id = self._clock.monotonic(), member.tracker.workload_id
         error: RunaiError | None = None
         try:
-            await self._poller.poll(member.tracker, member.request)
+            await self._poller.poll(member.tracker, member.call)
         except RunaiError as failure:
             error = failure
         poll = outcomes.Poll(

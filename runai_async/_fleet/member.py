@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from runai_async._api.endpoints import Call
 from runai_async._fleet.schedule import offset_of
-from runai_async._http.messages import Request
 from runai_async._watch.failures import NO_FAILURES
+from runai_async._watch.listing import Snapshot
 from runai_async._watch.tracker import Tracker
 
 
@@ -13,7 +14,7 @@ class Member:
 
     Attributes:
         tracker: what is known of its revisions, and the events that wait for the consumer.
-        request: the list request.
+        call: lists its revisions.
         due: monotonic time of its next poll; None while that runs, and when there will be none.
         interval: seconds between polls, when it was last planned.
         offset: its offset in an interval, 0 to 1.
@@ -27,13 +28,13 @@ class Member:
     """
 
     __slots__ = (
-        "backoff", "buffered", "due", "interval", "last_success_at", "left", "offset", "removed", "request",
+        "backoff", "buffered", "call", "due", "interval", "last_success_at", "left", "offset", "removed",
         "streak", "tracker", "without_revisions",
     )  # fmt: skip
 
-    def __init__(self, tracker: Tracker, request: Request, interval: float) -> None:
+    def __init__(self, tracker: Tracker, call: Call[Snapshot | None], interval: float) -> None:
         self.tracker = tracker
-        self.request = request
+        self.call = call
         self.due: float | None = None
         self.interval = interval
         self.offset = offset_of(tracker.workload_id)

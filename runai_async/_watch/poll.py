@@ -8,10 +8,10 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from runai_async._api.api import Api
-from runai_async._api.endpoints import Call
-from runai_async._http.messages import Request
+from runai_async._api.endpoints import Call, with_parse
 from runai_async._watch.confirm import Confirmer
 from runai_async._watch.gaps import GapFiller
+from runai_async._watch.listing import Snapshot
 from runai_async._watch.tracker import Lookup, Tracker
 from runai_async.events import Synced
 from runai_async.hooks import PollFinished, PollStarted
@@ -57,11 +57,11 @@ class Poller:
             await self._pace(deadline)
         return await self._once.call(call, deadline=deadline)
 
-    def list_request(self, tracker: Tracker) -> Request:
-        """Return the list request of a tracker's workload, to be kept: building its URL is slow."""
-        return self._api.endpoints.list_revisions(tracker.workload_id).request
+    def list_call(self, tracker: Tracker) -> Call[Snapshot | None]:
+        """Return the call that lists a tracker's workload, to be kept: building its URL is slow."""
+        return with_parse(self._api.endpoints.list_revisions(tracker.workload_id), tracker.read)
 
-    def poll(self, tracker: Tracker, request: Request, until: float = math.inf) -> Awaitable[int]:
+    def poll(self, tracker: Tracker, call: Call[Snapshot | None], until: float = math.inf) -> Awaitable[int]:
         """Poll once and return how many events that brought.
 
         Everything in it ends within `PollPolicy.deadline`, and by the monotonic time *until*.
@@ -69,9 +69,9 @@ class Poller:
         Raises:
             RunaiError: the list request failed; nothing has changed then.
         """
-        return (self._observed if self._api.hooks else self._poll)(tracker, request, until)
+        return (self._observed if self._api.hooks else self._poll)(tracker, call, until)
 
-    async def _observed(self, tracker: Tracker, request: Request, until: float) -> int:
+    async def _observed(self, tracker: Tracker, call: Call[Snapshot | None], until: float) -> int:
         """Poll between the two hooks, which are called in the caller's own task."""
         hooks, clock = self._api.hooks, self._api.clock
         began = clock.monotonic()
@@ -79,7 +79,7 @@ class Poller:
         events = 0
         hooks.notify(PollStarted(tracker.workload_id))
         try:
-            events = await self._poll(tracker, request, until)
+            events = await self._poll(tracker, call, until)
         except BaseException as failure:
             error = type(failure).__name__
             raise
@@ -89,9 +89,8 @@ class Poller:
             seconds = clock.monotonic() - began
             hooks.notify(PollFinished(tracker.workload_id, error, events, tracker.undecodable, seconds))
 
-    async def _poll(self, tracker: Tracker, request: Request, until: float) -> int:
+    async def _poll(self, tracker: Tracker, call: Call[Snapshot | None], until: float) -> int:
         clock, policy = self._api.clock, self._policy
-        call = Call("list_revisions", request, tracker.read)
         deadline = min(clock.monotonic() + policy.deadline, until)
         snapshot = await self._lists.call(call, deadline=deadline)
         if snapshot is None:

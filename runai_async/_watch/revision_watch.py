@@ -87,15 +87,15 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
     """
 
     __slots__ = (
-        "__weakref__", "_api", "_began", "_clock", "_closed", "_ending", "_error", "_fast_until", "_idle",
-        "_interrupted", "_last_error", "_last_success", "_last_success_at", "_policy", "_poller",
-        "_request", "_slots", "_streak", "_tracker", "_waiter",
+        "__weakref__", "_api", "_began", "_call", "_clock", "_closed", "_ending", "_error",
+        "_fast_until", "_idle", "_interrupted", "_last_error", "_last_success", "_last_success_at",
+        "_policy", "_poller", "_slots", "_streak", "_tracker", "_waiter",
     )  # fmt: skip
 
     def __init__(self, poller: Poller, tracker: Tracker, api: Api, policy: PollPolicy) -> None:
         self._poller = poller
         self._tracker = tracker
-        self._request = poller.list_request(tracker)
+        self._call = poller.list_call(tracker)
         self._api = api
         self._clock = api.clock
         self._policy = policy
@@ -312,7 +312,7 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
         """Poll once; return whether that succeeded."""
         began = slots.last_start = self._clock.monotonic()
         try:
-            await self._poller.poll(self._tracker, self._request, until)
+            await self._poller.poll(self._tracker, self._call, until)
         except RunaiError as error:
             if isinstance(error, DeadlineExceededError) and self._clock.monotonic() >= until:
                 responded = self._last_success is not None

@@ -14,6 +14,7 @@ from runai_async import (
     ServerError,
     WatchOutageError,
 )
+from runai_async._api.endpoints import Call
 from runai_async._fleet.member import Member
 from runai_async._fleet.outcomes import Outcome, Poll, of_failure, of_success
 from runai_async._http.messages import Request
@@ -28,7 +29,9 @@ GONE = NotFoundError(404, "no such workload", code=404)
 
 
 def member(streak: FailureStreak = NO_FAILURES, *, backoff: int = 0, last: float | None = 90.0) -> Member:
-    made = Member(Tracker(WORKLOAD), Request("GET", URL("https://acme.run.ai/")), POLICY.interval)
+    tracker = Tracker(WORKLOAD)
+    call = Call("list_revisions", Request("GET", URL("https://acme.run.ai/")), tracker.read)
+    made = Member(tracker, call, POLICY.interval)
     made.streak, made.backoff, made.last_success_at = streak, backoff, last
     return made
 
