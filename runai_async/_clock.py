@@ -8,6 +8,9 @@ from collections.abc import Awaitable
 from datetime import UTC, datetime
 from typing import Protocol
 
+EARLIEST = datetime.min.replace(tzinfo=UTC)
+"""A time before all others, in the place of one that is missing."""
+
 
 class Clock(Protocol):
     """Time as the client sees it. Implement it, or use `runai_async.testing.FakeClock`, for tests.

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import chain
 
 from runai_async import _codec
+from runai_async._clock import EARLIEST
 from runai_async.errors import DecodeError
 from runai_async.models import Revision
 
@@ -57,7 +58,6 @@ class Snapshot:
         return revision_id in self.spans or revision_id in self.undecodable.values()
 
 
-_EARLIEST = datetime.min.replace(tzinfo=UTC)
 _NO_BYTES: dict[str, bytes] = {}
 _ALL_DECODABLE: Mapping[bytes, str | None] = {}
 _NO_BOUNDS = array("Q")
@@ -220,4 +220,4 @@ def _located(body: bytes, pieces: Sequence[bytes], at: int) -> Iterator[Span]:
 
 def _state_order(revision: Revision) -> tuple[bool, datetime, str]:
     """Return a sort key for two states of one revision."""
-    return revision.deleted_at is not None, revision.phase_updated_at or _EARLIEST, revision.phase
+    return revision.deleted_at is not None, revision.phase_updated_at or EARLIEST, revision.phase

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import attrs
 from attrs import evolve
 
+from runai_async._clock import EARLIEST
 from runai_async.checkpoint import RevisionMark
 from runai_async.events import PhaseChanged, RevisionDeleted, RevisionEvent
 from runai_async.models import Revision
@@ -19,13 +20,12 @@ REQUIRED = [name for name in attrs.fields_dict(RevisionMark) if name in attrs.fi
 _SHARED = ("type", "cluster_id", "department_id", "project_id")
 """Fields that many revisions share; interned, because a fleet keeps thousands of them."""
 _MICROSECOND = timedelta(microseconds=1)
-_EARLIEST = datetime.min.replace(tzinfo=UTC)
 
 
 def time_key(event: RevisionEvent) -> tuple[bool, datetime]:
     """Return a key that sorts by the server's time, those without one last."""
     at = event.server_time
-    return (True, _EARLIEST) if at is None else (False, at)
+    return (True, EARLIEST) if at is None else (False, at)
 
 
 def new_mark(revision: Revision, workload_id: str) -> RevisionMark:

@@ -25,6 +25,7 @@ from typing import Any
 from attrs import evolve
 
 from runai_async import _codec
+from runai_async._clock import EARLIEST
 from runai_async._watch.failures import LEAST_POLLS, ROUNDING
 from runai_async._watch.listing import Listing, Snapshot
 from runai_async._watch.state import (
@@ -393,7 +394,7 @@ class Tracker:
         return Checkpoint(self.workload_id, delivered, self.synced and not self._initial_left)
 
 
-_FIRST = (False, datetime.min.replace(tzinfo=UTC))
+_FIRST = (False, EARLIEST)
 
 
 def _dated(mark: RevisionMark, revision: Revision) -> RevisionMark:

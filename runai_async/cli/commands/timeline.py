@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from runai_async._clock import EARLIEST
 from runai_async.cli import views
 from runai_async.cli.connection import Connection, connecting
 from runai_async.cli.files import replace_file
@@ -66,7 +67,7 @@ def timeline(
 
     name, lanes = connection.run(work)
     if since is not None:
-        start = datetime.min.replace(tzinfo=UTC)
+        start = EARLIEST
         with contextlib.suppress(OverflowError):  # longer ago than the year 1
             start = now - timedelta(seconds=since)
         lanes = cut(lanes, start)

@@ -11,6 +11,7 @@ from attrs import Factory, define
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from runai_async._clock import EARLIEST
 from runai_async.cli.spans import newest_first
 from runai_async.cli.text import clean, counted, pods, since
 from runai_async.cli.views.lines import event_line, reason
@@ -34,7 +35,6 @@ _DELETED_FOR = timedelta(seconds=30)
 """How long a deleted revision is still shown."""
 _POLLED_WITHIN = timedelta(minutes=10)
 """A workload without revisions that was not polled for so long is no longer watched."""
-_EARLIEST = datetime.min.replace(tzinfo=UTC)
 _UNHEALTHY = {Phase.FAILED, Phase.DEGRADED}
 _EVENTS_KEPT = 50
 _FRAME = 5
@@ -71,7 +71,7 @@ class _Section:
     revisions: dict[str, Revision] = Factory(dict[str, Revision])
     deleted: dict[str, datetime] = Factory(dict[str, datetime])
     problem: _Problem | None = None
-    changed_at: datetime = _EARLIEST
+    changed_at: datetime = EARLIEST
     synced: bool = False
 
     def update(self, event: RevisionEvent) -> None:
