@@ -244,8 +244,8 @@ def test_a_text_that_becomes_empty_is_a_change() -> None:
 
 
 def test_an_empty_environment_variable_is_not_a_missing_one() -> None:
-    old, new = {"environment_variables": {"A": ""}}, {"environment_variables": {"B": ""}}
-    found = compare_revisions(attrs.evolve(OLD, **old), attrs.evolve(OLD, **new), show_secrets=True)
+    old, new = (attrs.evolve(OLD, environment_variables={name: ""}) for name in "AB")
+    found = compare_revisions(old, new, show_secrets=True)
     assert found == (
         FieldChange("environment_variables.A", "", None),
         FieldChange("environment_variables.B", None, ""),
@@ -257,7 +257,8 @@ def test_an_empty_list_and_none_differ_only_in_the_scope_of_all(name: str) -> No
     assert compared({name: ()}, {name: None}, "configuration") == []
     assert compared({name: ()}, {name: None}) == [(name, (), None)]
     assert compared({name: None}, {name: ()}) == [(name, None, ())]
-    old, new = {"additional_fields": {"labels": []}}, {"additional_fields": {}}
+    old: dict[str, Any] = {"additional_fields": {"labels": []}}
+    new: dict[str, Any] = {"additional_fields": {}}
     assert compared(old, new, "configuration") == []
     assert compared(old, new) == [("additional_fields.labels", [], None)]
 
