@@ -9,13 +9,13 @@ from uuid import UUID
 
 from attrs import evolve
 
+from runai_async._ids import canonical_id, is_uuid
 from runai_async._numbers import check_number, check_whole
 from runai_async.errors import ConfigurationError
 from runai_async.models import Phase
 from runai_async.policy import PollPolicy, RetryPolicy
 
 _NORMAL_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_UUID = re.compile(r"[0-9a-fA-F]{8}(-?[0-9a-fA-F]{4}){3}-?[0-9a-fA-F]{12}")
 
 
 def check_client(
@@ -80,8 +80,8 @@ def check_id(value: str | UUID, name: str) -> str:
     if isinstance(value, str) and _NORMAL_UUID.fullmatch(value):  # pyright: ignore[reportUnnecessaryIsInstance]
         return value  # nearly all are; making a UUID of it takes ten times as long
     # UUID() would also accept "0x1…", "+1…" and " 1…", and turn them into another id.
-    if isinstance(value, str) and _UUID.fullmatch(value.removeprefix("{").removesuffix("}")):  # pyright: ignore[reportUnnecessaryIsInstance]
-        return str(UUID(value))
+    if isinstance(value, str) and is_uuid(inner := value.removeprefix("{").removesuffix("}")):  # pyright: ignore[reportUnnecessaryIsInstance]
+        return canonical_id(inner)
     raise ValueError(f"{name} must be a UUID, not {value!r:.60}")
 
 

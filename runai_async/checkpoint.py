@@ -14,6 +14,7 @@ from typing import Any, Self
 
 from attrs import asdict, frozen
 
+from runai_async._ids import canonical_id
 from runai_async.models import Phase
 
 VERSION = 1
@@ -30,6 +31,7 @@ class RevisionMark:
         count: how many of its events were reported.
         told_until: the latest `phase_updated_at` of those events.
         returns: how often it was reported as deleted and existed again.
+        updates: how often it was reported as updated.
 
     Example:
         >>> [(mark.name, mark.phase.value) for mark in Checkpoint.from_json(saved).revisions]
@@ -51,6 +53,7 @@ class RevisionMark:
     count: int = 0
     told_until: datetime | None = None
     returns: int = 0
+    updates: int = 0
 
 
 @frozen
@@ -163,7 +166,7 @@ def _parts(value: dict[str, Any]) -> tuple[str, tuple[RevisionMark, ...], bool]:
     array = "an array (is this a fleet's? The .workloads of FleetCheckpoint.from_json(data) has one for each)"
     revisions = _check(list, array, value.get("revisions"), "revisions")
     synced = _check(bool, "true or false", value.get("synced"), "synced")
-    return _text(value.get("workload_id"), "workload_id"), tuple(map(_mark, revisions)), synced
+    return _id(value.get("workload_id"), "workload_id"), tuple(map(_mark, revisions)), synced
 
 
 def _mark(value: Any) -> RevisionMark:
@@ -172,6 +175,8 @@ def _mark(value: Any) -> RevisionMark:
         raise ValueError(f"checkpoint: a revision lacks {', '.join(missing)}")
     given = [name for name in _READERS if name in _REQUIRED or data.get(name) is not None]
     fields: dict[str, Any] = {name: _READERS[name](data[name], name) for name in given}
+    if (at := fields.get("phase_updated_at")) and at.year == 1:
+        del fields["phase_updated_at"]  # Go's zero time, which earlier releases took for a time
     return RevisionMark(**fields)
 
 
@@ -185,6 +190,10 @@ def _check(kind: type, expected: str, value: Any, name: str) -> Any:
 _object = partial(_check, dict, "an object")
 _text = partial(_check, str, "a string")
 _count = partial(_check, int, "a whole number")
+
+
+def _id(value: Any, name: str) -> str:
+    return canonical_id(_text(value, name))
 
 
 def _phase(value: Any, name: str) -> Phase:
@@ -204,11 +213,10 @@ def _time(value: Any, name: str) -> datetime:
 
 
 _READERS: Mapping[str, Callable[[Any, str], Any]] = {
-    **dict.fromkeys(
-        ("type", "name", "id", "workload_id", "cluster_id", "department_id", "project_id"), _text
-    ),
-    **dict.fromkeys(("tenant_id", "count", "returns"), _count),
+    **dict.fromkeys(("type", "name"), _text),
+    **dict.fromkeys(("id", "workload_id", "cluster_id", "department_id", "project_id"), _id),
+    **dict.fromkeys(("tenant_id", "count", "returns", "updates"), _count),
     **dict.fromkeys(("created_at", "phase_updated_at", "deleted_at", "told_until"), _time),
     "phase": _phase,
 }
-_REQUIRED = _READERS.keys() - {"phase_updated_at", "deleted_at", "told_until", "returns"}
+_REQUIRED = _READERS.keys() - {"phase_updated_at", "deleted_at", "told_until", "returns", "updates"}

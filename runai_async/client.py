@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import ssl as ssl_module
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from copy import copy
 from pathlib import Path
 from types import TracebackType
@@ -18,7 +18,7 @@ from yarl import URL
 from runai_async import _codec
 from runai_async._api.api import Api
 from runai_async._api.endpoints import Endpoints
-from runai_async._api.paging import LONGEST_PAGE, paged
+from runai_async._api.paging import LONGEST_PAGE, LeftOut, paged
 from runai_async._api.retry import Retrying
 from runai_async._arguments import (
     check_client,
@@ -39,6 +39,7 @@ from runai_async._fleet.fleet_watch import FleetWatch
 from runai_async._http.addresses import check_base_url, check_proxy, environment_proxy
 from runai_async._http.aiohttp_transport import AiohttpTransport
 from runai_async._http.messages import Transport
+from runai_async._ids import is_uuid
 from runai_async._wait.order import newest
 from runai_async._wait.phase import FAILED_PHASES, PhaseWait, read_if_there
 from runai_async._wait.rollout import RolloutWait
@@ -157,6 +158,7 @@ class RunaiClient:
         )
         self._api = Api(Endpoints(url), retrying, clock, called)
         self._owns_transport = True
+        self._left_out = LeftOut("inference_workloads")
 
     @classmethod
     def from_env(cls, *, environ: Mapping[str, str] | None = None, **options: Unpack[ClientOptions]) -> Self:
@@ -278,6 +280,7 @@ class RunaiClient:
         Raises:
             ValueError: the id is not a UUID; nothing was sent.
             NotFoundError: there is no revision with this id.
+            DecodeError: the response is not the revision that was asked for.
             RunaiError: see the tree in `runai_async.errors`.
 
         Example:
@@ -425,6 +428,9 @@ class RunaiClient:
     ) -> AsyncIterator[str]:
         """List the ids of the inference workloads: the usual discovery function of a fleet.
 
+        A workload that cannot be decoded counts if its id and type can be read. One whose id is not a UUID is
+        left out with one warning.
+
         Args:
             is_inference: returns whether a workload is an inference workload. The API does not document the
                 values of `Workload.type`; by default, every type with "inference" in it counts, in any case.
@@ -438,9 +444,14 @@ class RunaiClient:
             >>> [workload_id async for workload_id in of_the_team]
             ['5b7ad5a4-4f2c-4c0a-b63b-0d4c1e9f7c11']
         """
-        async for workload in self.list_workloads(filter_by=filter_by):
-            if is_inference(workload):
+        pages = self._workload_pages(filter_by, LONGEST_PAGE)
+        async for workload in paged(pages, self._left_out, rescue=_codec.workload_outline):
+            if not is_inference(workload):
+                continue
+            if is_uuid(workload.id):
                 yield workload.id
+            else:
+                self._left_out.report(f"id {workload.id}", "the id is not a UUID")
 
     async def wait_for_phase(
         self,
@@ -536,6 +547,8 @@ class RunaiClient:
     ) -> AsyncIterator[Workload]:
         """List the workloads of all kinds, page by page.
 
+        A workload that cannot be decoded is left out; the first one is logged as a warning.
+
         Args:
             filter_by: conditions such as `"type==inference"` or `"phase!=Stopped"`, all of which must hold:
                 a field, one of `== != <= >= =@ !@ =^ =$`, and a value.
@@ -553,15 +566,22 @@ class RunaiClient:
         """
         if not 1 <= page_size <= LONGEST_PAGE:
             raise ValueError(f"page_size must be 1 to {LONGEST_PAGE}, not {page_size}")
+        pages = self._workload_pages(filter_by, page_size, deleted=deleted)
+        return paged(pages, LeftOut("list_workloads"))
+
+    def _workload_pages(
+        self, filter_by: Sequence[str], page_size: int, *, deleted: bool | None = None
+    ) -> Callable[[int], Awaitable[_codec.Page[Workload]]]:
+        """Return the function that reads one page of the workloads."""
         filters = (filter_by,) if isinstance(filter_by, str) else filter_by
-        return paged(
-            lambda offset: self._api.retrying.call(
-                self._api.endpoints.list_workloads(filters, offset, page_size, deleted=deleted)
-            )
+        return lambda offset: self._api.retrying.call(
+            self._api.endpoints.list_workloads(filters, offset, page_size, deleted=deleted)
         )
 
     def revision_history(self, revision_id: str | UUID) -> AsyncIterator[HistoryRecord]:
         """Read a revision's history (phases and events), page by page, in the API's order.
+
+        A record that cannot be decoded is left out; the first one is logged as a warning.
 
         Args:
             revision_id: a UUID.
@@ -579,5 +599,6 @@ class RunaiClient:
         """
         revision = check_id(revision_id, "revision_id")
         return paged(
-            lambda offset: self._api.retrying.call(self._api.endpoints.revision_history(revision, offset))
+            lambda offset: self._api.retrying.call(self._api.endpoints.revision_history(revision, offset)),
+            LeftOut("revision_history"),
         )

@@ -421,5 +421,7 @@ class WaitTimeoutError(_ServingError, TimeoutError):
         ...     revision = await runai.wait_for_rollout(workload_id, timeout=300)
         ... except WaitTimeoutError as error:
         ...     print(error.revision.name, "is still", error.revision.phase)
+        ...     print("the last poll", "succeeded" if error.last_error is None else "failed")
         chat-00002 is still Pending
+        the last poll succeeded
     """

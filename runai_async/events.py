@@ -138,8 +138,11 @@ class RevisionUpdated(_RevisionEvent):
 
     @property
     def id(self) -> str:
-        """A UUIDv5 of the revision and the time of the poll, because the server gives no time."""
-        return str(uuid5(_NAMESPACE, f"{self.kind}\n{self.revision.id}\n{self.observed_at.isoformat()}"))
+        """A UUIDv5 of the revision, the changed paths, and how many updates of it were reported before."""
+        paths = sorted(change.path for change in self.changes)
+        return str(
+            uuid5(_NAMESPACE, "\n".join([self.kind, self.revision.id, *paths, str(self._ordinal or 0)]))
+        )
 
 
 @frozen(kw_only=True)

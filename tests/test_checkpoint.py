@@ -46,7 +46,7 @@ MARKS = st.builds(
     **dict.fromkeys(
         ("type", "name", "id", "workload_id", "cluster_id", "department_id", "project_id"), TEXTS
     ),
-    **{name: st.integers() for name in ("tenant_id", "count")},
+    **{name: st.integers() for name in ("tenant_id", "count", "returns", "updates")},
     **{name: st.none() | TIMES for name in ("phase_updated_at", "deleted_at", "told_until")},
     created_at=TIMES,
     phase=st.sampled_from(Phase) | TEXTS.map(Phase),
@@ -82,6 +82,7 @@ def test_a_checkpoint_is_plain_json_with_a_version() -> None:
         "phase": "Running",
         "count": 0,
         "returns": 0,
+        "updates": 0,
     }
     later = {
         "phase": "Suspending",
@@ -100,8 +101,28 @@ def test_a_checkpoint_is_plain_json_with_a_version() -> None:
 
 def test_a_mark_has_the_required_fields_of_a_revision_and_none_that_may_be_secret() -> None:
     required = {field.name for field in attrs.fields(Revision) if field.default is attrs.NOTHING}
-    beside = {"phase_updated_at", "deleted_at", "count", "told_until", "returns"}
+    beside = {"phase_updated_at", "deleted_at", "count", "told_until", "returns", "updates"}
     assert set(attrs.fields_dict(RevisionMark)) == required | beside
+
+
+def test_a_mark_of_an_earlier_release_has_no_updates() -> None:
+    (mark,) = Checkpoint.from_json(edited(updates=None)).revisions
+    assert mark == MARK
+    (mark,) = Checkpoint.from_json(edited(updates=3)).revisions
+    assert mark == attrs.evolve(MARK, updates=3)
+
+
+def test_ids_of_an_earlier_release_are_read_in_their_canonical_spelling() -> None:
+    written = edited(id=MARK.id.upper(), workload_id=MARK.workload_id.replace("-", ""), project_id="4500017")
+    whole = written.replace(
+        f'"workload_id": "{MARK.workload_id}"', f'"workload_id": "{MARK.workload_id.upper()}"'
+    )
+    assert Checkpoint.from_json(whole) == attrs.evolve(CHECKPOINT, revisions=(MARK,))
+
+
+def test_a_zero_time_of_an_earlier_release_is_missing() -> None:
+    (mark,) = Checkpoint.from_json(edited(phase_updated_at="0001-01-01T00:00:00+00:00")).revisions
+    assert mark == MARK
 
 
 def test_a_time_is_read_as_utc() -> None:

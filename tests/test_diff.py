@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runai_async import FieldChange, Phase, Revision, compare_revisions, from_json
+from runai_async import Condition, FieldChange, Phase, Revision, compare_revisions, from_json
 
 OLD = from_json((Path(__file__).parent / "data" / "revision.json").read_bytes(), Revision)
 PODS = OLD.requested_pods
@@ -155,6 +155,112 @@ def test_another_scope_is_refused() -> None:
     scope: Any = "everything"
     with pytest.raises(ValueError, match="scope must be 'configuration' or 'all', not 'everything'"):
         compare_revisions(OLD, OLD, scope=scope)
+
+
+CONDITIONS = (
+    Condition("Ready", "True", "m", "r"),
+    Condition("Live", "False"),
+    Condition("Synced", "Unknown"),
+)
+LISTS = {
+    "images": ("a", "b", "b", "c"),
+    "requested_node_pools": ("a", "b", "c"),
+    "current_node_pools": ("a", "b", "c"),
+    "conditions": CONDITIONS,
+}
+
+
+def compared(old: dict[str, Any], new: dict[str, Any], scope: Any = "all") -> list[tuple[str, Any, Any]]:
+    found = compare_revisions(attrs.evolve(OLD, **old), attrs.evolve(OLD, **new), scope=scope)
+    return [(change.path, change.old, change.new) for change in found]
+
+
+@given(st.sampled_from(sorted(LISTS)), st.data())
+def test_an_order_that_means_nothing_is_no_change(name: str, data: st.DataObject) -> None:
+    shuffled = tuple(data.draw(st.permutations(LISTS[name])))
+    assert compared({name: LISTS[name]}, {name: shuffled}) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("ab", "ba", []),
+        ("ab", "bc", [("images[0]", "a", "c")]),
+        ("ab", "b", [("images[0]", "a", None)]),
+        ("b", "ab", [("images[1]", None, "a")]),
+        ("aab", "ba", [("images[1]", "a", None)]),
+        ("ab", "cd", [("images[0]", "a", "c"), ("images[1]", "b", "d")]),
+    ],
+)
+def test_what_differs_in_a_list_without_order_is_named_by_its_old_index(
+    old: str, new: str, expected: list[tuple[str, Any, Any]]
+) -> None:
+    assert compared({"images": tuple(old)}, {"images": tuple(new)}) == expected
+
+
+def test_conditions_are_compared_by_their_type() -> None:
+    first, second, third = CONDITIONS
+    changed = (third, attrs.evolve(first, status="False", message=""), second)
+    assert compared({"conditions": CONDITIONS}, {"conditions": changed}) == [
+        ("conditions[0].status", "True", "False"),
+        ("conditions[0].message", "m", ""),
+    ]
+    assert compared({"conditions": (first, second)}, {"conditions": (second,)})[0] == (
+        "conditions[0].type",
+        "Ready",
+        None,
+    )
+
+
+def test_the_order_of_other_lists_counts() -> None:
+    resources = (
+        [attrs.evolve(GPUS, mig_profile=profile) for profile in (("a", "b"), ("b", "a"))] if GPUS else []
+    )
+    (old, new) = ({"pods_requested_resources": item} for item in resources)
+    assert [path for path, _, _ in compared(old, new)] == [
+        "pods_requested_resources.mig_profile[0]",
+        "pods_requested_resources.mig_profile[1]",
+    ]
+
+
+@pytest.mark.parametrize("scope", ["configuration", "all"])
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ({"phase_message": ""}, {"phase_message": None}),
+        ({"command": ""}, {"command": None}),
+        ({"arguments": ""}, {"arguments": None}),
+        ({"conditions": (Condition("a", "True", message=""),)}, {"conditions": (Condition("a", "True"),)}),
+        ({"extra": {"note": ""}}, {"extra": {}}),
+        ({"environment_variables": {}}, {"environment_variables": None}),
+    ],
+)
+def test_an_empty_text_is_like_a_missing_one(old: dict[str, Any], new: dict[str, Any], scope: Any) -> None:
+    assert compared(old, new, scope) == compared(new, old, scope) == []
+
+
+def test_a_text_that_becomes_empty_is_a_change() -> None:
+    assert compared({"phase_message": "a"}, {"phase_message": ""}) == [("phase_message", "a", "")]
+
+
+def test_an_empty_environment_variable_is_not_a_missing_one() -> None:
+    old, new = (attrs.evolve(OLD, environment_variables={name: ""}) for name in "AB")
+    found = compare_revisions(old, new, show_secrets=True)
+    assert found == (
+        FieldChange("environment_variables.A", "", None),
+        FieldChange("environment_variables.B", None, ""),
+    )
+
+
+@pytest.mark.parametrize("name", ["images", "requested_node_pools"])
+def test_an_empty_list_and_none_differ_only_in_the_scope_of_all(name: str) -> None:
+    assert compared({name: ()}, {name: None}, "configuration") == []
+    assert compared({name: ()}, {name: None}) == [(name, (), None)]
+    assert compared({name: None}, {name: ()}) == [(name, None, ())]
+    old: dict[str, Any] = {"additional_fields": {"labels": []}}
+    new: dict[str, Any] = {"additional_fields": {}}
+    assert compared(old, new, "configuration") == []
+    assert compared(old, new) == [("additional_fields.labels", [], None)]
 
 
 TEXTS = st.none() | st.text("ab", max_size=3)

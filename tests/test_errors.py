@@ -178,6 +178,8 @@ def test_what_an_error_was_not_given_has_a_default() -> None:
     assert DeadlineExceededError("x").last_error is None
     assert DeadlineExceededError("x", last_error=last).last_error is last
     assert WatchOutageError("x", last_error=last).last_error is last
+    assert WaitTimeoutError("x").last_error is None
+    assert WaitTimeoutError("x", last_error=last).last_error is last
     assert (WaitError("x").revision, WaitError("x", revision=REVISION).revision) == (None, REVISION)
     decode = DecodeError("x")
     assert (decode.path, decode.partial, decode.is_json) == ("$", (), True)
@@ -219,7 +221,7 @@ SAMPLES += [
     DeadlineExceededError("60 s are over", last_error=NotFoundError(404, "no")),
     DecodeError("$.a: wrong", path="$.a", partial=(REVISION,), is_json=False),
     PhaseFailedError("it failed", revision=REVISION),
-    WaitTimeoutError("900 s are over", revision=REVISION, serving=REVISION),
+    WaitTimeoutError("900 s are over", revision=REVISION, serving=REVISION, last_error=TransportError("no")),
 ]
 TWINS: list[Callable[[RunaiError], RunaiError]] = [
     lambda error: pickle.loads(pickle.dumps(error)),

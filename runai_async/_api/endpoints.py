@@ -6,6 +6,7 @@ One endpoint in, one `Request` out; one `Response` in, one model or error out.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote
 
@@ -15,6 +16,8 @@ from runai_async import _codec
 from runai_async._api.paging import LONGEST_PAGE
 from runai_async._api.statuses import raise_for_status
 from runai_async._http.messages import Request, Response
+from runai_async._ids import canonical_id
+from runai_async.errors import DecodeError
 from runai_async.models import HistoryRecord, Revision, Workload
 
 T = TypeVar("T")
@@ -74,10 +77,10 @@ class Endpoints:
     def get_revision(self, revision_id: str) -> Call[Revision]:
         """Return the call for one revision."""
         request = Request("GET", self._inferences(f"revisions/{_segment(revision_id)}"))
-        return Call("get_revision", request, _codec.decode_revision)
+        return Call("get_revision", request, partial(_decode_one, canonical_id(revision_id)))
 
-    def revision_history(self, revision_id: str, offset: int) -> Call[tuple[list[HistoryRecord], int | None]]:
-        """Return the call for one page of a revision's history, and the offset of the next one."""
+    def revision_history(self, revision_id: str, offset: int) -> Call[_codec.Page[HistoryRecord]]:
+        """Return the call for one page of a revision's history."""
         url = self._inferences(f"revisions/{_segment(revision_id)}/history")
         request = Request("GET", url.with_query(offset=str(offset), limit=str(LONGEST_PAGE)))
         return Call(
@@ -86,13 +89,21 @@ class Endpoints:
 
     def list_workloads(
         self, filter_by: Sequence[str], offset: int, limit: int, *, deleted: bool | None = None
-    ) -> Call[tuple[list[Workload], int | None]]:
-        """Return the call for one page of the workloads, and the offset of the next one."""
+    ) -> Call[_codec.Page[Workload]]:
+        """Return the call for one page of the workloads."""
         query = {"offset": str(offset), "limit": str(limit)}
         if filter_by:
             query["filterBy"] = ",".join(filter_by)
         request = _listing(self.base_url.joinpath("api/v1/workloads").with_query(query), deleted)
         return Call("list_workloads", request, lambda body: _codec.decode_page(body, "workloads", Workload))
+
+
+def _decode_one(revision_id: str, body: bytes) -> Revision:
+    """Decode the revision that was asked for; another one must not be taken for it."""
+    revision = _codec.decode_revision(body)
+    if revision.id != revision_id:
+        raise DecodeError("$.id: not the revision that was asked for", path="$.id")
+    return revision
 
 
 def _segment(revision_id: str) -> str:

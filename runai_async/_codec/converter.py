@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import cache, partial
@@ -18,9 +19,11 @@ from runai_async._codec.fields import (
     is_array,
     is_mapping,
     is_model,
+    is_zero,
     utc,
     without_none,
 )
+from runai_async._ids import canonical_id
 from runai_async.errors import DecodeError
 from runai_async.models import Phase
 
@@ -88,16 +91,33 @@ def _datetime(value: Any, _: Any) -> datetime:
         raise Mismatch("expected an RFC 3339 time with a time zone") from error
 
 
+_YEAR_0 = re.compile(r"0000-12-31[Tt][0-9:.]+-\d\d:\d\d")
+"""Go's zero time as it is written west of Greenwich."""
+
+
+def _optional_datetime(value: Any, kind: Any) -> datetime | None:
+    """Return a time; None for an empty text or Go's zero time, which stand for none."""
+    if value == "" or (isinstance(value, str) and _YEAR_0.fullmatch(value)):
+        return None
+    try:
+        if is_zero(msgspec.convert(value, AwareTime)):
+            return None
+    except msgspec.ValidationError:
+        pass  # explained below
+    return _datetime(value, kind)
+
+
 def _phase(value: Any, _: Any) -> Phase:
     return Phase(_string(value))
 
 
 def _id(value: Any, _: Any = None) -> str:
-    return str(value) if value.__class__ is int else _string(value)
+    return canonical_id(str(value) if value.__class__ is int else _string(value))
 
 
 def _quantity(value: Any, _: Any) -> str:
-    return str(value) if value.__class__ is float and math.isfinite(value) else _id(value)
+    is_number = value.__class__ is int or (value.__class__ is float and math.isfinite(value))
+    return str(value) if is_number else _string(value)
 
 
 _COERCIONS: Mapping[str, Hook] = {"id": _id, "quantity": _quantity}
@@ -106,13 +126,20 @@ _COERCIONS: Mapping[str, Hook] = {"id": _id, "quantity": _quantity}
 # --- values with parts ------------------------------------------------------------------------------------
 
 
+def _field_hook(field: Field, converter: Converter) -> Hook:
+    """Return the hook for one field's value, unless that is null."""
+    if field.coerce:
+        return _COERCIONS[field.coerce]
+    if field.type is datetime and not field.required:
+        return _optional_datetime
+    return converter.get_structure_hook(field.type)
+
+
 def _class_hook(cls: Any, converter: Converter) -> Hook:
     """Make the hook that turns an object into *cls*."""
-
-    def hook_of(field: Field) -> Hook:
-        return _COERCIONS[field.coerce] if field.coerce else converter.get_structure_hook(field.type)
-
-    plan = [(field.key, field.type, hook_of(field), field.required) for field in fields_of(cls)]
+    plan = [
+        (field.key, field.type, _field_hook(field, converter), field.required) for field in fields_of(cls)
+    ]
 
     def structure(value: Any, _: Any) -> Any:
         rest: dict[str, Any] = _check(dict, "an object", value).copy()
@@ -220,7 +247,20 @@ def structure(value: Any, kind: Any) -> Any:
     Raises:
         DecodeError: *value* does not have that shape; `.path` says where.
     """
+    return _checked(converter().get_structure_hook(kind), value, kind)
+
+
+def structure_field(value: Any, field: Field) -> Any:
+    """Turn JSON's own types into the value of one field.
+
+    Raises:
+        DecodeError: *value* does not have that shape.
+    """
+    return _checked(_field_hook(field, converter()), value, field.type)
+
+
+def _checked(hook: Hook, value: Any, kind: Any) -> Any:
     try:
-        return converter().structure(value, kind)
+        return hook(value, kind)
     except Mismatch as mismatch:
         raise DecodeError(f"{mismatch.path}: {mismatch.problem}", path=mismatch.path) from mismatch

@@ -14,6 +14,7 @@ import msgspec
 from msgspec import UNSET
 
 from runai_async._codec.fields import AwareTime, Field, fields_of, is_mapping, is_model, utc, without_none
+from runai_async._ids import canonical_id
 
 FALLBACK_ERRORS = (msgspec.DecodeError, ValueError, OverflowError, RecursionError)
 """What the fast path raises where the converter has to decide."""
@@ -44,7 +45,7 @@ def list_fast_path(cls: Any, key: str) -> tuple[Callable[[bytes], Any], Callable
 
 def page_decoder(item: Any, key: str) -> Callable[[bytes], Any]:
     """Make the decoder of an object with an array under *key*: `.items`, and what `.next` is, not decoded."""
-    fields: list[Any] = [("items", list[item]), ("next", msgspec.Raw, msgspec.Raw(b"null"))]
+    fields: list[Any] = [("items", list[item] | None), ("next", msgspec.Raw, msgspec.Raw(b"null"))]
     return msgspec.json.Decoder(msgspec.defstruct("Page", fields, rename={"items": key})).decode
 
 
@@ -138,7 +139,8 @@ def _builder(cls: Any) -> Callable[[Any], Any]:
         model.__class__ = cls
         return model
     """
-    names: dict[str, Any] = {"derived": _derived(cls), "cls": cls, "UTC": UTC, "utc": utc, "UNSET": UNSET}
+    names: dict[str, Any] = {"derived": _derived(cls), "cls": cls, "UTC": UTC, "UNSET": UNSET}
+    names |= {"utc": utc, "canonical_id": canonical_id}
     lines = ["model = derived()"]
     for field in fields_of(cls):
         if attrs.has(_item(field.type)):
@@ -174,14 +176,20 @@ def _item(kind: Any) -> Any:
 def _conversion(field: Field) -> str:
     """Write the expression that turns *part*, a field of the struct, into the model's value."""
     build = f"build_{field.name}"
-    if field.coerce:
+    missing = "part is None"
+    if field.coerce == "id":
+        # What is 36 characters long and in lower case is canonical, or not a UUID at all.
+        is_canonical = "part.__class__ is str and len(part) == 36 and part.islower()"
+        converted = f"part if {is_canonical} else canonical_id(str(part))"
+    elif field.coerce:
         converted = "part if part.__class__ is str else str(part)"
     elif field.type is datetime:
         converted = "part if part.tzinfo is UTC else utc(part)"
+        missing = "part is None or part.year == 1"  # Go's zero time
     elif attrs.has(field.type):
         converted = f"{build}(part)"
     elif attrs.has(_item(field.type)):
         converted = f"tuple([None if item is None else {build}(item) for item in part])"
     else:
         return "part"
-    return converted if field.required else f"None if part is None else {converted}"
+    return converted if field.required else f"None if {missing} else {converted}"

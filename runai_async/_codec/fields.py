@@ -78,6 +78,11 @@ def is_model(kind: Any) -> bool:
     return attrs.has(kind) and "extra" in attrs.fields_dict(kind)
 
 
+def is_zero(time: datetime) -> bool:
+    """Return whether a time is Go's zero time, the beginning of the year 1, which stands for no time."""
+    return time.year == 1
+
+
 def utc(time: datetime) -> datetime:
     """Return the same moment in UTC."""
     return time if time.tzinfo is UTC else time.astimezone(UTC)

@@ -67,12 +67,10 @@ class Confirmer:
         return found
 
     async def _by_id(self, revision_id: str, deadline: float) -> Lookup:
-        call = with_parse(
-            self._endpoints.get_revision(revision_id),
-            lambda body: Lookup(body, _codec.decode_revision(body)),
-        )
+        call = self._endpoints.get_revision(revision_id)
+        looking = with_parse(call, lambda body: Lookup(body, call.parse(body)))
         try:
-            return await self._ask(call, deadline)
+            return await self._ask(looking, deadline)
         except NotFoundError as error:
             if not is_from_api(error):
                 raise  # a gateway's 404 says nothing about the revision

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 from attrs import evolve
 
+from runai_async import _codec
 from runai_async._api.endpoints import Endpoints
-from runai_async._api.paging import paged
+from runai_async._api.paging import LeftOut, paged
 from runai_async._watch.confirm import Ask
 from runai_async._watch.listing import Snapshot
 from runai_async._watch.state import is_same_moment
@@ -44,10 +45,10 @@ class GapFiller:
         return between
 
     async def _history(self, revision_id: str, deadline: float) -> list[HistoryRecord]:
-        async def ask(offset: int) -> tuple[list[HistoryRecord], int | None]:
+        async def ask(offset: int) -> _codec.Page[HistoryRecord]:
             return await self._ask(self._endpoints.revision_history(revision_id, offset), deadline)
 
-        return [record async for record in paged(ask)]
+        return [record async for record in paged(ask, LeftOut("revision_history"))]
 
     def _explain(self, workload_id: str, reason: str) -> None:
         level = logging.DEBUG if self._explained else logging.WARNING

@@ -271,7 +271,7 @@ class Tracker:
                 events.append((phase_change(entry.mark, step, now), entry.mark))
                 entry.mark = mark_after(entry.mark, step)
         elif self._emit_updates and revision.deleted_at is None:
-            events.extend((event, before) for event in self._updated(revision, now))
+            events.extend((event, before) for event in self._updated(entry, revision, now))
         if events and not isinstance(events[-1][0], RevisionUpdated):
             entry.changed_at = at
         if revision.deleted_at is not None:
@@ -285,10 +285,14 @@ class Tracker:
         entry.mark = evolve(mark_after(entry.mark, revision), returns=entry.mark.returns + 1)
         return RevisionAdded(revision=revision, observed_at=now, ordinal=ordinal)
 
-    def _updated(self, revision: Revision, now: datetime) -> list[WatchEvent]:
+    def _updated(self, entry: _Entry, revision: Revision, now: datetime) -> list[WatchEvent]:
         raw = self._listing.raw(revision.id)
         changes = compare_revisions(_codec.decode_revision(raw), revision, scope="all") if raw else ()
-        return [RevisionUpdated(revision=revision, observed_at=now, changes=changes)] if changes else []
+        if not changes:
+            return []
+        count = entry.mark.updates
+        entry.mark = evolve(entry.mark, updates=count + 1)
+        return [RevisionUpdated(revision=revision, observed_at=now, changes=changes, ordinal=count)]
 
     def _decide(
         self, entry: _Entry, found: Lookup | None, at: float, now: datetime, missing_grace: float

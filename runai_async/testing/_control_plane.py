@@ -17,6 +17,7 @@ from typing import Any, Self
 from aiohttp import web
 from attrs import field, frozen
 
+from runai_async._ids import canonical_id
 from runai_async.testing._faults import FAULT_KINDS, FaultKind, Faults, canned_response, distort, pause
 from runai_async.testing._routes import Handler, Routes
 from runai_async.testing._server import Server
@@ -209,7 +210,7 @@ class FakeControlPlane:
 
     def add_revision(self, workload_id: str, phase: str = "Pending", **fields: Any) -> str:
         """Add a revision and return its id; any other field, known or not, may be given in snake_case."""
-        return self._state.add_revision(workload_id, phase, fields)
+        return self._state.add_revision(canonical_id(str(workload_id)), phase, fields)
 
     def set_phase(
         self,
@@ -230,35 +231,35 @@ class FakeControlPlane:
                 phases.
             at: the new `phaseUpdatedAt`; by default the server's time.
         """
-        self._state.set_phase(revision_id, phase, message, running_pods, at)
+        self._state.set_phase(canonical_id(str(revision_id)), phase, message, running_pods, at)
 
     def update_revision(self, revision_id: str, **fields: Any) -> None:
         """Change fields of a revision, given in snake_case."""
-        self._state.update_revision(revision_id, fields)
+        self._state.update_revision(canonical_id(str(revision_id)), fields)
 
     def delete_revision(self, revision_id: str) -> None:
         """Delete a revision: it moves to the list of deleted ones and can still be fetched by id."""
-        self._state.delete_revision(revision_id)
+        self._state.delete_revision(canonical_id(str(revision_id)))
 
     def purge_revision(self, revision_id: str) -> None:
         """Remove a revision without a trace: no list contains it, and fetching it by id is a 404."""
-        self._state.purge_revision(revision_id)
+        self._state.purge_revision(canonical_id(str(revision_id)))
 
     def hide_revision(self, revision_id: str) -> None:
         """Leave a live revision out of all responses."""
-        self._state.hide(revision_id, hidden=True)
+        self._state.hide(canonical_id(str(revision_id)), hidden=True)
 
     def show_revision(self, revision_id: str) -> None:
         """Include a hidden revision in responses again."""
-        self._state.hide(revision_id, hidden=False)
+        self._state.hide(canonical_id(str(revision_id)), hidden=False)
 
     def delete_workload(self, workload_id: str) -> None:
         """Delete a workload and its revisions; listing its revisions is a 404 from then on."""
-        self._state.delete_workload(workload_id)
+        self._state.delete_workload(canonical_id(str(workload_id)))
 
     def revision(self, revision_id: str) -> dict[str, Any]:
         """Return a copy of a revision as the API would return it now."""
-        return deepcopy(self._state.revision(revision_id))
+        return deepcopy(self._state.revision(canonical_id(str(revision_id))))
 
     async def roll_out(
         self,
@@ -286,7 +287,7 @@ class FakeControlPlane:
             await asyncio.sleep(step)
             self.set_phase(revision_id, phase, message if index == len(others) - 1 else None)
         if retire_old:
-            for item in list(self._state.listed(workload_id, deleted=False)):
+            for item in list(self._state.listed(canonical_id(str(workload_id)), deleted=False)):
                 if item["id"] != revision_id:
                     self.delete_revision(item["id"])
         return revision_id
@@ -311,18 +312,35 @@ class FakeControlPlane:
         Args:
             kind: latency (respond after *seconds*), hang (do not respond, for *seconds* if given), reset (of
                 the connection), truncate (send half of the body), drip (send a byte every *seconds*, by
-                default every second), bad_json (a 200 whose body is not JSON).
+                default every second), bad_json (a 200 whose body is not JSON); or one of the faults inside a
+                body that are listed below.
             path: a regular expression to search for in the path; by default any path but those of the token
                 endpoints.
             times: how many requests are hit; None for all from now on.
             seconds: see *kind*.
             rate: the probability that a matching request is hit.
 
+        Real servers, and what stands before them, were seen to send each of these inside a body; other
+        values can be given as fields (`add_revision(..., deleted_at="0001-01-01T00:00:00Z")`):
+
+        - zero_time, empty_time: `deletedAt` and `phaseUpdatedAt` that are missing are Go's zero time, or "".
+        - coarse_times: all times are cut to whole seconds.
+        - surrogate, nan, control_character, deep_nesting: the first item has half a surrogate pair in its
+          `phaseMessage`, `NaN`, a raw tab, or 1,100 levels of objects.
+        - null_list, empty_object: the list is `null`, or the whole body is `{}`.
+        - broken_row: the first item lacks a required field.
+        - undecodable_newest: the newest revision has no phase.
+        - string_next: the offset of the next page is a string.
+        - uppercase_ids, dashless_ids: all ids are in capitals, or without dashes.
+        - other_revision: a revision has another id than the one asked for.
+        - shuffled_conditions: conditions, images and node pools are in random order.
+
         Raises:
             ValueError: if *kind* is unknown.
 
         Example:
             >>> control_plane.fault("reset", path="/revisions$", times=2)
+            >>> control_plane.fault("shuffled_conditions", times=None)
         """
         if kind not in FAULT_KINDS:
             raise ValueError(f"kind must be one of {', '.join(FAULT_KINDS)}, not {kind!r}")
@@ -391,7 +409,7 @@ class FakeControlPlane:
                 if fault is None:
                     return response
                 assert isinstance(response, web.Response)  # noqa: S101  (no handler streams)
-                return await distort(fault, request, response, self._stopping)
+                return await distort(fault, request, response, self._stopping, self._faults.random)
             finally:
                 self.in_flight -= 1
 

@@ -9,13 +9,16 @@ import re
 import socket
 import struct
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Literal, get_args
 
 import msgspec
 from aiohttp import web
 from attrs import define
 
-FaultKind = Literal["latency", "hang", "reset", "truncate", "drip", "bad_json"]
+from runai_async.testing._bodies import BODY_FAULTS, BodyFault, spoiled
+
+FaultKind = Literal["latency", "hang", "reset", "truncate", "drip", "bad_json", BodyFault]
 FAULT_KINDS: tuple[str, ...] = get_args(FaultKind)
 CannedResponse = tuple[int, Mapping[str, str], bytes]
 """Status, headers and body."""
@@ -51,7 +54,7 @@ class Faults:
     """The faults that wait, in the order in which they were added."""
 
     def __init__(self, rng: random.Random) -> None:
-        self._rng = rng
+        self.random = rng
         self._waiting: list[Fault] = []
 
     def add(
@@ -75,7 +78,7 @@ class Faults:
     def draw(self, path: str) -> Fault | None:
         """Return the fault that hits a request, if any, and count the hit."""
         for fault in self._waiting:
-            if fault.hits(path, self._rng):
+            if fault.hits(path, self.random):
                 if fault.left is not None:
                     fault.left -= 1
                     if not fault.left:
@@ -95,12 +98,14 @@ def canned_response(status: int, headers: Mapping[str, str], body: object) -> Ca
 
 
 async def distort(
-    fault: Fault, request: web.Request, whole: web.Response, stopping: asyncio.Event
+    fault: Fault, request: web.Request, whole: web.Response, stopping: asyncio.Event, rng: random.Random
 ) -> web.StreamResponse:
     """Return the response that a fault makes of the *whole* one."""
     if fault.response is not None:
         status, headers, body = fault.response
         return web.Response(status=status, headers=headers, body=body)
+    if fault.kind in BODY_FAULTS:
+        return _spoil(str(fault.kind), whole, rng)
     match fault.kind:
         case "bad_json":
             return web.Response(body=b'{"revisions": [{"id": "', content_type="application/json")
@@ -115,6 +120,13 @@ async def distort(
         case _:  # the last kind: reset
             _reset(request)
     return whole
+
+
+def _spoil(kind: str, whole: web.Response, rng: random.Random) -> web.Response:
+    """Return a successful response with a fault in its JSON."""
+    if whole.status != HTTPStatus.OK or not isinstance(whole.body, bytes):
+        return whole
+    return web.Response(body=spoiled(kind, whole.body, rng), content_type="application/json")
 
 
 async def pause(seconds: float | None, stopping: asyncio.Event) -> None:

@@ -13,6 +13,7 @@ import msgspec
 from attrs import frozen
 
 from runai_async._codec.fields import camel
+from runai_async._ids import canonical_id
 from runai_async.testing._samples import sample_revision, sample_workload
 
 
@@ -94,7 +95,7 @@ class State:
     # --- workloads ----------------------------------------------------------------------------------------
 
     def add_workload(self, name: str | None, kind: str, fields: dict[str, Any]) -> str:
-        workload_id = str(fields.pop("id", None) or self._new_id()).lower()
+        workload_id = canonical_id(str(fields.pop("id", None) or self._new_id()))
         now = stamp(self.clock())
         self.workloads[workload_id] = {
             **sample_workload(workload_id, kind, name or f"llm-{len(self.workloads) + 1}", self._tenant, now),
@@ -124,7 +125,7 @@ class State:
     def add_revision(self, workload_id: str, phase: str, fields: dict[str, Any]) -> str:
         workload = self._workload(workload_id)
         fields = wire(fields)
-        revision_id = str(fields.pop("id", None) or self._new_id()).lower()
+        revision_id = canonical_id(str(fields.pop("id", None) or self._new_id()))
         number = len(self._of_workload[workload_id]) + 1
         now = stamp(self.clock())
         self.revisions[revision_id] = {

@@ -196,11 +196,37 @@ def test_a_successful_response_is_parsed() -> None:
     assert LISTED.read(Response(body=b'{"revisions": [], "next": 3}')) == []
     assert COUNTED.read(Response(body=b'{"count": 3}')) == 3
     (raw, *_) = _codec.split_revisions(LIST)
-    assert ENDPOINTS.get_revision(ID).read(Response(body=raw)).name == "embedder-00001"
-    workloads, after = WORKLOADS_PAGE.read(Response(body=WORKLOADS))
-    assert ([workload.name for workload in workloads], after) == (["embedder", "nightly"], 2)
-    records, after = HISTORY_PAGE.read(Response(body=HISTORY))
-    assert ([record.meta.type for record in records], after) == (["PhaseUpdate", "Event"], None)
+    asked = ENDPOINTS.get_revision(json.loads(raw)["id"])
+    assert asked.read(Response(body=raw)).name == "embedder-00001"
+    workloads = WORKLOADS_PAGE.read(Response(body=WORKLOADS))
+    assert [workload.name for workload in workloads.items] == ["embedder", "nightly"]
+    assert (workloads.broken, workloads.next_offset) == ([], 2)
+    records = HISTORY_PAGE.read(Response(body=HISTORY))
+    assert [record.meta.type for record in records.items] == ["PhaseUpdate", "Event"]
+    assert (records.broken, records.next_offset) == ([], None)
+
+
+def test_a_revision_is_the_one_that_was_asked_for_in_whatever_spelling() -> None:
+    revision = json.loads(LIST)["revisions"][0]
+    for text in (ID, ID.upper(), ID.replace("-", "")):
+        for asked in (ID, ID.upper()):
+            body = json.dumps({**revision, "id": text}).encode()
+            assert ENDPOINTS.get_revision(asked).read(Response(body=body)).id == ID
+
+
+def test_another_revision_than_the_one_asked_for_is_an_error() -> None:
+    (raw, *_) = _codec.split_revisions(LIST)
+    with pytest.raises(DecodeError, match=r"^\$\.id: not the revision that was asked for$") as caught:
+        ENDPOINTS.get_revision(ID).read(Response(body=raw))
+    assert (caught.value.path, caught.value.is_json) == ("$.id", True)
+
+
+def test_a_row_that_cannot_be_decoded_is_left_out_and_named() -> None:
+    page = WORKLOADS_PAGE.read(Response(body=b'{"workloads": [{}, {"id": "a"}]}'))
+    assert page.items == []
+    assert [item.error.path for item in page.broken] == ["$.workloads[0].type", "$.workloads[1].type"]
+    records = HISTORY_PAGE.read(Response(body=b'{"records": [{"meta": {"type": "Event"}}]}'))
+    assert [item.error.path for item in records.broken] == ["$.records[0].meta.creationTimestamp"]
 
 
 def test_an_undecodable_revision_does_not_lose_the_others() -> None:
@@ -231,8 +257,8 @@ def test_a_revision_that_is_not_an_object_is_an_error_with_its_path() -> None:
     ("call", "body", "path"),
     [
         (LISTED, b"[]", "$"),
-        (LISTED, b"{}", "$.revisions"),
-        (LISTED, b'{"revisions": null}', "$.revisions"),
+        (LISTED, b'{"next": null}', "$.revisions"),
+        (LISTED, b'{"items": []}', "$.revisions"),
         (LISTED, b'{"revisions": {}}', "$.revisions"),
         (COUNTED, b"3", "$"),
         (COUNTED, b'{"count": "3"}', "$.count"),
@@ -241,8 +267,8 @@ def test_a_revision_that_is_not_an_object_is_an_error_with_its_path() -> None:
         (COUNTED, b'{"count": null}', "$.count"),
         (WORKLOADS_PAGE, b"[]", "$"),
         (WORKLOADS_PAGE, b'{"workloads": {}}', "$.workloads"),
-        (WORKLOADS_PAGE, b'{"workloads": [{}]}', "$.workloads[0].type"),
-        (HISTORY_PAGE, b'{"records": [{"meta": {"type": "Event"}}]}', "$.records[0].meta.creationTimestamp"),
+        (WORKLOADS_PAGE, b'{"workloads": [], "next": "x"}', "$.next"),
+        (HISTORY_PAGE, b'{"items": []}', "$.records"),
     ],
 )
 def test_a_response_of_another_shape_is_an_error_with_the_path(
@@ -275,12 +301,10 @@ def test_a_response_that_is_not_json_is_distinguished_from_one_of_another_shape(
     assert caught.value.__cause__ is not None
 
 
-@pytest.mark.parametrize(
-    ("following", "offset"), [("2", 2), ("null", None), ("true", None), ('"2"', None), ("2.0", None)]
-)
+@pytest.mark.parametrize(("following", "offset"), [("2", 2), ("null", None), ('"2"', 2), ("2.0", 2)])
 def test_the_next_page_is_an_offset_or_none(following: str, offset: int | None) -> None:
     body = f'{{"workloads": [], "next": {following}}}'.encode()
-    assert WORKLOADS_PAGE.read(Response(body=body)) == ([], offset)
+    assert WORKLOADS_PAGE.read(Response(body=body)).next_offset == offset
 
 
 @pytest.mark.parametrize(

@@ -216,10 +216,16 @@ def test_a_time_is_aware_and_in_utc(text: str, time: datetime) -> None:
     ],
 )
 def test_an_invalid_time_or_one_without_a_zone_is_refused(text: str) -> None:
-    assert error_of(lambda: from_json(raw(phaseUpdatedAt=text), Revision)) == (
-        "$.phaseUpdatedAt",
-        "$.phaseUpdatedAt: expected an RFC 3339 time with a time zone",
-    )
+    expected = ("$.createdAt", "$.createdAt: expected an RFC 3339 time with a time zone")
+    assert error_of(lambda: from_json(raw(createdAt=text), Revision)) == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["2025-01-31T10:00:00", "2025-01-31", "31.1.2025", "0001-01-01", "0000-12-31", " "]
+)
+def test_an_optional_time_that_is_invalid_is_refused_too(text: str) -> None:
+    expected = ("$.phaseUpdatedAt", "$.phaseUpdatedAt: expected an RFC 3339 time with a time zone")
+    assert error_of(lambda: from_json(raw(phaseUpdatedAt=text), Revision)) == expected
 
 
 def test_a_time_as_a_number_is_refused() -> None:

@@ -200,7 +200,8 @@ def test_a_revision_is_the_same_after_a_round_trip(revision: Revision) -> None:
     written = to_json(revision)
     again = from_json(written, Revision)
     assert again == revision
-    assert to_json(again) == written
+    # The order of keys means nothing: unknown ones stand in the order in which they were learned.
+    assert json.loads(to_json(again)) == json.loads(written)
 
 
 @pytest.mark.parametrize("cls", [Workload, HistoryRecord])

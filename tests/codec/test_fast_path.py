@@ -69,11 +69,16 @@ def test_responses_with_ever_new_keys_are_decoded_too() -> None:
 
 
 def test_a_page_takes_the_fast_path_once_its_keys_are_learned() -> None:
-    workloads, offset = _codec.decode_page(WORKLOADS, "workloads", Workload)
+    page = _codec.decode_page(WORKLOADS, "workloads", Workload)
+    workloads = page.items
     parse, build = fast.list_fast_path(Workload, "workloads")
     assert [build(struct) for struct in parse(WORKLOADS).items] == workloads
     assert workloads == converter.structure(json.loads(WORKLOADS)["workloads"], list[Workload])
-    assert (workloads[0].extra, offset) == ({"priority": 80, "k8sPhase": "Running", "source": "UI"}, 2)
+    assert page.broken == []
+    assert (workloads[0].extra, page.next_offset) == (
+        {"priority": 80, "k8sPhase": "Running", "source": "UI"},
+        2,
+    )
 
 
 def test_a_list_of_revisions_may_have_any_next() -> None:

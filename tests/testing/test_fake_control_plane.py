@@ -7,6 +7,7 @@ import itertools
 import socket
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import aiohttp
 import pytest
@@ -90,6 +91,28 @@ async def test_a_revision_is_returned_as_a_copy_and_ids_are_lower_case(
     before["images"].append("another")
     assert (before["phase"], workload_id, revision_id) == ("Pending", given.lower(), given.lower())
     assert "another" not in ((await runai.get_revision(revision_id)).images or ())
+
+
+@pytest.mark.parametrize(
+    "respell",
+    [str.upper, lambda text: text.replace("-", ""), UUID],
+    ids=["capitals", "no dashes", "UUID"],
+)
+async def test_workloads_and_revisions_are_found_by_any_spelling_of_their_ids(respell: Any) -> None:
+    control_plane = FakeControlPlane()
+    workload_id = control_plane.add_workload(id=respell("5b0f6f0c-8f3e-4f52-bb0e-2d8f4f6a9c01"))
+    assert workload_id == "5b0f6f0c-8f3e-4f52-bb0e-2d8f4f6a9c01"
+    revision_id = control_plane.add_revision(respell(workload_id))
+    control_plane.set_phase(respell(revision_id), "Running")
+    control_plane.update_revision(respell(revision_id), running_pods=7)
+    control_plane.hide_revision(respell(revision_id))
+    control_plane.show_revision(respell(revision_id))
+    control_plane.delete_revision(respell(revision_id))
+    assert control_plane.revision(respell(revision_id))["runningPods"] == 7
+    control_plane.purge_revision(respell(revision_id))
+    new = await control_plane.roll_out(respell(workload_id), step=0, retire_old=True)
+    control_plane.delete_workload(respell(workload_id))
+    assert control_plane.revision(new)["deletedAt"] is not None
 
 
 async def test_it_stops_on_a_loop_that_cannot_remove_readers(monkeypatch: pytest.MonkeyPatch) -> None:

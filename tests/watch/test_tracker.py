@@ -156,6 +156,45 @@ def test_after_a_resume_changes_of_other_fields_yield_no_update() -> None:
     assert [(c.old, c.new) for c in event.changes] == [(2, 3)]
 
 
+def test_an_update_repeated_after_a_crash_has_the_same_id_and_each_has_its_own() -> None:
+    watch = watching(revision("a", runningPods=1), emit_updates=True)
+    (first,) = poll(watch, revision("a", runningPods=2))
+    saved = watch.checkpoint()
+    (second,) = poll(watch, revision("a", runningPods=1))
+    again = tracker(resume_from=saved, emit_updates=True)
+    assert poll(again, revision("a", runningPods=2)) == []
+    (repeated,) = poll(again, revision("a", runningPods=1), at=99)
+    assert (repeated.id, repeated.observed_at) == (second.id, NOW + timedelta(seconds=99))
+    assert first.id != second.id
+    assert [mark.updates for mark in watch.checkpoint().revisions] == [2]
+
+
+def test_an_update_that_was_not_delivered_does_not_count() -> None:
+    watch = watching(revision("a", runningPods=1), emit_updates=True)
+    watch.apply(read(watch, revision("a", runningPods=2)), at=0, now=NOW)
+    assert [mark.updates for mark in watch.checkpoint().revisions] == [0]
+    take_all(watch)
+    assert [mark.updates for mark in watch.checkpoint().revisions] == [1]
+
+
+@pytest.mark.parametrize(
+    ("field", "one", "other"),
+    [
+        ("images", ["a", "b"], ["b", "a"]),
+        ("currentNodePools", ["a", "b"], ["b", "a"]),
+        ("phaseMessage", "", None),
+        (
+            "conditions",
+            [{"type": "A", "status": "True", "message": ""}, {"type": "B", "status": "False"}],
+            [{"type": "B", "status": "False", "reason": ""}, {"type": "A", "status": "True"}],
+        ),
+    ],
+)
+def test_another_order_or_spelling_of_nothing_is_no_update(field: str, one: Any, other: Any) -> None:
+    watch = watching(revision("a", **{field: one}), emit_updates=True)
+    assert poll(watch, revision("a", **{field: other})) == poll(watch, revision("a", **{field: one})) == []
+
+
 def test_a_checkpoint_of_another_workload_is_refused_by_name() -> None:
     with pytest.raises(ValueError, match=f"of workload other, but this watch is of {WORKLOAD_ID}"):
         tracker(resume_from=Checkpoint("other"))
@@ -279,11 +318,11 @@ async def test_a_confirmation_that_always_fails_delays_no_other_deletion(failing
     ]
 
 
-def test_a_checkpoint_keeps_the_workload_s_id_as_the_server_writes_it() -> None:
+def test_a_checkpoint_keeps_the_workload_s_id_once_however_the_server_writes_it() -> None:
     watch = watching(revision("a"), revision("b", workloadId=WORKLOAD_ID.upper()))
     ids = {mark.id: mark.workload_id for mark in watch.checkpoint().revisions}
-    assert ids == {"a": WORKLOAD_ID, "b": WORKLOAD_ID.upper()}
-    assert ids["a"] is WORKLOAD_ID  # one string for all revisions of a workload
+    assert ids == {"a": WORKLOAD_ID, "b": WORKLOAD_ID}
+    assert ids["a"] is ids["b"] is WORKLOAD_ID  # one text for all of a workload's revisions
 
 
 def test_the_end_of_a_workload_is_the_deletion_of_each_live_revision() -> None:
