@@ -199,6 +199,7 @@ def token_error(error: ApiError) -> ApiError:
         method=error.method,
         url=error.url,
         request_id=error.request_id,
+        retry_after=error.retry_after,
     )
 
 
