@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import ipaddress
+import re
 from urllib import request as urllib_request
 
 from yarl import URL
@@ -56,29 +57,70 @@ def _url_problem(url: URL, port: int | None, *, allow_http: bool) -> str | None:
     return None
 
 
-def environment_proxy(base_url: URL) -> URL | None:
-    """Return the proxy that the environment names for *base_url* (`HTTPS_PROXY`, `NO_PROXY`, …)."""
+def environment_proxy(url: URL) -> URL | None:
+    """Return the proxy that the environment names for a URL (`HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`, …)."""
     # Read once: with aiohttp's own trust_env, each request would read the whole environment, in a thread.
     proxies = urllib_request.getproxies_environment()
-    address = proxies.get(base_url.scheme)
-    if not address or urllib_request.proxy_bypass_environment(  # type: ignore[attr-defined]  # since 2.6, in no stub
-        f"{base_url.host}:{base_url.port}", proxies
-    ):
+    kind = url.scheme if proxies.get(url.scheme) else "all"
+    address = proxies.get(kind)
+    if not address or bypasses_proxy(url, proxies.get("no", "")):
         return None
-    name = f"{base_url.scheme}_proxy in the environment (which trust_env=False ignores)"
-    proxy = check_proxy(address, name)
+    proxy = check_proxy(address, f"{kind}_proxy in the environment (which trust_env=False ignores)")
     # Plain http is fine to loopback because it stays on this machine; through a proxy elsewhere it would not.
-    leaves = base_url.scheme == "http" and is_loopback(base_url) and not is_loopback(proxy)
+    leaves = url.scheme == "http" and is_loopback(url) and not is_loopback(proxy)
     return None if leaves else proxy
 
 
+def bypasses_proxy(url: URL, no_proxy: str) -> bool:
+    """Return whether `NO_PROXY` has an entry for a URL's host: a name, domain, address or network, or `*`.
+
+    This is what `requests` bypasses (the standard library's own function knows no networks), and also IPv6
+    networks, brackets, a trailing dot, and the scheme's own port. As with curl, an entry matches whole
+    labels: `un.ai` is not a domain of `acme.run.ai`.
+    """
+    host, port = (url.host or "").rstrip(".").lower(), str(url.port)
+    entries = no_proxy.lower().replace(" ", "").split(",")
+    return any(_matches(*_host_and_port(entry), host, port) for entry in entries if entry)
+
+
+_ENTRY = re.compile(r"(?:\[([^\]]*)\]|([^:]*)):(\d+)")
+"""An entry of `NO_PROXY` with a port; without one, the colons are those of an IPv6 address."""
+
+
+def _host_and_port(entry: str) -> tuple[str, str | None]:
+    if with_port := _ENTRY.fullmatch(entry):
+        return with_port[1] or with_port[2], with_port[3]
+    return entry.replace("[", "").replace("]", ""), None
+
+
+def _matches(entry: str, port: str | None, host: str, host_port: str) -> bool:
+    if port not in {None, host_port}:
+        return False
+    domain = entry.removeprefix("*").strip(".")
+    return entry == "*" or host == domain or _is_within(host, entry, domain)
+
+
+def _is_within(host: str, entry: str, domain: str) -> bool:
+    """Return whether a host belongs to a network or, by its name, to a domain."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return bool(domain) and host.endswith(f".{domain}")
+    try:
+        return address in ipaddress.ip_network(entry, strict=False)
+    except ValueError:
+        return False
+
+
 def check_proxy(value: str | URL, name: str = "proxy") -> URL:
-    """Return a proxy's URL.
+    """Return a proxy's URL; one without a scheme is `http`.
 
     Raises:
         ConfigurationError: aiohttp cannot use it.
     """
     try:
+        if isinstance(value, str) and "://" not in value:
+            value = f"http://{value.lstrip('/')}"
         url = URL(value)
     except (ValueError, TypeError):
         raise ConfigurationError(
