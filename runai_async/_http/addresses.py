@@ -11,6 +11,8 @@ from yarl import URL
 
 from runai_async.errors import ConfigurationError
 
+_EXAMPLES = {"base_url": "https://acme.run.ai", "token_url": "https://login.acme.example/token"}
+
 
 def check_base_url(value: str | URL, *, allow_http: bool = False) -> URL:
     """Return the control plane's URL in its normal form; a path prefix is kept.
@@ -20,16 +22,33 @@ def check_base_url(value: str | URL, *, allow_http: bool = False) -> URL:
     """
     if not isinstance(value, str | URL):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ConfigurationError(f"base_url must be a str or yarl.URL, not {type(value).__name__}")
+    url = _parse("base_url", value)
+    http = "use https, or pass allow_http=True if that is what you want"
+    problem = "must not have a query or fragment" if url.query_string or url.fragment else None
+    _check("base_url", url, problem, None if allow_http else http)
+    return url.with_path(url.raw_path.rstrip("/") + "/", encoded=True)
+
+
+def check_token_url(value: str) -> None:
+    """Check the URL of a token endpoint elsewhere; it may have a query.
+
+    Raises:
+        ConfigurationError: it is not a URL to send credentials to; the message says why.
+    """
+    if not isinstance(value, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ConfigurationError(f"token_url must be a str, not {type(value).__name__}")
+    url = _parse("token_url", value)
+    _check("token_url", url, "must not have a fragment" if url.fragment else None, "use https")
+
+
+def _parse(name: str, value: str | URL) -> URL:
     try:
-        url = URL(value) if isinstance(value, str) else value
-        port = url.port
+        url = URL(value)
+        _ = url.port
     except (ValueError, TypeError):
         # The library's own error may quote a password that was put into the URL.
-        raise ConfigurationError("base_url is not a URL; it should look like https://acme.run.ai") from None
-    problem = _url_problem(url, port, allow_http=allow_http)
-    if problem:
-        raise ConfigurationError(f"base_url {problem}")
-    return url.with_path(url.raw_path.rstrip("/") + "/", encoded=True)
+        raise ConfigurationError(f"{name} is not a URL; it should look like {_EXAMPLES[name]}") from None
+    return url
 
 
 def is_loopback(url: URL) -> bool:
@@ -40,21 +59,34 @@ def is_loopback(url: URL) -> bool:
         return False
 
 
-def _url_problem(url: URL, port: int | None, *, allow_http: bool) -> str | None:
+def _check(name: str, url: URL, problem: str | None, http: str | None) -> None:
+    """Raise `ConfigurationError` for a URL that credentials should not go to.
+
+    Args:
+        name: of the argument.
+        url: its value.
+        problem: what else is wrong with it.
+        http: what to do instead of plain http; None if that is allowed.
+    """
+    problem = _url_problem(url, _EXAMPLES[name]) or problem or _http_problem(url, http)
+    if problem:
+        raise ConfigurationError(f"{name} {problem}")
+
+
+def _url_problem(url: URL, example: str) -> str | None:
     if url.scheme not in {"http", "https"} or not url.host:
-        return "must start with https:// and name a host, like https://acme.run.ai"
+        return f"must start with https:// and name a host, like {example}"
     if url.user is not None or url.password is not None:
         return "must not contain a user or password; pass credentials as auth"
-    if url.query_string or url.fragment:
-        return "must not have a query or fragment"
-    if port is None or not 0 < port < 65536:  # noqa: PLR2004  (TCP's range)
+    if url.port is None or not 0 < url.port < 65536:  # noqa: PLR2004  (TCP's range)
         return "has a port that is out of range"
-    if url.scheme == "http" and not allow_http and not is_loopback(url):
-        return (
-            f"is plain http to {url.host}, which would show the token to the network; "
-            "use https, or pass allow_http=True if that is what you want"
-        )
     return None
+
+
+def _http_problem(url: URL, advice: str | None) -> str | None:
+    if url.scheme == "https" or advice is None or is_loopback(url):
+        return None
+    return f"is plain http to {url.host}, which would show the token to the network; {advice}"
 
 
 def environment_proxy(url: URL) -> URL | None:

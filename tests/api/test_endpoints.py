@@ -590,11 +590,15 @@ def test_a_lifetime_too_large_for_a_float_does_no_harm() -> None:
 @pytest.mark.parametrize(
     "value", ['""', "null", "5", '["t"]', '"a-secret b"', '"a-secret\\n"', '"ä-a-secret"', None]
 )
-def test_a_value_that_cannot_be_a_bearer_token_is_rejected_without_quoting_it(value: str | None) -> None:
-    body = b"{}" if value is None else f'{{"accessToken": {value}, "expiresIn": 5}}'.encode()
+@pytest.mark.parametrize(("api", "key"), [("v1", "accessToken"), ("v2", "access_token")])
+def test_a_value_that_cannot_be_a_bearer_token_is_rejected_without_quoting_it(
+    api: str, key: str, value: str | None
+) -> None:
+    body = b"{}" if value is None else f'{{"{key}": {value}, "expiresIn": 5}}'.encode()
+    request = token_endpoint.token_request(ROOT, "app", "s3cret", api)
     with pytest.raises(DecodeError) as caught:
-        token_endpoint.parse_token(Response(200, {}, body), REQUEST)
-    assert (caught.value.path, caught.value.is_json) == ("$.accessToken", True)
+        token_endpoint.parse_token(Response(200, {}, body), request)
+    assert (caught.value.path, caught.value.is_json) == (f"$.{key}", True)
     assert "a-secret" not in str(caught.value)
 
 
