@@ -117,8 +117,13 @@ class ClientCredentials:
 
 
 def _path(value: str | os.PathLike[str]) -> Path:
-    """Return a path; unlike `Path` itself, it shows in the signature what is accepted."""
-    return Path(value)
+    """Return a path, with `~` replaced; its signature shows what is accepted, as that of `Path` does not."""
+    try:
+        return Path(value).expanduser()
+    except RuntimeError:  # neither HOME nor an entry in the user database, as in some containers
+        raise ConfigurationError(
+            f"{os.fspath(value)} cannot be found, as there is no home directory: set HOME"
+        ) from None
 
 
 @frozen
@@ -130,12 +135,15 @@ class CliCredentials:
     Attributes:
         folder: the folder of `authentication.json` and `config.json`; by default `~/.runai`.
 
+    Raises:
+        ConfigurationError: the folder begins with `~`, and there is no home directory.
+
     Example:
         >>> login = CliCredentials()
         >>> runai = RunaiClient(login.read_base_url(), login)
     """
 
-    folder: Path = field(factory=lambda: Path.home() / ".runai", converter=_path)
+    folder: Path = field(factory=lambda: Path("~/.runai"), converter=_path)
 
     def read_token(self) -> str:
         """Read the token.

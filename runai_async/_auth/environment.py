@@ -28,8 +28,8 @@ def auth_from(environ: Mapping[str, str]) -> Auth:
         if client_secret:
             given, missing = missing, given
         raise ConfigurationError(f"{missing} is not set, but {given} is: set both")
-    credentials = CliCredentials()
     try:
+        credentials = CliCredentials()
         credentials.read_token()
     except ConfigurationError as error:
         raise ConfigurationError(

@@ -264,3 +264,59 @@ def test_a_login_token_that_does_not_fit_into_a_header_is_not_shown(tmp_path: Pa
     with pytest.raises(ConfigurationError, match=r"authentication\.json must be printable") as caught:
         log_in(tmp_path, "secret word").read_token()
     assert "secret" not in str(caught.value)
+
+
+# --- without a home directory -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def homeless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Set up what a container with an unknown user id has: no HOME, and no entry in the user database."""
+
+    def unknown(_: object) -> None:
+        raise KeyError("uid not found")
+
+    for name in ("HOME", "USERPROFILE", "HOMEPATH"):
+        monkeypatch.delenv(name, raising=False)
+    pwd = pytest.importorskip("pwd")
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    monkeypatch.setattr(pwd, "getpwnam", unknown)
+
+
+@pytest.mark.usefixtures("homeless")
+@pytest.mark.parametrize(
+    ("environ", "text"),
+    [
+        ({}, r"no credentials: set RUNAI_TOKEN, .*~/\.runai cannot be found, .* no home directory: set HOME"),
+        (URL, "no credentials: .* no home directory"),
+        ({"RUNAI_TOKEN": "t"}, "no control plane: set RUNAI_BASE_URL, .* no home directory: set HOME"),
+    ],
+)
+def test_without_a_home_directory_missing_credentials_are_a_configuration_error(
+    environ: dict[str, str], text: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=text):
+        RunaiClient.from_env(environ=environ)
+
+
+@pytest.mark.usefixtures("homeless")
+@pytest.mark.parametrize("folder", ["~", "~/elsewhere", "~nobody-here/.runai"])
+def test_without_a_home_directory_a_login_in_it_is_a_configuration_error(folder: str) -> None:
+    for given in (folder, Path(folder)):
+        with pytest.raises(ConfigurationError, match="no home directory: set HOME"):
+            CliCredentials(given)
+    with pytest.raises(ConfigurationError, match=r"^~/\.runai cannot be found"):
+        CliCredentials()
+
+
+@pytest.mark.usefixtures("homeless")
+async def test_without_a_home_directory_credentials_in_the_environment_work(tmp_path: Path) -> None:
+    transport = FakeTransport([COUNT])
+    runai = RunaiClient.from_env(environ=URL | {"RUNAI_TOKEN": "abc"}, transport=transport)
+    assert await bearer(runai, transport) == "Bearer abc"
+    assert log_in(tmp_path, "cli.token").read_token() == "cli.token"
+
+
+def test_a_login_may_be_named_from_the_home_directory(home: Path) -> None:
+    assert CliCredentials("~/other").folder == home / "other"
+    assert CliCredentials().folder == home / ".runai"
