@@ -99,7 +99,7 @@ PROXIED = b'HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n{"count": 7}'
         ({"max_body": 0}, "max_body must be at least 1, not 0"),
         ({"ca_file": "x", "ssl_context": ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)}, "ssl_context or ca_file"),
         ({"proxy": "socks5://s3cret@host:1"}, "must be an http:// or https:// URL"),
-        ({"proxy": "proxy.example:3128"}, "must be an http:// or https:// URL"),
+        ({"proxy": "ftp://proxy.example:3128"}, "must be an http:// or https:// URL"),
         ({"proxy": "http://"}, "must be an http:// or https:// URL"),
         ({"proxy": "http://s3cret@host:port"}, "proxy is not a URL"),
         ({"proxy": 5}, "proxy is not a URL"),
@@ -301,7 +301,7 @@ def test_the_environments_proxy_is_read_as_other_programs_do(
 
 
 @pytest.mark.parametrize(
-    "address", ["socks5://s3cret@host:1", "proxy.example:3128", "http://s3cret@host:port"]
+    "address", ["socks5://s3cret@host:1", "ftp://proxy.example:3128", "http://s3cret@host:port"]
 )
 def test_an_unusable_proxy_in_the_environment_is_named(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
     monkeypatch.setenv("HTTPS_PROXY", address)

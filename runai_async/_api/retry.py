@@ -14,6 +14,7 @@ from attrs import evolve
 
 from runai_async._api.endpoints import Call
 from runai_async._api.server_time import ServerTime
+from runai_async._api.statuses import retry_after
 from runai_async._clock import Clock
 from runai_async._http.messages import Transport
 from runai_async.errors import ApiError, DeadlineExceededError, DecodeError, RunaiError, TransportError
@@ -164,6 +165,8 @@ class Retrying:
         attempts.last_error = error
         if isinstance(error, ApiError):
             error.attempts = attempts.made
+            if error.retry_after is None:  # it may be a date, and the response without one of its own
+                error.retry_after = retry_after(error.headers, self.server_time.now())
         if self._may_pass(error):
             self._budget.take()
         elif isinstance(error, ApiError | DecodeError):  # without a response there is nothing to count
@@ -209,8 +212,9 @@ class Retrying:
         )
 
         def wait(state: tenacity.RetryCallState) -> float:
-            retry_after = getattr(state.outcome and state.outcome.exception(), "retry_after", None)
-            return jitter(state) if retry_after is None else float(retry_after)
+            asked = getattr(state.outcome and state.outcome.exception(), "retry_after", None)
+            # "At once" (0, or a date that has passed) is no reason to hurry a server that just failed.
+            return float(asked) if asked else jitter(state)
 
         return tenacity.AsyncRetrying(
             sleep=self._clock.sleep,

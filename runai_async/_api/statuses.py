@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 
 from multidict import CIMultiDict
 from yarl import URL
 
 from runai_async import _codec
+from runai_async._api.server_time import parse_date
 from runai_async._http.messages import Request, Response
 from runai_async.errors import ApiError
 
@@ -37,7 +37,7 @@ def error_for(response: Response, request: Request) -> ApiError:
         method=request.method,
         url=str(request.url.with_query(None)),
         request_id=_request_id(headers),
-        retry_after=_retry_after(headers.get("Retry-After")),
+        retry_after=retry_after(headers),
     )
 
 
@@ -90,18 +90,22 @@ def _request_id(headers: Mapping[str, str]) -> str | None:
     return headers.get("X-Request-Id") or headers.get("X-Correlation-Id") or headers.get("Request-Id")
 
 
-def _retry_after(value: str | None) -> float | None:
-    """Return the seconds of a Retry-After header, which holds seconds or a date; anything else is ignored."""
+def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
+    """Return the seconds that a response asks to wait; None if it does not, or not in a readable way.
+
+    A date is counted from the response's own `Date`, because the server's clock is not ours.
+
+    Args:
+        headers: of the response.
+        now: the present time, for a response without a `Date`; without either, a date is not readable.
+    """
+    value = headers.get("Retry-After")
     if value is None:
         return None
     if re.fullmatch(r"\d{1,9}(\.\d+)?", value.strip()):
         return float(value)
-    try:
-        until = parsedate_to_datetime(value)
-    except (ValueError, TypeError, OverflowError):
-        return None
-    until = until if until.tzinfo else until.replace(tzinfo=UTC)
-    return max(0.0, (until - datetime.now(UTC)).total_seconds())
+    until, since = parse_date(value), parse_date(headers.get("Date")) or now
+    return None if until is None or since is None else max(0.0, (until - since).total_seconds())
 
 
 def is_from_api(error: ApiError) -> bool:

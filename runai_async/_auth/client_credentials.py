@@ -18,12 +18,13 @@ from typing import Any
 
 from yarl import URL
 
+from runai_async import _codec
 from runai_async._api.statuses import is_from_api
 from runai_async._auth.credentials import ClientCredentials
 from runai_async._auth.masking import redact
-from runai_async._auth.token_endpoint import Token, parse_token, token_request
+from runai_async._auth.token_endpoint import Token, parse_token, token_requests
 from runai_async._clock import Clock
-from runai_async._http.messages import Transport
+from runai_async._http.messages import Request, Response, Transport
 from runai_async.errors import (
     ApiError,
     AuthenticationError,
@@ -36,6 +37,7 @@ from runai_async.hooks import Hooks, TokenRefreshed
 logger = logging.getLogger("runai_async")
 
 _OK = 200
+_NO_SUCH_ENDPOINT = frozenset({404, 405})
 _DEFAULT_LIFETIME = 300.0
 """Seconds, if neither the response nor the token says how long it lives; the vendor's tokens live longer."""
 _REFRESH_AT = 0.8
@@ -61,9 +63,7 @@ class ClientCredentialsSource:
         timeout: float,
     ) -> None:
         self._secret = credentials.client_secret
-        self._request = token_request(
-            base_url, credentials.client_id, credentials.client_secret, credentials.api
-        )
+        self._requests = token_requests(base_url, credentials)
         self._transport = transport
         self._clock = clock
         self._hooks = hooks
@@ -92,17 +92,20 @@ class ClientCredentialsSource:
         if self._task is None and self._last_error is not None and self._clock.monotonic() < self._not_before:
             # The endpoint failed a moment ago: leave it alone. A copy, since each raise adds to a traceback.
             raise copy(self._last_error) from self._last_error
-        task = self._exchange()
-        try:
-            return await asyncio.shield(task)
-        except RunaiError as error:
+        return await self._result(self._exchange())
+
+    async def _result(self, task: asyncio.Task[str]) -> str:
+        """Wait for an exchange; cancelling the caller does not cancel it."""
+        # Not `asyncio.shield`: since 3.14 it reports the error of a task whose waiter was cancelled to the
+        # event loop. Here the task's own callback reads the error, however many wait for it, or none.
+        await asyncio.wait({task})
+        if task.cancelled():
+            raise RuntimeError("the client was closed while a call waited for its token")
+        error = task.exception()
+        if isinstance(error, RunaiError):
             # Each waiter gets a copy of its own: a watch writes its checkpoint into it.
             raise copy(error).with_traceback(error.__traceback__) from error.__cause__
-        except asyncio.CancelledError:
-            waiter = asyncio.current_task()
-            if task.cancelled() and not (waiter and waiter.cancelling()):
-                raise RuntimeError("the client was closed while a call waited for its token") from None
-            raise
+        return task.result()
 
     def invalidate(self, token: str) -> None:
         if self._token == token:
@@ -127,7 +130,7 @@ class ClientCredentialsSource:
     async def _fetch(self) -> str:
         began = self._clock.monotonic()
         try:
-            token = await self._request_token(began)
+            token = await self._request_token(began + 2 * self._timeout, *self._requests)
         except RunaiError as error:
             self._back_off(error)
             self._notify(began, error, None)
@@ -140,16 +143,21 @@ class ClientCredentialsSource:
         self._notify(began, None, lifetime)
         return token.value
 
-    async def _request_token(self, began: float) -> Token:
-        response = await self._transport.send(
-            self._request, timeout=self._timeout, deadline=began + 2 * self._timeout
-        )
+    async def _request_token(self, deadline: float, request: Request, *others: Request) -> Token:
+        response = await self._transport.send(request, timeout=self._timeout, deadline=deadline)
+        if others and response.status in _NO_SUCH_ENDPOINT:
+            return await self._request_token(deadline, *others)
+        token = self._read(response, request)
+        self._requests = (request,)  # from now on this is the endpoint, whatever happens to it
+        return token
+
+    def _read(self, response: Response, request: Request) -> Token:
+        if response.status != _OK:
+            response = redact(response, self._secret)
         try:
-            return parse_token(
-                response if response.status == _OK else redact(response, self._secret), self._request
-            )
+            return parse_token(response, request)
         except ApiError as error:
-            mapped = token_error(error)
+            mapped = token_error(error, response)
             if mapped is error:
                 raise  # an error must not be its own cause: whatever follows causes would never end
             raise mapped from error
@@ -172,23 +180,32 @@ class ClientCredentialsSource:
 
 
 _BAD_CREDENTIALS = frozenset({"invalid_client", "invalid_grant", "unauthorized_client"})
-"""https://www.rfc-editor.org/rfc/rfc6749#section-5.2: the codes of a 400 that rejects the credentials."""
+"""https://www.rfc-editor.org/rfc/rfc6749#section-5.2: the codes that reject the credentials."""
 
 
-def token_error(error: ApiError) -> ApiError:
+def _is_refusal(error: ApiError, response: Response) -> bool:
+    """Return whether the credentials were rejected: by the API, or by OAuth's words for that."""
+    if error.status not in {400, 401, 403}:
+        return False
+    code = (_codec.decode_object(response.body) or {}).get("error")
+    return is_from_api(error) or (isinstance(code, str) and code in _BAD_CREDENTIALS)
+
+
+def token_error(error: ApiError, response: Response) -> ApiError:
     """Return what an error of the token endpoint means to the call that needs the token.
 
-    A 400 or 403 in the API's own format, or a 400 in OAuth's, rejects the credentials and becomes an
-    `AuthenticationError`: our request was well-formed, and v1 has no 401. Any other 403 or 404 becomes a
-    plain `ApiError`, so that a watch does not conclude from it that its workload is gone.
+    A 400, 401 or 403 in the API's own words or in OAuth's rejects the credentials and is an
+    `AuthenticationError`: our request was well-formed. Any other 401, 403 or 404 comes from a gateway or from
+    an identity service that restarts. It becomes a plain `ApiError`, so that a watch waits and does not
+    conclude from it that the credentials are wrong or its workload is gone.
     """
-    if error.status == 400 and (error.message in _BAD_CREDENTIALS or is_from_api(error)):  # noqa: PLR2004
+    if _is_refusal(error, response):
         kind: type[ApiError] = AuthenticationError
-    elif isinstance(error, PermissionDeniedError) and is_from_api(error):
-        kind = AuthenticationError
-    elif isinstance(error, PermissionDeniedError | NotFoundError):
+    elif isinstance(error, AuthenticationError | PermissionDeniedError | NotFoundError):
         kind = ApiError
     else:
+        return error
+    if kind is type(error):
         return error
     return kind(
         error.status,
@@ -199,6 +216,7 @@ def token_error(error: ApiError) -> ApiError:
         method=error.method,
         url=error.url,
         request_id=error.request_id,
+        retry_after=error.retry_after,
     )
 
 

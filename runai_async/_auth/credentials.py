@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 from attrs import Attribute, field, frozen
 
+from runai_async._http.addresses import check_token_url
 from runai_async.errors import ConfigurationError
 
 SENDABLE = re.compile(r"[\x21-\x7e]+")
@@ -83,33 +84,46 @@ class StaticToken:
 
 @frozen
 class ClientCredentials:
-    """The id and secret of an application (service account), exchanged for tokens as needed.
+    """The id and secret of a service account or access key, exchanged for tokens as needed.
 
     Attributes:
-        client_id: the application's id.
+        client_id: the id.
         client_secret: its secret; not in the repr.
-        api: "v1", `POST /api/v1/token`, which all control planes have and 2.25 deprecates; or "v2",
-            `POST /api/v2/token` (RFC 6749), from 2.24 on.
+        api: which token endpoint to use. "v2" is `POST /api/v2/token` (RFC 6749), which exists from 2.24 on.
+            "v1" is `POST /api/v1/token`, which is deprecated since 2.25 and gone in 3.0. "auto", the default,
+            tries v2, and v1 only if there is no v2 (404 or 405); the one that issued a token is kept.
+        token_url: a token endpoint elsewhere, such as an identity provider's, in v2's form. It is sent the
+            secret, so it must be https, except to loopback.
 
     Raises:
-        ConfigurationError: the id or secret is empty, or *api* is something else.
+        ConfigurationError: the id or secret is empty, *api* is something else, or *token_url* is not usable.
 
     Example:
-        >>> runai = RunaiClient("https://acme.run.ai", ClientCredentials("app", "secret", api="v1"))
+        >>> runai = RunaiClient("https://acme.run.ai", ClientCredentials("app", "secret"))
     """
 
     client_id: str = field(validator=_sendable)
     client_secret: str = field(repr=False, validator=_sendable)
-    api: Literal["v1", "v2"] = "v1"
+    api: Literal["auto", "v1", "v2"] = "auto"
+    token_url: str | None = None
 
     def __attrs_post_init__(self) -> None:
-        if self.api not in {"v1", "v2"}:
-            raise ConfigurationError(f"api must be 'v1' or 'v2', not {self.api!r}")
+        if self.api not in {"auto", "v1", "v2"}:
+            raise ConfigurationError(f"api must be 'auto', 'v1' or 'v2', not {self.api!r}")
+        if self.token_url is not None:
+            check_token_url(self.token_url)
+            if self.api == "v1":
+                raise ConfigurationError("token_url is a token endpoint in v2's form: leave out api='v1'")
 
 
 def _path(value: str | os.PathLike[str]) -> Path:
-    """Return a path; unlike `Path` itself, it shows in the signature what is accepted."""
-    return Path(value)
+    """Return a path, with `~` replaced; its signature shows what is accepted, as that of `Path` does not."""
+    try:
+        return Path(value).expanduser()
+    except RuntimeError:  # neither HOME nor an entry in the user database, as in some containers
+        raise ConfigurationError(
+            f"{os.fspath(value)} cannot be found, as there is no home directory: set HOME"
+        ) from None
 
 
 @frozen
@@ -121,12 +135,15 @@ class CliCredentials:
     Attributes:
         folder: the folder of `authentication.json` and `config.json`; by default `~/.runai`.
 
+    Raises:
+        ConfigurationError: the folder begins with `~`, and there is no home directory.
+
     Example:
         >>> login = CliCredentials()
         >>> runai = RunaiClient(login.read_base_url(), login)
     """
 
-    folder: Path = field(factory=lambda: Path.home() / ".runai", converter=_path)
+    folder: Path = field(factory=lambda: Path("~/.runai"), converter=_path)
 
     def read_token(self) -> str:
         """Read the token.

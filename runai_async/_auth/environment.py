@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from runai_async._auth.credentials import Auth, CliCredentials, ClientCredentials, StaticToken
+from runai_async._http.addresses import check_token_url
 from runai_async.errors import ConfigurationError
 
 
@@ -21,14 +22,14 @@ def auth_from(environ: Mapping[str, str]) -> Auth:
     if token:
         return StaticToken(token)
     if client_id and client_secret:
-        return ClientCredentials(client_id, client_secret, _token_api(environ))
+        return _client_credentials(environ, client_id, client_secret)
     if client_id or client_secret:
         given, missing = "RUNAI_CLIENT_ID", "RUNAI_CLIENT_SECRET"
         if client_secret:
             given, missing = missing, given
         raise ConfigurationError(f"{missing} is not set, but {given} is: set both")
-    credentials = CliCredentials()
     try:
+        credentials = CliCredentials()
         credentials.read_token()
     except ConfigurationError as error:
         raise ConfigurationError(
@@ -37,12 +38,22 @@ def auth_from(environ: Mapping[str, str]) -> Auth:
     return credentials
 
 
-def _token_api(environ: Mapping[str, str]) -> Literal["v1", "v2"]:
-    match environ.get("RUNAI_TOKEN_API") or "v1":
-        case "v1" | "v2" as api:
+def _client_credentials(environ: Mapping[str, str], client_id: str, client_secret: str) -> ClientCredentials:
+    token_url = environ.get("RUNAI_TOKEN_URL") or None
+    if token_url is not None:
+        try:
+            check_token_url(token_url)
+        except ConfigurationError as error:
+            raise ConfigurationError(f"RUNAI_TOKEN_URL: {error}") from None
+    return ClientCredentials(client_id, client_secret, _token_api(environ), token_url)
+
+
+def _token_api(environ: Mapping[str, str]) -> Literal["auto", "v1", "v2"]:
+    match environ.get("RUNAI_TOKEN_API") or "auto":
+        case "auto" | "v1" | "v2" as api:
             return api
         case other:
-            raise ConfigurationError(f"RUNAI_TOKEN_API must be v1 or v2, not {other!r}")
+            raise ConfigurationError(f"RUNAI_TOKEN_API must be auto, v1 or v2, not {other!r}")
 
 
 def base_url_from(environ: Mapping[str, str]) -> str:

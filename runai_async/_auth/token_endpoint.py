@@ -10,7 +10,7 @@ from yarl import URL
 
 from runai_async import _codec
 from runai_async._api.statuses import raise_for_status
-from runai_async._auth.credentials import SENDABLE
+from runai_async._auth.credentials import SENDABLE, ClientCredentials
 from runai_async._http.messages import Request, Response
 from runai_async.errors import DecodeError
 
@@ -23,15 +23,34 @@ class Token:
     expires_in: float | None = None
 
 
+def token_requests(base_url: URL, credentials: ClientCredentials) -> tuple[Request, ...]:
+    """Return the requests that exchange client credentials for a token.
+
+    They are to be sent in this order, each only if the endpoint of the one before it does not exist.
+    """
+    client_id, client_secret = credentials.client_id, credentials.client_secret
+    if credentials.token_url is not None:
+        return (_oauth_request(URL(credentials.token_url), client_id, client_secret),)
+    apis = ("v2", "v1") if credentials.api == "auto" else (credentials.api,)
+    return tuple(token_request(base_url, client_id, client_secret, api) for api in apis)
+
+
 def token_request(base_url: URL, client_id: str, client_secret: str, api: str) -> Request:
     """Return the request that exchanges client credentials for a token, of the API's v1 or v2."""
-    if api == "v1":
-        fields = {"grantType": "client_credentials", "clientID": client_id, "clientSecret": client_secret}
-        body, kind = _codec.encode(fields), "application/json"
-    else:
-        form = {"grant_type": "client_credentials", "client_id": client_id, "client_secret": client_secret}
-        body, kind = urlencode(form).encode(), "application/x-www-form-urlencoded"
     url = base_url.joinpath("api", api, "token")
+    if api == "v2":
+        return _oauth_request(url, client_id, client_secret)
+    fields = {"grantType": "client_credentials", "clientID": client_id, "clientSecret": client_secret}
+    return _post(url, "application/json", _codec.encode(fields))
+
+
+def _oauth_request(url: URL, client_id: str, client_secret: str) -> Request:
+    # https://www.rfc-editor.org/rfc/rfc6749#section-4.4
+    form = {"grant_type": "client_credentials", "client_id": client_id, "client_secret": client_secret}
+    return _post(url, "application/x-www-form-urlencoded", urlencode(form).encode())
+
+
+def _post(url: URL, kind: str, body: bytes) -> Request:
     return Request("POST", url, {"Content-Type": kind, "Accept": "application/json"}, body, queued=False)
 
 
@@ -55,9 +74,9 @@ def parse_token(response: Response, request: Request) -> Token:
 
 
 def _token_key(body: dict[str, Any], request: Request) -> str:
-    """Return the key of the token: the requested version's, unless only the other version's exists."""
-    key, other = "accessToken", "access_token"
-    if request.url.parts[-2] == "v2":
+    """Return the key of the token: OAuth's or v1's, as requested, unless only the other one exists."""
+    key, other = "access_token", "accessToken"
+    if request.url.path.endswith("/api/v1/token"):
         key, other = other, key
     return other if other in body and key not in body else key
 

@@ -19,7 +19,7 @@ from attrs import field, frozen
 
 from runai_async._ids import canonical_id
 from runai_async.testing._faults import FAULT_KINDS, FaultKind, Faults, canned_response, distort, pause
-from runai_async.testing._routes import Handler, Routes
+from runai_async.testing._routes import TOKEN_PATHS, Handler, Routes, Version
 from runai_async.testing._server import Server
 from runai_async.testing._state import State, Transition
 from runai_async.testing._tokens import Tokens
@@ -86,7 +86,12 @@ class FakeControlPlane:
         clock: returns the server's time, aware; by default the real time.
         record_limit: how many requests, responses and transitions are kept.
         record_responses: keep the phases in each response, in `responses`.
+        version: the control plane's version, which decides which token endpoints exist: "2.22" has v1 alone
+            (and does not say how long a token lives), "2.24" has both, "3.0" has v2 alone.
         record_answers: deprecated, the old name of *record_responses*.
+
+    Raises:
+        ValueError: *version* is not one of these.
 
     Attributes:
         requests: the requests that arrived, oldest first.
@@ -117,11 +122,14 @@ class FakeControlPlane:
         clock: Callable[[], datetime] | None = None,
         record_limit: int = 100_000,
         record_responses: bool = False,
+        version: Version = "2.24",
         record_answers: bool | None = None,
     ) -> None:
         if record_answers is not None:
             _warn_renamed("record_answers", "record_responses")
             record_responses = record_answers
+        if version not in TOKEN_PATHS:
+            raise ValueError(f"version must be one of {', '.join(TOKEN_PATHS)}, not {version!r}")
         rng = random.Random(seed)
         self.port: int = port
         self.requests: deque[RecordedRequest] = deque(maxlen=record_limit)
@@ -134,7 +142,7 @@ class FakeControlPlane:
         self._record_responses = record_responses
         self._state = State(seed, clock or (lambda: datetime.now(UTC)), record_limit)
         self._tokens = Tokens(rng, token_lifetime)
-        self._routes = Routes(self._state, self._tokens, self._record_response)
+        self._routes = Routes(self._state, self._tokens, self._record_response, version)
         self._faults = Faults(rng)
         self._token: str | None = None
         self._server = Server(ssl_context)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 import msgspec
@@ -17,6 +17,14 @@ from runai_async.testing._tokens import Tokens
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Note = Callable[[str, Iterable[Mapping[str, Any]]], None]
 """Takes the id of a workload and the revisions of it that a response contains."""
+
+Version = Literal["2.22", "2.24", "3.0"]
+TOKEN_PATHS: dict[Version, tuple[str, ...]] = {
+    "2.22": ("/api/v1/token",),
+    "2.24": ("/api/v1/token", "/api/v2/token"),
+    "3.0": ("/api/v2/token",),
+}
+"""The token endpoints of each version."""
 
 _INFERENCES = "/api/v1/workloads/inferences"
 _PAGE = 50
@@ -41,12 +49,13 @@ def _json(value: object, status: int = 200, headers: Mapping[str, str] | None = 
 
 
 class Routes:
-    """The endpoints, over one state."""
+    """The endpoints of one version of the API, over one state."""
 
-    def __init__(self, state: State, tokens: Tokens, note: Note) -> None:
+    def __init__(self, state: State, tokens: Tokens, note: Note, version: Version) -> None:
         self._state = state
         self._tokens = tokens
         self._note = note
+        self._version = version
 
     def table(self) -> list[web.RouteDef]:
         """Return the route of each endpoint."""
@@ -54,10 +63,10 @@ class Routes:
             f"{_INFERENCES}/{{workload_id}}/revisions",
             f"{_INFERENCES}/revisions/{{revision_id}}",
         )
+        exchanges = {"/api/v1/token": self._token_v1, "/api/v2/token": self._token_v2}
         return [
             web.get("/openapi.json", self._openapi, allow_head=False),
-            web.post("/api/v1/token", self._token_v1),
-            web.post("/api/v2/token", self._token_v2),
+            *(web.post(path, exchanges[path]) for path in TOKEN_PATHS[self._version]),
             web.get("/api/v1/workloads", self._list_workloads, allow_head=False),
             web.get("/api/v1/workloads/count", self._count_workloads, allow_head=False),
             web.get(revision, self._get, allow_head=False),
@@ -85,7 +94,13 @@ class Routes:
             raise _ApiError(401, "the token is missing, expired or revoked", **{"WWW-Authenticate": "Bearer"})
 
     async def _openapi(self, _: web.Request) -> web.Response:
-        return _json(DOCUMENT)
+        tokens = TOKEN_PATHS[self._version]
+        paths = {
+            path: item
+            for path, item in DOCUMENT["paths"].items()
+            if not path.endswith("/token") or path in tokens
+        }
+        return _json(DOCUMENT | {"info": DOCUMENT["info"] | {"version": self._version}, "paths": paths})
 
     # --- revisions ----------------------------------------------------------------------------------------
 
@@ -142,7 +157,8 @@ class Routes:
             raise _ApiError(400, "grantType must be client_credentials or app_token")
         if not self._tokens.knows(fields.get(f"{prefix}id"), fields.get(f"{prefix}secret")):
             raise _ApiError(401, "the id or secret is wrong")
-        return _json({"accessToken": self._tokens.issue(), "expiresIn": int(self._tokens.lifetime)})
+        lifetime = {} if self._version == "2.22" else {"expiresIn": int(self._tokens.lifetime)}
+        return _json({"accessToken": self._tokens.issue()} | lifetime)
 
     async def _token_v2(self, request: web.Request) -> web.Response:
         """Exchange credentials by RFC 6749: a form."""

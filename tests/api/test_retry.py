@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import nullcontext
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
@@ -53,6 +53,10 @@ def client_of(
         "https://acme.run.ai", "token", retry=policy, transport=transport, clock=clock, hooks=hooks
     )
     return runai, transport
+
+
+def http_date(time: datetime) -> str:
+    return format_datetime(time, usegmt=True)
 
 
 async def outcome(runai: RunaiClient) -> int | str:
@@ -201,10 +205,40 @@ async def test_a_retry_after_in_seconds_is_waited_for(clock: FakeClock, status: 
     assert (await outcome(runai), clock.sleeps[0], clock.sleeps[1] <= 1.0) == (2, 17.0, True)
 
 
-async def test_a_retry_after_as_a_date_is_waited_for(clock: FakeClock) -> None:
-    date = format_datetime(datetime.now(UTC) + timedelta(seconds=30), usegmt=True)
-    runai, _ = client_of(clock, [Response(503, {"Retry-After": date}), COUNT])
-    assert (await outcome(runai), 25 < clock.sleeps[0] <= 30) == (2, True)
+@pytest.mark.parametrize("skew", [-90, 0, 90])
+async def test_a_retry_after_as_a_date_counts_from_the_responses_date(clock: FakeClock, skew: float) -> None:
+    server = clock.now() + timedelta(seconds=skew)
+    headers = {"Retry-After": http_date(server + timedelta(seconds=30)), "Date": http_date(server)}
+    runai, _ = client_of(clock, [Response(503, headers), COUNT])
+    assert (await outcome(runai), clock.sleeps) == (2, [30.0])
+
+
+async def test_a_retry_after_as_a_date_without_another_date_counts_by_the_clients_clock(
+    clock: FakeClock,
+) -> None:
+    headers = {"Retry-After": http_date(clock.now() + timedelta(seconds=30))}
+    runai, _ = client_of(clock, [Response(503, headers), COUNT])
+    assert (await outcome(runai), clock.sleeps) == (2, [30.0])
+
+
+async def test_without_a_date_the_offset_learnt_from_other_responses_counts(clock: FakeClock) -> None:
+    server = clock.now() + timedelta(seconds=90)
+    headers = {"Retry-After": http_date(server + timedelta(seconds=30))}
+    known = Response(body=COUNT.body, headers={"Date": http_date(server)})
+    runai, _ = client_of(clock, [known, Response(503, headers), COUNT])
+    await outcome(runai)
+    assert (await outcome(runai), [round(seconds) for seconds in clock.sleeps]) == (2, [30])
+
+
+@pytest.mark.parametrize("value", ["0", "0.0", "Thu, 01 Jan 2015 00:00:00 GMT"])
+async def test_a_retry_after_that_has_passed_still_backs_off(value: str) -> None:
+    waits = []
+    for _ in range(30):
+        clock = FakeClock(auto=True)
+        runai, _ = client_of(clock, [Response(429, {"Retry-After": value}), COUNT])
+        await runai.count_revisions(WORKLOAD)
+        waits += clock.sleeps
+    assert min(waits) < 0.2 < 0.3 < max(waits) <= 0.5
 
 
 @pytest.mark.parametrize("value", ["60", "3600", "Fri, 31 Dec 2100 23:59:59 GMT"])

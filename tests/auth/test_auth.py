@@ -138,8 +138,39 @@ def test_a_secret_that_does_not_fit_into_a_header_is_rejected_and_not_shown(secr
 
 
 def test_an_unknown_token_api_is_rejected() -> None:
-    with pytest.raises(ConfigurationError, match="api must be 'v1' or 'v2', not 'v3'"):
+    with pytest.raises(ConfigurationError, match="api must be 'auto', 'v1' or 'v2', not 'v3'"):
         ClientCredentials("id", "secret", api="v3")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("url", "text"),
+    [
+        (5, "token_url must be a str, not int"),
+        ("", "token_url must start with https:// and name a host, like https://login"),
+        ("login.example/s3cret", "token_url must start with https://"),
+        ("https://me:s3cret@login.example", "token_url must not contain a user or password"),
+        ("https://login.example:99999/s3cret", "token_url is not a URL|token_url has a port"),
+        ("https://login.example/#s3cret", "token_url must not have a fragment"),
+        ("http://login.example/s3cret", "token_url is plain http to login.example.*; use https$"),
+        ("https://login.example:s3cret", "token_url is not a URL"),
+    ],
+)
+def test_a_token_endpoint_that_the_secret_should_not_go_to_is_rejected(url: object, text: str) -> None:
+    with pytest.raises(ConfigurationError, match=text) as caught:
+        ClientCredentials("id", "secret", token_url=url)  # type: ignore[arg-type]
+    assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["https://login.example/token?tenant=a", "http://127.0.0.1:8080/token", "http://localhost/token"]
+)
+def test_a_token_endpoint_elsewhere_is_https_or_on_this_machine(url: str) -> None:
+    assert ClientCredentials("id", "secret", token_url=url).token_url == url
+
+
+def test_a_token_endpoint_elsewhere_is_not_of_the_apis_older_kind() -> None:
+    with pytest.raises(ConfigurationError, match="leave out api='v1'"):
+        ClientCredentials("id", "secret", api="v1", token_url="https://login.example/token")
 
 
 @pytest.mark.parametrize("auth", [None, 5, object(), Provider, b"abc"])
@@ -150,7 +181,10 @@ def test_an_unusable_auth_is_rejected_by_its_type(auth: object) -> None:
 
 def test_a_repr_shows_no_secret() -> None:
     assert repr(StaticToken("abc")) == "StaticToken()"
-    assert repr(ClientCredentials("id", "abc")) == "ClientCredentials(client_id='id', api='v1')"
+    assert (
+        repr(ClientCredentials("id", "abc"))
+        == "ClientCredentials(client_id='id', api='auto', token_url=None)"
+    )
     assert repr(client_of("abc", FakeTransport())) == "<RunaiClient https://acme.run.ai/>"
 
 

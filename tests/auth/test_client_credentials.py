@@ -146,6 +146,121 @@ async def test_an_exchange_has_no_token_and_the_timeout_of_an_attempt() -> None:
     assert (sent.timeout, sent.deadline) == (7.0, 14.0)
 
 
+# --- which endpoint ---------------------------------------------------------------------------------------
+
+TOKEN = Response(body=b'{"access_token": "a", "expires_in": 100, "token_type": "Bearer"}')
+OLD_TOKEN = Response(body=b'{"accessToken": "a", "expiresIn": 100}')
+REFUSED = Response(401, body=b'{"error": "invalid_client"}')
+MISSING = [
+    Response(404),
+    Response(405),
+    Response(404, body=b'{"code": 404, "message": "no such route"}'),
+    Response(404, body=b"<html>404 page not found</html>"),
+    Response(405, body=b'{"error": "invalid_client"}'),
+]
+
+
+def paths(transport: FakeTransport) -> list[str]:
+    """Return the paths of the exchanges, without their common beginning and end."""
+    return [
+        sent.path.removeprefix("/api/").removesuffix("/token")
+        for sent in transport.requests
+        if sent.method == "POST"
+    ]
+
+
+async def exchanging(
+    script: list[Response | Exception], calls: int = 1, **credentials: str
+) -> tuple[list[object], FakeTransport]:
+    """Make calls, each in need of another token; return what became of them."""
+    clock, transport = FakeClock(), FakeTransport(script)
+    auth = ClientCredentials("app", "s3cret", **credentials)  # type: ignore[arg-type]
+    runai = RunaiClient(
+        "https://acme.run.ai", auth, transport=transport, clock=clock, retry=RetryPolicy(attempts=1)
+    )
+    outcomes: list[object] = []
+    for _ in range(calls):
+        try:
+            outcomes.append(await runai.count_revisions(WORKLOAD))
+        except RunaiError as error:
+            outcomes.append(type(error).__name__)
+        await clock.advance(100)
+    await runai.aclose()
+    return outcomes, transport
+
+
+async def test_the_newer_endpoint_is_tried_first_and_kept() -> None:
+    outcomes, transport = await exchanging([TOKEN, COUNT, TOKEN, COUNT], 2)
+    assert (outcomes, paths(transport)) == ([2, 2], ["v2", "v2"])
+    assert transport.requests[0].headers["Content-Type"] == "application/x-www-form-urlencoded"
+
+
+@pytest.mark.parametrize("missing", MISSING)
+async def test_the_older_endpoint_is_tried_where_the_newer_one_is_missing_and_kept(missing: Response) -> None:
+    outcomes, transport = await exchanging([missing, OLD_TOKEN, COUNT, OLD_TOKEN, COUNT], 2)
+    assert (outcomes, paths(transport)) == ([2, 2], ["v2", "v1", "v1"])
+
+
+@pytest.mark.parametrize("missing", MISSING[:2])
+async def test_an_endpoint_that_issued_a_token_is_not_missing(missing: Response) -> None:
+    outcomes, transport = await exchanging([TOKEN, COUNT, missing, TOKEN, COUNT], 3)
+    assert (outcomes, paths(transport)) == ([2, "ApiError", 2], ["v2", "v2", "v2"])
+
+
+@pytest.mark.parametrize(
+    ("failed", "outcome"),
+    [
+        (REFUSED, "AuthenticationError"),
+        (Response(400, body=b'{"error": "invalid_client"}'), "AuthenticationError"),
+        (Response(403, body=b'{"code": 403, "message": "disabled"}'), "AuthenticationError"),
+        (Response(401), "ApiError"),
+        (Response(403), "ApiError"),
+        (Response(410), "ApiError"),
+        (Response(400, body=b'{"error": "invalid_request"}'), "ApiError"),
+        (DOWN, "ServiceUnavailableError"),
+        (Response(body=b"<html>"), "DecodeError"),
+        (TransportError("reset"), "TransportError"),
+    ],
+)
+async def test_the_older_endpoint_is_not_tried_after_any_other_failure(
+    failed: Response | Exception, outcome: str
+) -> None:
+    outcomes, transport = await exchanging([failed, MISSING[0], OLD_TOKEN, COUNT], 2)
+    assert (outcomes, paths(transport)) == ([outcome, 2], ["v2", "v2", "v1"])
+
+
+async def test_nothing_is_kept_before_a_token_was_issued() -> None:
+    outcomes, transport = await exchanging([MISSING[0], DOWN, MISSING[0], MISSING[1], TOKEN, COUNT], 3)
+    assert outcomes == ["ServiceUnavailableError", "ApiError", 2]
+    assert paths(transport) == ["v2", "v1", "v2", "v1", "v2"]
+
+
+@pytest.mark.parametrize(("api", "issued"), [("v1", OLD_TOKEN), ("v2", TOKEN)])
+async def test_an_endpoint_that_was_asked_for_is_the_only_one(api: str, issued: Response) -> None:
+    outcomes, transport = await exchanging([MISSING[0], issued, COUNT], 2, api=api)
+    assert (outcomes, paths(transport)) == (["ApiError", 2], [api, api])
+
+
+@pytest.mark.parametrize("api", ["auto", "v2"])
+async def test_a_token_endpoint_elsewhere_is_sent_a_form_and_nothing_else_is_tried(api: str) -> None:
+    url = "https://login.example/realms/runai/token?tenant=a"
+    outcomes, transport = await exchanging([MISSING[0], TOKEN, COUNT], 2, api=api, token_url=url)
+    first, second, count = transport.requests
+    assert (outcomes, [str(first.url), str(second.url)]) == (["ApiError", 2], [url, url])
+    assert first.body == b"grant_type=client_credentials&client_id=app&client_secret=s3cret"
+    assert (count.url.host, count.headers["Authorization"]) == ("acme.run.ai", "Bearer a")
+
+
+@pytest.mark.parametrize(("version", "asked"), [("2.22", ["v2", "v1"]), ("2.24", ["v2"]), ("3.0", ["v2"])])
+async def test_every_version_of_the_control_plane_issues_a_token(version: str, asked: list[str]) -> None:
+    async with FakeControlPlane(version=version) as control_plane:  # type: ignore[arg-type]
+        auth = ClientCredentials(control_plane.client_id, control_plane.client_secret)
+        async with RunaiClient(control_plane.url, auth) as runai:
+            assert await runai.count_revisions(control_plane.add_workload()) == 0
+    exchanges = [request.path for request in control_plane.requests if request.method == "POST"]
+    assert exchanges == [f"/api/{api}/token" for api in asked]
+
+
 # --- one exchange for all ---------------------------------------------------------------------------------
 
 
@@ -437,6 +552,18 @@ async def test_an_error_that_many_calls_raise_does_not_grow() -> None:
         (Response(400, body=b'{"code": 400, "message": "invalid client"}'), AuthenticationError),
         (Response(400, body=b"<html>a gateway's</html>"), ApiError),
         (Response(403, body=b'{"code": 403, "message": "the application is disabled"}'), AuthenticationError),
+        (Response(401, body=b'{"code": 401, "message": "the secret is wrong"}'), AuthenticationError),
+        (Response(401, body=b'{"error": "invalid_client"}'), AuthenticationError),
+        (Response(403, body=b'{"error": "unauthorized_client"}'), AuthenticationError),
+        (Response(401, body=b"<html>the identity service restarts</html>"), ApiError),
+        (Response(401), ApiError),
+        (Response(401, body=b"invalid_client"), ApiError),  # a text, not OAuth's words
+        (Response(401, body=b'"invalid_client"'), ApiError),
+        (Response(401, body=b'{"error": ["invalid_client"]}'), ApiError),
+        (Response(401, body=b'{"error": "server_error"}'), ApiError),
+        (Response(401, body=b'{"error": "temporarily_unavailable"}'), ApiError),
+        (Response(401, body=b'{"code": 16, "message": "unauthenticated", "details": []}'), ApiError),
+        (Response(401, body=b'{"message": "Unauthorized", "status": 401}'), ApiError),
         (Response(403, body=b"<html>a gateway's</html>"), ApiError),
         (Response(404, body=b'{"code": 404, "message": "no such route"}'), ApiError),
         (Response(500, body=b'{"error": "invalid_client"}'), InternalServerError),
@@ -461,6 +588,7 @@ async def test_an_error_of_the_token_endpoint_is_what_the_call_raises(
     [
         Response(404, body=b'{"code": 404, "message": "no such route"}'),
         Response(403, body=b"<html>a gateway's</html>"),
+        Response(401, body=b"<html>the identity service restarts</html>"),
     ],
 )
 async def test_an_error_of_the_token_endpoint_is_not_taken_for_one_about_a_workload(
@@ -479,7 +607,7 @@ async def test_an_error_of_the_token_endpoint_is_not_taken_for_one_about_a_workl
                     kinds.append(event.kind)
                     control_plane.failing = failing
         except WatchOutageError as error:
-            assert "POST https://acme.run.ai/api/v1/token: 40" in str(error)  # noqa: PT017
+            assert "POST https://acme.run.ai/api/v2/token: 40" in str(error)  # noqa: PT017
             kinds.append("outage")
         assert kinds in (["added", "outage"], ["added", "workload_failed", "outage"])
 
@@ -554,6 +682,35 @@ async def test_a_secret_that_the_endpoint_quotes_is_in_no_error_and_no_log(
         await runai.count_revisions(WORKLOAD)
     shown = f"{caught.value} {caught.value!r} {vars(caught.value)} {caught.value.__cause__} {caplog.text}"
     assert ("***" in shown, re.findall("a&|a%26", shown, re.IGNORECASE)) == (True, [])
+
+
+async def test_a_failed_exchange_whose_waiters_were_all_cancelled_is_reported_nowhere(
+    loop_errors: list[str],
+) -> None:
+    control_plane = FakeServer()
+    control_plane.failing = DOWN
+    runai = control_plane.client()
+    for _ in range(3):
+        control_plane.token_gate.clear()
+        calls = [start(runai.count_revisions(WORKLOAD)) for _ in range(3)]
+        await turns()
+        for call in calls:
+            call.cancel()
+        await turns()
+        control_plane.token_gate.set()
+        await turns()
+        assert [call.cancelled() for call in calls] == [True] * 3
+        await control_plane.clock.advance(60)
+    await runai.aclose()
+    assert (control_plane.exchanges, loop_errors) == (3, [])
+
+
+async def test_a_defect_in_a_transport_is_raised_by_a_call_that_waits_for_a_token() -> None:
+    control_plane = FakeServer()
+    defect = control_plane.failing = LookupError("a defect")
+    with pytest.raises(LookupError) as caught:
+        await control_plane.client().count_revisions(WORKLOAD)
+    assert caught.value is defect
 
 
 # --- closing ----------------------------------------------------------------------------------------------

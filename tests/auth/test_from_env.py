@@ -13,7 +13,7 @@ from runai_async.testing import FakeTransport, Response
 
 WORKLOAD = "3f0f1e0c-7d61-4c0e-9d4a-0d2f6f8f1b11"
 COUNT = Response(body=b'{"count": 2}')
-CREDENTIALS = ("RUNAI_TOKEN", "RUNAI_CLIENT_ID", "RUNAI_CLIENT_SECRET", "RUNAI_TOKEN_API")
+CREDENTIALS = ("RUNAI_TOKEN", "RUNAI_CLIENT_ID", "RUNAI_CLIENT_SECRET", "RUNAI_TOKEN_API", "RUNAI_TOKEN_URL")
 NAMES = ("RUNAI_BASE_URL", "RUNAI_CA_FILE", *CREDENTIALS)
 URL = {"RUNAI_BASE_URL": "https://acme.run.ai"}
 
@@ -64,7 +64,10 @@ async def test_client_credentials_in_the_environment_are_exchanged() -> None:
     environ = URL | {"RUNAI_CLIENT_ID": "app", "RUNAI_CLIENT_SECRET": "s3cret", "RUNAI_TOKEN": ""}
     runai = RunaiClient.from_env(environ=environ, transport=transport)
     assert await bearer(runai, transport) == "Bearer fresh"
-    assert b'"s3cret"' in (transport.requests[0].body or b"")
+    assert (transport.requests[0].url.path, b"=s3cret" in (transport.requests[0].body or b"")) == (
+        "/api/v2/token",
+        True,
+    )
 
 
 def test_a_login_provides_both_url_and_token(home: Path) -> None:
@@ -82,12 +85,27 @@ async def test_a_login_can_be_used_inside_a_running_loop(home: Path) -> None:
         assert await bearer(runai, transport) == "Bearer cli.token"
 
 
-async def test_the_environment_may_choose_the_newer_token_endpoint() -> None:
+APP = URL | {"RUNAI_CLIENT_ID": "app", "RUNAI_CLIENT_SECRET": "s3cret"}
+
+
+@pytest.mark.parametrize(
+    ("chosen", "used"),
+    [
+        ({}, "https://acme.run.ai/api/v2/token"),
+        ({"RUNAI_TOKEN_API": ""}, "https://acme.run.ai/api/v2/token"),
+        ({"RUNAI_TOKEN_API": "auto"}, "https://acme.run.ai/api/v2/token"),
+        ({"RUNAI_TOKEN_API": "v1"}, "https://acme.run.ai/api/v1/token"),
+        ({"RUNAI_TOKEN_API": "v2"}, "https://acme.run.ai/api/v2/token"),
+        ({"RUNAI_TOKEN_URL": ""}, "https://acme.run.ai/api/v2/token"),
+        ({"RUNAI_TOKEN_URL": "https://login.example/token"}, "https://login.example/token"),
+        ({"RUNAI_TOKEN_URL": "http://[::1]:8080/token"}, "http://[::1]:8080/token"),
+    ],
+)
+async def test_the_environment_may_choose_the_token_endpoint(chosen: dict[str, str], used: str) -> None:
     transport = FakeTransport([Response(body=b'{"access_token": "fresh"}'), COUNT])
-    environ = URL | {"RUNAI_CLIENT_ID": "app", "RUNAI_CLIENT_SECRET": "s3cret", "RUNAI_TOKEN_API": "v2"}
-    runai = RunaiClient.from_env(environ=environ, transport=transport)
+    runai = RunaiClient.from_env(environ=APP | chosen, transport=transport)
     assert await bearer(runai, transport) == "Bearer fresh"
-    assert transport.requests[0].url.path == "/api/v2/token"
+    assert str(transport.requests[0].url) == used
 
 
 @pytest.mark.parametrize(
@@ -109,7 +127,19 @@ async def test_the_environment_may_choose_the_newer_token_endpoint() -> None:
         ),
         (
             URL | {"RUNAI_CLIENT_ID": "app", "RUNAI_CLIENT_SECRET": "s3cret", "RUNAI_TOKEN_API": "2"},
-            ["RUNAI_TOKEN_API must be v1 or v2, not '2'"],
+            ["RUNAI_TOKEN_API must be auto, v1 or v2, not '2'"],
+        ),
+        (
+            APP | {"RUNAI_TOKEN_URL": "http://login.example/s3cret"},
+            ["RUNAI_TOKEN_URL: token_url is plain http to login.example", "use https"],
+        ),
+        (
+            APP | {"RUNAI_TOKEN_URL": "https://me:s3cret@login.example/"},
+            ["RUNAI_TOKEN_URL: token_url must not contain a user or password"],
+        ),
+        (
+            APP | {"RUNAI_TOKEN_URL": "https://login.example", "RUNAI_TOKEN_API": "v1"},
+            ["leave out api='v1'"],
         ),
         (
             {"RUNAI_TOKEN": "s3cret"},
@@ -234,3 +264,59 @@ def test_a_login_token_that_does_not_fit_into_a_header_is_not_shown(tmp_path: Pa
     with pytest.raises(ConfigurationError, match=r"authentication\.json must be printable") as caught:
         log_in(tmp_path, "secret word").read_token()
     assert "secret" not in str(caught.value)
+
+
+# --- without a home directory -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def homeless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Set up what a container with an unknown user id has: no HOME, and no entry in the user database."""
+
+    def unknown(_: object) -> None:
+        raise KeyError("uid not found")
+
+    for name in ("HOME", "USERPROFILE", "HOMEPATH"):
+        monkeypatch.delenv(name, raising=False)
+    pwd = pytest.importorskip("pwd")
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    monkeypatch.setattr(pwd, "getpwnam", unknown)
+
+
+@pytest.mark.usefixtures("homeless")
+@pytest.mark.parametrize(
+    ("environ", "text"),
+    [
+        ({}, r"no credentials: set RUNAI_TOKEN, .*~/\.runai cannot be found, .* no home directory: set HOME"),
+        (URL, "no credentials: .* no home directory"),
+        ({"RUNAI_TOKEN": "t"}, "no control plane: set RUNAI_BASE_URL, .* no home directory: set HOME"),
+    ],
+)
+def test_without_a_home_directory_missing_credentials_are_a_configuration_error(
+    environ: dict[str, str], text: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=text):
+        RunaiClient.from_env(environ=environ)
+
+
+@pytest.mark.usefixtures("homeless")
+@pytest.mark.parametrize("folder", ["~", "~/elsewhere", "~nobody-here/.runai"])
+def test_without_a_home_directory_a_login_in_it_is_a_configuration_error(folder: str) -> None:
+    for given in (folder, Path(folder)):
+        with pytest.raises(ConfigurationError, match="no home directory: set HOME"):
+            CliCredentials(given)
+    with pytest.raises(ConfigurationError, match=r"^~/\.runai cannot be found"):
+        CliCredentials()
+
+
+@pytest.mark.usefixtures("homeless")
+async def test_without_a_home_directory_credentials_in_the_environment_work(tmp_path: Path) -> None:
+    transport = FakeTransport([COUNT])
+    runai = RunaiClient.from_env(environ=URL | {"RUNAI_TOKEN": "abc"}, transport=transport)
+    assert await bearer(runai, transport) == "Bearer abc"
+    assert log_in(tmp_path, "cli.token").read_token() == "cli.token"
+
+
+def test_a_login_may_be_named_from_the_home_directory(home: Path) -> None:
+    assert CliCredentials("~/other").folder == home / "other"
+    assert CliCredentials().folder == home / ".runai"

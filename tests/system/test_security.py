@@ -78,7 +78,7 @@ async def test_no_redirect_to_another_server_is_followed(status: int, location: 
         control_plane.fail_next(None, status, headers={"Location": target}, body="", path="")
         for auth in (
             control_plane.token,
-            ClientCredentials(control_plane.client_id, control_plane.client_secret),
+            ClientCredentials(control_plane.client_id, control_plane.client_secret, api="v1"),
             ClientCredentials(control_plane.client_id, control_plane.client_secret, api="v2"),
         ):
             async with RunaiClient(control_plane.url, auth) as runai:

@@ -323,7 +323,7 @@ async def test_a_fault_hits_the_token_endpoint_only_if_its_path_matches(
             await runai.count_revisions(workload_id)
     async with RunaiClient(control_plane.url, auth, retry=RetryPolicy(attempts=1)) as runai:
         control_plane.fail_next(1, path="/token$")
-        with pytest.raises(ServiceUnavailableError, match="/api/v1/token"):
+        with pytest.raises(ServiceUnavailableError, match="/api/v2/token"):
             await runai.count_revisions(workload_id)
 
 
@@ -374,6 +374,35 @@ async def test_the_v2_token_endpoint_responds_as_oauth_requires(
     url = f"{control_plane.url}/api/v2/token"
     async with aiohttp.ClientSession() as session, session.post(url, data=form) as response:
         assert (response.status, (await response.json()).get("error")) == (status, error)
+
+
+@pytest.mark.parametrize(
+    ("version", "v1", "v2", "lifetime"),
+    [("2.22", 200, 404, False), ("2.24", 200, 200, True), ("3.0", 404, 200, False)],
+)
+async def test_a_version_decides_which_token_endpoints_exist(
+    version: Any, v1: int, v2: int, lifetime: bool
+) -> None:
+    async with FakeControlPlane(version=version) as control_plane, aiohttp.ClientSession() as session:
+        given = (control_plane.client_id, control_plane.client_secret)
+        old = {"grantType": "client_credentials", "clientID": given[0], "clientSecret": given[1]}
+        new = {"grant_type": "client_credentials", "client_id": given[0], "client_secret": given[1]}
+        async with session.post(f"{control_plane.url}/api/v1/token", json=old) as response:
+            assert (response.status, "expiresIn" in await response.json()) == (v1, lifetime)
+        async with session.post(f"{control_plane.url}/api/v2/token", data=new) as response:
+            assert response.status == v2
+            assert (await response.json()).get("code") == (None if v2 == 200 else v2)
+        async with session.get(f"{control_plane.url}/openapi.json") as response:
+            document = await response.json()
+    paths = {path for path in document["paths"] if path.endswith("/token")}
+    named = {"/api/v1/token": v1, "/api/v2/token": v2}
+    assert paths == {path for path, status in named.items() if status == 200}
+    assert document["info"]["version"] == version
+
+
+def test_an_unknown_version_is_a_value_error() -> None:
+    with pytest.raises(ValueError, match=r"version must be one of 2\.22, 2\.24, 3\.0, not '2\.23'"):
+        FakeControlPlane(version="2.23")  # type: ignore[arg-type]
 
 
 WORKLOAD_ID = "7c5a8c3e-0b8e-4d5c-9b1a-1d2e3f4a5b6c"
