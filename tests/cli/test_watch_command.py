@@ -465,7 +465,7 @@ async def test_a_view_that_displays_outages_still_logs_what_it_cannot_display(
     control_plane.add_revision(workload_id, "Failed", created_at="yesterday")
     result = await ran(control_plane, "watch", workload_id, *BRIEF, "-o", "table")
     assert (result.status, result.err.count("a revision cannot be decoded")) == (3, 1)
-    rollout = await ran(control_plane, "rollout", "status", workload_id)
+    rollout = await ran(control_plane, "rollout", "status", workload_id, "--timeout", "300ms")
     assert "a revision cannot be decoded: $.createdAt" in rollout.err
 
 
