@@ -29,7 +29,7 @@ from runai_async._arguments import (
     phases,
     poll_policy,
 )
-from runai_async._auth.credentials import Auth
+from runai_async._auth.credentials import Auth, ClientCredentials
 from runai_async._auth.environment import auth_from, base_url_from
 from runai_async._auth.sources import token_source
 from runai_async._auth.transport import Authenticated
@@ -55,6 +55,14 @@ from runai_async.policy import PollPolicy, RetryPolicy
 def is_inference_type(workload: Workload) -> bool:
     """Return whether a workload's type has "inference" in it, in any case."""
     return "inference" in workload.type.lower()
+
+
+def _proxies_elsewhere(auth: Auth) -> dict[str, URL | None]:
+    """Return the environment's proxy for a token endpoint elsewhere, by that endpoint's host and port."""
+    if not isinstance(auth, ClientCredentials) or auth.token_url is None:
+        return {}
+    url = URL(auth.token_url)
+    return {url.authority: environment_proxy(url)}
 
 
 class ClientOptions(TypedDict, total=False):
@@ -148,6 +156,7 @@ class RunaiClient:
             ssl_context=ssl_context,
             ca_file=None if ca_file is None else Path(ca_file),
             proxy=check_proxy(proxy) if proxy is not None else environment_proxy(url) if trust_env else None,
+            proxies=_proxies_elsewhere(auth) if trust_env and proxy is None else None,
         )
         tokens = token_source(auth, url, transport, clock, hooks=called, timeout=timeout)
         policy = retry or RetryPolicy()
