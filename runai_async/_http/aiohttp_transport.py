@@ -126,38 +126,32 @@ class AiohttpTransport:
             or self._clock.monotonic() >= pool.expires_at
             or self._loop is not asyncio.get_running_loop()
         ):
-            await self._open()
+            pool = await self._open()
         if request.queued and not self._limiter.take():
             await self._queue(deadline)
-        try:
-            return await self._send(request, timeout, deadline)
-        finally:
-            if request.queued:
-                self._limiter.give()
-
-    async def _send(self, request: Request, timeout: float, deadline: float) -> Response:
-        """Send one request; a second time if a certificate is refused and the authorities have changed."""
-        pool = self._pool or await self._open()  # read only now: a wait for a slot may outlast a session
+            pool = self._pool or pool  # the wait may have outlasted a session
         context = self._ssl
         pool.users += 1
         try:
             return await self._attempt(pool.session, request, timeout, deadline)
         except TransportError as error:
-            if self._authorities is None or not is_certificate_error(error.__cause__):
-                raise
-            if not await self._load_again(self._authorities, context):
+            if not await self._load_again(error, context):
                 raise
             return await self._attempt(pool.session, request, timeout, deadline)
         finally:
             pool.users -= 1
+            if request.queued:
+                self._limiter.give()
 
-    async def _load_again(self, authorities: Authorities, used: object) -> bool:
-        """Return whether there is another context than the one that was *used*, after looking for it."""
+    async def _load_again(self, error: TransportError, used: object) -> bool:
+        """Return whether there are other authorities than those *used*, if a certificate was refused."""
+        if self._authorities is None or not is_certificate_error(error.__cause__):
+            return False
         assert self._opening is not None  # noqa: S101  (for the type checkers: a request was sent)
         async with self._opening:
-            if self._ssl is used:  # else another request has loaded it meanwhile
+            if self._ssl is used:  # else another request has loaded them meanwhile
                 # Connections made with the old context belong to it, and are not used with the new one.
-                self._ssl = await asyncio.to_thread(authorities.load_again) or self._ssl
+                self._ssl = await asyncio.to_thread(self._authorities.load_again) or self._ssl
         return self._ssl is not used
 
     async def _queue(self, deadline: float) -> None:

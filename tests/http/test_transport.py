@@ -711,7 +711,7 @@ async def test_a_call_that_waited_for_its_slot_until_the_client_closed_says_so()
         await runai.aclose()
         outcomes = await asyncio.gather(*calls, return_exceptions=True)
     assert [type(outcome).__name__ for outcome in outcomes] == ["TransportError", "RuntimeError"]
-    assert str(outcomes[1]) == "the client is closed; make a new one"
+    assert str(outcomes[1]) == "the client's session is closed; make a new client"
 
 
 # --- credentials of the session's -------------------------------------------------------------------------
