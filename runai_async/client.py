@@ -38,7 +38,7 @@ from runai_async._fleet.discovery import WorkloadIds
 from runai_async._fleet.fleet_watch import FleetWatch
 from runai_async._http.addresses import check_base_url, check_proxy, environment_proxy
 from runai_async._http.aiohttp_transport import AiohttpTransport
-from runai_async._http.messages import Transport
+from runai_async._http.messages import Timed, Transport
 from runai_async._wait.order import newest
 from runai_async._wait.phase import FAILED_PHASES, PhaseWait, read_if_there
 from runai_async._wait.rollout import RolloutWait
@@ -158,6 +158,8 @@ class RunaiClient:
             proxy=check_proxy(proxy) if proxy is not None else environment_proxy(url) if trust_env else None,
             proxies=_proxies_elsewhere(auth) if trust_env and proxy is None else None,
         )
+        if isinstance(transport, Timed):
+            transport.use_clock(clock)
         tokens = token_source(auth, url, transport, clock, hooks=called, timeout=timeout)
         policy = retry or RetryPolicy()
         # Retrying(Authenticated(AiohttpTransport)): a retry asks for a token again, so it gets a fresh one.
