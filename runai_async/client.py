@@ -98,7 +98,8 @@ class RunaiClient:
         base_url: the control plane's URL; a port and a path prefix are allowed. Plain http is for loopback
             only, unless *allow_http*.
         auth: a bearer token, `StaticToken`, `ClientCredentials`, `CliCredentials`, or a `TokenProvider`.
-        session: an `aiohttp.ClientSession` of yours; it is used and never closed.
+        session: an `aiohttp.ClientSession` of yours; it is used and never closed. It must not add credentials
+            of its own.
         timeout: seconds for one attempt, everything in it. The exchange of a token, which all calls share,
             has the same time for itself, and so has the repeat after a 401. The deadline of *retry* covers
             them all.
@@ -107,8 +108,10 @@ class RunaiClient:
             not count against *timeout*.
         max_body: bytes; a longer response is a `TransportError`. 32 MiB by default.
         ssl_context: used as it is; by default, TLS is verified against the system's authorities.
-        ca_file: a PEM file of the authorities to trust instead.
-        proxy: an http(s) proxy; by default the environment's (`HTTPS_PROXY`, `NO_PROXY`), if *trust_env*.
+        ca_file: a PEM file of the authorities to trust instead. If it was replaced when a certificate is
+            refused, it is loaded again.
+        proxy: an http(s) proxy; by default the environment's (`HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`), if
+            *trust_env*.
         trust_env: whether the environment may name a proxy.
         allow_http: whether to allow plain http to any host. The token is then readable on the network.
         hooks: callables that are notified of what happens; see `runai_async.hooks`.
@@ -174,9 +177,9 @@ class RunaiClient:
         """Create a client from the environment.
 
         `RUNAI_BASE_URL` names the control plane. The credentials are `RUNAI_TOKEN`, or `RUNAI_CLIENT_ID` and
-        `RUNAI_CLIENT_SECRET` (with `RUNAI_TOKEN_API=v2` for tokens by RFC 6749). If the URL or the
-        credentials are missing, the login of the vendor's command line (`~/.runai`) provides them.
-        `RUNAI_CA_FILE` names a PEM file of authorities to trust.
+        `RUNAI_CLIENT_SECRET`, with the *api* and *token_url* of `ClientCredentials` in `RUNAI_TOKEN_API` and
+        `RUNAI_TOKEN_URL`. If the URL or the credentials are missing, the login of the vendor's command line
+        (`~/.runai`) provides them. `RUNAI_CA_FILE` names a PEM file of authorities to trust.
 
         Args:
             environ: variables to read instead of the process's environment.
