@@ -107,16 +107,16 @@ class AiohttpTransport:
         # No async work here: the loop may be gone. aiohttp's own warning would not say what to close.
         pools = [] if self._pool is None or self._given is not None else [self._pool, *self._retired]
         connectors = [pool.session.connector for pool in pools]
-        if any(connector is not None and not connector.closed for connector in connectors):
+        still_open = [connector for connector in connectors if connector is not None and not connector.closed]
+        if still_open:
             warnings.warn(
                 f"a RunaiClient was not closed: use `async with`, or await its aclose() ({self!r})",
                 ResourceWarning,
                 source=self,
                 stacklevel=2,
             )
-        for connector in connectors:
-            if connector is not None:
-                connector._close()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # close() needs a loop
+        for connector in still_open:
+            connector._close()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # its close() needs a loop
 
     async def send(self, request: Request, *, timeout: float, deadline: float) -> Response:
         """Send one request over the session; see `Transport.send`."""
@@ -149,10 +149,12 @@ class AiohttpTransport:
             return False
         assert self._opening is not None  # noqa: S101  (for the type checkers: a request was sent)
         async with self._opening:
-            if self._ssl is used:  # else another request has loaded them meanwhile
-                # Connections made with the old context belong to it, and are not used with the new one.
-                self._ssl = await asyncio.to_thread(self._authorities.load_again) or self._ssl
-        return self._ssl is not used
+            if self._ssl is not used:
+                return True  # another request has loaded them meanwhile
+            context = await asyncio.to_thread(self._authorities.load_again)
+            # Connections made with the old context belong to it, and are not used with the new one.
+            self._ssl = context or self._ssl
+            return context is not None
 
     async def _queue(self, deadline: float) -> None:
         try:

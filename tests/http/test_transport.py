@@ -635,30 +635,28 @@ def send_to(transport: AiohttpTransport, control_plane: FakeControlPlane) -> Cor
 
 
 async def test_requests_in_flight_finish_on_connections_that_have_come_of_age() -> None:
-    clock = FakeClock()
-    async with FakeControlPlane() as control_plane:
-        transport = AiohttpTransport(clock, max_age=10)
-        control_plane.hold()
-        first = asyncio.create_task(send_to(transport, control_plane))
-        while not control_plane.requests:
-            await asyncio.sleep(0.001)
-        for _ in range(3):  # the session of the first request is kept while it lasts, the others are not
+    clock, arrived, gate = FakeClock(), asyncio.Event(), asyncio.Event()
+
+    async def reply(_: bytes, writer: asyncio.StreamWriter) -> None:
+        if not arrived.is_set():
+            arrived.set()
+            await gate.wait()
+        writer.write(whole(COUNT))
+
+    async with serving(reply) as url:
+        transport, request = AiohttpTransport(clock, max_age=10), Request("GET", URL(url))
+        first = asyncio.create_task(transport.send(request, timeout=30, deadline=100))
+        await arrived.wait()
+        in_use = transport._pool
+        for _ in range(3):
             await clock.advance(10)
-            others = [asyncio.create_task(send_to(transport, control_plane)) for _ in range(3)]
-            while control_plane.in_flight < 1 + len(others):
-                await asyncio.sleep(0.001)
-            control_plane.release()
-            assert [response.status for response in await asyncio.gather(*others)] == [200] * 3
-            control_plane.hold()
-            if first.done():
-                first = asyncio.create_task(send_to(transport, control_plane))
-        control_plane.release()
-        assert (await first).status == 200
-        assert len(transport._retired) <= 2
-        retired = [pool.session for pool in transport._retired]
+            assert (await transport.send(request, timeout=30, deadline=100)).body == COUNT
+            assert transport._retired == [in_use]  # the others had nothing in flight, and are closed
+        gate.set()
+        assert (await first).body == COUNT
         await clock.advance(10)
-        await send_to(transport, control_plane)
-        assert [session.closed for session in retired] == [True] * len(retired)
+        await transport.send(request, timeout=30, deadline=100)
+        assert (transport._retired, in_use and in_use.session.closed) == ([], True)
         await transport.aclose()
 
 
