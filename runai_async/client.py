@@ -29,7 +29,7 @@ from runai_async._arguments import (
     phases,
     poll_policy,
 )
-from runai_async._auth.credentials import Auth
+from runai_async._auth.credentials import Auth, ClientCredentials
 from runai_async._auth.environment import auth_from, base_url_from
 from runai_async._auth.sources import token_source
 from runai_async._auth.transport import Authenticated
@@ -38,7 +38,7 @@ from runai_async._fleet.discovery import WorkloadIds
 from runai_async._fleet.fleet_watch import FleetWatch
 from runai_async._http.addresses import check_base_url, check_proxy, environment_proxy
 from runai_async._http.aiohttp_transport import AiohttpTransport
-from runai_async._http.messages import Transport
+from runai_async._http.messages import Timed, Transport
 from runai_async._ids import is_uuid
 from runai_async._wait.order import newest
 from runai_async._wait.phase import FAILED_PHASES, PhaseWait, read_if_there
@@ -56,6 +56,14 @@ from runai_async.policy import PollPolicy, RetryPolicy
 def is_inference_type(workload: Workload) -> bool:
     """Return whether a workload's type has "inference" in it, in any case."""
     return "inference" in workload.type.lower()
+
+
+def _proxies_elsewhere(auth: Auth) -> dict[str, URL | None]:
+    """Return the environment's proxy for a token endpoint elsewhere, by that endpoint's host and port."""
+    if not isinstance(auth, ClientCredentials) or auth.token_url is None:
+        return {}
+    url = URL(auth.token_url)
+    return {url.authority: environment_proxy(url)}
 
 
 class ClientOptions(TypedDict, total=False):
@@ -91,7 +99,8 @@ class RunaiClient:
         base_url: the control plane's URL; a port and a path prefix are allowed. Plain http is for loopback
             only, unless *allow_http*.
         auth: a bearer token, `StaticToken`, `ClientCredentials`, `CliCredentials`, or a `TokenProvider`.
-        session: an `aiohttp.ClientSession` of yours; it is used and never closed.
+        session: an `aiohttp.ClientSession` of yours; it is used and never closed. It must not add credentials
+            of its own.
         timeout: seconds for one attempt, everything in it. The exchange of a token, which all calls share,
             has the same time for itself, and so has the repeat after a 401. The deadline of *retry* covers
             them all.
@@ -100,8 +109,10 @@ class RunaiClient:
             not count against *timeout*.
         max_body: bytes; a longer response is a `TransportError`. 32 MiB by default.
         ssl_context: used as it is; by default, TLS is verified against the system's authorities.
-        ca_file: a PEM file of the authorities to trust instead.
-        proxy: an http(s) proxy; by default the environment's (`HTTPS_PROXY`, `NO_PROXY`), if *trust_env*.
+        ca_file: a PEM file of the authorities to trust instead. If it was replaced when a certificate is
+            refused, it is loaded again.
+        proxy: an http(s) proxy; by default the environment's (`HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`), if
+            *trust_env*.
         trust_env: whether the environment may name a proxy.
         allow_http: whether to allow plain http to any host. The token is then readable on the network.
         hooks: callables that are notified of what happens; see `runai_async.hooks`.
@@ -149,7 +160,10 @@ class RunaiClient:
             ssl_context=ssl_context,
             ca_file=None if ca_file is None else Path(ca_file),
             proxy=check_proxy(proxy) if proxy is not None else environment_proxy(url) if trust_env else None,
+            proxies=_proxies_elsewhere(auth) if trust_env and proxy is None else None,
         )
+        if isinstance(transport, Timed):
+            transport.use_clock(clock)
         tokens = token_source(auth, url, transport, clock, hooks=called, timeout=timeout)
         policy = retry or RetryPolicy()
         # Retrying(Authenticated(AiohttpTransport)): a retry asks for a token again, so it gets a fresh one.
@@ -165,9 +179,9 @@ class RunaiClient:
         """Create a client from the environment.
 
         `RUNAI_BASE_URL` names the control plane. The credentials are `RUNAI_TOKEN`, or `RUNAI_CLIENT_ID` and
-        `RUNAI_CLIENT_SECRET` (with `RUNAI_TOKEN_API=v2` for tokens by RFC 6749). If the URL or the
-        credentials are missing, the login of the vendor's command line (`~/.runai`) provides them.
-        `RUNAI_CA_FILE` names a PEM file of authorities to trust.
+        `RUNAI_CLIENT_SECRET`, with the *api* and *token_url* of `ClientCredentials` in `RUNAI_TOKEN_API` and
+        `RUNAI_TOKEN_URL`. If the URL or the credentials are missing, the login of the vendor's command line
+        (`~/.runai`) provides them. `RUNAI_CA_FILE` names a PEM file of authorities to trust.
 
         Args:
             environ: variables to read instead of the process's environment.

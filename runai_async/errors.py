@@ -152,7 +152,7 @@ class ApiError(RunaiError):
     """The API, or something in front of it, responded with an error or a redirect.
 
     Some statuses have a class of their own. A 403 or 404 of the token endpoint does not: those classes are
-    about the resources of the API.
+    about the resources of the API. Nor does a 401 of the token endpoint that is a gateway's.
 
     Attributes:
         status: the HTTP status.
@@ -232,7 +232,7 @@ class AuthenticationError(ApiError):
         log in again: the session has ended
     """
 
-    hint = "check the token, or the client id and secret; tokens expire, and applications can be disabled"
+    hint = "check the token, or the client id and secret; tokens expire, and service accounts can be disabled"
 
 
 class PermissionDeniedError(ApiError):

@@ -18,6 +18,7 @@ import trustme
 from yarl import URL
 
 from runai_async import (
+    ClientCredentials,
     ClientOptions,
     ConfigurationError,
     NotFoundError,
@@ -310,6 +311,33 @@ def test_an_unusable_proxy_in_the_environment_is_named(monkeypatch: pytest.Monke
     assert "trust_env=False" in str(caught.value)
     assert "s3cret" not in str(caught.value)
     RunaiClient("https://acme.run.ai", "token", trust_env=False)
+
+
+@pytest.mark.parametrize(
+    ("no_proxy", "proxied"),
+    [("", ["token", "count"]), ("login.example", ["count"]), ("acme.example", ["token"])],
+)
+async def test_a_token_endpoint_elsewhere_has_the_proxy_that_the_environment_names_for_it(
+    monkeypatch: pytest.MonkeyPatch, no_proxy: str, proxied: list[str]
+) -> None:
+    loop = asyncio.get_running_loop()
+    resolve = loop.getaddrinfo
+
+    async def getaddrinfo(host: str, *rest: Any, **options: Any) -> object:
+        if host != "127.0.0.1":
+            raise OSError("no such host")
+        return await resolve(host, *rest, **options)
+
+    monkeypatch.setattr(loop, "getaddrinfo", getaddrinfo)
+    async with proxying(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n") as (proxy, heads):
+        monkeypatch.setenv("HTTPS_PROXY", f"http://{proxy}")
+        monkeypatch.setenv("NO_PROXY", no_proxy)
+        for auth in (ClientCredentials("id", "secret", token_url="https://login.example/token"), "token"):
+            async with RunaiClient("https://acme.example", auth, retry=ONCE) as runai:
+                with pytest.raises(TransportError):
+                    await runai.count_revisions(WORKLOAD)
+    hosts = {"login.example": "token", "acme.example": "count"}
+    assert [hosts[head.split()[1].removesuffix(":443")] for head in heads] == proxied
 
 
 # --- sessions of the caller's -----------------------------------------------------------------------------

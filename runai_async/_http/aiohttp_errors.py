@@ -8,10 +8,11 @@ import ssl
 import aiohttp
 
 from runai_async._http.messages import Request
-from runai_async.errors import AttemptTimeoutError, DeadlineExceededError, TransportError
+from runai_async.errors import AttemptTimeoutError, ConfigurationError, DeadlineExceededError, TransportError
 
 AIOHTTP_ERRORS = (TimeoutError, aiohttp.ClientError, OSError, ValueError, RuntimeError, AttributeError)
 """Everything that a request may raise in aiohttp."""
+_TWO_CREDENTIALS = "Cannot combine AUTHORIZATION header"
 _TLS_ALERT = r"CERTIFICATE|UNKNOWN_CA|ACCESS_DENIED"
 """In OpenSSL's names for the alerts of a server that rejects, or misses, a client's certificate."""
 _SAFE_TEXT = (
@@ -45,18 +46,34 @@ def map_error(
             "for a client certificate an ssl_context",
             transient=False,
         )
+    if isinstance(error, ValueError) and _TWO_CREDENTIALS in str(error):
+        return ConfigurationError(
+            "the session that was passed adds credentials of its own (its auth=, or with trust_env=True an "
+            f"entry for {request.url.host} in the netrc file), so the token cannot be sent: "
+            "pass a session without"
+        )
     if isinstance(error, RuntimeError | AttributeError):
-        return _closed_or_defect(error, where, session)
+        return _closed_or_defect(error, request, session)
     return TransportError(f"{where}: {describe(error)}")
 
 
-def _closed_or_defect(error: Exception, where: str, session: aiohttp.ClientSession | None) -> Exception:
+def closed_error(request: Request) -> TransportError:
+    """Return the error of a request that was in flight when the client was closed."""
+    return TransportError(f"{request.method} {request.url.with_query(None)}: the client was closed")
+
+
+def is_certificate_error(error: BaseException | None) -> bool:
+    """Return whether the server's certificate was refused."""
+    return isinstance(error, aiohttp.ClientConnectorCertificateError)
+
+
+def _closed_or_defect(error: Exception, request: Request, session: aiohttp.ClientSession | None) -> Exception:
     """Return what a closed session means; with an open one, the error is a defect and stays as it is."""
     if session is not None and not session.closed:
         return error
     if isinstance(error, AttributeError):
         # Before 3.12, aiohttp repeats a request that closing cut, over a connector that is gone.
-        return TransportError(f"{where}: the client was closed")
+        return closed_error(request)
     return RuntimeError("the client's session is closed; make a new client")
 
 

@@ -20,25 +20,58 @@ from yarl import URL
 
 from runai_async._clock import Clock
 from runai_async._http.addresses import proxy_headers
-from runai_async._http.aiohttp_errors import AIOHTTP_ERRORS, map_error, redacted_cause
+from runai_async._http.aiohttp_errors import (
+    AIOHTTP_ERRORS,
+    closed_error,
+    is_certificate_error,
+    map_error,
+    redacted_cause,
+)
+from runai_async._http.authorities import Authorities
 from runai_async._http.compression import ACCEPTED, decompress
 from runai_async._http.limiter import Limiter
 from runai_async._http.messages import Request, Response
 from runai_async._version import __version__
-from runai_async.errors import ConfigurationError, DeadlineExceededError, TransportError
+from runai_async.errors import DeadlineExceededError, TransportError
 
 USER_AGENT = f"runai-async/{__version__} aiohttp/{aiohttp.__version__} Python/{platform.python_version()}"
 _HEADERS = {"User-Agent": USER_AGENT, "Accept": "application/json", "Accept-Encoding": ACCEPTED}
 _KEEPALIVE = 15.0
 """Seconds. Gateways keep connections longer (nginx 75, AWS 60), so a poll rarely meets one being closed."""
+_MAX_AGE = 300.0
+"""Seconds for which a connection is used. A name may move to another address while the old one lives on."""
 _NO_TIMEOUT = aiohttp.ClientTimeout()
+_BOM = b"\xef\xbb\xbf"
+"""Some servers put it before their JSON, which does not allow it: https://www.rfc-editor.org/rfc/rfc8259#section-8.1."""
+
+
+_Proxy = tuple[URL | None, Mapping[str, str] | None]
+"""A proxy's URL, and the headers that it gets."""
+
+
+class _Pool:
+    """A session with the connections that it keeps.
+
+    aiohttp cannot limit the age of a connection: its connector (3.11 to 3.14) knows only for how long one may
+    be idle, and a poll every 10 s keeps it from being idle. Closing connections by their age would take
+    private attributes, because a response whose body has arrived has already let go of its connection. So the
+    session itself is replaced when it is *max_age* old. Requests in flight finish on the old one, where
+    nothing new begins, and its idle connections end by their keep-alive.
+    """
+
+    __slots__ = ("expires_at", "session", "users")
+
+    def __init__(self, session: aiohttp.ClientSession, expires_at: float) -> None:
+        self.session = session
+        self.expires_at = expires_at
+        self.users = 0
 
 
 class AiohttpTransport:
     """A wrapper around one `aiohttp.ClientSession`.
 
-    The session is created at first use, in the running loop, and belongs to that loop. A session of the
-    caller's is used as it is and never closed.
+    The session is created at first use, in the running loop, and belongs to that loop. It is replaced from
+    time to time. A session of the caller's is used as it is and neither replaced nor closed.
     """
 
     def __init__(
@@ -51,10 +84,14 @@ class AiohttpTransport:
         ssl_context: ssl.SSLContext | None = None,
         ca_file: Path | None = None,
         proxy: URL | None = None,
+        proxies: Mapping[str, URL | None] | None = None,
+        max_age: float = _MAX_AGE,
     ) -> None:
         self._clock = clock
         self._given = session
-        self._session: aiohttp.ClientSession | None = None
+        self._max_age = max_age
+        self._pool: _Pool | None = None
+        self._retired: list[_Pool] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._opening: asyncio.Lock | None = None
         self._closed = False
@@ -62,35 +99,62 @@ class AiohttpTransport:
         self._prepared: tuple[Mapping[str, str] | None, CIMultiDict[str]] = (None, CIMultiDict(_HEADERS))
         self._max_body = max_body
         self._ssl: ssl.SSLContext | bool = ssl_context or True
-        self._ca_file = ca_file
-        # Without its credentials: aiohttp's errors quote the URL.
-        self._proxy = None if proxy is None else proxy.with_user(None)
-        self._proxy_headers = proxy_headers(proxy)
+        self._authorities = None if ca_file is None else Authorities(ca_file)
+        self._proxy = _usable(proxy)
+        self._proxies = {authority: _usable(other) for authority, other in (proxies or {}).items()}
 
     def __del__(self) -> None:
         # No async work here: the loop may be gone. aiohttp's own warning would not say what to close.
-        connector = None if self._session is None or self._given is not None else self._session.connector
-        if connector is not None and not connector.closed:
+        pools = [] if self._pool is None or self._given is not None else [self._pool, *self._retired]
+        connectors = [pool.session.connector for pool in pools]
+        still_open = [connector for connector in connectors if connector is not None and not connector.closed]
+        if still_open:
             warnings.warn(
                 f"a RunaiClient was not closed: use `async with`, or await its aclose() ({self!r})",
                 ResourceWarning,
                 source=self,
                 stacklevel=2,
             )
+        for connector in still_open:
             connector._close()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # its close() needs a loop
 
     async def send(self, request: Request, *, timeout: float, deadline: float) -> Response:
         """Send one request over the session; see `Transport.send`."""
-        session = self._session
-        if session is None or self._loop is not asyncio.get_running_loop():
-            session = await self._open()
+        pool = self._pool
+        if (
+            pool is None
+            or self._clock.monotonic() >= pool.expires_at
+            or self._loop is not asyncio.get_running_loop()
+        ):
+            pool = await self._open()
         if request.queued and not self._limiter.take():
             await self._queue(deadline)
+            pool = self._pool or pool  # the wait may have outlasted a session
+        context = self._ssl
+        pool.users += 1
         try:
-            return await self._attempt(session, request, timeout, deadline)
+            return await self._attempt(pool.session, request, timeout, deadline)
+        except TransportError as error:
+            if not await self._load_again(error, context):
+                raise
+            return await self._attempt(pool.session, request, timeout, deadline)
         finally:
+            pool.users -= 1
             if request.queued:
                 self._limiter.give()
+
+    async def _load_again(self, error: TransportError, used: object) -> bool:
+        """Return whether there are other authorities than those *used*, if a certificate was refused."""
+        if self._authorities is None or not is_certificate_error(error.__cause__):
+            return False
+        assert self._opening is not None  # noqa: S101  (for the type checkers: a request was sent)
+        async with self._opening:
+            if self._ssl is not used:
+                return True  # another request has loaded them meanwhile
+            context = await asyncio.to_thread(self._authorities.load_again)
+            # Connections made with the old context belong to it, and are not used with the new one.
+            self._ssl = context or self._ssl
+            return context is not None
 
     async def _queue(self, deadline: float) -> None:
         try:
@@ -112,6 +176,7 @@ class AiohttpTransport:
         try:
             # Not aiohttp's own `total`: it takes back two cancellations for its one, so a task that is
             # cancelled in the same moment would continue.
+            proxy, credentials = self._proxy_for(request.url) if self._proxies else self._proxy
             async with (
                 asyncio.timeout(limit),
                 session.request(
@@ -123,17 +188,27 @@ class AiohttpTransport:
                     allow_redirects=False,
                     auto_decompress=False,  # not every aiohttp limits what it decompresses to
                     raise_for_status=False,
-                    proxy=self._proxy,
-                    proxy_headers=self._proxy_headers and {**self._proxy_headers},  # aiohttp adds to it
+                    proxy=proxy,
+                    proxy_headers=credentials and {**credentials},  # aiohttp adds to it
                     ssl=self._ssl,
                 ) as response,
             ):
                 return Response(response.status, response.headers, await self._read(response))
         except AIOHTTP_ERRORS as error:
-            ours = map_error(error, request, limit, cut=limit < timeout, session=self._session)
+            over = None if self._closed else session
+            ours = map_error(error, request, limit, cut=limit < timeout, session=over)
             if ours is error:
                 raise
             raise ours from redacted_cause(error)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if (task is not None and task.cancelling()) or not (self._closed or session.closed):
+                raise
+            # A connector that is closed cancels what it connects, and so the call that waits for it.
+            raise closed_error(request) from None
+
+    def _proxy_for(self, url: URL) -> _Proxy:
+        return self._proxies.get(url.authority, self._proxy)
 
     def _headers(self, request: Request) -> CIMultiDict[str]:
         """Return all headers of a request; reuses the previous ones if it can: building them is slow."""
@@ -150,8 +225,10 @@ class AiohttpTransport:
             body = await response.read()
         else:
             body = await self._counted(response)
-        encoding = response.headers.get("Content-Encoding")
-        return decompress(body, encoding, self._max_body) if encoding else body
+        if "Content-Encoding" in response.headers:
+            encodings = ",".join(response.headers.getall("Content-Encoding"))
+            body = decompress(body, encodings, self._max_body)
+        return body.removeprefix(_BOM)
 
     async def _counted(self, response: aiohttp.ClientResponse) -> bytes:
         body = bytearray()
@@ -164,8 +241,8 @@ class AiohttpTransport:
                 )
         return bytes(body)
 
-    async def _open(self) -> aiohttp.ClientSession:
-        """Bind to the running loop and create the session."""
+    async def _open(self) -> _Pool:
+        """Bind to the running loop, and create the session or replace one that has come of age."""
         loop = asyncio.get_running_loop()
         if self._closed:
             raise RuntimeError("the client is closed; make a new one")
@@ -174,15 +251,28 @@ class AiohttpTransport:
         if self._loop is not loop or self._opening is None:
             raise RuntimeError("the client is bound to another event loop; make one client in each loop")
         async with self._opening:
-            self._session = self._session or await self._first_session()
-        return self._session
+            if self._pool is None or self._clock.monotonic() >= self._pool.expires_at:
+                self._pool = await self._next_pool()
+                await self._close_unused()
+            return self._pool
 
-    async def _first_session(self) -> aiohttp.ClientSession:
-        if self._ca_file is not None:
-            self._ssl = await asyncio.to_thread(_trusting, self._ca_file)
+    async def _next_pool(self) -> _Pool:
+        if self._authorities is not None and self._ssl is True:
+            self._ssl = await asyncio.to_thread(self._authorities.load)
         if self._closed:
             raise RuntimeError("the client is closed; make a new one")
-        return self._given or self._make_session()
+        if self._given is not None:
+            return _Pool(self._given, float("inf"))
+        if self._pool is not None:
+            self._retired.append(self._pool)
+        return _Pool(self._make_session(), self._clock.monotonic() + self._max_age)
+
+    async def _close_unused(self) -> None:
+        """Close the replaced sessions over which nothing is in flight any more."""
+        unused = [pool for pool in self._retired if not pool.users]
+        self._retired = [pool for pool in self._retired if pool.users]
+        for pool in unused:
+            await pool.session.close()
 
     def _make_session(self) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
@@ -195,13 +285,13 @@ class AiohttpTransport:
     async def aclose(self) -> None:
         """Close the session, unless it is the caller's. Closing twice is fine."""
         self._closed = True
-        session, self._session = self._session, None
-        if session is not None and self._given is None:
-            await session.close()
+        pools = [*self._retired, *([] if self._pool is None else [self._pool])]
+        self._pool, self._retired = None, []
+        if self._given is None:
+            for pool in pools:
+                await pool.session.close()
 
 
-def _trusting(ca_file: Path) -> ssl.SSLContext:
-    try:
-        return ssl.create_default_context(cafile=ca_file)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigurationError(f"ca_file {str(ca_file)!r} cannot be used: {error}") from error
+def _usable(proxy: URL | None) -> _Proxy:
+    """Return a proxy without its credentials, since aiohttp's errors quote the URL, and their header."""
+    return None if proxy is None else proxy.with_user(None), proxy_headers(proxy)

@@ -10,6 +10,9 @@ ACCEPTED = "gzip, deflate"
 """The value of the Accept-Encoding header."""
 _MAX_PARTS = 16
 """Servers send one. The data after each part is copied for the next: thousands would block the event loop."""
+_MAX_KINDS = 2
+"""Servers apply one. Each more multiplies the work that a small body can cause."""
+_KNOWN = frozenset({"gzip", "x-gzip", "deflate"})
 _GZIP, _RAW = 16 + zlib.MAX_WBITS, -zlib.MAX_WBITS
 
 
@@ -18,16 +21,28 @@ def decompress(body: bytes, encoding: str, limit: int) -> bytes:
 
     Args:
         body: what was received.
-        encoding: the response's Content-Encoding.
-        limit: bytes; the maximum size after decompression.
+        encoding: the response's Content-Encoding: one or several, comma-separated, in the order in which they
+            were applied.
+        limit: bytes; the maximum size after each decompression.
 
     Raises:
-        TransportError: the body is truncated, not compressed that way, split into very many parts, or too
-            long.
+        TransportError: the body is truncated, not compressed that way, compressed many times, split into very
+            many parts, or too long.
     """
-    kind = encoding.strip().lower()
-    if kind not in {"gzip", "x-gzip", "deflate"}:
+    kinds = [kind.strip().lower() for kind in encoding.split(",")]
+    kinds = [kind for kind in kinds if kind not in {"", "identity"}]
+    if not _KNOWN.issuperset(kinds):
         return body
+    if len(kinds) > _MAX_KINDS:
+        raise TransportError(
+            f"the response body is compressed more than {_MAX_KINDS} times over", transient=False
+        )
+    for kind in reversed(kinds):
+        body = _decompress(body, kind, limit)
+    return body
+
+
+def _decompress(body: bytes, kind: str, limit: int) -> bytes:
     try:
         return _inflate(body, _window(kind, body), limit)
     except zlib.error as error:
@@ -62,4 +77,6 @@ def _inflate(body: bytes, window: int, limit: int) -> bytes:
         if not inflating.eof:
             raise TransportError("the compressed response body is truncated")
         body = inflating.unused_data
+        if window == _GZIP:
+            body = body.lstrip(b"\0")  # padding, as `gzip` itself accepts it
     return b"".join(parts)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from attrs import field, frozen
 from yarl import URL
+
+from runai_async._clock import Clock
 
 _NO_HEADERS: Mapping[str, str] = {}
 
@@ -87,4 +89,13 @@ class Transport(Protocol):
 
     async def aclose(self) -> None:
         """Release what the transport holds."""
+        ...
+
+
+@runtime_checkable
+class Timed(Protocol):
+    """A transport that measures time by the client's clock, and so has to know it."""
+
+    def use_clock(self, clock: Clock) -> None:
+        """Measure time by *clock* from now on."""
         ...

@@ -55,7 +55,7 @@ class Routes:
         self._state = state
         self._tokens = tokens
         self._note = note
-        self._version = version
+        self._version: Version = version
 
     def table(self) -> list[web.RouteDef]:
         """Return the route of each endpoint."""

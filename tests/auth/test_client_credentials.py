@@ -384,7 +384,7 @@ async def test_a_token_near_its_end_is_no_longer_used() -> None:
 async def test_a_lifetime_counts_from_before_the_exchange() -> None:
     control_plane = FakeServer(expires_in=100)
     control_plane.token_gate.clear()
-    runai = control_plane.client()
+    runai = control_plane.client(timeout=60.0)
     first = start(runai.count_revisions(WORKLOAD))
     await control_plane.clock.advance(50)
     control_plane.token_gate.set()

@@ -1,5 +1,8 @@
 """TLS with real certificates: what is verified, and how to trust a private authority."""
 
+import asyncio
+import logging
+import os
 import socket
 import ssl
 import threading
@@ -205,3 +208,140 @@ def test_a_ca_file_and_a_context_cannot_be_combined(tmp_path: Path) -> None:
         RunaiClient(
             "https://acme.example", "t", ca_file=tmp_path / "ca.pem", ssl_context=ssl.create_default_context()
         )
+
+
+# --- a file of authorities that is replaced ---------------------------------------------------------------
+
+
+def server_of(authority: trustme.CA) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(context)
+    return context
+
+
+@pytest.fixture
+async def renewed(authority: trustme.CA) -> AsyncIterator[tuple[FakeControlPlane, trustme.CA]]:
+    """Yield a control plane that another authority vouches for after it was restarted."""
+    other = trustme.CA()
+    async with FakeControlPlane(ssl_context=server_of(authority)) as control_plane:
+        yield control_plane, other
+
+
+async def restart(control_plane: FakeControlPlane, authority: trustme.CA) -> None:
+    """Restart a control plane with a certificate of another authority."""
+    await control_plane.stop()
+    control_plane._server._ssl = server_of(authority)
+    await control_plane.start()
+
+
+def ours(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.message for record in caplog.records if record.name == "runai_async"]
+
+
+def replace(ca_file: Path, authority: trustme.CA, how: str) -> None:
+    if how == "written":
+        authority.cert_pem.write_to_path(ca_file)
+        return
+    stat = ca_file.stat()
+    authority.cert_pem.write_to_path(new := ca_file.with_name("new.pem"))
+    if how == "moved, with the old time":
+        os.utime(new, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    new.replace(ca_file)
+
+
+@pytest.mark.parametrize("how", ["written", "moved", "moved, with the old time"])
+@pytest.mark.parametrize("named_by", ["argument", "environment"])
+async def test_a_ca_file_that_was_replaced_is_loaded_again_and_the_request_repeated_once(
+    renewed: tuple[FakeControlPlane, trustme.CA], ca_file: Path, how: str, named_by: str
+) -> None:
+    control_plane, other = renewed
+    environ = {
+        "RUNAI_BASE_URL": control_plane.url,
+        "RUNAI_TOKEN": control_plane.token,
+        "RUNAI_CA_FILE": str(ca_file),
+    }
+    runai = (
+        RunaiClient(control_plane.url, control_plane.token, ca_file=ca_file, retry=ONCE)
+        if named_by == "argument"
+        else RunaiClient.from_env(environ=environ, retry=ONCE)
+    )
+    async with runai:
+        assert await runai.count_revisions(WORKLOAD) == 0
+        await restart(control_plane, other)
+        with pytest.raises(TransportError, match="certificate verify failed"):
+            await runai.count_revisions(WORKLOAD)  # not replaced yet
+        replace(ca_file, other, how)
+        assert await runai.count_revisions(WORKLOAD) == 0
+        assert await runai.count_revisions(WORKLOAD) == 0
+    assert len(control_plane.requests) == 3
+
+
+async def test_calls_at_once_load_a_replaced_ca_file_once(
+    renewed: tuple[FakeControlPlane, trustme.CA], ca_file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    control_plane, other = renewed
+    caplog.set_level(logging.INFO, "runai_async")
+    async with RunaiClient(control_plane.url, control_plane.token, ca_file=ca_file, retry=ONCE) as runai:
+        await runai.count_revisions(WORKLOAD)
+        await restart(control_plane, other)
+        replace(ca_file, other, "written")
+        counts = await asyncio.gather(*(runai.count_revisions(WORKLOAD) for _ in range(20)))
+    assert counts == [0] * 20
+    assert ours(caplog) == [f"ca_file {str(ca_file)!r} has changed and was loaded again"]
+
+
+async def test_a_ca_file_that_does_not_help_is_tried_once(
+    renewed: tuple[FakeControlPlane, trustme.CA], ca_file: Path
+) -> None:
+    control_plane, other = renewed
+    async with RunaiClient(control_plane.url, control_plane.token, ca_file=ca_file, retry=ONCE) as runai:
+        await runai.count_revisions(WORKLOAD)
+        await restart(control_plane, other)
+        replace(ca_file, trustme.CA(), "written")
+        for _ in range(2):
+            with pytest.raises(TransportError, match="certificate verify failed") as caught:
+                await runai.count_revisions(WORKLOAD)
+            assert not caught.value.transient
+    assert len(control_plane.requests) == 1
+
+
+@pytest.mark.parametrize("content", [None, b"", b"-----BEGIN CERTIFICATE-----\nhalf of i"])
+async def test_the_old_authorities_stay_in_use_while_their_file_is_unusable(
+    renewed: tuple[FakeControlPlane, trustme.CA],
+    authority: trustme.CA,
+    ca_file: Path,
+    content: bytes | None,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    control_plane, other = renewed
+    async with RunaiClient(control_plane.url, control_plane.token, ca_file=ca_file, retry=ONCE) as runai:
+        await runai.count_revisions(WORKLOAD)
+        await restart(control_plane, other)
+        ca_file.unlink()
+        if content is not None:
+            ca_file.write_bytes(content)
+        for _ in range(3):
+            with pytest.raises(TransportError, match="certificate verify failed"):
+                await runai.count_revisions(WORKLOAD)
+        (warning,) = ours(caplog)
+        assert warning.startswith(
+            f"the authorities loaded before stay in use: ca_file {str(ca_file)!r} cannot"
+        )
+        await restart(control_plane, authority)
+        assert await runai.count_revisions(WORKLOAD) == 0
+        await restart(control_plane, other)
+        other.cert_pem.write_to_path(ca_file)
+        assert await runai.count_revisions(WORKLOAD) == 0
+
+
+async def test_another_failure_of_tls_does_not_read_the_ca_file_again(
+    ca_file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with FakeControlPlane() as plain:
+        url = plain.url.replace("http://127.0.0.1", "https://localhost")
+        async with RunaiClient(url, "token", ca_file=ca_file) as runai:
+            for _ in range(2):
+                with pytest.raises(TransportError, match="TLS failed"):
+                    await runai.count_revisions(WORKLOAD)
+                ca_file.unlink(missing_ok=True)
+    assert ours(caplog) == []

@@ -7,6 +7,9 @@ import re
 import socket
 import traceback
 import warnings
+from collections.abc import Coroutine
+from contextlib import suppress
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -18,7 +21,9 @@ from runai_async import (
     ApiError,
     AttemptTimeoutError,
     ClientOptions,
+    ConfigurationError,
     DeadlineExceededError,
+    HookEvent,
     RetryPolicy,
     RunaiClient,
     ServiceUnavailableError,
@@ -28,7 +33,7 @@ from runai_async._clock import SystemClock
 from runai_async._http.aiohttp_errors import map_error
 from runai_async._http.aiohttp_transport import USER_AGENT, AiohttpTransport
 from runai_async._http.messages import Request
-from runai_async.testing import FakeControlPlane
+from runai_async.testing import FakeClock, FakeControlPlane, Response
 
 WORKLOAD = "3f0f1e0c-7d61-4c0e-9d4a-0d2f6f8f1b11"
 BASE = "https://acme.run.ai"
@@ -236,6 +241,33 @@ async def test_a_defect_in_a_session_is_raised_as_it_is() -> None:
             await RunaiClient(BASE, "abc", session=session).count_revisions(WORKLOAD)
     assert caught.value is defect
     assert caught.value.__cause__ is not defect
+
+
+# --- bodies that are written unusually ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        whole(gzip.compress(COUNT) + bytes(100), "Content-Encoding: gzip"),
+        whole(gzip.compress(COUNT), "Content-Encoding: gzip, identity"),
+        whole(gzip.compress(COUNT), "Content-Encoding: gzip", "Content-Encoding: identity"),
+        whole(b"\xef\xbb\xbf" + COUNT),
+        whole(gzip.compress(b"\xef\xbb\xbf" + COUNT) + bytes(1), "Content-Encoding: identity, gzip"),
+    ],
+    ids=["padding", "identity", "two headers", "byte order mark", "all of it"],
+)
+async def test_a_body_that_is_written_unusually_is_read(sent: bytes) -> None:
+    async with serving(sent) as url, RunaiClient(url, "abc", retry=ONCE) as runai:
+        assert await runai.count_revisions(WORKLOAD) == 2
+
+
+async def test_an_error_body_after_a_byte_order_mark_is_the_apis() -> None:
+    body = b'\xef\xbb\xbf{"code": 404, "message": "no such workload"}'
+    async with serving(response(body, status="404 Not Found")) as url, RunaiClient(url, "abc") as runai:
+        with pytest.raises(ApiError) as caught:
+            await runai.list_revisions(WORKLOAD)
+    assert (caught.value.code, caught.value.message) == (404, "no such workload")
 
 
 # --- long bodies ------------------------------------------------------------------------------------------
@@ -452,6 +484,66 @@ async def test_closing_ends_a_request_in_flight() -> None:
                 await call
 
 
+async def test_closing_ends_a_call_that_is_connecting(monkeypatch: pytest.MonkeyPatch) -> None:
+    connecting = asyncio.Event()
+
+    async def resolve(*_: object, **__: object) -> list[object]:
+        connecting.set()
+        await forever()
+        return []
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", resolve)
+    runai = RunaiClient("https://acme.example", "abc", retry=ONCE, trust_env=False)
+    call = asyncio.create_task(runai.count_revisions(WORKLOAD))
+    await connecting.wait()
+    await runai.aclose()
+    async with asyncio.timeout(5):
+        with pytest.raises(TransportError):
+            await call
+
+
+class Connecting(aiohttp.TCPConnector):
+    """A connector that, once it is closed, cancels whoever waits for a connection, as some versions do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waiting = asyncio.get_running_loop().create_future()
+        self.began = asyncio.Event()
+
+    async def connect(self, *_: object, **__: object) -> aiohttp.connector.Connection:
+        self.began.set()
+        await self.waiting
+        raise AssertionError
+
+
+@pytest.mark.parametrize("by_caller", [False, True])
+async def test_a_call_that_nobody_cancelled_is_not_cancelled_when_its_client_closes(by_caller: bool) -> None:
+    connector = Connecting()
+    session = aiohttp.ClientSession(connector=connector)
+    runai = RunaiClient(BASE, "abc", session=session, retry=ONCE)
+    call = asyncio.create_task(runai.count_revisions(WORKLOAD))
+    await connector.began.wait()
+    await (session.close() if by_caller else runai.aclose())
+    connector.waiting.cancel()
+    with pytest.raises(TransportError, match=r"/count: the client was closed$"):
+        await call
+    await session.close()
+
+
+@pytest.mark.parametrize("closed", [False, True])
+async def test_a_call_that_is_cancelled_while_it_connects_is_cancelled(closed: bool) -> None:
+    connector = Connecting()
+    async with aiohttp.ClientSession(connector=connector) as session:
+        runai = RunaiClient(BASE, "abc", session=session, retry=ONCE)
+        call = asyncio.create_task(runai.count_revisions(WORKLOAD))
+        await connector.began.wait()
+        if closed:
+            await runai.aclose()
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+
+
 @pytest.mark.parametrize("raised", [AttributeError("no connector"), RuntimeError("Session is closed")])
 async def test_an_internal_error_of_aiohttp_is_a_defect_unless_the_session_was_closed(
     raised: Exception,
@@ -495,3 +587,158 @@ async def test_a_client_that_was_closed_or_never_used_or_has_a_session_of_the_ca
         await clients[1].aclose()
         del runai
         assert dropped(clients) == []
+
+
+# --- the age of connections -------------------------------------------------------------------------------
+
+
+class Moving:
+    """A name that several servers have had, one after the other; all of them live on."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, ports: list[int]) -> None:
+        self.at = 0
+        resolve = asyncio.get_running_loop().getaddrinfo
+
+        async def getaddrinfo(_: str, __: int, **options: object) -> object:
+            return await resolve("127.0.0.1", ports[self.at], **options)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
+
+
+async def test_a_name_that_moved_is_followed_though_the_old_server_lives_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with FakeControlPlane() as old, FakeControlPlane() as new:
+        name, clock = Moving(monkeypatch, [old.port, new.port]), FakeClock()
+        async with RunaiClient(
+            "http://acme.example", old.token, allow_http=True, trust_env=False, clock=clock
+        ) as runai:
+
+            async def asked() -> tuple[int, int]:
+                with suppress(ApiError):  # the new one does not know the token
+                    await runai.count_revisions(WORKLOAD)
+                return len(old.requests), len(new.requests)
+
+            assert await asked() == (1, 0)
+            name.at = 1
+            await clock.advance(299)
+            assert await asked() == (2, 0)
+            await clock.advance(1)
+            assert await asked() == (2, 1)
+            await clock.advance(299)
+            assert await asked() == (2, 2)
+
+
+def send_to(transport: AiohttpTransport, control_plane: FakeControlPlane) -> Coroutine[None, None, Response]:
+    request = Request("GET", URL(control_plane.url).joinpath("openapi.json"))
+    return transport.send(request, timeout=30, deadline=1e9)
+
+
+async def test_requests_in_flight_finish_on_connections_that_have_come_of_age() -> None:
+    clock, arrived, gate = FakeClock(), asyncio.Event(), asyncio.Event()
+
+    async def reply(_: bytes, writer: asyncio.StreamWriter) -> None:
+        if not arrived.is_set():
+            arrived.set()
+            await gate.wait()
+        writer.write(whole(COUNT))
+
+    async with serving(reply) as url:
+        transport, request = AiohttpTransport(clock, max_age=10), Request("GET", URL(url))
+        first = asyncio.create_task(transport.send(request, timeout=30, deadline=100))
+        await arrived.wait()
+        in_use = transport._pool
+        for _ in range(3):
+            await clock.advance(10)
+            assert (await transport.send(request, timeout=30, deadline=100)).body == COUNT
+            assert transport._retired == [in_use]  # the others had nothing in flight, and are closed
+        gate.set()
+        assert (await first).body == COUNT
+        await clock.advance(10)
+        await transport.send(request, timeout=30, deadline=100)
+        assert (transport._retired, in_use and in_use.session.closed) == ([], True)
+        await transport.aclose()
+
+
+async def test_closing_closes_the_session_in_use_and_those_replaced() -> None:
+    clock = FakeClock()
+    async with FakeControlPlane() as control_plane:
+        transport = AiohttpTransport(clock, max_age=10)
+        control_plane.fault("hang")
+        hanging = asyncio.create_task(send_to(transport, control_plane))
+        while not control_plane.requests:
+            await asyncio.sleep(0.001)
+        await clock.advance(10)
+        await send_to(transport, control_plane)
+        pools = [*transport._retired, transport._pool]
+        await transport.aclose()
+        assert [pool and pool.session.closed for pool in pools] == [True, True]
+        with pytest.raises(TransportError):
+            await hanging
+
+
+async def test_a_session_of_the_callers_is_not_replaced() -> None:
+    clock = FakeClock()
+    async with FakeControlPlane() as control_plane, aiohttp.ClientSession() as session:
+        transport = AiohttpTransport(clock, session=session, max_age=10)
+        for _ in range(3):
+            await send_to(transport, control_plane)
+            await clock.advance(10)
+        assert (transport._pool and transport._pool.session, transport._retired) == (session, [])
+        await transport.aclose()
+
+
+async def test_a_client_that_was_not_closed_warns_once_however_many_sessions_it_had() -> None:
+    clock = FakeClock()
+    async with FakeControlPlane() as control_plane:
+        clients = [RunaiClient(control_plane.url, control_plane.token, clock=clock)]
+        for _ in range(2):
+            await clients[0].count_revisions(WORKLOAD)
+            await clock.advance(300)
+        (warning,) = dropped(clients)
+    assert warning.startswith("ResourceWarning: a RunaiClient was not closed")
+
+
+async def test_a_call_that_waited_for_its_slot_until_the_client_closed_says_so() -> None:
+    async with FakeControlPlane() as control_plane:
+        control_plane.fault("hang")
+        runai = RunaiClient(control_plane.url, control_plane.token, max_concurrency=1, retry=ONCE)
+        calls = [asyncio.create_task(runai.count_revisions(WORKLOAD)) for _ in range(2)]
+        while not control_plane.requests:
+            await asyncio.sleep(0.001)
+        await runai.aclose()
+        outcomes = await asyncio.gather(*calls, return_exceptions=True)
+    assert [type(outcome).__name__ for outcome in outcomes] == ["TransportError", "RuntimeError"]
+    assert str(outcomes[1]) == "the client's session is closed; make a new client"
+
+
+# --- credentials of the session's -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def netrc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "netrc"
+    path.write_text("machine 127.0.0.1 login somebody password s3cret\n", encoding="utf-8")
+    path.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(path))
+
+
+@pytest.mark.usefixtures("netrc")
+async def test_a_session_that_adds_credentials_is_a_configuration_error() -> None:
+    events: list[HookEvent] = []
+    async with FakeControlPlane() as control_plane, aiohttp.ClientSession(trust_env=True) as session:
+        runai = RunaiClient(
+            control_plane.url, control_plane.token, session=session, hooks=[events.append], trust_env=False
+        )
+        with pytest.raises(ConfigurationError, match=r"pass a session without$") as caught:
+            await runai.count_revisions(WORKLOAD)
+    assert "entry for 127.0.0.1 in the netrc file" in str(caught.value)
+    assert "s3cret" not in "".join(traceback.format_exception(caught.value))
+    assert [type(event).__name__ for event in events] == ["CallStarted", "CallFinished"]
+    assert list(control_plane.requests) == []
+
+
+@pytest.mark.usefixtures("netrc")
+async def test_a_session_of_our_own_reads_no_netrc(control_plane: FakeControlPlane) -> None:
+    async with RunaiClient(control_plane.url, control_plane.token) as runai:
+        assert await runai.count_revisions(WORKLOAD) == 0

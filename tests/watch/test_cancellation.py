@@ -51,11 +51,12 @@ async def is_cancelled(work: Coroutine[Any, Any, object], n: int) -> bool:
 def state_of(runai: RunaiClient) -> dict[str, Any]:
     """Return the parts of a client that a call occupies while it runs."""
     authenticated: Any = runai._api.retrying._transport
-    session = authenticated._transport._session
+    session = authenticated._transport._pool.session
     return {
         "slots": authenticated._transport._limiter.free,
         "budget": runai._api.retrying._budget.tokens,
         "connections in use": len(session.connector._acquired),
+        "requests of the session": authenticated._transport._pool.users,
         "exchange": authenticated._source._task,
     }
 
@@ -103,7 +104,7 @@ def prepare(
     authenticated: Any = runai._api.retrying._transport
     match story:
         case "new connection":
-            authenticated._transport._session.connector._conns.clear()
+            authenticated._transport._pool.session.connector._conns.clear()
         case "slow body":
             control_plane.fault("drip", seconds=0.001)
         case "queue":
