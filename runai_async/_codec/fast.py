@@ -178,8 +178,10 @@ def _conversion(field: Field) -> str:
     build = f"build_{field.name}"
     missing = "part is None"
     if field.coerce == "id":
-        # What is 36 characters long and in lower case is canonical, or not a UUID at all.
-        is_canonical = "part.__class__ is str and len(part) == 36 and part.islower()"
+        # What is 36 characters long and in lower case is canonical, or not a UUID at all, as what is short.
+        is_canonical = (
+            "part.__class__ is str and ((size := len(part)) < 32 or size == 36 and part == part.lower())"
+        )
         converted = f"part if {is_canonical} else canonical_id(str(part))"
     elif field.coerce:
         converted = "part if part.__class__ is str else str(part)"
