@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import Awaitable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -33,13 +34,18 @@ def lines(result: Ran) -> list[str]:
     return [re.sub(r"^ *\d+s  ", "", line) for line in result.out.splitlines()]
 
 
+def long_ago() -> datetime:
+    """Return the time of a failure that counts at once, because it is old."""
+    return datetime.now(UTC) - timedelta(minutes=2)
+
+
 async def roll_out(control_plane: FakeControlPlane, workload_id: str, last: str, message: str = "") -> None:
     """Roll out a revision whose last phase is *last*; the watch sees every phase."""
     await polled(control_plane)
     revision_id = control_plane.add_revision(workload_id, "Creating")
     for phase in ("Pending", last):
         await polled(control_plane)
-        control_plane.set_phase(revision_id, phase, message)
+        control_plane.set_phase(revision_id, phase, message, at=long_ago())
 
 
 async def test_a_rollout_that_is_done_ends_at_once(control_plane: FakeControlPlane, workload_id: str) -> None:
@@ -123,7 +129,7 @@ async def test_without_a_revision_only_the_error_is_printed(control_plane: FakeC
 async def test_a_revision_without_conditions_has_no_table(
     control_plane: FakeControlPlane, workload_id: str
 ) -> None:
-    control_plane.add_revision(workload_id, "Failed", conditions=[])
+    control_plane.add_revision(workload_id, "Failed", conditions=[], phase_updated_at=long_ago())
     result = await status(control_plane, workload_id)
     assert (result.status, result.err.splitlines()[:-1]) == (1, ["my-llm-00002 is Failed"])
 
@@ -188,21 +194,29 @@ async def test_an_outage_that_does_not_end_has_status_4(
     assert result.err.count("\n") == 1
 
 
-async def test_an_unknown_name_of_after_is_an_error(
-    control_plane: FakeControlPlane, workload_id: str
-) -> None:
+async def test_an_unknown_after_is_an_error(control_plane: FakeControlPlane, workload_id: str) -> None:
     result = await status(control_plane, workload_id, "--after", "my-llm-00009")
-    assert (result.status, result.out) == (2, "")
-    assert result.err.endswith(
-        f"{workload_id} has no revision 'my-llm-00009': see runai-async revisions list {workload_id} "
-        "(and --deleted)\n"
-    )
+    assert (result.status, result.out, result.err.count("\n")) == (2, "", 1)
+    hint = f"see runai-async revisions list {workload_id} (and --deleted)"
+    assert f"{workload_id} has no revision 'my-llm-00009': {hint}" in result.err
 
 
-async def test_an_id_of_after_that_can_no_longer_be_read_waits_for_what_is_not_listed_yet(
+PURGED = "5d6e6a0a-5f0a-4a4e-9a5b-0c7a1f1f6b1d"
+
+
+async def test_an_after_that_was_purged_still_means_a_newer_revision(
     control_plane: FakeControlPlane, workload_id: str
 ) -> None:
-    purged = "5d6e6a0a-5f0a-4a4e-9a5b-0c7a1f1f6b1d"
-    result = await status(control_plane, workload_id, "--after", purged, "--timeout", "300ms")
-    assert result.status == 3
-    assert "has no revision newer than the one given as after" in result.err
+    change = roll_out(control_plane, workload_id, "Running")
+    result = await status(control_plane, workload_id, "--after", PURGED, during=change)
+    assert (result.status, result.err) == (0, "")
+    assert lines(result)[:2] == [f"rollout of {workload_id}, after {PURGED}", "waiting for the new revision"]
+    assert lines(result)[-1] == "the rollout is done: my-llm-00002 serves"
+
+
+async def test_an_after_that_was_purged_is_not_followed_by_what_was_there(
+    control_plane: FakeControlPlane, workload_id: str
+) -> None:
+    result = await status(control_plane, workload_id, "--after", PURGED, "--timeout", "500ms")
+    assert (result.status, lines(result)[1:]) == (3, ["waiting for the new revision"])
+    assert "no revision newer than the one given as after" in result.err

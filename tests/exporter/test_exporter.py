@@ -103,7 +103,8 @@ def test_running_pods_change_without_a_change_of_phase() -> None:
         (RequestedPods(number=3), 3),
         (RequestedPods(number=5, min=1, max=9), 1),
         (RequestedPods(min=0, max=4), 0),
-        (RequestedPods(max=4), 0),  # a Go server leaves out a minimum of 0
+        (RequestedPods(max=4), 0),
+        (RequestedPods(parallelism=2), None),
         (None, None),
     ],
 )

@@ -6,6 +6,7 @@ import os
 import re
 import signal
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from inspect import isawaitable
 from pathlib import Path
 from types import CodeType
@@ -25,6 +26,8 @@ from runai_async.testing import FakeControlPlane
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```python(?: (\w+))?\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 EXAMPLES = {name or "first": code for name, code in BLOCKS}
+LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
+"""The time of a failure that counts at once, because it is old."""
 TRIED = {"first", "calls", "rollout", "fleet", "daemon", "testing"}
 
 
@@ -139,7 +142,7 @@ async def test_the_rollout(
     names = namespace(
         runai=runai,
         workload_id=workload_id,
-        change=lambda phase: control_plane.add_revision(workload_id, phase),
+        change=lambda phase: control_plane.add_revision(workload_id, phase, phase_updated_at=LONG_AGO),
     )
     async with asyncio.timeout(10):
         await run(code, names)

@@ -27,14 +27,16 @@ from runai_async import (
     ServerError,
     ServiceUnavailableError,
     TransportError,
+    WatchOutageError,
 )
 
 
 @frozen
 class Failed:
-    """A `WorkloadFailed` that holds this error."""
+    """A `WorkloadFailed` that holds this error; if that is a `WatchOutageError`, with this one in turn."""
 
     error: type[RunaiError]
+    last_error: type[RunaiError] | None = None
 
 
 @frozen
@@ -115,7 +117,7 @@ def other_shape() -> Row:
         error,
         error,
         watch=(error, gone, PhaseChanged),
-        fleet=(Failed(error), gone, PhaseChanged),
+        fleet=(Failed(error), Failed(WatchOutageError, error), PhaseChanged),
         phase=(error, gone),
         rollout=(error, gone),
     )

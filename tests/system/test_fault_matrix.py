@@ -54,7 +54,7 @@ ATTEMPTS = 2
 BRIEF = PollPolicy(interval=30, fast_interval=30, max_outage=30, missing_grace=30)
 BRIEF_POLLS = 3
 """The largest number of polls that this policy leaves room for."""
-PATIENT = PollPolicy(interval=30, fast_interval=30, max_outage=600, missing_grace=600)
+PATIENT = PollPolicy(interval=30, fast_interval=30, max_outage=1200, missing_grace=1200)
 AIOHTTP = tuple(int(part) for part in aiohttp.__version__.split(".")[:2])
 CONCURRENT = {True: 40, False: 20}
 """How many cells run at once: of those that mostly wait, and of the others."""
@@ -128,7 +128,7 @@ class Cell:
         if not isinstance(event, WorkloadFailed):
             return type(event)
         if isinstance(event.error, WatchOutageError):
-            await anext(events)  # without any response, the whole fleet ends with an error
+            return Failed(WatchOutageError, type(event.error.last_error))
         return Failed(type(event.error))
 
 
