@@ -41,7 +41,7 @@ from runai_async._http.aiohttp_transport import AiohttpTransport
 from runai_async._http.messages import Timed, Transport
 from runai_async._ids import is_uuid
 from runai_async._wait.order import newest
-from runai_async._wait.phase import FAILED_PHASES, PhaseWait, read_if_there
+from runai_async._wait.phase import FAILED_PHASES, PhaseWait
 from runai_async._wait.rollout import RolloutWait
 from runai_async._watch.poll import Poller
 from runai_async._watch.revision_watch import RevisionWatch
@@ -549,12 +549,9 @@ class RunaiClient:
         seconds = check_timeout(timeout)
         workload = check_id(workload_id, "workload_id")
         policy = evolve(poll_policy(poll), emit=frozenset({"updated"}))
-        began = self._api.clock.monotonic()
         after_id = None if after is None else check_id(after, "after")
-        known = None if after_id is None else await read_if_there(self._api, policy, after_id, seconds)
         async with self.watch_revisions(workload, poll=policy) as watch:
-            wait = RolloutWait(watch, after_id=after_id, after=known)
-            return await wait.run(seconds, spent=self._api.clock.monotonic() - began)
+            return await RolloutWait(watch, after_id=after_id).run(seconds)
 
     def list_workloads(
         self, *, filter_by: Sequence[str] = (), deleted: bool | None = None, page_size: int = LONGEST_PAGE

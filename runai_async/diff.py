@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from typing import Any, Literal
 
 import attrs
 from attrs import frozen
 
+from runai_async._clock import is_same_moment
 from runai_async.models import SECRET_FIELDS, Condition, Revision
 
 MASK = "***"
@@ -61,7 +63,7 @@ def compare_revisions(
 
     Conditions are compared by their type, images and node pools without their order; an index in a path is
     that of the earlier revision. An empty text is like a missing one, except as the value of an environment
-    variable.
+    variable. A time in another precision is the same time.
 
     Args:
         old: the earlier revision.
@@ -120,6 +122,8 @@ def _masked(change: FieldChange) -> FieldChange:
 
 def _changes(path: str, old: Any, new: Any, *, exact: bool) -> Iterator[FieldChange]:
     """Walk both values side by side, down to the parts that differ."""
+    if isinstance(old, datetime) and isinstance(new, datetime) and is_same_moment(old, new):
+        return
     if old == new or (_is_nothing(old, path, exact=exact) and _is_nothing(new, path, exact=exact)):
         return
     before, after = _parts(old), _parts(new)

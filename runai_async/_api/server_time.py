@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 from runai_async._clock import Clock
@@ -19,14 +19,15 @@ _JUMP = 2.0
 class ServerTime:
     """The present time as the server has it.
 
+    It is anchored to the monotonic clock, so that setting this machine's clock does not move it.
+
     Attributes:
-        offset: seconds by which the server's clock is ahead of this machine's; 0 until it is known.
-        is_known: whether a response has said what time it is.
+        is_known: whether a response has said what time it is; until then this machine's clock counts.
     """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self.offset: float = 0.0
+        self._lead = 0.0  # of the server's seconds since 1970 over the monotonic ones
         self.is_known: bool = False
         self._due = float("-inf")
 
@@ -40,15 +41,22 @@ class ServerTime:
             return
         self._due = now + _EVERY
         # The header is cut to whole seconds: half a second later is the best guess.
-        reading = (date - self._clock.now()).total_seconds() + 0.5
-        if not self.is_known or abs(reading - self.offset) > _JUMP:
-            self.offset, self.is_known = reading, True
+        reading = date.timestamp() + 0.5 - now
+        if not self.is_known or abs(reading - self._lead) > _JUMP:
+            self._lead, self.is_known = reading, True
         else:
-            self.offset += _WEIGHT * (reading - self.offset)
+            self._lead += _WEIGHT * (reading - self._lead)
 
     def now(self) -> datetime:
         """Return the present time by the server's clock."""
-        return self._clock.now() + timedelta(seconds=self.offset)
+        if not self.is_known:
+            return self._clock.now()
+        return datetime.fromtimestamp(self._lead + self._clock.monotonic(), UTC)
+
+    @property
+    def offset(self) -> float:
+        """Seconds by which the server's clock is ahead of this machine's; 0 until it is known."""
+        return (self.now() - self._clock.now()).total_seconds()
 
 
 def parse_date(value: str | None) -> datetime | None:

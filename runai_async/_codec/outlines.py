@@ -62,7 +62,8 @@ class Outline:
     """What can be read of a revision that cannot be decoded.
 
     Attributes:
-        name: empty where it cannot be read.
+        id: empty where it cannot be read.
+        name: likewise.
         created_at: the latest time that there is where it cannot be read, so that it counts as new.
     """
 
@@ -71,13 +72,10 @@ class Outline:
     created_at: datetime
 
 
-def outline(raw: bytes) -> Outline | None:
-    """Return what can be read of a revision that cannot be decoded, or None where its id cannot be read."""
-    revision_id = identity(raw)
-    if revision_id is None:
-        return None
+def outline(raw: bytes) -> Outline:
+    """Return what can be read of a revision that cannot be decoded."""
     created_at = _time(_member(raw, "createdAt", AwareTime))
-    return Outline(revision_id, _member(raw, "name", str) or "", created_at or LATEST)
+    return Outline(identity(raw) or "", _member(raw, "name", str) or "", created_at or LATEST)
 
 
 def _time(at: datetime | None) -> datetime | None:

@@ -96,13 +96,16 @@ class Discovery:
             return frozenset(check_id(item, "workload_id") for item in response)
         ids: set[str] = set()
         items = aiter(response)
-        while True:
-            async with _limited(deadline):
-                try:
-                    item = await anext(items)
-                except StopAsyncIteration:
+        try:
+            while True:
+                async with _limited(deadline):
+                    item = await anext(items, None)
+                if item is None:
                     return frozenset(ids)
-            ids.add(check_id(item, "workload_id"))
+                ids.add(check_id(item, "workload_id"))
+        finally:
+            if isinstance(items, AsyncGenerator):
+                await items.aclose()
 
     def succeeded(self, ids: frozenset[str], watched: Iterable[str]) -> None:
         """Take in what was listed while *watched* were in the fleet. An empty listing changes nothing."""

@@ -120,9 +120,6 @@ class Dispatcher:
                 await self._room()
                 continue
             now = self._clock.monotonic()
-            if now < self._paused_until:
-                await self._clock.sleep(self._paused_until - now)
-                continue
             # One schedule per interval: where many are late, members polled faster wait only for their like.
             turn, schedule = min(
                 ((schedule.peek(now), schedule) for schedule in self._schedules.values()),
@@ -135,6 +132,8 @@ class Dispatcher:
             member = schedule.pop(now)
             member.due = None
             await self.pace()
+            while (left := self._paused_until - self._clock.monotonic()) > 0:
+                await self._clock.sleep(left)
             if not (member.removed or self._stopped):
                 self._hand_out(member)
 

@@ -241,6 +241,7 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         if member is not None:
             member.removed, member.due = True, None
             self._discovery.forget(key)
+            self._pauses.forget(key)
 
     async def _discover(self) -> None:
         """List again and again which workloads there are."""
@@ -299,8 +300,9 @@ class FleetWatch(AsyncIterator[FleetEvent]):
 
     def _apply(self, member: Member, outcome: Outcome, error: RunaiError | None, poll: outcomes.Poll) -> None:
         """Do what follows from a poll."""
+        pause = max(member.streak.pause, member.interval)  # what was planned before this poll
         member.streak, member.backoff = outcome.streak, outcome.backoff
-        member.interval = outcome.interval
+        member.interval, member.earliest = outcome.interval, outcome.earliest
         self._note_revisions(member, outcome)
         self._emit(member, outcome, error)
         self._consider_pause(member, outcome, error)
@@ -309,7 +311,7 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         elif outcome.response == "yes":
             self._responded(poll.now)
         elif error is not None and self._members:  # or it was in flight when the last member was removed
-            self._no_response(error, poll.began)
+            self._no_response(error, poll.began, pause)
         if outcome.deleted:
             member.tracker.delete_all(self._clock.now())
         if outcome.leaves:
@@ -345,21 +347,23 @@ class FleetWatch(AsyncIterator[FleetEvent]):
     def _consider_pause(self, member: Member, outcome: Outcome, error: RunaiError | None) -> None:
         """Pause the whole fleet where the control plane is too busy for several workloads."""
         if error is None:
-            self._pauses.succeeded()
+            self._pauses.clear()
         elif isinstance(error, RateLimitError) and retry_after(error):
-            until = self._pauses.too_busy(member.tracker.workload_id, outcome.due)
+            until = self._pauses.record(member.tracker.workload_id, outcome.earliest)
             if until is not None:
-                seconds = until - self._clock.monotonic()
-                logger.warning(
-                    "the control plane is too busy; the fleet pauses for %.0f s: %s", seconds, error
-                )
                 self._dispatcher.pause(until)
+                seconds = until - self._clock.monotonic()
+                level = logging.DEBUG if self._pauses.is_reported else logging.WARNING
+                self._pauses.is_reported = True
+                text = "the control plane is too busy; the fleet pauses for %.0f s: %s"
+                logger.log(level, text, seconds, error)
 
     def _leave(self, member: Member) -> None:
         """Forget a workload that discovery no longer lists, once its last events are yielded."""
         workload_id = member.tracker.workload_id
         if self._members.get(workload_id) is member:  # it may have been removed, and added again, meanwhile
             self._discovery.forget(workload_id)
+            self._pauses.forget(workload_id)
             del self._members[workload_id]
             member.left = True
 
@@ -374,12 +378,13 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         for member in self._members.values():
             # Even those that would be polled sooner: only all together are they spread evenly.
             if member.is_backing_off and member.due is not None:
-                self._dispatcher.plan(member, next_slot(member.offset, self._policy.interval, now))
+                slot = next_slot(member.offset, self._policy.interval, now)
+                self._dispatcher.plan(member, max(slot, member.earliest))
 
-    def _no_response(self, error: RunaiError, began: float) -> None:
+    def _no_response(self, error: RunaiError, began: float, pause: float) -> None:
         """Note a request without a response, and end the fleet where there was none for too long."""
         now, policy = self._clock.monotonic(), self._policy
-        self._outage.no_response(error, began, now, watched=len(self._members), policy=policy)
+        self._outage.no_response(error, began, now, watched=len(self._members), pause=pause, policy=policy)
         if (seconds := self._outage.lasts_too_long(policy)) is not None:
             text = f"no response from the control plane for {seconds:.0f} s: {error}"
             self._end(WatchOutageError(text, last_error=error))
@@ -409,7 +414,7 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         now, members = self._clock.monotonic(), self._members.values()
         successes = [member.last_success_at for member in members if member.last_success_at is not None]
         oldest_at = None
-        if successes and len(successes) == len(members):
+        if successes and len(successes) == sum(not member.without_revisions for member in members):
             oldest_at = self._clock.now() - timedelta(seconds=now - min(successes))
         last = max(successes, default=self._began if members else self._discovered_at)
         is_late = now - last > stale_after(self._policy)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from runai_async._api.endpoints import Call
 from runai_async._fleet.schedule import offset_of
 from runai_async._watch.failures import NO_FAILURES
@@ -16,6 +18,7 @@ class Member:
         tracker: what is known of its revisions, and the events that wait for the consumer.
         call: lists its revisions.
         due: monotonic time of its next poll; None while that runs, and when there will be none.
+        earliest: monotonic time before which the server asked not to be polled for it.
         interval: seconds between polls, when it was last planned.
         offset: its offset in an interval, 0 to 1.
         buffered: how many of its events have an entry in the fleet's buffer.
@@ -28,14 +31,15 @@ class Member:
     """
 
     __slots__ = (
-        "backoff", "buffered", "call", "due", "interval", "last_success_at", "left", "offset", "removed",
-        "streak", "tracker", "without_revisions",
+        "backoff", "buffered", "call", "due", "earliest", "interval", "last_success_at", "left",
+        "offset", "removed", "streak", "tracker", "without_revisions",
     )  # fmt: skip
 
     def __init__(self, tracker: Tracker, call: Call[Snapshot | None], interval: float) -> None:
         self.tracker = tracker
         self.call = call
         self.due: float | None = None
+        self.earliest = -math.inf
         self.interval = interval
         self.offset = offset_of(tracker.workload_id)
         self.buffered = 0

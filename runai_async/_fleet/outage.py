@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import math
 
-from runai_async._watch.failures import BACKOFF_CAP, LEAST_POLLS, OUTAGE, counted, describe_failure
+from runai_async._watch.failures import LEAST_POLLS, OUTAGE, counted, describe_failure
 from runai_async.errors import RunaiError
 from runai_async.policy import PollPolicy
 
@@ -47,14 +47,22 @@ class FleetOutage:
         return 0.0 if self._silent_since is None else now - self._silent_since
 
     def no_response(
-        self, error: RunaiError, began: float, now: float, *, watched: int, policy: PollPolicy
+        self,
+        error: RunaiError,
+        began: float,
+        now: float,
+        *,
+        watched: int,
+        pause: float,
+        policy: PollPolicy,
     ) -> None:
         """Note a poll without a response; many in a row are an outage of the control plane itself.
 
         Many are as many as are *watched*. Or a few, and no response within an interval, in which each should
-        have been polled: requests to a control plane that hangs take long to fail.
+        have been polled: requests to a control plane that hangs take long to fail. *pause* is what was
+        planned before the poll.
         """
-        self._count(began, now, policy)
+        self._count(began, now, pause, policy)
         silent = self._failures >= _OUTAGE_AFTER and self.silence(now) >= policy.interval
         if self._since is None and (silent or self._failures >= watched):
             self._since = self._silent_since
@@ -65,14 +73,13 @@ class FleetOutage:
                 extra=OUTAGE,
             )
 
-    def _count(self, began: float, now: float, policy: PollPolicy) -> None:
+    def _count(self, began: float, now: float, pause: float, policy: PollPolicy) -> None:
         self._failures += 1
         if self._silent_since is None:
             self._silent_since = max(began, self._last_response)
             self._seconds, self._rounds = min(now - self._silent_since, policy.deadline), 0
             self._round_ended_at = -math.inf
         else:
-            pause = max(BACKOFF_CAP, policy.interval)
             self._seconds += counted(self._noted_at, now, pause, policy)
         self._noted_at = now
         if began >= self._round_ended_at:

@@ -5,6 +5,7 @@ A member, a result and the time go in; one value comes out, which `FleetWatch` a
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 from attrs import frozen
@@ -33,6 +34,7 @@ class Outcome:
     Attributes:
         due: monotonic time of the member's next poll.
         interval: seconds between its polls from now on.
+        earliest: monotonic time before which the server asked not to be polled for it.
         streak: its failure streak from now on.
         backoff: its polls since its failure was reported; 0 if it was not.
         response: whether the control plane responded: "yes", "no", or "unknown" where it does not count.
@@ -47,6 +49,7 @@ class Outcome:
 
     due: float
     interval: float
+    earliest: float = -math.inf
     streak: FailureStreak = NO_FAILURES
     backoff: int = 0
     response: Literal["yes", "no", "unknown"] = "yes"
@@ -108,6 +111,7 @@ def of_failure(member: Member, error: RunaiError, poll: Poll, policy: PollPolicy
         return Outcome(
             due=_due_after(verdict, member, 0, poll),
             interval=interval,
+            earliest=verdict.earliest,
             streak=verdict.streak,
             response="unknown",
             outage_begins=verdict.outage_begins,
@@ -122,6 +126,7 @@ def of_failure(member: Member, error: RunaiError, poll: Poll, policy: PollPolicy
     return Outcome(
         due=due,
         interval=interval,
+        earliest=verdict.earliest,
         streak=verdict.streak,
         backoff=backoff + 1 if backoff else 0,
         response="yes" if _is_response(error, verdict) else "no",

@@ -7,17 +7,23 @@ _WORKLOADS = 3
 
 
 class Pauses:
-    """Counts the workloads for which the control plane was too busy (429)."""
+    """The workloads for which the control plane was too busy (429) since the last successful poll."""
 
     def __init__(self) -> None:
         self._until: dict[str, float] = {}
+        self.is_reported: bool = False
 
-    def too_busy(self, workload_id: str, until: float) -> float | None:
-        """Note when a workload may be polled again; return when the whole fleet may, if it pauses."""
+    def record(self, workload_id: str, until: float) -> float | None:
+        """Record when a workload may be polled again; return when the whole fleet may, if it pauses."""
         self._until[workload_id] = until
         return max(self._until.values()) if len(self._until) >= _WORKLOADS else None
 
-    def succeeded(self) -> None:
-        """Note a successful poll."""
+    def forget(self, workload_id: str) -> None:
+        """Forget a workload that is no longer watched."""
+        self._until.pop(workload_id, None)
+
+    def clear(self) -> None:
+        """Record a successful poll."""
         if self._until:
             self._until.clear()
+            self.is_reported = False

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from runai_async._clock import is_same_moment
 from runai_async.models import Revision
 
 _SECONDS = 5.0
@@ -16,28 +17,40 @@ _OLD = timedelta(seconds=60)
 """Age, by the server's clock, from which one poll is enough."""
 
 
-class Failing:
-    """For how long one revision has been in a phase that is a failure."""
+class Failure:
+    """The failure of one revision, as far as polls have seen it."""
 
     def __init__(self) -> None:
-        self._key: tuple[object, ...] | None = None
+        self._seen: Revision | None = None
         self._since = 0.0
 
-    def lasts(self, revision: Revision, now: float, server_now: datetime) -> bool:
-        """Note that a poll saw a revision failed; return whether it counts.
+    @property
+    def is_seen(self) -> bool:
+        """Whether the last poll saw one."""
+        return self._seen is not None
+
+    def record(self, revision: Revision, now: float, server_now: datetime) -> bool:
+        """Record that a poll saw a revision failed; return whether it counts.
 
         Args:
             revision: in a phase that is a failure.
             now: monotonic time.
             server_now: the present time by the server's clock.
         """
+        if self._seen is None or not _is_same(self._seen, revision):
+            self._since = now
+        self._seen = revision
         at = revision.phase_updated_at
-        key = (revision.id, revision.phase, None if at is None else at.replace(microsecond=0))
-        if key != self._key:
-            self._key, self._since = key, now
-            return at is not None and server_now - at >= _OLD
         return now - self._since >= _SECONDS or (at is not None and server_now - at >= _OLD)
 
-    def ends(self) -> None:
-        """Note that a poll did not see it failed."""
-        self._key = None
+    def clear(self) -> None:
+        """Record that a poll did not see it failed."""
+        self._seen = None
+
+
+def _is_same(one: Revision, other: Revision) -> bool:
+    """Return whether two polls saw one failure."""
+    before, after = one.phase_updated_at, other.phase_updated_at
+    if one.id != other.id:
+        return False
+    return before is None or after is None or is_same_moment(before, after)

@@ -11,11 +11,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Protocol, TypeVar
 
 _NEAR = timedelta(seconds=30)
 """Difference of creation times up to which they do not decide."""
+
+
+_UNKNOWN = datetime.max.replace(tzinfo=UTC)
+"""Creation time of a revision of which it cannot be read: numbers decide."""
 
 
 class Created(Protocol):
@@ -67,7 +71,8 @@ def is_newer(one: Created, other: Created, first_ids: AbstractSet[str] = frozens
     """
     if one.id == other.id:
         return False
-    if abs(one.created_at - other.created_at) > _NEAR:
+    is_known = _UNKNOWN not in {one.created_at, other.created_at}
+    if is_known and abs(one.created_at - other.created_at) > _NEAR:
         return one.created_at > other.created_at
     mine, theirs = _number(one), _number(other)
     if mine is not None and theirs is not None:

@@ -6,10 +6,8 @@ import logging
 import math
 from collections.abc import Set as AbstractSet
 
-from attrs import evolve
-
 from runai_async._api.api import Api
-from runai_async._wait.failing import Failing
+from runai_async._wait.failing import Failure
 from runai_async._watch.failures import NO_FAILURES, OUTAGE, Verdict, cause_of_cut, describe_failure
 from runai_async._watch.slots import Slots, interval_at
 from runai_async.errors import (
@@ -26,7 +24,6 @@ logger = logging.getLogger("runai_async")
 
 FAILED_PHASES = frozenset(phase for phase in Phase if phase.is_terminal)
 """The phases that end a wait as a failure: an inference workload is not meant to complete."""
-_ALL = frozenset(Phase)
 
 
 class PhaseWait:
@@ -42,7 +39,7 @@ class PhaseWait:
         self._last_error: RunaiError | None = None
         self._changed_at = api.clock.monotonic()
         self._streak = NO_FAILURES
-        self._failing = Failing()
+        self._failure = Failure()
         self._server_time = api.server_time
 
     async def run(self, until: AbstractSet[Phase], fail_on: AbstractSet[Phase], timeout: float) -> Revision:
@@ -51,6 +48,7 @@ class PhaseWait:
         end = self._clock.monotonic() + timeout
         while True:
             began = slots.last_start = self._clock.monotonic()
+            verdict: Verdict | None = None
             try:
                 revision = await self._look(min(end, began + self._policy.deadline))
             except RunaiError as error:
@@ -59,16 +57,16 @@ class PhaseWait:
                     cause = cause_of_cut(error, self._last_error, responded=responded)
                     raise self._late(until, fail_on, timeout, cause) from cause
                 self._last_error = error
-                due = self._failed(error, began)
+                verdict = self._failed(error, began)
             else:
-                self._last_error = due = None
+                self._last_error = None
                 if self._is_reached(revision, until, fail_on):
                     return revision
             now = self._clock.monotonic()
-            if due is None:
+            if verdict is None or verdict.due is None:
                 slots.advance(now, self._interval(now), self._policy.jitter)
             else:
-                slots.postpone(due)
+                slots.postpone(verdict.due, verdict.earliest)
             await self._clock.sleep(slots.wait_within(now, end))
             if self._clock.monotonic() >= end:
                 raise self._late(until, fail_on, timeout, self._last_error) from self._last_error
@@ -91,18 +89,18 @@ class PhaseWait:
         if revision.phase in until:
             return True
         if revision.phase not in fail_on:
-            self._failing.ends()
-        elif self._failing.lasts(revision, self._clock.monotonic(), self._server_time.now()):
-            raise self._failure(revision, until)
+            self._failure.clear()
+        elif self._failure.record(revision, self._clock.monotonic(), self._server_time.now()):
+            raise self._failed_error(revision, until)
         return False
 
-    def _failure(self, revision: Revision, until: AbstractSet[Phase]) -> PhaseFailedError:
+    def _failed_error(self, revision: Revision, until: AbstractSet[Phase]) -> PhaseFailedError:
         return PhaseFailedError(
             f"{describe_revision(revision)}; it will not reach {_listed(until)}", revision=revision
         )
 
-    def _failed(self, error: RunaiError, began: float) -> float | None:
-        """Record a failed poll; return when to poll again, None for the usual time."""
+    def _failed(self, error: RunaiError, began: float) -> Verdict:
+        """Record a failed poll, and raise what ends the wait, if it ends."""
         now = self._clock.monotonic()
         verdict = self._streak.record(
             error,
@@ -116,7 +114,7 @@ class PhaseWait:
         self._streak = verdict.streak
         self._log(verdict, error)
         if verdict.error is None:
-            return verdict.due
+            return verdict
         if verdict.is_believed and isinstance(error, NotFoundError) and self._last is not None:
             raise PhaseFailedError(f"revision {self._id} was deleted", revision=self._last) from error
         raise verdict.error
@@ -131,7 +129,7 @@ class PhaseWait:
             )
 
     def _interval(self, now: float) -> float:
-        moves = self._last is None or not self._last.phase.is_settled
+        moves = self._last is None or not self._last.phase.is_settled or self._failure.is_seen
         return interval_at(
             self._policy, now, self._changed_at + self._policy.fast_for if moves else -math.inf
         )
@@ -145,30 +143,13 @@ class PhaseWait:
     ) -> WaitTimeoutError | PhaseFailedError:
         """Return what a wait ends with whose time is up; then one poll that saw a failure is enough."""
         if self._last is not None and self._last.phase in fail_on - until:
-            return self._failure(self._last, until)
+            return self._failed_error(self._last, until)
         state = describe_revision(self._last) if self._last else f"revision {self._id} was not seen"
-        wanted = "" if until >= _ALL else f", not {_listed(until)}"
         return WaitTimeoutError(
-            f"{state}{wanted} within {timeout:g} s{last_failure(error)}",
+            f"{state}, not {_listed(until)} within {timeout:g} s{last_failure(error)}",
             revision=self._last,
             last_error=error,
         )
-
-
-async def read_if_there(api: Api, policy: PollPolicy, revision_id: str, timeout: float) -> Revision | None:
-    """Return a revision, waiting out an outage; None if it can no longer be read.
-
-    Raises:
-        WaitTimeoutError: *timeout* seconds passed.
-        RunaiError: what ends a wait.
-    """
-    wait = PhaseWait(api, evolve(policy, missing_grace=0), revision_id)
-    try:
-        return await wait.run(_ALL, frozenset(), timeout)
-    except NotFoundError:
-        return None
-    except PhaseFailedError as error:
-        return error.revision
 
 
 def describe_revision(revision: Revision) -> str:

@@ -5,16 +5,17 @@ Old and new revisions exist side by side until the new one runs; of several quic
 effect; right after a change the new revision is not listed yet; and a new revision may be Pending for long,
 since it needs a quota of its own. So a wait follows the *newest* revision, decides on whole responses only,
 and takes nothing for a failure but what is final. A false success would be the worst result: where the newest
-revision cannot be decoded, the wait goes on.
+revision cannot be decoded, or is missing from a list, the wait goes on.
 """
 
 from __future__ import annotations
 
-from runai_async._wait.failing import Failing
+from runai_async._wait.failing import Failure
 from runai_async._wait.order import Created, is_newer, newest
 from runai_async._wait.phase import FAILED_PHASES, describe_revision, last_failure
-from runai_async._watch.revision_watch import RevisionWatch, parts_of
-from runai_async.errors import RolloutFailedError, RunaiError, WaitTimeoutError
+from runai_async._watch.failures import LEAST_POLLS, ROUNDING, is_refusal
+from runai_async._watch.revision_watch import Batch, RevisionWatch, parts_of
+from runai_async.errors import NotFoundError, RolloutFailedError, RunaiError, WaitTimeoutError
 from runai_async.events import RevisionAdded, RevisionDeleted, RevisionEvent, WatchEvent
 from runai_async.models import Phase, Revision
 
@@ -36,51 +37,87 @@ class RolloutWait:
     Args:
         watch: of the workload; it emits "updated", and no one else iterates it.
         after_id: the newest revision before the change; only a newer one counts.
-        after: the same revision; None where it cannot be read any more.
+        after: the same revision, if it is known already.
 
     Attributes:
         newest: the last state of the revision that decides; None before it was seen.
     """
 
     def __init__(
-        self,
-        watch: RevisionWatch,
-        *,
-        after_id: str | None = None,
-        after: Revision | None = None,
+        self, watch: RevisionWatch, *, after_id: str | None = None, after: Revision | None = None
     ) -> None:
-        api, policy = parts_of(watch)
         self.newest: Revision | None = None
         self._watch = watch
-        self._clock = api.clock
-        self._server_time = api.server_time
-        self._policy = policy
+        self._api, self._policy = parts_of(watch)
         self._after_id = after_id
         self._after = after
-        self._first_ids: set[str] = set()
+        self._lookups = Absence()
+        self._first_ids: set[str] = set() if after_id is None else {after_id}
         self._live: dict[str, Revision] = {}
-        self._failing = Failing()
-        self._deleted_since: float | None = None
+        self._last: Batch | None = None
+        self._failure = Failure()
+        self._deletion = Absence()
 
     async def run(self, timeout: float, *, spent: float = 0.0) -> Revision:
         """Wait; see `RunaiClient.wait_for_rollout`. Of *timeout*, some seconds may be *spent* already."""
-        now = self._clock.monotonic()
-        end = now + timeout - spent
-        self._watch.poll_fast(now + self._policy.fast_for)  # what is waited for may not be listed yet
-        while self._clock.monotonic() < end:
-            events = await self._watch.next_batch(end)
-            if events is None:
+        clock = self._api.clock
+        end = clock.monotonic() + timeout - spent
+        self._watch.poll_fast(clock.monotonic() + self._policy.fast_for)  # it may not be listed yet
+        while clock.monotonic() < end:
+            batch = await self._watch.next_batch(end)
+            if batch is None:
                 raise self._gone()
-            for event in events:
+            for event in batch.events:
                 self.note(event)
-            if self.newest is not None:
-                self._watch.poll_fast(0)
+            if not batch.is_poll:
+                continue
+            if self._last is None:
+                self._first_ids |= {outline.id for outline in batch.unreadable}
+            self._last = batch
+            if (seen := self._live.get(self._after_id or "")) is not None:
+                self._adopt(seen)
+            await self._look_up(end)
             if (revision := self.verdict()) is not None:
                 return revision
-        error = self._watch.status.last_error
-        if self.newest is not None and self.newest.phase in FAILED_PHASES:
-            raise self._failed(describe_revision(self.newest))
-        raise self._late(timeout, error) from error
+            self._watch.poll_fast(clock.monotonic() + self._policy.fast_for if self._is_urgent else 0.0)
+        raise self._late(timeout)
+
+    @property
+    def _is_urgent(self) -> bool:
+        """Whether the revision is not listed yet, or has failed and may not stay so."""
+        return self.newest is None or self._failure.is_seen
+
+    @property
+    def _is_looking_up(self) -> bool:
+        """Whether the revision from before the change was not read yet, and may still be there."""
+        return self._after_id is not None and self._after is None and not self._lookups.is_believed
+
+    async def _look_up(self, end: float) -> None:
+        """Read the revision from before the change, until it was read or is gone for good."""
+        if not self._is_looking_up or self._after_id is None:
+            return
+        clock, api = self._api.clock, self._api
+        try:
+            found = await api.retrying.call(
+                api.endpoints.get_revision(self._after_id),
+                deadline=min(end, clock.monotonic() + self._policy.deadline),
+            )
+        except RunaiError as error:
+            if isinstance(error, NotFoundError) and is_refusal(error):
+                self._lookups.record(clock.monotonic(), self._policy.missing_grace, self._longest_gap)
+            return
+        self._adopt(found)
+
+    def _adopt(self, after: Revision) -> None:
+        """Compare with the revision from before the change, now that it can be read."""
+        self._after = self._after or after
+        if self.newest is not None and not self._counts(self.newest):
+            self.newest = None
+        self._choose(*self._live.values())
+
+    @property
+    def _longest_gap(self) -> float:
+        return self._policy.interval + self._policy.deadline
 
     def note(self, event: WatchEvent) -> None:
         """Take in an event of the watch."""
@@ -93,12 +130,16 @@ class RolloutWait:
             self._live.pop(revision.id, None)
         else:
             self._live[revision.id] = revision
-        if not self._counts(revision):
-            return
-        known = self.newest
-        if known is None or known.id == revision.id or is_newer(revision, known, self._first_ids):
-            candidates = [item for item in (*self._live.values(), revision) if self._counts(item)]
-            self.newest = newest(candidates, self._first_ids)
+        self._choose(revision)
+
+    def _choose(self, *revisions: Revision) -> None:
+        """Follow the newest of these, if it is newer than the one that is followed."""
+        for revision in revisions:
+            known = self.newest
+            is_next = known is None or known.id == revision.id or is_newer(revision, known, self._first_ids)
+            if is_next and self._counts(revision):
+                candidates = [item for item in (*self._live.values(), revision) if self._counts(item)]
+                self.newest = newest(candidates, self._first_ids)
 
     def _counts(self, revision: Created) -> bool:
         """Return whether a revision is newer than the one before the change."""
@@ -113,28 +154,29 @@ class RolloutWait:
 
         To be called once after each successful poll.
         """
-        revision, now = self.newest, self._clock.monotonic()
-        if revision is None or self._blocking() is not None:
+        revision, batch, now = self.newest, self._last, self._api.clock.monotonic()
+        if revision is None or batch is None or self._blocking() is not None or self._is_looking_up:
             return None
         if revision.id not in self._live:
-            self._deleted_since = now if self._deleted_since is None else self._deleted_since
-            if now - self._deleted_since >= self._policy.missing_grace:
+            self._deletion.record(now, self._policy.missing_grace, self._longest_gap)
+            if self._deletion.is_believed:
                 raise self._failed(f"revision {revision.name} ({revision.id}) was deleted")
             return None
-        self._deleted_since = None
+        self._deletion.clear()
+        if revision.id not in batch.listed_ids:
+            return None
         if revision.phase not in FAILED_PHASES:
-            self._failing.ends()
-        elif self._failing.lasts(revision, now, self._server_time.now()):
+            self._failure.clear()
+        elif self._failure.record(revision, now, self._api.server_time.now()):
             raise self._failed(describe_revision(revision))
-        else:
-            self._watch.poll_fast(now + self._policy.fast_for)  # to know soon whether it really has failed
         return revision if is_serving(revision) else None
 
     def _blocking(self) -> Created | None:
-        """Return a revision that cannot be decoded but would be the newest, if there is one."""
-        for outline in self._watch.unreadable:
-            is_newest = self.newest is None or is_newer(outline, self.newest, self._first_ids)
-            if is_newest and self._counts(outline):
+        """Return a revision that cannot be decoded but is or may be the newest, if there is one."""
+        known = self.newest
+        for outline in self._last.unreadable if self._last is not None else ():
+            may_be = known is None or outline.id == known.id or is_newer(outline, known, self._first_ids)
+            if may_be and self._counts(outline):
                 return outline
         return None
 
@@ -160,24 +202,54 @@ class RolloutWait:
     def _gone(self) -> RolloutFailedError:
         return RolloutFailedError(f"workload {self._watch.workload_id} was deleted", revision=self.newest)
 
-    def _late(self, timeout: float, error: RunaiError | None) -> WaitTimeoutError:
-        workload, meanwhile = f"workload {self._watch.workload_id}", f"; {self._meanwhile()}"
-        if not self._watch.status.synced:
-            what, meanwhile = f"no poll of {workload} has succeeded", ""
-        elif (blocking := self._blocking()) is not None:
-            what = (
-                f"revision {blocking.name} ({blocking.id}) is the newest, but its response cannot be decoded"
-            )
-        elif self.newest is None:
-            newer = " newer than the one given as after" if self._after_id else ""
-            what = f"{workload} has no revision{newer}: did the change take effect?"
-        else:
-            state = describe_revision(self.newest)
-            what = f"{state}: it may wait for quota or nodes, or still be pulling its image"
-        return WaitTimeoutError(
-            f"the rollout is not done after {timeout:g} s: {what}{meanwhile}{last_failure(error)}. "
+    def _late(self, timeout: float) -> WaitTimeoutError | RolloutFailedError:
+        """Return what a wait ends with whose time is up; then one poll that saw a failure is enough."""
+        if self._failure.is_seen and self.newest is not None and self._blocking() is None:
+            return self._failed(describe_revision(self.newest))
+        error = self._watch.status.last_error
+        meanwhile = f"; {self._meanwhile()}" if self._watch.status.synced else ""
+        late = WaitTimeoutError(
+            f"the rollout is not done after {timeout:g} s: {self._state()}{meanwhile}{last_failure(error)}. "
             "Nothing was cancelled; wait again to continue",
             revision=self.newest,
             serving=self.serving,
             last_error=error,
         )
+        late.__cause__ = error
+        return late
+
+    def _state(self) -> str:
+        """Describe what the rollout waits for."""
+        workload, revision = f"workload {self._watch.workload_id}", self.newest
+        if not self._watch.status.synced:
+            return f"no poll of {workload} has succeeded"
+        if (blocking := self._blocking()) is not None:
+            name = f"{blocking.name} ({blocking.id})" if blocking.id else "whose id cannot be read"
+            return f"revision {name} may be the newest, but its response cannot be decoded"
+        if revision is None:
+            newer = " newer than the one given as after" if self._after_id else ""
+            return f"{workload} has no revision{newer}: did the change take effect?"
+        if revision.id not in self._live:
+            return f"revision {revision.name} ({revision.id}) was deleted, and no newer one is listed"
+        return f"{describe_revision(revision)}: it may wait for quota or nodes, or still be pulling its image"
+
+
+class Absence:
+    """Whether polls have lacked something for long enough. Seconds count as in `FailureStreak`."""
+
+    def __init__(self) -> None:
+        self.is_believed: bool = False
+        self._polls = 0
+        self._seconds = 0.0
+        self._noted_at = 0.0
+
+    def record(self, now: float, grace: float, longest_gap: float) -> None:
+        """Record one more poll that lacks it."""
+        if self._polls:
+            self._seconds += min(now - self._noted_at, longest_gap)
+        self._polls, self._noted_at = self._polls + 1, now
+        self.is_believed = self._polls >= LEAST_POLLS and self._seconds >= grace - ROUNDING
+
+    def clear(self) -> None:
+        """Record a poll that has it."""
+        self._polls, self._seconds, self.is_believed = 0, 0.0, False

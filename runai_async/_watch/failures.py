@@ -34,7 +34,7 @@ from runai_async.policy import PollPolicy
 
 OUTAGE = {"is_outage": True}
 """`extra` of the log records about outages: a live view shows outages by itself and leaves these out."""
-BACKOFF_CAP = 60.0
+_BACKOFF_CAP = 60.0
 """Seconds between the polls of an outage, unless the interval is longer."""
 _LONGEST_RETRY_AFTER = 300.0
 """Seconds that a `Retry-After` may postpone a poll."""
@@ -176,9 +176,11 @@ class FailureStreak:
             refused_as=refused_as,
             refused_seconds=refused_seconds,
         )
+        if is_steady:
+            return more  # a refusal is a response: an outage before it does not last on
         if self.outage_since is not None:
             return evolve(more, outage_seconds=self.outage_seconds + seconds)
-        return more if is_steady else evolve(more, outage_since=began, outage_seconds=own)
+        return evolve(more, outage_since=began, outage_seconds=own)
 
     def _ending(
         self, error: RunaiError, policy: PollPolicy, what: str, grace: float, *, first: bool
@@ -220,7 +222,7 @@ class FailureStreak:
         n = self.failures - 1
         if self.outage_since is None or self.refused_as is not None or n < 1:
             return now + max(asked, interval) if asked else None
-        longest = min(max(BACKOFF_CAP, interval), interval * 2 ** min(n, 32))
+        longest = min(max(_BACKOFF_CAP, interval), interval * 2 ** min(n, 32))
         pause = random.uniform(interval, longest)  # noqa: S311
         if ROUNDING < (left := self._patience(policy)) < pause:
             pause = left

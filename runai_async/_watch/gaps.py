@@ -10,9 +10,9 @@ from attrs import evolve
 from runai_async import _codec
 from runai_async._api.endpoints import Endpoints
 from runai_async._api.paging import LeftOut, paged
+from runai_async._clock import is_same_moment
 from runai_async._watch.confirm import Ask
 from runai_async._watch.listing import Snapshot
-from runai_async._watch.state import is_same_moment
 from runai_async._watch.tracker import Tracker
 from runai_async.checkpoint import RevisionMark
 from runai_async.errors import RunaiError

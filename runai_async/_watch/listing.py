@@ -79,6 +79,11 @@ class Listing:
         self._bounds = _NO_BOUNDS
         self._held = _NO_BYTES
 
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The ids of the revisions in the last response that can be decoded."""
+        return self._ids
+
     # --- reading ------------------------------------------------------------------------------------------
 
     def read(self, body: bytes) -> Snapshot:

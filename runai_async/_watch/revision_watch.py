@@ -62,6 +62,23 @@ class WatchStatus:
     last_error: RunaiError | None = None
 
 
+@frozen
+class Batch:
+    """What one poll found.
+
+    Attributes:
+        events: in order; also those about the watch itself.
+        is_poll: whether a poll has succeeded: what follows is what it found.
+        listed_ids: the revisions that it listed and that can be decoded.
+        unreadable: what can be read of those that cannot.
+    """
+
+    events: list[WatchEvent]
+    is_poll: bool
+    listed_ids: frozenset[str]
+    unreadable: list[Outline]
+
+
 class RevisionWatch(AsyncGenerator[WatchEvent, None]):
     """The changes of one workload's revisions; what `RunaiClient.watch_revisions` returns.
 
@@ -151,13 +168,17 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
             error.checkpoint = self.checkpoint()
             raise
         finally:
-            self._waiter = None
-            self._interrupted = False
-            if self._idle is not None:
-                self._idle.set()
+            self._release()
         if not self._tracker.pending:
             raise StopAsyncIteration
         return self._tracker.take()
+
+    def _release(self) -> None:
+        """Let another task wait for an event, and the one that closes the watch continue."""
+        self._waiter = None
+        self._interrupted = False
+        if self._idle is not None:
+            self._idle.set()
 
     def _check_alone(self) -> None:
         if self._waiter is not None:
@@ -200,55 +221,75 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
     ) -> None:
         await self.aclose()
 
-    async def next_batch(self, until: float = math.inf) -> list[WatchEvent] | None:
-        """Poll until a poll succeeds, and return its events.
+    async def next_batch(self, until: float = math.inf) -> Batch | None:
+        """Return what the next successful poll found, or an event about the watch before that.
 
-        For code that must not decide on half of what a poll found, such as the waits of this package. An
-        error that ends the watch has no `.checkpoint` here. A last poll comes shortly before *until*.
+        For code that must not decide on half of what a poll found, such as the waits of this package. A last
+        poll comes shortly before *until*.
 
         Args:
             until: the client's monotonic time at which to stop waiting; a poll in flight is cut.
 
         Returns:
-            The events, which may be none; also none at *until*, and then `status.last_error` says why the
+            What was found; without a successful poll at *until*, and then `status.last_error` says why the
             last poll failed, if it did. None when the watch has ended because the workload is gone.
 
         Raises:
             RunaiError: the watch has ended with one of the errors that the class names.
+            RuntimeError: another task is already waiting for an event, or the watch was closed.
 
         Example:
             >>> watch = runai.watch_revisions(workload_id)
-            >>> [event.revision.name for event in await watch.next_batch() or ()]
+            >>> batch = await watch.next_batch()
+            >>> [event.revision.name for event in batch.events]
             ['chat-00001']
         """
+        self._check_alone()
+        if self._closed and not self._ending:
+            raise RuntimeError("the watch is closed")
+        self._waiter = asyncio.current_task()
+        try:
+            return await self._batch(until)
+        except asyncio.CancelledError:
+            if self._interrupted:
+                raise RuntimeError("the watch was closed by another task") from None
+            raise
+        except RunaiError as error:
+            self._closed = True
+            error.checkpoint = self.checkpoint()
+            raise
+        finally:
+            self._release()
+
+    async def _batch(self, until: float) -> Batch | None:
         slots = self._begin()
         succeeded = False
         while not succeeded and self._needs_poll():
             if (wait := slots.wait_within(self._clock.monotonic(), until)) > 0:
                 await self._clock.sleep(wait)
             if self._clock.monotonic() >= until:
-                return []
+                break
             succeeded = await self._poll(slots, until)
-        if not succeeded and not self._tracker.pending:
+        tracker = self._tracker
+        if self._closed and not tracker.pending:
             return None
-        return [self._tracker.take() for _ in range(self._tracker.pending)]
+        events = [tracker.take() for _ in range(tracker.pending)]
+        return Batch(events, succeeded, tracker.listed_ids, tracker.unreadable)
 
     def poll_fast(self, until: float) -> None:
-        """Poll at `PollPolicy.fast_interval` until a monotonic time, whatever the revisions do.
+        """Poll at `PollPolicy.fast_interval` whatever the revisions do; for the waits of this package.
+
+        Args:
+            until: the client's monotonic time at which that ends; a time that has passed ends it.
 
         Example:
             >>> watch = runai.watch_revisions(workload_id)
-            >>> watch.poll_fast(until=asyncio.get_running_loop().time() + 60)
+            >>> watch.poll_fast(until=clock.monotonic() + 60)
         """
         self._fast_until = until
-        now = self._clock.monotonic()
-        if self._slots is not None and until > now and not self._streak.failures:
-            self._slots.hasten(self._slots.last_start + self._interval(now))
-
-    @property
-    def unreadable(self) -> list[Outline]:
-        """What can be read of the revisions of the last response that cannot be decoded."""
-        return self._tracker.unreadable
+        now, slots = self._clock.monotonic(), self._slots
+        if slots is not None and slots.last_start > -math.inf and until > now and not self._streak.failures:
+            slots.hasten(slots.last_start + self._interval(now))
 
     # --- state --------------------------------------------------------------------------------------------
 
@@ -346,14 +387,16 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
             first=self._last_success is None and not self._streak.failures,
         )
         self._streak = verdict.streak
-        self._last_error = _without_frames(error)
+        self._last_error = error
         self._report(verdict, error)
         if verdict.error is not None:
             self._end(verdict, verdict.error)
-        elif verdict.due is None:
+            return
+        _drop_frames(error)
+        if verdict.due is None:
             slots.advance(now, interval, self._policy.jitter)
         else:
-            slots.postpone(verdict.due)
+            slots.postpone(verdict.due, verdict.earliest)
 
     def _report(self, verdict: Verdict, error: RunaiError) -> None:
         """Log and emit what begins with a failed poll."""
@@ -401,10 +444,11 @@ def parts_of(watch: RevisionWatch) -> tuple[Api, PollPolicy]:
     return watch._api, watch._policy  # noqa: SLF001  (a friend)  # pyright: ignore[reportPrivateUsage]
 
 
-def _without_frames(error: RunaiError) -> RunaiError:
+def _drop_frames(error: RunaiError) -> None:
     """Drop the tracebacks of a kept error: thousands of watches would keep their frames alive."""
     link: BaseException | None = error
-    while link is not None:
+    seen: set[int] = set()
+    while link is not None and id(link) not in seen:
+        seen.add(id(link))
         link.__traceback__ = None
         link = link.__cause__ or link.__context__
-    return error

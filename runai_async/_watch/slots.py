@@ -20,12 +20,13 @@ _LAST_LOOK = 1.0
 class Slots:
     """When the polls of one watch are due: on a grid, so that neither waiting nor jitter accumulates."""
 
-    __slots__ = ("due", "last_start", "slot")
+    __slots__ = ("due", "earliest", "last_start", "slot")
 
     def __init__(self, start: float) -> None:
         self.slot = start
         self.due = start
         self.last_start = -math.inf
+        self.earliest = -math.inf  # what the server asked for
 
     def wait(self, now: float) -> float:
         """Return the seconds until a poll may begin."""
@@ -35,7 +36,7 @@ class Slots:
         """Return the seconds to sleep where nothing is awaited after *end*: one poll comes shortly before."""
         left = end - now
         last = left - _LAST_LOOK if left > 1.5 * _LAST_LOOK else left
-        return max(0.0, min(self.wait(now), last))
+        return max(0.0, min(left, max(self.earliest - now, min(self.wait(now), last))))
 
     def advance(self, now: float, interval: float, jitter: float) -> None:
         """Make the next slot due; slots that have passed are skipped."""
@@ -48,6 +49,7 @@ class Slots:
         if due < self.due:
             self.postpone(due)
 
-    def postpone(self, due: float) -> None:
-        """Leave the grid: the next poll is due at *due*, and a new grid begins there."""
+    def postpone(self, due: float, earliest: float = -math.inf) -> None:
+        """Leave the grid: the next poll is due at *due*, never before *earliest*; a new grid begins."""
         self.slot = self.due = due
+        self.earliest = earliest

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import functools
 import sys
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import attrs
 from attrs import evolve
 
-from runai_async._clock import EARLIEST
+from runai_async._clock import EARLIEST, is_same_moment
 from runai_async.checkpoint import RevisionMark
 from runai_async.events import PhaseChanged, RevisionDeleted, RevisionEvent
 from runai_async.models import Revision
@@ -19,7 +19,6 @@ REQUIRED = [name for name in attrs.fields_dict(RevisionMark) if name in attrs.fi
 """The fields of a revision that a checkpoint keeps."""
 _SHARED = ("type", "cluster_id", "department_id", "project_id")
 """Fields that many revisions share; interned, because a fleet keeps thousands of them."""
-_MICROSECOND = timedelta(microseconds=1)
 
 
 def time_key(event: RevisionEvent) -> tuple[bool, datetime]:
@@ -49,34 +48,6 @@ def mark_after(mark: RevisionMark, revision: Revision) -> RevisionMark:
     at, until = revision.phase_updated_at, mark.told_until
     later = at if until is None or (at is not None and at > until) else until
     return evolve(mark, phase=revision.phase, phase_updated_at=at, count=mark.count + 1, told_until=later)
-
-
-def finest(known: datetime | None, seen: datetime | None) -> datetime | None:
-    """Return the finer spelling of one moment; of two moments *seen*, or else the one that is there."""
-    if known is None or seen is None:
-        return seen or known
-    return known if is_same_moment(known, seen) and _resolution(known) <= _resolution(seen) else seen
-
-
-def is_same_moment(one: datetime, other: datetime) -> bool:
-    """Return whether two times are one moment: equal, or one cut or rounded to a coarser unit than the other.
-
-    Servers write one time of theirs in several precisions, from nanoseconds to whole seconds.
-    """
-    if one == other:
-        return True
-    fine, coarse = sorted((one, other), key=_resolution)
-    unit, gap = _resolution(coarse), fine - coarse
-    if unit == _resolution(fine):
-        return abs(gap) <= _MICROSECOND and unit == _MICROSECOND  # nanoseconds, cut here and rounded there
-    return -unit / 2 <= gap < unit
-
-
-def _resolution(time: datetime) -> timedelta:
-    """Return the coarsest unit in which a time can have been written."""
-    if time.microsecond == 0:
-        return timedelta(seconds=1)
-    return _MICROSECOND if time.microsecond % 1000 else timedelta(milliseconds=1)
 
 
 def ordinal_of(mark: RevisionMark | None, revision: Revision) -> int | None:

@@ -25,13 +25,12 @@ from typing import Any
 from attrs import evolve
 
 from runai_async import _codec
-from runai_async._clock import EARLIEST
+from runai_async._clock import EARLIEST, finest
 from runai_async._watch.failures import LEAST_POLLS, ROUNDING
 from runai_async._watch.listing import Listing, Snapshot
 from runai_async._watch.state import (
     REQUIRED,
     deletion,
-    finest,
     has_moved,
     mark_after,
     new_mark,
@@ -147,10 +146,14 @@ class Tracker:
         return len(self._listing.undecodable)
 
     @property
+    def listed_ids(self) -> frozenset[str]:
+        """The revisions of the last response that can be decoded."""
+        return frozenset(self._listing.ids)
+
+    @property
     def unreadable(self) -> list[_codec.Outline]:
         """What can be read of the revisions of the last response that cannot be decoded."""
-        outlines = map(_codec.outline, self._listing.undecodable)
-        return [outline for outline in outlines if outline is not None]
+        return [_codec.outline(raw) for raw in self._listing.undecodable]
 
     def fast_until(self, fast_for: float) -> float:
         """Return the monotonic time until which a revision in transition asks for fast polling."""

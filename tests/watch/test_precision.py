@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from support.harness import Harness
 
 from runai_async import PhaseChanged, PollPolicy, RevisionAdded
-from runai_async._watch.state import finest, is_same_moment
+from runai_async._clock import finest, is_same_moment
 
 STEADY = PollPolicy(interval=10, jitter=0, fast_for=0)
 SPELLINGS = ["00.123456789Z", "00.123456Z", "00.123Z", "00Z"]

@@ -310,7 +310,8 @@ async def test_a_confirmation_that_always_fails_delays_no_other_deletion(failing
     transport = FakeTransport([response] * 100)
     runai = RunaiClient("https://acme.run.ai", "token", transport=transport, clock=FakeClock(auto=True))
     async with runai, runai.watch_revisions(WORKLOAD_ID, poll=poll_often) as watch:
-        events = [event for _ in range(20) for event in await watch.next_batch() or ()]
+        batches = [await watch.next_batch() for _ in range(20)]
+        events = [event for batch in batches if batch is not None for event in batch.events]
     assert brief(events) == [
         ("added", "a", "Running"),
         ("added", "b", "Running"),
