@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 from attrs import evolve
 from support.fleets import POLICY, of_size
-from support.harness import HTML_502, WRONG_SHAPE, Harness
+from support.harness import HTML_502, REFUSED_404, WRONG_SHAPE, Harness
 
 from runai_async import PollPolicy, WatchOutageError, WorkloadFailed
 from runai_async.testing import Response
@@ -114,3 +114,63 @@ async def test_a_watch_that_is_asked_to_wait_waits_and_says_until_when(
 
     assert [at for at in harness.times() if at <= 400][:4] == [0, 10, 310, 320]
     assert "Retry-After: the next poll is due in 300 s" in caplog.text
+
+
+async def test_the_fleet_pauses_for_what_was_asked_and_not_for_a_back_off(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    harness, ids, _ = of_size(40)
+    harness.by_id.update(dict.fromkeys(ids[:12], busy(1)))
+    async with harness.client() as runai, runai.watch_fleet(ids, poll=POLICY) as fleet:
+        await harness.collect(fleet, 1000)
+    healthy = [at for at, kind, key in harness.requests if kind == "list" and key in ids[12:]]
+    assert len(healthy) >= 0.95 * 28 * 100
+    assert caplog.text.count("the control plane is too busy") <= 12
+
+
+async def test_workloads_that_are_no_longer_watched_do_not_pause_the_others() -> None:
+    harness, ids, _ = of_size(4)
+    harness.by_id.update(dict.fromkeys(ids, busy(200)))
+    patient = evolve(POLICY, max_outage=None)
+    async with harness.client() as runai, runai.watch_fleet(ids[:2], poll=patient) as fleet:
+        await harness.collect(fleet, 15)
+        for key in ids[:2]:
+            fleet.remove(key)
+        harness.by_id.update(dict.fromkeys(ids[2:], busy(1)))
+        fleet.add(ids[2])
+        await harness.collect(fleet, 100)
+    assert len([at for at, kind, key in harness.requests if key == ids[2]]) >= 5
+
+
+async def test_a_pause_holds_also_behind_a_rate_limit() -> None:
+    harness, ids, _ = of_size(10)
+    harness.lists = busy(100)
+    async with (
+        harness.client() as runai,
+        runai.watch_fleet(ids, poll=POLICY, rate_limit=1) as fleet,
+    ):
+        await harness.collect(fleet, 90)
+    assert len(harness.times()) == 3
+
+
+async def test_what_was_asked_for_outlasts_an_outage_of_all() -> None:
+    harness, ids, _ = of_size(2)
+    harness.at(100, lambda: harness.by_id.update({ids[0]: busy(200, status=503), ids[1]: HTML_502}))
+    harness.at(150, harness.by_id.clear)
+    async with harness.client() as runai, runai.watch_fleet(ids, poll=PollPolicy(interval=10)) as fleet:
+        await harness.collect(fleet, 290)
+    asked = [at for at, kind, key in harness.requests if kind == "list" and key == ids[0] and at >= 100]
+    assert len(asked) == 1
+
+
+async def test_a_listed_workload_without_revisions_is_no_failure_after_an_outage_either() -> None:
+    harness, ids, _ = of_size(2)
+    harness.by_id[ids[0]] = REFUSED_404
+    for start in (1000, 20_000):
+        harness.at(start, lambda: harness.by_id.update({ids[0]: HTML_502}))
+        harness.at(start + 301, lambda: harness.by_id.update({ids[0]: REFUSED_404}))
+    patient = PollPolicy(interval=10, max_outage=900)
+    async with harness.client() as runai, runai.watch_fleet(runai.inference_workloads, poll=patient) as fleet:
+        events = await harness.collect(fleet, 30_000)
+        assert fleet.status.oldest_success_at is not None
+    assert [event for event in events if isinstance(event, WorkloadFailed)] == []

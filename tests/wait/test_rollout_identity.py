@@ -6,9 +6,10 @@ from collections.abc import Awaitable
 from typing import Any, TypeVar
 
 import pytest
-from support.harness import Harness
+from support.harness import HTML_502, REFUSED_401, REFUSED_404, Harness
 
-from runai_async import PollPolicy, Revision, RolloutFailedError, WaitTimeoutError
+from runai_async import AuthenticationError, PollPolicy, Revision, RolloutFailedError, WaitTimeoutError
+from runai_async._wait.rollout import RolloutWait
 from runai_async.testing import Response
 
 T = TypeVar("T")
@@ -205,3 +206,176 @@ async def test_a_deleted_revision_is_a_failure_when_nothing_newer_appears_for_th
     async with harness.client() as runai:
         done = await within(harness, 200, runai.wait_for_rollout(harness.workload_id, poll=STEADY))
     assert done.name == "llm-00003"
+
+
+# --- what a poll does not show ------------------------------------------------------------------------------
+
+
+async def test_a_read_model_that_restarts_empty_does_not_make_the_old_revisions_new() -> None:
+    harness = Harness()
+    harness.add("Running", name="llm-00001")
+    harness.clock.shift_now(60)
+    after = harness.add("Running", name="llm-00002")
+    harness.lists, harness.others = Response(body=b'{"revisions": []}'), REFUSED_404
+    harness.at(8, setattr, harness, "lists", True)
+    harness.at(8, setattr, harness, "others", True)
+    async with harness.client() as runai:
+        wait = runai.wait_for_rollout(harness.workload_id, after=after, timeout=300, poll=STEADY)
+        with pytest.raises(WaitTimeoutError, match="has no revision newer"):
+            await within(harness, 300, wait)
+
+
+async def test_a_revision_before_the_change_that_is_listed_need_not_be_read() -> None:
+    harness = Harness()
+    after = harness.add("Running", name="llm-00001")
+    harness.clock.shift_now(60)
+    harness.add("Running", name="llm-00002")
+    harness.others = HTML_502
+    async with harness.client() as runai:
+        wait = runai.wait_for_rollout(harness.workload_id, after=after, timeout=100, poll=STEADY)
+        assert (await within(harness, 100, wait)).name == "llm-00002"
+
+
+async def test_a_revision_before_the_change_in_a_phase_that_the_api_does_not_list_is_known() -> None:
+    harness = Harness()
+    after = harness.add("Suspending", name="llm-00001")
+    harness.state.delete_revision(after)
+    harness.at(20, lambda: harness.add("Running", name="llm-00002"))
+    async with harness.client() as runai:
+        wait = runai.wait_for_rollout(harness.workload_id, after=after, poll=STEADY)
+        assert (await within(harness, 100, wait)).name == "llm-00002"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"phase_updated_at": "yesterday"}, {"id": None}, {"created_at": None}],
+    ids=["time", "id", "created"],
+)
+async def test_whatever_of_the_newest_revision_cannot_be_read_holds_the_rollout_open(
+    fields: dict[str, Any],
+) -> None:
+    harness = Harness()
+    harness.add("Running", name="llm-00001")
+    harness.clock.shift_now(60)
+    broken = harness.add("Running", name="llm-00002")
+    harness.state.update_revision(broken, fields)
+    async with harness.client() as runai:
+        with pytest.raises(WaitTimeoutError, match="may be the newest, but its response cannot be decoded"):
+            await within(harness, 60, runai.wait_for_rollout(harness.workload_id, timeout=60, poll=STEADY))
+
+
+async def test_an_older_revision_without_a_readable_time_does_not_hold_it_open() -> None:
+    harness = Harness()
+    older = harness.add("Running", name="llm-00001")
+    harness.state.update_revision(older, {"created_at": None})
+    harness.clock.shift_now(60)
+    harness.add("Running", name="llm-00002")
+    async with harness.client() as runai:
+        wait = runai.wait_for_rollout(harness.workload_id, timeout=60, poll=STEADY)
+        assert (await within(harness, 10, wait)).name == "llm-00002"
+
+
+async def test_a_broken_revision_of_the_first_list_that_becomes_readable_is_not_a_new_one() -> None:
+    harness = Harness()
+    old = harness.add("Running", name="llm-00001", phase_updated_at="yesterday")
+    harness.at(25, lambda: harness.state.update_revision(old, {"phase_updated_at": None}))
+    purged = "0f0f0f0f-0000-4000-8000-000000000000"
+    async with harness.client() as runai:
+        wait = runai.wait_for_rollout(harness.workload_id, after=purged, timeout=200, poll=STEADY)
+        with pytest.raises(WaitTimeoutError, match="has no revision newer"):
+            await within(harness, 200, wait)
+
+
+async def test_a_newest_revision_that_becomes_broken_is_not_judged_by_its_last_state() -> None:
+    harness = Harness()
+    revision_id = harness.add("Failed")
+    harness.at(3, lambda: harness.state.update_revision(revision_id, {"created_at": None}))
+    async with harness.client() as runai:
+        with pytest.raises(WaitTimeoutError, match="cannot be decoded"):
+            await within(harness, 60, runai.wait_for_rollout(harness.workload_id, timeout=60))
+
+
+async def test_a_failed_revision_that_lists_lack_for_a_while_is_not_seen_failed() -> None:
+    harness = Harness()
+    revision_id = harness.add("Failed")
+    harness.at(1, lambda: harness.state.hide(revision_id, hidden=True))
+    harness.at(9, lambda: harness.state.hide(revision_id, hidden=False))
+    harness.at(9, lambda: harness.set_phase(revision_id, "Running"))
+    async with harness.client() as runai:
+        done = await within(harness, 60, runai.wait_for_rollout(harness.workload_id))
+    assert done.phase == "Running"
+
+
+async def test_failed_polls_decide_nothing() -> None:
+    harness = Harness()
+    revision_id = harness.add("Failed")
+    harness.at(1, setattr, harness, "lists", HTML_502)
+    harness.at(30, setattr, harness, "lists", True)
+    harness.at(30, lambda: harness.set_phase(revision_id, "Running"))
+    async with harness.client() as runai:
+        poll = PollPolicy(interval=10, jitter=0, emit=frozenset({"degraded"}))
+        done = await within(harness, 90, runai.wait_for_rollout(harness.workload_id, poll=poll))
+    assert done.phase == "Running"
+
+
+async def test_a_deleted_revision_at_the_timeout_is_named_as_deleted() -> None:
+    harness = Harness()
+    revision_id = harness.add("Creating")
+    harness.at(5, lambda: harness.state.delete_revision(revision_id))
+    async with harness.client() as runai:
+        with pytest.raises(WaitTimeoutError, match="was deleted, and no newer one is listed"):
+            await within(harness, 40, runai.wait_for_rollout(harness.workload_id, timeout=40))
+
+
+@pytest.mark.parametrize("wait", ["phase", "rollout"])
+async def test_a_last_look_respects_what_the_server_asked_for(wait: str) -> None:
+    harness = Harness()
+    revision_id = harness.add("Creating")
+    busy = Response(503, {"Retry-After": "300"}, b'{"code": 503, "message": "busy"}')
+    harness.lists = harness.others = busy
+    async with harness.client() as runai:
+        waiting: Awaitable[Revision] = (
+            runai.wait_for_phase(revision_id, "Running", timeout=60)
+            if wait == "phase"
+            else runai.wait_for_rollout(harness.workload_id, timeout=60)
+        )
+        with pytest.raises(WaitTimeoutError):
+            await within(harness, 60, waiting)
+    assert len(harness.requests) == 1
+
+
+async def test_a_wait_whose_watch_is_closed_says_so() -> None:
+    harness = Harness()
+    harness.add("Creating")
+    async with harness.client() as runai:
+        watch = runai.watch_revisions(harness.workload_id, poll=STEADY)
+        task = asyncio.ensure_future(RolloutWait(watch).run(100))
+        await harness.clock.advance(25)
+        with pytest.raises(RuntimeError, match="another task is iterating this watch"):
+            await watch.next_batch()
+        await watch.aclose()
+        with pytest.raises(RuntimeError, match="closed by another task"):
+            await task
+        with pytest.raises(RuntimeError, match="the watch is closed"):
+            await watch.next_batch()
+
+
+async def test_a_batch_is_cancelled_like_an_event() -> None:
+    harness = Harness()
+    harness.add("Creating")
+    async with harness.client() as runai:
+        watch = runai.watch_revisions(harness.workload_id, poll=STEADY)
+        watch.poll_fast(until=harness.clock.monotonic() + 60)
+        assert (await within(harness, 0, watch.next_batch(until=0))) is not None
+        task = asyncio.ensure_future(watch.next_batch())
+        await harness.clock.advance(0)
+        assert task.done()
+        task = asyncio.ensure_future(watch.next_batch())
+        await harness.clock.advance(1)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        harness.lists = REFUSED_401
+        with pytest.raises(AuthenticationError) as caught:
+            await within(harness, 60, watch.next_batch())
+    assert caught.value.checkpoint == watch.checkpoint()
