@@ -208,7 +208,8 @@ async def test_an_after_that_was_purged_still_means_a_newer_revision(
     control_plane: FakeControlPlane, workload_id: str
 ) -> None:
     change = roll_out(control_plane, workload_id, "Running")
-    result = await status(control_plane, workload_id, "--after", PURGED, during=change)
+    patience = ["--max-outage", "200ms"]  # also for the question whether it is really gone
+    result = await status(control_plane, workload_id, "--after", PURGED, *patience, during=change)
     assert (result.status, result.err) == (0, "")
     assert lines(result)[:2] == [f"rollout of {workload_id}, after {PURGED}", "waiting for the new revision"]
     assert lines(result)[-1] == "the rollout is done: my-llm-00002 serves"
