@@ -1,11 +1,17 @@
 """A control plane that changes and fails at random, and checks of what a consumer saw of it."""
 
 import asyncio
+import json
+import re
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from random import Random
+from typing import Any
+from uuid import UUID
+
+from attrs import evolve
 
 from runai_async import (
     HookEvent,
@@ -17,26 +23,44 @@ from runai_async import (
     RevisionEvent,
     WatchEvent,
 )
-from runai_async.testing import FakeControlPlane, FaultKind
+from runai_async._clock import SystemClock
+from runai_async._http.aiohttp_transport import AiohttpTransport
+from runai_async.testing import FakeControlPlane, FaultKind, Request, Response
 
 PHASES = ("Creating", "Pending", "Running", "Degraded", "Failed", "Unknown", "Suspending")
+REAL_SERVERS = False
+"""Whether bodies have the faults of `BODY_FAULTS`."""
+BODY_FAULTS: tuple[Any, ...] = (
+    *("zero_time", "empty_time", "coarse_times", "surrogate", "nan", "control_character", "deep_nesting"),
+    *("null_list", "empty_object", "broken_row", "undecodable_newest", "uppercase_ids", "dashless_ids"),
+    *("other_revision", "shuffled_conditions"),
+)
 FAULTS: tuple[FaultKind, ...] = ("latency", "hang", "reset", "truncate", "drip", "bad_json")
 EMPTY: dict[str, object] = {"revisions": []}
+HTML = "<html>sick</html>"
+RETRY_AFTER = {"Retry-After": "0.05"}
 LIST = r"/revisions$"
+LISTED = b'{"revisions":'
+"""How a list of revisions begins."""
+PRECISIONS = (None, None, None, 0, 3, 9)
+"""Digits of the fractions of seconds in a response; None for as the server wrote them."""
 HIDDEN_STEPS = 8
 """Steps after which a hidden revision is shown again: one that nobody finds for long counts as deleted."""
 GRACE = 1.5
 """Seconds of `missing_grace`: many times what those steps take, but a busy machine may take longer."""
+LEAST_POLLS = 3
+"""Polls in a row that must lack a revision before a 404 by id is believed."""
 ROUNDING = 0.1
 """Part of `GRACE` by which the times noted here may differ from those that a watch goes by."""
+OK = 200
 
 
 class Sightings:
     """A hook of the consumer's clients that notes which revisions each successful poll found."""
 
-    def __init__(self, control_plane: FakeControlPlane) -> None:
-        self.control_plane = control_plane
+    def __init__(self) -> None:
         self._began: dict[str, float] = {}
+        self._received: list[tuple[float, set[str]]] = []
         self._polls: dict[str, list[tuple[float, set[str]]]] = defaultdict(list)
 
     def __call__(self, event: HookEvent) -> None:
@@ -44,34 +68,67 @@ class Sightings:
             case PollStarted(workload_id=key):
                 self._began[key] = time.monotonic()
             case PollFinished(workload_id=key, error=None):
-                self._polls[key].append((time.monotonic(), self._found(key)))
+                self._polls[key].append((time.monotonic(), self._found_since(self._began[key])))
             case _:
                 pass
 
-    def _found(self, workload_id: str) -> set[str]:
-        """Return the revisions in all responses since the poll began."""
+    def received(self, body: bytes) -> None:
+        """Note the revisions in a response that a client received, even those that cannot be decoded."""
+        ids = {str(UUID(found.decode())) for found in re.findall(rb'"id":"([^"]+)"', body)}
+        self._received.append((time.monotonic(), ids))
+
+    def _found_since(self, began: float) -> set[str]:
+        """Return the revisions in all responses since then."""
         found: set[str] = set()
-        for response in reversed(self.control_plane.responses):
-            if response.at < self._began[workload_id]:
+        for at, ids in reversed(self._received):
+            if at < began:
                 break
-            if response.workload_id == workload_id:
-                found |= response.phases.keys()
+            found |= ids
         return found
 
     def missed(self, events: Iterable[WatchEvent]) -> set[str]:
-        """Return the revisions reported as deleted after all polls had missed them for the grace."""
+        """Return the revisions reported as deleted after enough polls had missed them for the grace."""
         wall = time.time() - time.monotonic()
         missed: set[str] = set()
         for event in events:
             if isinstance(event, RevisionDeleted):
                 deleted_at = event.observed_at.timestamp() - wall
-                missed_since = deleted_at
-                for at, found in self._polls[event.workload_id]:
-                    if at < deleted_at:
-                        missed_since = deleted_at if event.revision_id in found else min(at, missed_since)
-                if deleted_at - missed_since > (1 - ROUNDING) * GRACE:
+                lacking = self._lacking(event, deleted_at)
+                # The poll that reports it ends later and is one more.
+                is_long = deleted_at - min(lacking, default=deleted_at) > (1 - ROUNDING) * GRACE
+                if is_long and len(lacking) + 1 >= LEAST_POLLS:
                     missed.add(event.revision_id)
         return missed
+
+    def _lacking(self, event: RevisionEvent, until: float) -> list[float]:
+        """Return when the last polls before a time ended that did not find the revision."""
+        lacking: list[float] = []
+        for at, found in self._polls[event.workload_id]:
+            if at < until:
+                lacking = [] if event.revision_id in found else [*lacking, at]
+        return lacking
+
+
+class Interference:
+    """A transport over a real one: a response may lack a revision, or have times of another precision.
+
+    What the client receives of it is noted.
+    """
+
+    def __init__(self, chaos: "Chaos") -> None:
+        self._inner = AiohttpTransport(SystemClock())
+        self._chaos = chaos
+
+    async def send(self, request: Request, *, timeout: float, deadline: float) -> Response:
+        response = await self._inner.send(request, timeout=timeout, deadline=deadline)
+        if response.status != OK:
+            return response
+        body = self._chaos.interfere(response.body)
+        self._chaos.sightings.received(body)
+        return evolve(response, body=body)
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
 
 
 class Chaos:
@@ -91,8 +148,10 @@ class Chaos:
         self.live: list[str] = []
         self.hidden: dict[str, int] = {}
         self.deleted: set[str] = set()
-        self.sightings = Sightings(control_plane)
+        self.sightings = Sightings()
         self._steps = 0
+        self._lacks: dict[str, int] = {}
+        self._is_over = False
 
     async def run(self, steps: int, *, pause: float) -> None:
         """Take *steps* random steps; then show all hidden revisions and remove all faults."""
@@ -102,6 +161,19 @@ class Chaos:
         for revision_id in list(self.hidden):
             self._show(revision_id)
         self.control_plane.clear_faults()
+        self._is_over = True
+
+    def interfere(self, body: bytes) -> bytes:
+        """Return what arrives of a response: times in some precision, and without what lists shall lack."""
+        if self._is_over:
+            return body
+        if body.startswith(LISTED):
+            for revision_id in [key for key in self._lacks if key.encode() in body]:
+                body = without(body, revision_id)
+                self._lacks[revision_id] -= 1
+                if not self._lacks[revision_id]:
+                    del self._lacks[revision_id]
+        return in_precision(body, self.random.choice(PRECISIONS))
 
     def _step(self) -> None:
         self._steps += 1
@@ -141,15 +213,23 @@ class Chaos:
 
     def _fail(self) -> None:
         """Inject a fault into one of the next responses."""
-        match self.random.randrange(4):
+        match self.random.randrange(9 if REAL_SERVERS else 7):
             case 0:
-                self.control_plane.fail_next(1, self.random.choice((500, 502, 503)), body="<html>sick</html>")
+                self.control_plane.fail_next(1, self.random.choice((500, 502, 503)), body=HTML)
             case 1:
-                self.control_plane.fail_next(1, 404, body="<html>no such route</html>", path=LIST)
+                self.control_plane.fail_next(1, 404, body=HTML, path=LIST)
             case 2:
                 self.control_plane.fail_next(self.random.randrange(1, 4), 200, body=EMPTY, path=LIST)
-            case _:
+            case 3:
+                self.control_plane.fail_next(1, self.random.choice((429, 503)), headers=RETRY_AFTER)
+            case 4:
+                self.control_plane.fail_next(1, 200, body=HTML)
+            case 5:
+                self._lacks[self.random.choice(self.live)] = self.random.randrange(1, 3)
+            case 6:
                 self.control_plane.fault(self.random.choice(FAULTS), seconds=0.05)
+            case _:
+                self.control_plane.fault(self.random.choice(BODY_FAULTS), times=self.random.randrange(1, 4))
 
     def missed(self, events: Iterable[WatchEvent]) -> set[str]:
         """Return the live revisions that were rightly reported as deleted, and that reappear later."""
@@ -165,6 +245,26 @@ class Chaos:
                 last[event.revision_id] = event.revision.phase
         state = {key: self.control_plane.revision(key)["phase"] for key in self.live}
         return all(last.get(key) == state.get(key) for key in (last.keys() | state.keys()) - except_for)
+
+
+def without(body: bytes, revision_id: str) -> bytes:
+    """Return a list of revisions that lacks one of them; what is not JSON stays as it is."""
+    try:
+        listed = json.loads(body)
+    except (ValueError, RecursionError):
+        return body
+    rest = [item for item in listed["revisions"] or () if item.get("id") != revision_id]
+    return json.dumps(listed | {"revisions": rest}, separators=(",", ":")).encode()
+
+
+def in_precision(body: bytes, digits: int | None) -> bytes:
+    """Return a response whose times are cut to so many digits, or are made longer."""
+
+    def cut(time: re.Match[bytes]) -> bytes:
+        fraction = (time[2] + b"123")[:digits]
+        return time[1] + (b"." + fraction if fraction else b"") + b"Z"
+
+    return body if digits is None else re.sub(rb"(T[0-9:]{8})\.(\d{6})Z", cut, body)
 
 
 def check_stream(events: Sequence[WatchEvent], chaos: Chaos) -> None:

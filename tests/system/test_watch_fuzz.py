@@ -5,11 +5,13 @@ from contextlib import nullcontext
 
 import pytest
 from support.fuzz import Saved, Scenario, run_all
-from support.oracle import GRACE
+from support.oracle import GRACE, REAL_SERVERS
 
 from runai_async import Checkpoint, PollPolicy, RetryPolicy, RevisionWatch, RunaiClient
 
-POLICY = PollPolicy(interval=0.04, deadline=10, missing_grace=GRACE, max_outage=None)
+POLICY = PollPolicy(
+    interval=0.04, deadline=10, missing_grace=GRACE, max_outage=None, emit={"updated"} if REAL_SERVERS else set()
+)
 
 
 def open_watch(
