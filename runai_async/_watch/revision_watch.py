@@ -284,7 +284,7 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
 
         Example:
             >>> watch = runai.watch_revisions(workload_id)
-            >>> watch.poll_fast(until=clock.monotonic() + 60)
+            >>> watch.poll_fast(until=time.monotonic() + 60)  # with the client's own clock
         """
         self._fast_until = until
         now, slots = self._clock.monotonic(), self._slots

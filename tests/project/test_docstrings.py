@@ -8,6 +8,7 @@ import io
 import json
 import re
 import sys
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from doctest import ELLIPSIS, DocTestParser, Example, OutputChecker
@@ -139,6 +140,7 @@ class World(Harness):
             **ALL,
             "RunaiClient": client_of(self),
             "asyncio": asyncio,
+            "time": time,
             "runai": runai,
             "token": "token",
             "workload_id": self.workload_id,
