@@ -47,14 +47,19 @@ def map_error(
             transient=False,
         )
     if isinstance(error, ValueError) and _TWO_CREDENTIALS in str(error):
-        return ConfigurationError(
-            "the session that was passed adds credentials of its own (its auth=, or with trust_env=True an "
-            f"entry for {request.url.host} in the netrc file), so the token cannot be sent: "
-            "pass a session without"
-        )
+        return credentials_error(request)
     if isinstance(error, RuntimeError | AttributeError):
         return _closed_or_defect(error, request, session)
     return TransportError(f"{where}: {describe(error)}")
+
+
+def credentials_error(request: Request) -> ConfigurationError:
+    """Return the error of a session of the caller's that adds credentials to our requests."""
+    return ConfigurationError(
+        "the session that was passed adds credentials of its own (its auth=, or with trust_env=True an "
+        f"entry for {request.url.host} in the netrc file), so the token cannot be sent: "
+        "pass a session without"
+    )
 
 
 def closed_error(request: Request) -> TransportError:

@@ -23,6 +23,7 @@ from runai_async._http.addresses import proxy_headers
 from runai_async._http.aiohttp_errors import (
     AIOHTTP_ERRORS,
     closed_error,
+    credentials_error,
     is_certificate_error,
     map_error,
     redacted_cause,
@@ -193,6 +194,8 @@ class AiohttpTransport:
                     ssl=self._ssl,
                 ) as response,
             ):
+                if session.trust_env:
+                    self._check_credentials(session, request, response)
                 return Response(response.status, response.headers, await self._read(response))
         except AIOHTTP_ERRORS as error:
             over = None if self._closed else session
@@ -206,6 +209,15 @@ class AiohttpTransport:
                 raise
             # A connector that is closed cancels what it connects, and so the call that waits for it.
             raise closed_error(request) from None
+
+    def _check_credentials(
+        self, session: aiohttp.ClientSession, request: Request, response: aiohttp.ClientResponse
+    ) -> None:
+        """Raise an error if the caller's session sent what is in a netrc file, instead of what it should."""
+        # Newer versions of aiohttp refuse to replace a token, but even they add to a request without one.
+        sent = response.request_info.headers.get("Authorization")
+        if sent not in {self._headers(request).get("Authorization"), session.headers.get("Authorization")}:
+            raise credentials_error(request)
 
     def _proxy_for(self, url: URL) -> _Proxy:
         return self._proxies.get(url.authority, self._proxy)
