@@ -379,3 +379,25 @@ async def test_a_batch_is_cancelled_like_an_event() -> None:
         with pytest.raises(AuthenticationError) as caught:
             await within(harness, 60, watch.next_batch())
     assert caught.value.checkpoint == watch.checkpoint()
+
+
+async def test_the_failure_of_another_revision_is_another_failure() -> None:
+    harness = Harness()
+    harness.add("Failed", name="llm-00001")
+    harness.at(4, lambda: harness.add("Failed", name="llm-00002"))
+    async with harness.client() as runai:
+        poll = PollPolicy(interval=10, fast_interval=2, jitter=0)
+        with pytest.raises(RolloutFailedError, match="llm-00002"):
+            await within(harness, 60, runai.wait_for_rollout(harness.workload_id, poll=poll))
+    assert harness.times()[-1] == 10
+
+
+async def test_an_outage_decides_nothing_about_the_revision_before_the_change() -> None:
+    harness = Harness()
+    harness.add("Running", name="llm-00002")
+    harness.others = HTML_502
+    async with harness.client() as runai:
+        after = "0f0f0f0f-0000-4000-8000-000000000000"
+        wait = runai.wait_for_rollout(harness.workload_id, after=after, timeout=600, poll=STEADY)
+        with pytest.raises(WaitTimeoutError):
+            await within(harness, 600, wait)
