@@ -229,7 +229,9 @@ class Chaos:
             case 6:
                 self.control_plane.fault(self.random.choice(FAULTS), seconds=0.05)
             case _:
-                self.control_plane.fault(self.random.choice(BODY_FAULTS), times=self.random.randrange(1, 4))
+                kind = self.random.choice(BODY_FAULTS)
+                path = LIST if kind == "null_list" else None  # elsewhere it changes what a revision has
+                self.control_plane.fault(kind, path=path, times=self.random.randrange(1, 4))
 
     def missed(self, events: Iterable[WatchEvent]) -> set[str]:
         """Return the live revisions that were rightly reported as deleted, and that reappear later."""
@@ -307,11 +309,19 @@ def is_subsequence(part: Iterable[str], whole: Iterable[str]) -> bool:
 
 
 def without_repeats(events: Iterable[WatchEvent]) -> list[RevisionEvent]:
-    """Drop events with an id that came before, as a consumer that was killed may see them again."""
+    """Drop events with an id that came before, as a consumer that was killed may see them again.
+
+    A deletion stays that comes again behind a change which is new, because changes were merged.
+    """
     seen: set[str] = set()
+    ended: set[str] = set()
     kept: list[RevisionEvent] = []
     for event in events:
-        if isinstance(event, RevisionEvent) and event.id not in seen:
+        if not isinstance(event, RevisionEvent):
+            continue
+        is_deletion = isinstance(event, RevisionDeleted)
+        if event.id not in seen or (is_deletion and event.revision_id not in ended):
             seen.add(event.id)
             kept.append(event)
+            (ended.add if is_deletion else ended.discard)(event.revision_id)
     return kept

@@ -10,7 +10,11 @@ from support.oracle import GRACE, REAL_SERVERS
 from runai_async import Checkpoint, PollPolicy, RetryPolicy, RevisionWatch, RunaiClient
 
 POLICY = PollPolicy(
-    interval=0.04, deadline=10, missing_grace=GRACE, max_outage=None, emit={"updated"} if REAL_SERVERS else set()
+    interval=0.04,
+    deadline=10,
+    missing_grace=GRACE,
+    max_outage=None,
+    emit={"updated"} if REAL_SERVERS else set(),
 )
 
 
