@@ -8,7 +8,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from random import Random
-from typing import Any
 from uuid import UUID
 
 from attrs import evolve
@@ -28,9 +27,7 @@ from runai_async._http.aiohttp_transport import AiohttpTransport
 from runai_async.testing import FakeControlPlane, FaultKind, Request, Response
 
 PHASES = ("Creating", "Pending", "Running", "Degraded", "Failed", "Unknown", "Suspending")
-REAL_SERVERS = False
-"""Whether bodies have the faults of `BODY_FAULTS`."""
-BODY_FAULTS: tuple[Any, ...] = (
+BODY_FAULTS: tuple[FaultKind, ...] = (
     *("zero_time", "empty_time", "coarse_times", "surrogate", "nan", "control_character", "deep_nesting"),
     *("null_list", "empty_object", "broken_row", "undecodable_newest", "uppercase_ids", "dashless_ids"),
     *("other_revision", "shuffled_conditions"),
@@ -213,7 +210,7 @@ class Chaos:
 
     def _fail(self) -> None:
         """Inject a fault into one of the next responses."""
-        match self.random.randrange(9 if REAL_SERVERS else 7):
+        match self.random.randrange(9):
             case 0:
                 self.control_plane.fail_next(1, self.random.choice((500, 502, 503)), body=HTML)
             case 1:
