@@ -49,8 +49,9 @@ class Outage:
 BODIES = ("the API's error", "HTML", "nothing", "other JSON")
 """What the body of an error response may be."""
 VALUE = "value"
+EMPTY = "empty"
 Outcome = str | type | Failed | Outage
-"""The content of a cell: VALUE, the class of an error or event, or one that holds another error."""
+"""The content of a cell: VALUE, EMPTY, the class of an error or event, or one that holds another error."""
 Row = Mapping[str, Outcome]
 
 CALLS = (
@@ -75,6 +76,8 @@ OPERATIONS = (
     "wait_for_phase, later poll",
     "wait_for_rollout, first poll",
     "wait_for_rollout, later poll",
+    "discovery, first listing",
+    "discovery, later listing",
 )
 
 
@@ -86,23 +89,32 @@ def row(
     fleet: tuple[Outcome, Outcome, Outcome],
     phase: tuple[Outcome, Outcome],
     rollout: tuple[Outcome, Outcome],
+    discovery: tuple[Outcome, Outcome],
 ) -> Row:
     """Return a row of the table: the outcome for each operation."""
-    outcomes = (*[call] * len(CALLS), passing, *watch, *fleet, *phase, *rollout)
+    outcomes = (*[call] * len(CALLS), passing, *watch, *fleet, *phase, *rollout, *discovery)
     return dict(zip(OPERATIONS, outcomes, strict=True))
 
 
 def harmless() -> Row:
     """Return the row of something that this client does not treat as a fault."""
-    events = (RevisionAdded, PhaseChanged, PhaseChanged)
-    return row(VALUE, VALUE, watch=events, fleet=events, phase=(VALUE, VALUE), rollout=(VALUE, VALUE))
+    events, values = (RevisionAdded, PhaseChanged, PhaseChanged), (VALUE, VALUE)
+    return row(VALUE, VALUE, watch=events, fleet=events, phase=values, rollout=values, discovery=events[:2])
 
 
 def outage(error: type[RunaiError], *, passing: Outcome = VALUE) -> Row:
     """Return the row of a transient fault: a call is retried, a watch continues until `max_outage`."""
     gone = Outage(error)
-    events = (gone, gone, PhaseChanged)
-    return row(error, passing, watch=events, fleet=events, phase=(gone, gone), rollout=(gone, gone))
+    events, waits = (gone, gone, PhaseChanged), (gone, gone)
+    return row(
+        error,
+        passing,
+        watch=events,
+        fleet=events,
+        phase=waits,
+        rollout=waits,
+        discovery=(gone, PhaseChanged),
+    )
 
 
 def lasting(error: type[RunaiError]) -> Row:
@@ -120,14 +132,15 @@ def other_shape() -> Row:
         fleet=(Failed(error), Failed(WatchOutageError, error), PhaseChanged),
         phase=(error, gone),
         rollout=(error, gone),
+        discovery=(gone, PhaseChanged),
     )
 
 
 def denied() -> Row:
     """Return the row of a refused token, which ends everything at once."""
     error = AuthenticationError
-    events = (error, error, error)
-    return row(error, error, watch=events, fleet=events, phase=(error, error), rollout=(error, error))
+    events, ended = (error, error, error), (error, error)
+    return row(error, error, watch=events, fleet=events, phase=ended, rollout=ended, discovery=ended)
 
 
 def forbidden() -> Row:
@@ -140,6 +153,7 @@ def forbidden() -> Row:
         fleet=(Failed(error), Failed(error), PhaseChanged),
         phase=(error, error),
         rollout=(error, error),
+        discovery=(error, PhaseChanged),
     )
 
 
@@ -153,7 +167,37 @@ def not_found() -> Row:
         fleet=(Failed(error), RevisionDeleted, PhaseChanged),
         phase=(error, PhaseFailedError),
         rollout=(error, RolloutFailedError),
+        discovery=(error, PhaseChanged),
     )
+
+
+def everywhere(plain: Row) -> Row:
+    """Return the row of a fault that hits all requests, even where another one is that of a listing."""
+    return {**plain, "discovery, later listing": plain["fleet, later poll"]}
+
+
+def empty_list() -> Row:
+    """Return the row of a list without items, for a few requests: it deletes nothing."""
+    calls = dict.fromkeys(("list_revisions", "revision_history", "list_workloads"), EMPTY)
+    return {**harmless(), **calls, "list_revisions, fault passes": EMPTY}
+
+
+def broken_neighbour() -> Row:
+    """Return the row of one more item that cannot be decoded: it alone is left out."""
+    calls = dict.fromkeys(("list_revisions", "list_revisions, fault passes"), DecodeError)
+    return {**harmless(), **calls}
+
+
+def other_id() -> Row:
+    """Return the row of a get that returns another revision."""
+    first, later = "wait_for_phase, first poll", "wait_for_phase, later poll"
+    return {**harmless(), "get_revision": DecodeError, first: DecodeError, later: Outage(DecodeError)}
+
+
+def no_next_page() -> Row:
+    """Return the row of a workloads list whose next page cannot be found."""
+    first = "discovery, first listing"
+    return {**harmless(), "list_workloads": DecodeError, first: Outage(DecodeError)}
 
 
 def as_token(plain: Row, outcome: Outcome) -> Row:
@@ -167,7 +211,7 @@ def status(number: int, plain: Row) -> dict[str, Row]:
 
 
 EXPECTED: dict[str, Row] = {
-    "connection refused": outage(TransportError),
+    "connection refused": everywhere(outage(TransportError)),
     "reset before the headers": outage(TransportError),
     "reset in the headers": outage(TransportError),
     "reset in the body": outage(TransportError),
@@ -185,7 +229,10 @@ EXPECTED: dict[str, Row] = {
     "hang before the headers": outage(AttemptTimeoutError),
     "hang in the headers": outage(AttemptTimeoutError),
     "hang in the body": outage(AttemptTimeoutError),
-    "hang, and the deadline comes first": lasting(DeadlineExceededError),
+    "hang, and the deadline comes first": {
+        **lasting(DeadlineExceededError),
+        "discovery, first listing": Outage(AttemptTimeoutError),  # a listing has a limit of its own
+    },
     "endless interim responses": outage(AttemptTimeoutError),
     "good response, then the connection ends": harmless(),
     "good JSON labelled text/html": harmless(),
@@ -211,7 +258,8 @@ EXPECTED: dict[str, Row] = {
     "307 to another origin": lasting(ApiError),
     **status(400, lasting(ApiError)),
     "400 with the API's error": as_token(lasting(ApiError), AuthenticationError),
-    **status(401, denied()),
+    **status(401, as_token(denied(), ApiError)),
+    "401 with the API's error": denied(),
     **status(403, as_token(lasting(PermissionDeniedError), ApiError)),
     **status(404, as_token(lasting(NotFoundError), ApiError)),
     **status(409, lasting(ApiError)),
@@ -231,16 +279,41 @@ EXPECTED: dict[str, Row] = {
     "200 with null": other_shape(),
     "200 with an array": other_shape(),
     "204": outage(DecodeError),
+    "zero times": harmless(),
+    "empty times": harmless(),
+    "times in nanoseconds": harmless(),
+    "half of a character": harmless(),
+    "ids in capitals": harmless(),
+    "ids without dashes": harmless(),
+    "null instead of a list": empty_list(),
+    "an empty object instead of a list": empty_list(),
+    "the next page as text": harmless(),
+    "the next page as a fraction": harmless(),
+    "the next page is not a number": no_next_page(),
+    "a get of another id": other_id(),
+    "an item without required fields": broken_neighbour(),
+    "an item with NaN": broken_neighbour(),
+    "an item with a raw tab": broken_neighbour(),
+    "an item nested too deep": broken_neighbour(),
+    "a byte order mark": harmless(),
+    "gzip with trailing zeros": harmless(),
+    "gzip, then identity": harmless(),
+    "429 with a Retry-After of five minutes": lasting(RateLimitError),
+    "503 with a Retry-After of five minutes": lasting(ServiceUnavailableError),
+    "503 with a Retry-After of zero": outage(ServiceUnavailableError),
+    "503 with a Retry-After of years ago": outage(ServiceUnavailableError),
+    "503 with a Retry-After by a clock ahead": outage(ServiceUnavailableError),
     "token refused, 400": denied(),
     "token refused, 401": denied(),
+    "token endpoint behind a login page, 401": everywhere(lasting(ApiError)),
     "token refused, 403": denied(),
-    "token endpoint missing, 404": lasting(ApiError),
-    "token response without a token": other_shape(),
-    "token that fits no header": other_shape(),
-    "token response that is not JSON": lasting(DecodeError),
-    "token endpoint down, 503": lasting(ServiceUnavailableError),
-    "token endpoint resets": lasting(TransportError),
-    "token endpoint hangs": lasting(AttemptTimeoutError),
+    "token endpoint missing, 404": everywhere(lasting(ApiError)),
+    "token response without a token": everywhere(other_shape()),
+    "token that fits no header": everywhere(other_shape()),
+    "token response that is not JSON": everywhere(lasting(DecodeError)),
+    "token endpoint down, 503": everywhere(lasting(ServiceUnavailableError)),
+    "token endpoint resets": everywhere(lasting(TransportError)),
+    "token endpoint hangs": everywhere(lasting(AttemptTimeoutError)),
     "token expired, the next one is valid": harmless(),
     "the wall clock jumps a day ahead": harmless(),
     "the wall clock jumps a day back": harmless(),

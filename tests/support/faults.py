@@ -16,8 +16,9 @@ from attrs import frozen
 
 from support.fault_table import BODIES
 
-WORKLOAD_ID = "22222222-2222-4222-8222-222222222222"
-REVISION_ID = "11111111-1111-4111-8111-111111111111"
+WORKLOAD_ID = "2b2b2b2b-2222-4222-8222-222222222222"
+REVISION_ID = "1a1a1a1a-1111-4111-8111-111111111111"
+OTHER_ID = "44444444-4444-4444-8444-444444444444"
 SECRET = "s3cr3t-of-the-redirect"
 MAX_BODY = 4096
 """The `max_body` of the client; good bodies are shorter."""
@@ -102,7 +103,7 @@ class Fault:
         slow: whether a timeout or deadline of the client ends it.
         deadline_first: whether that is the deadline of the call instead of the timeout of an attempt.
         at: "token" or "api" if it hits only requests of that kind, whatever the operation; at "token", the
-            token in use is no longer accepted.
+            token in use is no longer accepted. An operation may also name "workloads", the list of them.
         jump: seconds by which the wall clock jumps each time.
         times: how often it is played; None for until `heal`.
     """
@@ -334,10 +335,108 @@ response_fault("200 with null", 200, b"null")
 response_fault("200 with an array", 200, b"[]")
 response_fault("204", 204, b"", {})
 
+# --- JSON as real servers write it --------------------------------------------------------------------------
+
+_LISTS = ("revisions", "workloads", "records")
+_ZERO = "0001-01-01T00:00:00Z"
+_Json = dict[str, Any]
+
+
+def changed_fault(
+    name: str, change: Callable[[bytes], bytes], headers: Mapping[str, str] = _JSON, **options: Any
+) -> None:
+    """Register a fault that is a good response with another body, made from the good one."""
+
+    async def play(exchange: Exchange) -> None:
+        await exchange.response(200, change(exchange.body), headers)
+
+    FAULTS[name] = Fault(name, play, **options)
+
+
+def json_fault(name: str, change: Callable[[_Json], object], **options: Any) -> None:
+    """Register a fault inside the JSON of a body, which *change* changes in place."""
+
+    def changed(body: bytes) -> bytes:
+        value: _Json = json.loads(body)
+        change(value)
+        return json.dumps(value).encode()
+
+    changed_fault(name, changed, **options)
+
+
+def items_of(value: _Json) -> list[_Json]:
+    """Return the items of a list, or the one revision that a body is."""
+    return next((value[key] for key in _LISTS if key in value), [value] if "id" in value else [])
+
+
+def in_each(change: Callable[[_Json], _Json]) -> Callable[[_Json], object]:
+    """Return a function that replaces fields of each item."""
+    return lambda value: [item.update(change(item)) for item in items_of(value)]
+
+
+def in_lists(change: Callable[[_Json, str], object]) -> Callable[[_Json], object]:
+    """Return a function that changes lists, under their keys, and no other bodies."""
+    return lambda value: [change(value, key) for key in _LISTS if key in value]
+
+
+def with_ids(rewrite: Callable[[str], str]) -> Callable[[_Json], object]:
+    return in_each(
+        lambda item: {key: rewrite(text) for key, text in item.items() if key in ("id", "workloadId")}
+    )
+
+
+def beside(name: str, spoil: Callable[[bytes], bytes], **fields: Any) -> None:
+    """Register a fault that is one more item in each list, an older one that cannot be decoded."""
+
+    def add(value: _Json, key: str) -> None:
+        older = {"id": OTHER_ID, "name": "chat-00000", "createdAt": "2025-01-01T00:00:00Z"}
+        item = value[key][0] | older | {"phaseMessage": "<spoiled>"} | fields
+        value[key].insert(0, {name: part for name, part in item.items() if part is not None})
+
+    def changed(body: bytes) -> bytes:
+        value: _Json = json.loads(body)
+        in_lists(add)(value)
+        return spoil(json.dumps(value).encode())
+
+    changed_fault(name, changed)
+
+
+json_fault("zero times", in_each(lambda _: {"deletedAt": _ZERO}))
+json_fault("empty times", in_each(lambda _: {"deletedAt": ""}))
+json_fault("times in nanoseconds", in_each(lambda _: {"createdAt": "2026-01-01T00:00:00.123456789Z"}))
+json_fault("half of a character", in_each(lambda _: {"phaseMessage": "out of disk \ud83d"}))
+json_fault("ids in capitals", with_ids(str.upper))
+json_fault("ids without dashes", with_ids(lambda text: text.replace("-", "")))
+json_fault("null instead of a list", in_lists(lambda value, key: value.update({key: None})), times=4)
+json_fault("an empty object instead of a list", in_lists(lambda value, _: value.clear()), times=4)
+json_fault("the next page as text", lambda value: "next" in value and value.update(next="1"))
+json_fault("the next page as a fraction", lambda value: "next" in value and value.update(next=1.0))
+json_fault("the next page is not a number", lambda value: "next" in value and value.update(next="soon"))
+json_fault("a get of another id", lambda value: "id" in value and value.update(id=OTHER_ID))
+beside("an item without required fields", bytes, clusterId=None, meta=None)
+beside("an item with NaN", lambda body: body.replace(b'"<spoiled>"', b"NaN"))
+beside("an item with a raw tab", lambda body: body.replace(b"<spoiled>", b"\t"))
+beside("an item nested too deep", lambda body: body.replace(b'"<spoiled>"', b"[" * 1100 + b"]" * 1100))
+changed_fault("a byte order mark", lambda body: b"\xef\xbb\xbf" + body)
+changed_fault(
+    "gzip with trailing zeros", lambda body: gzip.compress(body) + bytes(16), {"Content-Encoding": "gzip"}
+)
+changed_fault("gzip, then identity", gzip.compress, {"Content-Encoding": "gzip, identity"})
+
+_AHEAD = {"Date": "Wed, 01 Jan 2031 00:00:00 GMT", "Retry-After": "Wed, 01 Jan 2031 00:00:01 GMT"}
+response_fault("429 with a Retry-After of five minutes", 429, b"", {"Retry-After": "300"})
+response_fault("503 with a Retry-After of five minutes", 503, b"", {"Retry-After": "300"})
+response_fault("503 with a Retry-After of zero", 503, b"", {"Retry-After": "0"})
+response_fault(
+    "503 with a Retry-After of years ago", 503, b"", {"Retry-After": "Wed, 01 Jan 2020 00:00:00 GMT"}
+)
+response_fault("503 with a Retry-After by a clock ahead", 503, b"", _AHEAD)
+
 # --- tokens and clocks --------------------------------------------------------------------------------------
 
 response_fault("token refused, 400", 400, b'{"error": "invalid_client"}', at="token")
 response_fault("token refused, 401", 401, b'{"code": 401, "message": "wrong secret"}', at="token")
+response_fault("token endpoint behind a login page, 401", 401, b"<html>log in</html>", at="token")
 response_fault("token refused, 403", 403, b'{"code": 403, "message": "disabled"}', at="token")
 response_fault("token endpoint missing, 404", 404, b'{"code": 404, "message": "no such route"}', at="token")
 response_fault("token response without a token", 200, b'{"expiresIn": 60}', at="token")
@@ -380,6 +479,8 @@ def _revision(phase: str) -> dict[str, Any]:
 
 
 _WORKLOAD = {key: value for key, value in _revision("Running").items() if key != "workloadId"}
+_WORKLOAD["id"] = WORKLOAD_ID
+_OTHER = _WORKLOAD | {"type": "workspace", "name": "lab", "id": OTHER_ID}
 _RECORD = {
     "meta": {"creationTimestamp": "2026-01-01T00:00:00Z", "type": "PhaseUpdate"},
     "spec": {"phaseUpdate": {"phase": "Running"}},
@@ -395,6 +496,7 @@ class FaultyServer:
         redirected: how many did.
         jump: moves the wall clock of the client.
         after_response: called once, after the next good response of the API.
+        played: how often a fault was played.
     """
 
     def __init__(self) -> None:
@@ -406,8 +508,9 @@ class FaultyServer:
         self.hanging: set[Exchange] = set()
         self.jump: Callable[[float], None] = lambda _: None
         self.after_response: Callable[[], Awaitable[None]] | None = None
+        self.played = 0
         self._fault: Fault | None = None
-        self._at_token = False
+        self._at = "api"
         self._left = 0
         self._tokens = itertools.count(1)
         self._good_from = 0
@@ -438,7 +541,7 @@ class FaultyServer:
 
     async def begin(self, fault: Fault, at: str, times: int | None = None) -> None:
         """Play a fault from now on, for every matching request or for the next *times*."""
-        self._fault, self._at_token = fault, (fault.at or at) == "token"
+        self._fault, self._at = fault, fault.at or at
         times = times if fault.times is None else fault.times
         self._left = 10**9 if times is None else times
         if fault.at == "token":
@@ -500,17 +603,19 @@ class FaultyServer:
             await exchange.response(401, _UNAUTHORIZED)
             return
         exchange.body = self._body(path)
-        await self._play(exchange, is_token=is_token)
+        kinds = {"token"} if is_token else {"api", path.partition("?")[0].rpartition("/")[2]}
+        await self._play(exchange, kinds)
 
-    async def _play(self, exchange: Exchange, *, is_token: bool) -> None:
+    async def _play(self, exchange: Exchange, kinds: set[str]) -> None:
         fault = self._fault
-        if fault is None or fault.play is None or self._left == 0 or is_token != self._at_token:
+        if fault is None or fault.play is None or self._left == 0 or self._at not in kinds:
             await exchange.response()
-            if not is_token and (after := self.after_response) is not None:
+            if "token" not in kinds and (after := self.after_response) is not None:
                 self.after_response = None
                 await after()
             return
         self._left -= 1
+        self.played += 1
         self.jump(fault.jump)
         await fault.play(exchange)
 
@@ -521,7 +626,10 @@ class FaultyServer:
             case ["token"]:
                 return self._token_response()
             case ["workloads"]:
-                return json.dumps({"workloads": [_WORKLOAD]}).encode()
+                page = (
+                    {"workloads": [_WORKLOAD]} if "offset=1" in query else {"workloads": [_OTHER], "next": 1}
+                )
+                return json.dumps(page).encode()
             case [*_, "count"]:
                 return b'{"count": 1}'
             case [*_, "history"]:

@@ -8,7 +8,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from random import Random
-from typing import Any
 from uuid import UUID
 
 from attrs import evolve
@@ -28,9 +27,7 @@ from runai_async._http.aiohttp_transport import AiohttpTransport
 from runai_async.testing import FakeControlPlane, FaultKind, Request, Response
 
 PHASES = ("Creating", "Pending", "Running", "Degraded", "Failed", "Unknown", "Suspending")
-REAL_SERVERS = False
-"""Whether bodies have the faults of `BODY_FAULTS`."""
-BODY_FAULTS: tuple[Any, ...] = (
+BODY_FAULTS: tuple[FaultKind, ...] = (
     *("zero_time", "empty_time", "coarse_times", "surrogate", "nan", "control_character", "deep_nesting"),
     *("null_list", "empty_object", "broken_row", "undecodable_newest", "uppercase_ids", "dashless_ids"),
     *("other_revision", "shuffled_conditions"),
@@ -213,7 +210,7 @@ class Chaos:
 
     def _fail(self) -> None:
         """Inject a fault into one of the next responses."""
-        match self.random.randrange(9 if REAL_SERVERS else 7):
+        match self.random.randrange(9):
             case 0:
                 self.control_plane.fail_next(1, self.random.choice((500, 502, 503)), body=HTML)
             case 1:
@@ -229,7 +226,9 @@ class Chaos:
             case 6:
                 self.control_plane.fault(self.random.choice(FAULTS), seconds=0.05)
             case _:
-                self.control_plane.fault(self.random.choice(BODY_FAULTS), times=self.random.randrange(1, 4))
+                kind = self.random.choice(BODY_FAULTS)
+                path = LIST if kind == "null_list" else None  # elsewhere it changes what a revision has
+                self.control_plane.fault(kind, path=path, times=self.random.randrange(1, 4))
 
     def missed(self, events: Iterable[WatchEvent]) -> set[str]:
         """Return the live revisions that were rightly reported as deleted, and that reappear later."""
@@ -307,11 +306,19 @@ def is_subsequence(part: Iterable[str], whole: Iterable[str]) -> bool:
 
 
 def without_repeats(events: Iterable[WatchEvent]) -> list[RevisionEvent]:
-    """Drop events with an id that came before, as a consumer that was killed may see them again."""
+    """Drop events with an id that came before, as a consumer that was killed may see them again.
+
+    A deletion stays that comes again behind a change which is new, because changes were merged.
+    """
     seen: set[str] = set()
+    ended: set[str] = set()
     kept: list[RevisionEvent] = []
     for event in events:
-        if isinstance(event, RevisionEvent) and event.id not in seen:
+        if not isinstance(event, RevisionEvent):
+            continue
+        is_deletion = isinstance(event, RevisionDeleted)
+        if event.id not in seen or (is_deletion and event.revision_id not in ended):
             seen.add(event.id)
             kept.append(event)
+            (ended.add if is_deletion else ended.discard)(event.revision_id)
     return kept

@@ -16,6 +16,7 @@ import pytest
 from attrs import evolve
 from support.fault_table import (
     CELLS,
+    EMPTY,
     EXPECTED,
     OPERATIONS,
     TOTALS,
@@ -117,6 +118,19 @@ class Cell:
         if self._fault.play is None and times is not None:
             self._clock.sleeps_left, self._clock.then = times, self.server.heal
 
+    async def workloads(self) -> AsyncIterator[str]:
+        """List the workloads, until the fault was played; then never again: a hasty clock would not wait."""
+        if self.server.played:
+            await asyncio.Event().wait()
+        async for workload_id in self.runai.inference_workloads():
+            yield workload_id
+
+    async def changes_later(self) -> None:
+        """Change the revision once the fault was played."""
+        while not self.server.played:
+            await asyncio.sleep(0.001)
+        self.server.phase = "Running"
+
     async def outcome(self, events: AsyncIterator[FleetEvent]) -> Outcome:
         """Return the class of the next event, or for a `WorkloadFailed`, the class of its error."""
         try:
@@ -139,6 +153,8 @@ Operation = Callable[[Cell], Awaitable[Outcome]]
 
 
 def value(actual: object, expected: object) -> Outcome:
+    if actual == []:
+        return EMPTY
     return VALUE if actual == expected else f"{actual!r} is not {expected!r}"
 
 
@@ -170,7 +186,7 @@ async def revision_history(cell: Cell) -> Outcome:
 
 async def list_workloads(cell: Cell) -> Outcome:
     await cell.fails()
-    return value([item.name async for item in cell.runai.list_workloads()], ["chat-00001"])
+    return value([item.name async for item in cell.runai.list_workloads()], ["lab", "chat-00001"])
 
 
 async def watch_first(cell: Cell) -> Outcome:
@@ -252,6 +268,23 @@ async def polled_once(cell: Cell, wait: Awaitable[Any]) -> str:
     return revision_id
 
 
+async def discovery_first(cell: Cell) -> Outcome:
+    await cell.fails()
+    async with cell.runai.watch_fleet(cell.runai.inference_workloads, poll=cell.brief) as fleet:
+        return await cell.outcome(fleet)
+
+
+async def discovery_later(cell: Cell) -> Outcome:
+    async with cell.runai.watch_fleet(cell.workloads, poll=cell.brief) as fleet:
+        assert await cell.outcome(fleet) is RevisionAdded
+        await cell.fails()
+        changing = asyncio.create_task(cell.changes_later())
+        try:
+            return await cell.outcome(fleet)
+        finally:
+            changing.cancel()
+
+
 WORK: Mapping[str, Operation] = {
     "list_revisions": list_revisions,
     "count_revisions": count_revisions,
@@ -271,7 +304,12 @@ WORK: Mapping[str, Operation] = {
     "wait_for_phase, later poll": phase_later,
     "wait_for_rollout, first poll": rollout_first,
     "wait_for_rollout, later poll": rollout_later,
+    "discovery, first listing": discovery_first,
+    "discovery, later listing": discovery_later,
 }
+
+AT = {"token": "token", "discovery,": "workloads"}
+"""Which requests a fault hits, by the first word of an operation; all of the API by default."""
 
 # --- running a cell -----------------------------------------------------------------------------------------
 
@@ -279,7 +317,7 @@ WORK: Mapping[str, Operation] = {
 async def run(name: str, operation: str) -> Outcome:
     """Return the outcome of one cell, and check that it left nothing behind."""
     fault, clock = FAULTS[name], HastyClock()
-    at = "token" if operation.startswith("token") else "api"
+    at = AT.get(operation.partition(" ")[0], "api")
     async with FaultyServer() as server, client(server, fault, clock, operation) as runai:
         server.jump = clock.jump
         began = clock.loop_time()
@@ -293,7 +331,9 @@ async def run(name: str, operation: str) -> Outcome:
 
 def time_limit(fault: Fault, operation: str) -> float:
     """Return how many seconds an operation may take: its deadlines, and a second."""
-    polls = 4 if "passes" in operation else BRIEF_POLLS if "poll" in operation else 1
+    polls = (
+        4 if "passes" in operation or "listing" in operation else BRIEF_POLLS if "poll" in operation else 1
+    )
     return polls * min(deadline_of(fault), ATTEMPTS * timeout_of(fault)) + 1
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 from support.fuzz import Saved, Scenario, run_all
-from support.oracle import GRACE, REAL_SERVERS
+from support.oracle import GRACE
 
 from runai_async import FleetCheckpoint, FleetWatch, PollPolicy, RetryPolicy, RunaiClient
 
@@ -14,7 +14,7 @@ POLICY = PollPolicy(
     deadline=10,
     missing_grace=GRACE,
     max_outage=None,
-    emit={"updated"} if REAL_SERVERS else set(),
+    emit={"updated"},
 )
 
 
