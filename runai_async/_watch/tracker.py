@@ -246,7 +246,14 @@ class Tracker:
             return self._compare(entry, revision, now, at, between)
         return self._add(revision, now, at) if revision.deleted_at is None else []
 
+    def _own(self, revision: Revision) -> Revision:
+        """Return a revision as one of the workload that was asked for, whatever the response calls that."""
+        if revision.workload_id == self.workload_id:
+            return revision
+        return evolve(revision, workload_id=self.workload_id)
+
     def _add(self, revision: Revision, now: datetime, at: float) -> _Items:
+        revision = self._own(revision)
         mark = new_mark(revision, self.workload_id)
         self._known[revision.id] = _Entry(mark, at)
         if not (self.synced or self._include_existing):
@@ -261,6 +268,7 @@ class Tracker:
         self, entry: _Entry, revision: Revision, now: datetime, at: float, between: Sequence[Revision]
     ) -> _Items:
         """Return the events between a revision's known state and another one, and make that the known one."""
+        revision = self._own(revision)
         before = entry.mark
         events: _Items = []
         if entry.changed_at == _NEVER:
@@ -332,7 +340,8 @@ class Tracker:
         """Return a revision's last known state; after a resume, only the fields that the schema requires."""
         mark, raw = self._known[revision_id].mark, self._listing.raw(revision_id)
         if raw is not None:
-            return evolve(_codec.decode_revision(raw), phase_updated_at=mark.phase_updated_at)
+            known = self._own(_codec.decode_revision(raw))
+            return evolve(known, phase_updated_at=mark.phase_updated_at)
         fields: dict[str, Any] = {name: getattr(mark, name) for name in REQUIRED}
         return Revision(**fields)
 

@@ -326,6 +326,16 @@ def test_a_checkpoint_keeps_the_workload_s_id_once_however_the_server_writes_it(
     assert ids["a"] is ids["b"] is WORKLOAD_ID  # one text for all of a workload's revisions
 
 
+def test_the_workload_is_the_one_that_was_asked_for_whatever_responses_call_it() -> None:
+    other = "00000000-0000-4000-8000-000000000000"
+    watch = watching()
+    (added,) = poll(watch, revision("a", workloadId=other))
+    (changed,) = poll(watch, revision("a", workloadId=other, phase="Failed"))
+    lose(watch)
+    (deleted,) = poll(watch, found={"a": Lookup()})
+    assert {event.workload_id for event in (added, changed, deleted)} == {WORKLOAD_ID}
+
+
 def test_the_end_of_a_workload_is_the_deletion_of_each_live_revision() -> None:
     watch = watching(revision("a", phase="Failed"), revision("b"), revision("c"))
     poll(watch, revision("a", phase="Failed"), revision("b"), revision("c", deletedAt=minute(1)))
