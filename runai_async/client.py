@@ -531,8 +531,8 @@ class RunaiClient:
             ValueError: an id is not a UUID, or *timeout* is not positive.
             RolloutFailedError: the newest revision failed, completed or was deleted; or the workload was.
             WaitTimeoutError: *timeout* passed; nothing was cancelled.
-            NotFoundError: the workload, or the revision *after*, does not exist; believed after
-                `PollPolicy.missing_grace`.
+            NotFoundError: the workload does not exist; believed after `PollPolicy.missing_grace`. If *after*
+                can no longer be read, a revision that the first list lacks counts as newer.
             PermissionDeniedError: the account may not see it; believed after `PollPolicy.missing_grace`.
             AuthenticationError: the token, or the credentials for one, were rejected.
             WatchOutageError: there was no successful poll for `PollPolicy.max_outage` seconds.

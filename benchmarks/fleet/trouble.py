@@ -25,8 +25,10 @@ from runai_async import HookEvent, PollFinished, RunaiClient, WorkloadFailed
 
 MAX_OUTAGE = 60.0
 """Seconds."""
-BEFORE, FAILING, HEALTHY = 6, 12, 2
-"""Intervals: before the first failures, with failures, and between them when all have recovered."""
+BEFORE, FAILING, HEALTHY = 6, 20, 2
+"""Intervals: before the first failures, with failures, and between them when all have recovered.
+
+A poll that hangs takes long to fail, and three have to."""
 FAULTS = {
     "hang": "WatchOutageError",
     "refuse 403": "PermissionDeniedError",

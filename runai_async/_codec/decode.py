@@ -99,6 +99,8 @@ def decode_count(body: bytes) -> int:
     try:
         return _decode_count(body).count
     except FALLBACK_ERRORS as error:
+        if (repaired := _repaired(body)) is not None:
+            return decode_count(repaired)
         raise shape_error(body, "count", "an integer") from error
 
 

@@ -84,8 +84,10 @@ class FleetWatch(AsyncIterator[FleetEvent]):
 
     Raises:
         AuthenticationError: the token, or the credentials for one, were refused.
-        WatchOutageError: no response from the control plane for `PollPolicy.max_outage` seconds.
-        ConfigurationError: the login's files cannot be read, and there was no response yet.
+        WatchOutageError: no response from the control plane for `PollPolicy.max_outage` seconds; or nothing
+            is watched, because discovery has failed for so long.
+        PermissionDeniedError, NotFoundError: nothing is watched, because discovery has been refused for so
+        long. ConfigurationError: the login's files cannot be read, and there was no response yet.
 
     Example:
         >>> async with runai.watch_fleet(workload_ids, interval=10) as fleet:

@@ -68,6 +68,10 @@ def test_the_bytes_of_a_list_are_cut_as_they_stand() -> None:
     assert _codec.split_revisions(listed(broken, raw())) == [broken, raw()]
 
 
+def test_half_a_surrogate_pair_beside_a_count_does_no_harm() -> None:
+    assert _codec.decode_count(b'{"count": 2, "note": "\\ud83d"}') == 2
+
+
 @given(st.lists(st.sampled_from(["\\ud83d", "\\ude00", "\\\\", "\\n", "a", "é", "\\u0041"]), max_size=8))
 def test_a_text_with_any_escapes_reads_as_python_reads_it_but_for_lone_surrogates(parts: list[str]) -> None:
     text = "".join(parts)

@@ -223,7 +223,10 @@ class ConsumerModel:
             if found_item is not None:
                 self._compare(found_item, is_listed=False)
                 del self.missing_since[key], self.missing_polls[key]
-            elif at - self.missing_since[key] >= grace and self.missing_polls[key] >= self.LEAST_POLLS:
+            elif (
+                at - self.missing_since[key] >= grace - 1e-6  # the times are sums of pauses
+                and self.missing_polls[key] >= self.LEAST_POLLS
+            ):
                 self._expect(EventSummary("deleted", key, self.latest[key].phase, None), None)
         if not self._synced:
             self._synced = True
