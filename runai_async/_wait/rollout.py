@@ -13,7 +13,8 @@ from __future__ import annotations
 from runai_async._wait.failing import Failure
 from runai_async._wait.order import Created, is_newer, newest
 from runai_async._wait.phase import FAILED_PHASES, describe_revision, last_failure
-from runai_async._watch.failures import LEAST_POLLS, ROUNDING, is_refusal
+from runai_async._watch.absence import Absence
+from runai_async._watch.failures import is_refusal
 from runai_async._watch.revision_watch import Batch, RevisionWatch, parts_of
 from runai_async.errors import NotFoundError, RolloutFailedError, RunaiError, WaitTimeoutError
 from runai_async.events import RevisionAdded, RevisionDeleted, RevisionEvent, WatchEvent
@@ -162,7 +163,7 @@ class RolloutWait:
             if self._deletion.is_believed:
                 raise self._failed(f"revision {revision.name} ({revision.id}) was deleted")
             return None
-        self._deletion.clear()
+        self._deletion = Absence()
         if revision.id not in batch.listed_ids:
             return None
         if revision.phase not in FAILED_PHASES:
@@ -232,24 +233,3 @@ class RolloutWait:
         if revision.id not in self._live:
             return f"revision {revision.name} ({revision.id}) was deleted, and no newer one is listed"
         return f"{describe_revision(revision)}: it may wait for quota or nodes, or still be pulling its image"
-
-
-class Absence:
-    """Whether polls have lacked something for long enough. Seconds count as in `FailureStreak`."""
-
-    def __init__(self) -> None:
-        self.is_believed: bool = False
-        self._polls = 0
-        self._seconds = 0.0
-        self._noted_at = 0.0
-
-    def record(self, now: float, grace: float, longest_gap: float) -> None:
-        """Record one more poll that lacks it."""
-        if self._polls:
-            self._seconds += min(now - self._noted_at, longest_gap)
-        self._polls, self._noted_at = self._polls + 1, now
-        self.is_believed = self._polls >= LEAST_POLLS and self._seconds >= grace - ROUNDING
-
-    def clear(self) -> None:
-        """Record a poll that has it."""
-        self._polls, self._seconds, self.is_believed = 0, 0.0, False

@@ -26,7 +26,7 @@ from attrs import evolve
 
 from runai_async import _codec
 from runai_async._clock import EARLIEST, finest
-from runai_async._watch.failures import LEAST_POLLS, ROUNDING
+from runai_async._watch.absence import Absence
 from runai_async._watch.listing import Listing, Snapshot
 from runai_async._watch.state import (
     REQUIRED,
@@ -69,23 +69,13 @@ class Lookup:
 class _Entry:
     """What is kept of one known revision, besides its bytes."""
 
-    __slots__ = ("asked_at", "changed_at", "mark", "missing_polls", "missing_seconds")
+    __slots__ = ("absence", "asked_at", "changed_at", "mark")
 
     def __init__(self, mark: RevisionMark, changed_at: float) -> None:
         self.mark = mark
         self.changed_at = changed_at
-        self.missing_polls = 0
-        self.missing_seconds = 0.0
+        self.absence: Absence | None = None
         self.asked_at = _NEVER
-
-    def lacked(self, seconds: float) -> None:
-        """Note one more poll that lacks it, so many seconds after the one before."""
-        self.missing_seconds = self.missing_seconds + seconds if self.missing_polls else 0.0
-        self.missing_polls += 1
-
-    def was_lacked_for(self, grace: float) -> bool:
-        """Return whether enough polls in a row lacked it, over at least *grace* seconds."""
-        return self.missing_polls >= LEAST_POLLS and self.missing_seconds >= grace - ROUNDING
 
 
 class Tracker:
@@ -102,7 +92,7 @@ class Tracker:
     """
 
     __slots__ = (
-        "_applied_at", "_emit_updates", "_fast_since", "_include_existing", "_initial_left", "_known",
+        "_emit_updates", "_fast_since", "_include_existing", "_initial_left", "_known",
         "_listing", "_pending", "_settled", "synced", "workload_id",
     )  # fmt: skip
 
@@ -121,7 +111,6 @@ class Tracker:
         self._known: dict[str, _Entry] = {}
         self._listing = Listing()
         self._settled = False
-        self._applied_at = 0.0
         self._pending: deque[_Item] | None = None
         self._initial_left = 0
         self._fast_since: float = _NEVER
@@ -219,18 +208,15 @@ class Tracker:
             between: the states in the gaps, by id.
         """
         missing = self.missing(snapshot)
-        seconds, self._applied_at = min(at - self._applied_at, longest_gap), at
-        for item in missing:
-            self._known[item].lacked(seconds)
+        for entry in map(self._known.__getitem__, missing):
+            entry.absence = entry.absence or Absence()
+            entry.absence.record(at, missing_grace, longest_gap)
         groups = [
             *(
                 self._take(revision, now, at, (between or {}).get(key, ()))
                 for key, revision in snapshot.changed.items()
             ),
-            *(
-                self._decide(self._known[item], (found or {}).get(item), at, now, missing_grace)
-                for item in missing
-            ),
+            *(self._decide(self._known[item], (found or {}).get(item), at, now) for item in missing),
         ]
         self._keep(snapshot)
         self._queue(group for group in groups if group)
@@ -305,9 +291,7 @@ class Tracker:
         entry.mark = evolve(entry.mark, updates=count + 1)
         return [RevisionUpdated(revision=revision, observed_at=now, changes=changes, ordinal=count)]
 
-    def _decide(
-        self, entry: _Entry, found: Lookup | None, at: float, now: datetime, missing_grace: float
-    ) -> _Items:
+    def _decide(self, entry: _Entry, found: Lookup | None, at: float, now: datetime) -> _Items:
         """Decide about a missing revision by what was found elsewhere, if it was looked for."""
         if found is None:
             return []
@@ -319,9 +303,10 @@ class Tracker:
             if found.raw is not None:
                 self._listing.hold(entry.mark.id, found.raw)
             if found.revision.deleted_at is None:
-                entry.missing_polls = 0
+                entry.absence = None
             return events
-        return [self._gone(entry, now)] if entry.was_lacked_for(missing_grace) else []
+        is_believed = entry.absence is not None and entry.absence.is_believed
+        return [self._gone(entry, now)] if is_believed else []
 
     def _gone(self, entry: _Entry, now: datetime) -> _Item:
         """Report a deletion whose time no response gives: `deleted_at` is when it was observed."""
@@ -351,7 +336,7 @@ class Tracker:
         for key, entry in list(self._known.items()):
             is_listed = snapshot.lists(key)
             if is_listed:
-                entry.missing_polls = 0
+                entry.absence = None
             if entry.mark.deleted_at is None:
                 if entry.changed_at > fast_since and not entry.mark.phase.is_settled:
                     fast_since = entry.changed_at

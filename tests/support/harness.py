@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections import deque
-from collections.abc import AsyncIterable, Callable
+from collections.abc import AsyncIterable, Awaitable, Callable
 from typing import Any, TypeVar
 
 from runai_async import RetryPolicy, RunaiClient
@@ -161,3 +161,15 @@ class Harness:
 
 def _json(value: object, status: int = 200) -> Response:
     return Response(status, body=json.dumps(value).encode())
+
+
+async def within(harness: Harness, seconds: float, wait: Awaitable[T]) -> T:
+    """Return the result of *wait* while *seconds* pass on the clock of the harness."""
+    task = asyncio.ensure_future(wait)
+    await harness.clock.advance(seconds)
+    try:
+        assert task.done(), "still waiting"
+        return task.result()
+    finally:
+        task.cancel()
+        await asyncio.wait({task})

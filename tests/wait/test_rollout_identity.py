@@ -6,7 +6,7 @@ from collections.abc import Awaitable
 from typing import Any, TypeVar
 
 import pytest
-from support.harness import HTML_502, REFUSED_401, REFUSED_404, Harness
+from support.harness import HTML_502, REFUSED_401, REFUSED_404, Harness, within
 
 from runai_async import AuthenticationError, PollPolicy, Revision, RolloutFailedError, WaitTimeoutError
 from runai_async._wait.rollout import RolloutWait
@@ -14,18 +14,6 @@ from runai_async.testing import Response
 
 T = TypeVar("T")
 STEADY = PollPolicy(interval=10, jitter=0, fast_for=0)
-
-
-async def within(harness: Harness, seconds: float, wait: Awaitable[T]) -> T:
-    """Return the result of *wait* while *seconds* pass on the clock of the harness."""
-    task = asyncio.ensure_future(wait)
-    await harness.clock.advance(seconds)
-    try:
-        assert task.done(), "still waiting"
-        return task.result()
-    finally:
-        task.cancel()
-        await asyncio.wait({task})
 
 
 def spelled(harness: Harness, revision_id: str, **fields: Any) -> Response:

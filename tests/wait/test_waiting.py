@@ -1,11 +1,10 @@
 """Waiting for a phase and for a rollout: how a wait ends, and what its errors say."""
 
 import asyncio
-from collections.abc import Awaitable
 from typing import Any, TypeVar
 
 import pytest
-from support.harness import HTML_502, REFUSED_401, REFUSED_404, Harness
+from support.harness import HTML_502, REFUSED_401, REFUSED_404, Harness, within
 
 from runai_async import (
     AuthenticationError,
@@ -24,18 +23,6 @@ from runai_async import (
 T = TypeVar("T")
 STEADY = PollPolicy(interval=10, jitter=0)
 UNKNOWN_ID = "00000000-0000-4000-8000-000000000000"
-
-
-async def within(harness: Harness, seconds: float, wait: Awaitable[T]) -> T:
-    """Return the result of *wait* while *seconds* pass on the clock of the harness."""
-    task = asyncio.ensure_future(wait)
-    await harness.clock.advance(seconds)
-    try:
-        assert task.done(), "still waiting"
-        return task.result()
-    finally:
-        task.cancel()
-        await asyncio.wait({task})
 
 
 # --- wait_for_phase -------------------------------------------------------------------------------------

@@ -259,7 +259,7 @@ def check_crashes(run: Run) -> None:
 def one_poll_is_enough() -> Iterator[None]:
     """Let a 404 by id count at once, since a checkpoint does not hold how many polls have lacked it."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("runai_async._watch.tracker.LEAST_POLLS", 1)
+        patch.setattr("runai_async._watch.absence.LEAST_POLLS", 1)
         patch.setattr(ConsumerModel, "LEAST_POLLS", 1)
         yield
 
