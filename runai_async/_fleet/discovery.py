@@ -10,8 +10,6 @@ from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, 
 from contextlib import asynccontextmanager
 from uuid import UUID
 
-from attrs import evolve
-
 from runai_async._arguments import check_id
 from runai_async._watch.failures import NO_FAILURES, describe_failure, retry_after
 from runai_async.errors import AttemptTimeoutError, RunaiError
@@ -166,7 +164,7 @@ class Discovery:
                 left = policy.max_outage - self._streak.outage_seconds
                 pause = min(pause, max(left, policy.interval))
         pause = max(pause, self._asked_to_wait)
-        self._streak = evolve(self._streak, pause=pause)
+        self._streak = self._streak._replace(pause=pause)
         return pause
 
     def is_leaving(self, workload_id: str) -> bool:

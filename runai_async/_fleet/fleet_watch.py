@@ -305,15 +305,11 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         pause = max(member.streak.pause, member.interval)  # what was planned before this poll
         member.streak, member.backoff = outcome.streak, outcome.backoff
         member.interval, member.earliest = outcome.interval, outcome.earliest
-        self._note_revisions(member, outcome)
-        self._emit(member, outcome, error)
-        self._consider_pause(member, outcome, error)
-        if outcome.ends is not None:
-            self._end(outcome.ends)
-        elif outcome.response == "yes":
-            self._responded(poll.now)
-        elif error is not None and self._members:  # or it was in flight when the last member was removed
-            self._no_response(error, poll.began, pause)
+        if outcome.without_revisions is not member.without_revisions:
+            self._note_revisions(member, outcome)
+        if outcome.outage_begins or outcome.outage_ended_after is not None:
+            self._emit(member, outcome, error)
+        self._count(member, outcome, error, poll.began, pause)
         if outcome.deleted:
             member.tracker.delete_all(self._clock.now())
         if outcome.leaves:
@@ -331,6 +327,21 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         if not (member.removed or member.left):
             self._dispatcher.plan(member, outcome.due)
 
+    def _count(
+        self, member: Member, outcome: Outcome, error: RunaiError | None, began: float, pause: float
+    ) -> None:
+        """Do what follows from a poll for the whole fleet."""
+        if error is None:
+            self._pauses.clear()
+        else:
+            self._consider_pause(member, outcome, error)
+        if outcome.ends is not None:
+            self._end(outcome.ends)
+        elif outcome.response == "yes":
+            self._responded(self._clock.monotonic())
+        elif error is not None and self._members:  # or it was in flight when the last member was removed
+            self._no_response(error, began, pause)
+
     def _emit(self, member: Member, outcome: Outcome, error: RunaiError | None) -> None:
         """Emit what the policy asks for about an outage of one workload."""
         workload_id, emit = member.tracker.workload_id, self._policy.emit
@@ -342,15 +353,13 @@ class FleetWatch(AsyncIterator[FleetEvent]):
             member.tracker.put(WatchRecovered(workload_id=workload_id, observed_at=now, seconds=seconds))
 
     def _note_revisions(self, member: Member, outcome: Outcome) -> None:
-        if outcome.without_revisions and not member.without_revisions:
+        if outcome.without_revisions:
             logger.info("workload %s is listed but has no revisions", member.tracker.workload_id)
         member.without_revisions = outcome.without_revisions
 
-    def _consider_pause(self, member: Member, outcome: Outcome, error: RunaiError | None) -> None:
+    def _consider_pause(self, member: Member, outcome: Outcome, error: RunaiError) -> None:
         """Pause the whole fleet where the control plane is too busy for several workloads."""
-        if error is None:
-            self._pauses.clear()
-        elif isinstance(error, RateLimitError) and retry_after(error):
+        if isinstance(error, RateLimitError) and retry_after(error):
             until = self._pauses.record(member.tracker.workload_id, outcome.earliest)
             if until is not None:
                 self._dispatcher.pause(until)

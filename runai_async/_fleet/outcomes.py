@@ -6,9 +6,7 @@ A member, a result and the time go in; one value comes out, which `FleetWatch` a
 from __future__ import annotations
 
 import math
-from typing import Literal
-
-from attrs import frozen
+from typing import Literal, NamedTuple
 
 from runai_async._fleet.member import Member
 from runai_async._fleet.schedule import next_slot
@@ -27,8 +25,7 @@ _FAILED_CAP = 300.0
 """Seconds between polls of a workload whose failure was reported, or that has no revisions."""
 
 
-@frozen(kw_only=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What follows from one poll.
 
     Attributes:
@@ -62,8 +59,7 @@ class Outcome:
     ends: RunaiError | None = None
 
 
-@frozen
-class Poll:
+class Poll(NamedTuple):
     """One finished poll.
 
     Attributes:

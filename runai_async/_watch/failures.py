@@ -15,8 +15,7 @@ from __future__ import annotations
 
 import math
 import random
-
-from attrs import evolve, frozen
+from typing import NamedTuple
 
 from runai_async._api.statuses import is_from_api
 from runai_async.errors import (
@@ -71,8 +70,7 @@ def is_refusal(error: RunaiError) -> bool:
     return isinstance(error, PermissionDeniedError | NotFoundError) and is_from_api(error)
 
 
-@frozen
-class Verdict:
+class Verdict(NamedTuple):
     """What one more failed poll means.
 
     Attributes:
@@ -96,8 +94,7 @@ class Verdict:
     due: float | None
 
 
-@frozen
-class FailureStreak:
+class FailureStreak(NamedTuple):
     """The polls that failed since the last successful one.
 
     Attributes:
@@ -146,12 +143,12 @@ class FailureStreak:
         """
         streak = self._with(error, policy, began, now)
         if not counts:
-            streak = evolve(streak, outage_seconds=self.outage_seconds)
+            streak = streak._replace(outage_seconds=self.outage_seconds)
         grace = policy.missing_grace if grace is None else grace
         ending, is_believed = streak._ending(error, policy, what, grace, first=first)  # noqa: SLF001
         due = streak._next_due(error, now, interval, policy)  # noqa: SLF001
         return Verdict(
-            evolve(streak, pause=interval if due is None else due - now),
+            streak._replace(pause=interval if due is None else due - now),
             ending,
             is_believed,
             outage_begins=self.outage_since is None and streak.outage_since is not None,
@@ -169,8 +166,7 @@ class FailureStreak:
         # Where 403 and 404 alternate, neither is a trustworthy refusal.
         is_steady = refused_as is not None and self.refused_as in {None, refused_as}
         refused_seconds = self.refused_seconds + seconds if is_steady and self.refused_as else 0.0
-        more = evolve(
-            self,
+        more = self._replace(
             failures=self.failures + 1,
             noted_at=now,
             refused_as=refused_as,
@@ -179,8 +175,8 @@ class FailureStreak:
         if is_steady:
             return more  # a refusal is a response: an outage before it does not last on
         if self.outage_since is not None:
-            return evolve(more, outage_seconds=self.outage_seconds + seconds)
-        return evolve(more, outage_since=began, outage_seconds=own)
+            return more._replace(outage_seconds=self.outage_seconds + seconds)
+        return more._replace(outage_since=began, outage_seconds=own)
 
     def _ending(
         self, error: RunaiError, policy: PollPolicy, what: str, grace: float, *, first: bool

@@ -37,7 +37,7 @@ class Poller:
             as its schedule is their retry.
     """
 
-    __slots__ = ("_api", "_confirmer", "_gaps", "_lists", "_once", "_pace", "_policy")
+    __slots__ = ("_api", "_gaps", "_lists", "_once", "_pace", "_policy")
 
     def __init__(
         self, api: Api, policy: PollPolicy, *, fill_gaps: bool = False, pace: Pace | None = None
@@ -48,7 +48,6 @@ class Poller:
         # A confirmation is retried by the next poll, and events wait for it.
         self._once = api.retrying.once()
         self._lists = api.retrying if pace is None else self._once
-        self._confirmer = Confirmer(api.endpoints, self._ask)
         self._gaps = GapFiller(api.endpoints, self._ask) if fill_gaps else None
 
     async def _ask(self, call: Call[T], deadline: float) -> T:
@@ -101,7 +100,7 @@ class Poller:
         found: dict[str, Lookup] = {}
         if missing:
             by = min(deadline, clock.monotonic() + policy.deadline * _SHARE)
-            found = await self._confirmer.look_for(tracker, missing, by)
+            found = await Confirmer(self._api.endpoints, self._ask).look_for(tracker, missing, by)
         between: dict[str, list[Revision]] = {}
         if self._gaps is not None:
             by = min(deadline, clock.monotonic() + max(1.0, policy.interval))

@@ -14,7 +14,7 @@ import math
 from collections.abc import AsyncGenerator
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 from attrs import frozen
 
@@ -30,6 +30,8 @@ from runai_async.events import WatchDegraded, WatchEvent, WatchRecovered
 from runai_async.policy import PollPolicy, stale_after
 
 logger = logging.getLogger("runai_async")
+
+_NEVER = -math.inf
 
 
 @frozen
@@ -62,8 +64,7 @@ class WatchStatus:
     last_error: RunaiError | None = None
 
 
-@frozen
-class Batch:
+class Batch(NamedTuple):
     """What one poll found.
 
     Attributes:
@@ -122,7 +123,7 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
         self._last_success: float | None = None
         self._last_success_at: datetime | None = None
         self._last_error: RunaiError | None = None
-        self._fast_until = -math.inf
+        self._fast_until = _NEVER
         self._ending = False
         self._error: RunaiError | None = None
         self._closed = False
@@ -288,7 +289,7 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
         """
         self._fast_until = until
         now, slots = self._clock.monotonic(), self._slots
-        if slots is not None and slots.last_start > -math.inf and until > now and not self._streak.failures:
+        if slots is not None and slots.last_start > _NEVER and until > now and not self._streak.failures:
             slots.hasten(slots.last_start + self._interval(now))
 
     # --- state --------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ def interval_at(policy: PollPolicy, now: float, fast_until: float) -> float:
     return min(policy.interval, policy.fast_interval) if now < fast_until else policy.interval
 
 
+_NEVER = -math.inf
 _LAST_LOOK = 1.0
 """Seconds before the end of a wait at which it polls once more."""
 
@@ -25,8 +26,8 @@ class Slots:
     def __init__(self, start: float) -> None:
         self.slot = start
         self.due = start
-        self.last_start = -math.inf
-        self.earliest = -math.inf  # what the server asked for
+        self.last_start = _NEVER
+        self.earliest = _NEVER  # what the server asked for
 
     def wait(self, now: float) -> float:
         """Return the seconds until a poll may begin."""
@@ -49,7 +50,7 @@ class Slots:
         if due < self.due:
             self.postpone(due)
 
-    def postpone(self, due: float, earliest: float = -math.inf) -> None:
+    def postpone(self, due: float, earliest: float = _NEVER) -> None:
         """Leave the grid: the next poll is due at *due*, never before *earliest*; a new grid begins."""
         self.slot = self.due = due
         self.earliest = earliest

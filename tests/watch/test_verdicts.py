@@ -28,7 +28,7 @@ def after(*polls: tuple[float, RunaiError], every: float = 10) -> Verdict:
         verdict = streak.record(
             error, POLICY, what="workload w", began=at, now=at, interval=every, first=not streak.failures
         )
-        streak = evolve(verdict.streak, pause=every)
+        streak = verdict.streak._replace(pause=every)
     assert verdict is not None
     return verdict
 
@@ -92,7 +92,7 @@ def test_a_process_that_stood_still_adds_one_pause_and_one_deadline(error: Runai
         verdict = streak.record(
             error, short, what="w", began=at, now=at, interval=10, first=not streak.failures
         )
-        streak = evolve(verdict.streak, pause=10)
+        streak = verdict.streak._replace(pause=10)
 
     assert verdict is not None
     assert verdict.error is None
