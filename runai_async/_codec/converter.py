@@ -20,6 +20,7 @@ from runai_async._codec.fields import (
     is_mapping,
     is_model,
     is_zero,
+    shallow,
     utc,
     without_none,
 )
@@ -120,6 +121,13 @@ def _quantity(value: Any, _: Any) -> str:
     return str(value) if is_number else _string(value)
 
 
+def _any(value: Any, _: Any = None) -> Any:
+    try:
+        return shallow(value)
+    except RecursionError as error:
+        raise Mismatch("nested too deeply") from error
+
+
 _COERCIONS: Mapping[str, Hook] = {"id": _id, "quantity": _quantity}
 
 
@@ -140,6 +148,7 @@ def _class_hook(cls: Any, converter: Converter) -> Hook:
     plan = [
         (field.key, field.type, _field_hook(field, converter), field.required) for field in fields_of(cls)
     ]
+    check_rest = _mapping_hook(Mapping[str, Any], converter)
 
     def structure(value: Any, _: Any) -> Any:
         rest: dict[str, Any] = _check(dict, "an object", value).copy()
@@ -154,7 +163,7 @@ def _class_hook(cls: Any, converter: Converter) -> Hook:
                 parts.append(None if part is None else hook(part, kind))
             except Mismatch as mismatch:
                 raise mismatch.below(key)  # noqa: B904  (it is the same one)
-        return cls(*parts, rest)
+        return cls(*parts, check_rest(rest, None))
 
     return structure
 
@@ -180,7 +189,7 @@ def _array_hook(kind: Any, converter: Converter) -> Hook:
 def _mapping_hook(kind: Any, converter: Converter) -> Hook:
     """Make the hook for `Mapping[str, str]` and `Mapping[str, Any]`."""
     inner = get_args(kind)[1]
-    hook = converter.get_structure_hook(inner)
+    hook = _any if inner is Any else converter.get_structure_hook(inner)
 
     def structure(value: Any, _: Any) -> Any:
         for key, item in _check(dict, "an object", value).items():

@@ -13,7 +13,16 @@ import attrs
 import msgspec
 from msgspec import UNSET
 
-from runai_async._codec.fields import AwareTime, Field, fields_of, is_mapping, is_model, utc, without_none
+from runai_async._codec.fields import (
+    AwareTime,
+    Field,
+    fields_of,
+    is_mapping,
+    is_model,
+    shallow,
+    utc,
+    without_none,
+)
 from runai_async._ids import canonical_id
 
 FALLBACK_ERRORS = (msgspec.DecodeError, ValueError, OverflowError, RecursionError)
@@ -140,7 +149,7 @@ def _builder(cls: Any) -> Callable[[Any], Any]:
         return model
     """
     names: dict[str, Any] = {"derived": _derived(cls), "cls": cls, "UTC": UTC, "UNSET": UNSET}
-    names |= {"utc": utc, "canonical_id": canonical_id}
+    names |= {"utc": utc, "canonical_id": canonical_id, "shallow": shallow}
     lines = ["model = derived()"]
     for field in fields_of(cls):
         if attrs.has(_item(field.type)):
@@ -149,7 +158,8 @@ def _builder(cls: Any) -> Callable[[Any], Any]:
     lines.append("extra = model.extra = {}")
     for number, key in enumerate(_learned.get(cls, ())):
         names[f"key_{number}"] = key
-        lines.append(f"if struct.extra_{number} is not UNSET: extra[key_{number}] = struct.extra_{number}")
+        lines.append(f"part = struct.extra_{number}")
+        lines.append(f"if part is not UNSET: extra[key_{number}] = shallow(part)")
     lines += ["model.__class__ = cls", "return model"]
     source = "def build(struct):\n" + "".join(f"    {line}\n" for line in lines)
     # The source holds only names of our own, those of the models' fields; a response's keys are values.
@@ -188,6 +198,8 @@ def _conversion(field: Field) -> str:
     elif field.type is datetime:
         converted = "part if part.tzinfo is UTC else utc(part)"
         missing = "part is None or part.year == 1"  # Go's zero time
+    elif is_mapping(field.type) and get_args(field.type)[1] is Any:
+        converted = "shallow(part)"
     elif attrs.has(field.type):
         converted = f"{build}(part)"
     elif attrs.has(_item(field.type)):

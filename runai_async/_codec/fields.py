@@ -83,6 +83,31 @@ def is_zero(time: datetime) -> bool:
     return time.year == 1
 
 
+MAX_DEPTH = 100
+"""Levels of objects and arrays in a value that no model describes. Python's own limits, by which a comparison
+or a copy of such a value fails, differ from one version of Python to the next; real answers have below 20."""
+
+
+def shallow(value: Any) -> Any:
+    """Return a value of JSON as it is.
+
+    Raises:
+        RecursionError: objects and arrays are nested more than `MAX_DEPTH` levels deep in it.
+    """
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        below: list[Any] = []
+        for part in level:
+            if part.__class__ is dict:
+                below += part.values()
+            elif part.__class__ is list:
+                below += part
+        level = below
+        if not level:
+            return value
+    raise RecursionError(f"nested more than {MAX_DEPTH} levels deep")
+
+
 def utc(time: datetime) -> datetime:
     """Return the same moment in UTC."""
     return time if time.tzinfo is UTC else time.astimezone(UTC)

@@ -32,8 +32,7 @@ def new_mark(revision: Revision, workload_id: str) -> RevisionMark:
     fields: dict[str, Any] = {name: getattr(revision, name) for name in REQUIRED}
     fields |= {name: sys.intern(fields[name]) for name in _SHARED}
     fields["tenant_id"] = _shared(revision.tenant_id)
-    if fields["workload_id"] == workload_id:
-        fields["workload_id"] = workload_id
+    fields["workload_id"] = workload_id  # one object for all revisions of a workload
     return RevisionMark(**fields, told_until=revision.phase_updated_at)
 
 

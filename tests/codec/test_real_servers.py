@@ -87,7 +87,8 @@ NOT_JSON = {
     "tab": message(b"a\tb"),
     "line break": message(b"a\nb"),
     "control character": message(b"a\x00b"),
-    "nested deeply": value(b"[" * 1100 + b"]" * 1100),
+    "nested deeply": value(b"[" * 101 + b"]" * 101),
+    "nested more deeply": value(b"[" * 100_000 + b"]" * 100_000),
     "objects nested deeply": value(b'{"a":' * 1100 + b"1" + b"}" * 1100),
     "invalid escape": message(rb"\x41"),
     "invalid UTF-8": message(b"\xff"),
@@ -107,6 +108,26 @@ def test_what_is_not_json_spoils_only_its_own_revision(broken: bytes) -> None:
     assert [item.id for item in caught.value.partial] == ["a", "other"]
     assert caught.value.is_json  # around it
     assert _codec.identity(broken) == PLAIN["id"]
+
+
+def test_a_value_of_any_type_may_have_100_levels() -> None:
+    for _ in range(2):  # by the converter, then on the fast path
+        deep = _codec.decode_revision(raw(strange=100 * [0], deeper=json.loads("[" * 100 + "]" * 100)))
+        assert json.dumps(deep.extra["deeper"]) == "[" * 100 + "]" * 100
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [
+        ("strange", "[" * 101 + "]" * 101),
+        ("strange", '{"a":' * 101 + "0" + "}" * 101),
+        ("additionalFields", '{"a":' * 102 + "0" + "}" * 102),
+    ],
+)
+def test_a_value_with_more_levels_is_refused_on_every_python(key: str, text: str) -> None:
+    _codec.decode_revision(raw(strange=0))  # now the fast path knows the key
+    with pytest.raises(DecodeError, match=rf"^\$\.{key}(\.a)?: nested too deeply$"):
+        _codec.decode_revision(raw(**{key: json.loads(text)}))
 
 
 def test_the_problem_of_an_item_that_is_not_json_is_described() -> None:

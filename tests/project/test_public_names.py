@@ -62,6 +62,9 @@ EXTRAS = {"click", "opentelemetry", "prometheus_client", "pytest", "rich"}
 CLASSES = [name for name in LISTED if inspect.isclass(getattr(runai_async, name))]
 
 
+_STDLIB = sys.stdlib_module_names | {"_missing_stdlib_info"}  # which Python 3.15 has, but does not list
+
+
 def fresh(code: str) -> Any:
     """Run code in a new interpreter and return what it prints as JSON."""
     ran = subprocess.run(
@@ -81,7 +84,7 @@ def imported_by(code: str) -> set[str]:
     return {
         name if name.startswith("runai_async") else name.partition(".")[0]
         for name in new
-        if name.partition(".")[0] not in sys.stdlib_module_names
+        if name.partition(".")[0] not in _STDLIB
     }
 
 
