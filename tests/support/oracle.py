@@ -43,6 +43,7 @@ PRECISIONS = (None, None, None, 0, 3, 9)
 """Digits of the fractions of seconds in a response; None for as the server wrote them."""
 HIDDEN_STEPS = 8
 """Steps after which a hidden revision is shown again: one that nobody finds for long counts as deleted."""
+WHOLE_SECOND = len("2026-01-01T00:00:00")
 GRACE = 1.5
 """Seconds of `missing_grace`: many times what those steps take, but a busy machine may take longer."""
 LEAST_POLLS = 3
@@ -233,6 +234,18 @@ class Chaos:
     def missed(self, events: Iterable[WatchEvent]) -> set[str]:
         """Return the live revisions that were rightly reported as deleted, and that reappear later."""
         return self.sightings.missed(events) - self.deleted
+
+    def returned(self) -> set[str]:
+        """Return the revisions that left their last phase and came back to it within one whole second.
+
+        Ids of events have whole seconds. The return has the id of the first entry, unless the watch knows of
+        that: one that resumed from an older checkpoint does not.
+        """
+        entries: dict[str, list[tuple[str, str]]] = defaultdict(list)
+        for change in self.control_plane.transitions:
+            if change.phase_updated_at and change.kind in {"added", "phase"}:
+                entries[change.revision_id].append((change.phase, change.phase_updated_at[:WHOLE_SECOND]))
+        return {revision_id for revision_id, (*before, last) in entries.items() if last in before}
 
     def agrees(self, events: Iterable[WatchEvent], *, except_for: AbstractSet[str] = frozenset()) -> bool:
         """Return whether *events* end with the state of the control plane, *except for* some revisions."""
