@@ -7,6 +7,7 @@ import pty
 import re
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -224,11 +225,20 @@ async def asked(control_plane: FakeControlPlane, stdin: int) -> asyncio.subproce
     )
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """A shell starts background jobs with SIGINT ignored, and whatever they start inherits that."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 NOTHING_TYPED = (
     "Token: \nrunai-async: error: no token was typed; see python -m runai_async revisions count --help\n"
 )
 
 
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize(
     ("typed", "expected"),
     [
