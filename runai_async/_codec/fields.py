@@ -88,24 +88,19 @@ MAX_DEPTH = 100
 or a copy of such a value fails, differ from one version of Python to the next; real answers have below 20."""
 
 
-def shallow(value: Any) -> Any:
+def shallow(value: Any, levels: int = MAX_DEPTH) -> Any:
     """Return a value of JSON as it is.
 
     Raises:
-        RecursionError: objects and arrays are nested more than `MAX_DEPTH` levels deep in it.
+        RecursionError: objects and arrays are nested more than *levels* deep in it.
     """
-    level = [value]
-    for _ in range(MAX_DEPTH):
-        below: list[Any] = []
-        for part in level:
-            if part.__class__ is dict:
-                below += part.values()
-            elif part.__class__ is list:
-                below += part
-        level = below
-        if not level:
-            return value
-    raise RecursionError(f"nested more than {MAX_DEPTH} levels deep")
+    parts = value.values() if value.__class__ is dict else value if value.__class__ is list else ()
+    for part in parts:
+        if part.__class__ is dict or part.__class__ is list:
+            if levels == 1:
+                raise RecursionError("nested too deeply")
+            shallow(part, levels - 1)
+    return value
 
 
 def utc(time: datetime) -> datetime:

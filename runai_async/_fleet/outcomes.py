@@ -65,10 +65,10 @@ class Poll(NamedTuple):
     Attributes:
         began: monotonic time at which it began.
         now: monotonic time at which it ended.
-        is_listed: whether the last listing of discovery named the workload.
         is_leaving: whether discovery no longer lists the workload.
-        is_silent: whether the control plane does not respond to anyone: then no workload loses patience.
         ever_responded: whether the control plane has ever responded to the fleet.
+        is_listed: whether the last listing of discovery named the workload.
+        is_silent: whether the control plane does not respond to anyone: then no workload loses patience.
     """
 
     began: float
@@ -105,7 +105,7 @@ def of_failure(member: Member, error: RunaiError, poll: Poll, policy: PollPolicy
     )
     if _is_of_all(error, poll):
         return Outcome(
-            due=_due_after(verdict, member, 0, poll),
+            due=_due_after(verdict, member, interval, 0, poll),
             interval=interval,
             earliest=verdict.earliest,
             streak=verdict.streak,
@@ -118,7 +118,9 @@ def of_failure(member: Member, error: RunaiError, poll: Poll, policy: PollPolicy
     without_revisions = is_gone and poll.is_listed and not member.tracker.has_known
     report = None if leaves or without_revisions or member.backoff else verdict.error
     backoff = member.backoff or int(report is not None)
-    due = poll.now + _FAILED_CAP if without_revisions else _due_after(verdict, member, backoff, poll)
+    due = (
+        poll.now + _FAILED_CAP if without_revisions else _due_after(verdict, member, interval, backoff, poll)
+    )
     return Outcome(
         due=due,
         interval=interval,
@@ -147,9 +149,8 @@ def _is_of_all(error: RunaiError, poll: Poll) -> bool:
     return isinstance(error, AuthenticationError)
 
 
-def _due_after(verdict: Verdict, member: Member, backoff: int, poll: Poll) -> float:
+def _due_after(verdict: Verdict, member: Member, interval: float, backoff: int, poll: Poll) -> float:
     """Return when to poll again after a failure."""
-    interval = verdict.interval
     if backoff:
         longest = min(max(_FAILED_CAP, interval), interval * 2.0 ** min(backoff, 32))
         due = poll.now + longest * (0.5 + member.offset / 2)  # spread: what failed together would return so

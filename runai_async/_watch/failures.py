@@ -79,7 +79,6 @@ class Verdict(NamedTuple):
         is_believed: *error* is a refusal.
         outage_begins: this failure is the first of an outage.
         refusal_begins: this failure is a refusal, and the first of the streak.
-        interval: seconds between polls at present.
         earliest: monotonic time before which the server asked not to be polled.
         due: monotonic time of the next poll; None for the usual schedule.
     """
@@ -89,7 +88,6 @@ class Verdict(NamedTuple):
     is_believed: bool
     outage_begins: bool
     refusal_begins: bool
-    interval: float
     earliest: float
     due: float | None
 
@@ -153,7 +151,6 @@ class FailureStreak(NamedTuple):
             is_believed,
             outage_begins=self.outage_since is None and streak.outage_since is not None,
             refusal_begins=streak.failures == 1 and streak.refused_as is not None,
-            interval=interval,
             earliest=now + retry_after(error),
             due=due,
         )
