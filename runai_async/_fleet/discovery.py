@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from uuid import UUID
 
 from runai_async._arguments import check_id
-from runai_async._watch.failures import NO_FAILURES, describe_failure, retry_after
+from runai_async._watch.failures import NO_FAILURES, ROUNDING, describe_failure, retry_after
 from runai_async.errors import AttemptTimeoutError, RunaiError
 from runai_async.policy import PollPolicy
 
@@ -162,7 +162,7 @@ class Discovery:
             pause = random.uniform(longest / 2, longest)  # noqa: S311
             if policy.max_outage is not None:
                 left = policy.max_outage - self._streak.outage_seconds
-                pause = min(pause, max(left, policy.interval))
+                pause = left if ROUNDING < left < pause else pause
         pause = max(pause, self._asked_to_wait)
         self._streak = self._streak._replace(pause=pause)
         return pause

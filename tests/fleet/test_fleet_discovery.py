@@ -148,7 +148,7 @@ async def test_an_outage_before_the_first_discovery_is_handled_like_any_other(
     caplog.set_level(logging.INFO)
     async with harness.client() as runai:
         async with runai.watch_fleet(runai.inference_workloads, poll=POLICY, resume_from=saved) as fleet:
-            with pytest.raises(WatchOutageError, match="the list of workloads for 6") as caught:
+            with pytest.raises(WatchOutageError, match="the list of workloads for 60 s") as caught:
                 await harness.collect(fleet, 200)
         assert caught.value.checkpoint == (saved or FleetCheckpoint({}))
         assert [record.levelname for record in caplog.records] == ["WARNING"]
