@@ -124,7 +124,8 @@ _NAMES = {
     "_clock": "Clock",
     "_codec": "from_json to_cloudevent to_json",
     "_fleet.discovery": "WorkloadIds",
-    "_fleet.fleet_watch": "FleetStatus FleetWatch",
+    "_fleet.fleet_watch": "FleetWatch",
+    "_fleet.status": "FleetStatus",
     "_http.messages": "Request Response Transport",
     "_watch.revision_watch": "RevisionWatch WatchStatus",
     "checkpoint": "Checkpoint FleetCheckpoint RevisionMark",
@@ -161,7 +162,8 @@ if TYPE_CHECKING:
     from runai_async._clock import Clock
     from runai_async._codec import from_json, to_cloudevent, to_json
     from runai_async._fleet.discovery import WorkloadIds
-    from runai_async._fleet.fleet_watch import FleetStatus, FleetWatch
+    from runai_async._fleet.fleet_watch import FleetWatch
+    from runai_async._fleet.status import FleetStatus
     from runai_async._http.messages import Request, Response, Transport
     from runai_async._watch.revision_watch import RevisionWatch, WatchStatus
     from runai_async.checkpoint import Checkpoint, FleetCheckpoint, RevisionMark

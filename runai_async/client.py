@@ -377,7 +377,7 @@ class RunaiClient:
         *,
         interval: float | None = None,
         poll: PollPolicy | None = None,
-        max_concurrency: int = 100,
+        max_concurrency: int = 32,
         rate_limit: float | None = None,
         buffer: int = 1000,
         discovery_interval: float = 60.0,

@@ -224,6 +224,11 @@ class ApiError(RunaiError):
 class AuthenticationError(ApiError):
     """The token was refused (401), or the credentials for one (400, 401 or 403 of the token endpoint).
 
+    Attributes:
+        is_final: whether no wait can help: the credentials were rejected, or a token that cannot be replaced
+            has expired. Otherwise an identity service may be restarting, or the clocks of the control
+            plane's nodes may differ.
+
     Example:
         >>> try:
         ...     revisions = await runai.list_revisions(workload_id)
@@ -233,6 +238,8 @@ class AuthenticationError(ApiError):
     """
 
     hint = "check the token, or the client id and secret; tokens expire, and service accounts can be disabled"
+
+    is_final: bool = False
 
 
 class PermissionDeniedError(ApiError):

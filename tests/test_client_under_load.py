@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from support.clocks import ForwardClock
 
 from runai_async import ClientCredentials, RetryPolicy, RunaiClient
 from runai_async.testing import FakeControlPlane, FaultKind
@@ -58,11 +59,12 @@ async def test_a_revoked_token_is_exchanged_once_for_all_calls_in_flight(count: 
     async with FakeControlPlane() as control_plane:
         workload_id = control_plane.add_workload()
         control_plane.add_revision(workload_id)
-        auth = ClientCredentials(control_plane.client_id, control_plane.client_secret)
+        auth, clock = ClientCredentials(control_plane.client_id, control_plane.client_secret), ForwardClock()
         async with RunaiClient(
-            control_plane.url, auth, max_concurrency=count, retry=RetryPolicy(attempts=1)
+            control_plane.url, auth, max_concurrency=count, retry=RetryPolicy(attempts=1), clock=clock
         ) as runai:
             assert await runai.count_revisions(workload_id) == 1
+            clock.forward(30)
             control_plane.reset_record()
             control_plane.hold()
             calls = [asyncio.create_task(runai.count_revisions(workload_id)) for _ in range(count)]

@@ -3,6 +3,9 @@
 A first attempt that succeeds pays nothing for retrying: tenacity comes in after a failure. Each call has a
 `tenacity.AsyncRetrying` of its own, because a shared one mixes up its tasks. Only errors of ours are retried,
 so a cancellation passes through.
+
+A refused token is tried again as well, at times of its own: identity services restart, and the clocks of a
+control plane's nodes differ by seconds.
 """
 
 from __future__ import annotations
@@ -17,7 +20,14 @@ from runai_async._api.server_time import ServerTime
 from runai_async._api.statuses import retry_after
 from runai_async._clock import Clock
 from runai_async._http.messages import Transport
-from runai_async.errors import ApiError, DeadlineExceededError, DecodeError, RunaiError, TransportError
+from runai_async.errors import (
+    ApiError,
+    AuthenticationError,
+    DeadlineExceededError,
+    DecodeError,
+    RunaiError,
+    TransportError,
+)
 from runai_async.hooks import CallFinished, CallStarted, Hooks, RetryScheduled
 from runai_async.policy import RetryPolicy
 
@@ -25,6 +35,8 @@ if TYPE_CHECKING:
     import tenacity
 
 T = TypeVar("T")
+_REFUSED_TOKEN_WAITS = (1.0, 2.0)
+"""Seconds before each repeat with a refused token: it is tried again 1 s and 3 s later."""
 
 
 class RetryBudget:
@@ -57,12 +69,13 @@ class RetryBudget:
 class _Attempts(Generic[T]):
     """The state of one call while it runs."""
 
-    __slots__ = ("call", "deadline", "last_error", "made", "status")
+    __slots__ = ("call", "deadline", "last_error", "made", "refused", "status")
 
     def __init__(self, call: Call[T], deadline: float) -> None:
         self.call = call
         self.deadline = deadline
         self.made = 0
+        self.refused = 0
         self.status: int | None = None
         self.last_error: RunaiError | None = None
 
@@ -163,6 +176,7 @@ class Retrying:
 
     def _count(self, error: RunaiError, attempts: _Attempts[T]) -> None:
         attempts.last_error = error
+        attempts.refused += _refuses_token(error)
         if isinstance(error, ApiError):
             error.attempts = attempts.made
             if error.retry_after is None:  # it may be a date, and the response without one of its own
@@ -184,9 +198,12 @@ class Retrying:
             case _:
                 return False
 
+    def _is_worth_repeating(self, error: BaseException) -> bool:
+        return self._may_pass(error) or _refuses_token(error)
+
     async def _retry(self, attempts: _Attempts[T], first: RunaiError) -> T:
         """Continue after a failed first attempt, which tenacity sees as its own first one."""
-        if self.policy.attempts == 1 or not self._may_pass(first):
+        if self.policy.attempts == 1 or not self._is_worth_repeating(first):
             raise first
         pending: RunaiError | None = first
 
@@ -204,7 +221,10 @@ class Retrying:
         import tenacity  # noqa: PLC0415  (see the constructor)
 
         def stop(state: tenacity.RetryCallState) -> bool:
-            used_up = state.attempt_number >= self.policy.attempts or not self._budget
+            if _refuses_token(attempts.last_error):  # neither an attempt of the policy nor of the budget
+                used_up = attempts.refused > len(_REFUSED_TOKEN_WAITS)
+            else:
+                used_up = attempts.made - attempts.refused >= self.policy.attempts or not self._budget
             return used_up or self._clock.monotonic() + state.upcoming_sleep >= attempts.deadline
 
         jitter = tenacity.wait_random_exponential(
@@ -212,6 +232,8 @@ class Retrying:
         )
 
         def wait(state: tenacity.RetryCallState) -> float:
+            if _refuses_token(attempts.last_error):
+                return _REFUSED_TOKEN_WAITS[min(attempts.refused, len(_REFUSED_TOKEN_WAITS)) - 1]
             asked = getattr(state.outcome and state.outcome.exception(), "retry_after", None)
             # "At once" (0, or a date that has passed) is no reason to hurry a server that just failed.
             return float(asked) if asked else jitter(state)
@@ -220,7 +242,7 @@ class Retrying:
             sleep=self._clock.sleep,
             stop=stop,
             wait=wait,
-            retry=tenacity.retry_if_exception(self._may_pass),
+            retry=tenacity.retry_if_exception(self._is_worth_repeating),
             before_sleep=lambda state: self._scheduled(attempts, state.upcoming_sleep),
             reraise=True,
         )
@@ -235,3 +257,8 @@ class Retrying:
     async def aclose(self) -> None:
         """Close the transport."""
         await self._transport.aclose()
+
+
+def _refuses_token(error: BaseException | None) -> bool:
+    """Return whether an error is a 401 that may pass."""
+    return isinstance(error, AuthenticationError) and not error.is_final

@@ -9,17 +9,16 @@ same task. That task belongs to no caller, so cancelling a caller does not cance
 from __future__ import annotations
 
 import asyncio
-import base64
-import json
 import logging
 import random
 from copy import copy
-from typing import Any
+from typing import ClassVar
 
 from yarl import URL
 
 from runai_async import _codec
 from runai_async._api.statuses import is_from_api
+from runai_async._auth import jwt
 from runai_async._auth.credentials import ClientCredentials
 from runai_async._auth.masking import redact
 from runai_async._auth.token_endpoint import Token, parse_token, token_requests
@@ -51,6 +50,8 @@ _BACKOFF_MAX = 30.0
 
 class ClientCredentialsSource:
     """The source over `ClientCredentials`: keeps one token and renews it in time."""
+
+    is_fixed: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -135,7 +136,8 @@ class ClientCredentialsSource:
             self._back_off(error)
             self._notify(began, error, None)
             raise
-        lifetime = token.expires_in or _jwt_lifetime(token.value, self._clock) or _DEFAULT_LIFETIME
+        stated = token.expires_in or jwt.lifetime(token.value, self._clock.now().timestamp())
+        lifetime = stated or _DEFAULT_LIFETIME
         self._token = token.value
         self._refresh_at = began + lifetime * _REFRESH_AT
         self._valid_until = began + lifetime * (1 - _LEEWAY)
@@ -181,32 +183,41 @@ class ClientCredentialsSource:
 
 _BAD_CREDENTIALS = frozenset({"invalid_client", "invalid_grant", "unauthorized_client"})
 """https://www.rfc-editor.org/rfc/rfc6749#section-5.2: the codes that reject the credentials."""
+_REJECTED = frozenset({400, 403})
+"""Statuses with which the older endpoint rejects credentials, in the API's own words. While an identity
+service restarts, its 401 has the same words."""
 
 
-def _is_refusal(error: ApiError, response: Response) -> bool:
-    """Return whether the credentials were rejected: by the API, or by OAuth's words for that."""
-    if error.status not in {400, 401, 403}:
-        return False
+def _is_rejection(error: ApiError, response: Response) -> bool:
+    """Return whether the credentials were rejected for good: in OAuth's words for that, or in the API's."""
     code = (_codec.decode_object(response.body) or {}).get("error")
-    return is_from_api(error) or (isinstance(code, str) and code in _BAD_CREDENTIALS)
+    in_oauths_words = isinstance(code, str) and code in _BAD_CREDENTIALS
+    return (in_oauths_words and error.status in {400, 401, 403}) or (
+        is_from_api(error) and error.status in _REJECTED
+    )
 
 
 def token_error(error: ApiError, response: Response) -> ApiError:
     """Return what an error of the token endpoint means to the call that needs the token.
 
-    A 400, 401 or 403 in the API's own words or in OAuth's rejects the credentials and is an
-    `AuthenticationError`: our request was well-formed. Any other 401, 403 or 404 comes from a gateway or from
-    an identity service that restarts. It becomes a plain `ApiError`, so that a watch waits and does not
-    conclude from it that the credentials are wrong or its workload is gone.
+    A 400, 401 or 403 that rejects the credentials is a final `AuthenticationError`: our request was
+    well-formed. A 401 in the API's own words is one as well, but not final. Any other 401, 403 or 404 comes
+    from a gateway or from an identity service that restarts. It becomes a plain `ApiError`, so that a watch
+    waits and does not conclude from it that the credentials are wrong or its workload is gone.
     """
-    if _is_refusal(error, response):
-        kind: type[ApiError] = AuthenticationError
-    elif isinstance(error, AuthenticationError | PermissionDeniedError | NotFoundError):
-        kind = ApiError
-    else:
-        return error
-    if kind is type(error):
-        return error
+    is_final = _is_rejection(error, response)
+    if is_final or (isinstance(error, AuthenticationError) and is_from_api(error)):
+        mapped = error if isinstance(error, AuthenticationError) else _as(AuthenticationError, error)
+        if is_final and isinstance(mapped, AuthenticationError):
+            mapped.is_final = True
+        return mapped
+    if isinstance(error, AuthenticationError | PermissionDeniedError | NotFoundError):
+        return _as(ApiError, error)
+    return error
+
+
+def _as(kind: type[ApiError], error: ApiError) -> ApiError:
+    """Return an error as one of another class."""
     return kind(
         error.status,
         error.message,
@@ -218,16 +229,3 @@ def token_error(error: ApiError, response: Response) -> ApiError:
         request_id=error.request_id,
         retry_after=error.retry_after,
     )
-
-
-def _jwt_lifetime(token: str, clock: Clock) -> float | None:
-    """Return the seconds that a JWT lives; None for an opaque token. Its signature is not verified."""
-    try:
-        part = token.split(".")[1]
-        claims: Any = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
-        expires = float(claims["exp"])
-        # From `iat` if it exists: the difference does not depend on this machine's clock being right.
-        issued = float(claims["iat"]) if "iat" in claims else clock.now().timestamp()
-    except (IndexError, KeyError, TypeError, ValueError, RecursionError, OverflowError):
-        return None
-    return expires - issued if 0 < expires - issued < float("inf") else None

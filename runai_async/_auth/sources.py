@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from yarl import URL
 
@@ -30,7 +30,13 @@ from runai_async.hooks import Hooks
 
 
 class TokenSource(Protocol):
-    """What `Authenticated` needs: a token provider that can also return a token without waiting."""
+    """What `Authenticated` needs: a token provider that can also return a token without waiting.
+
+    Attributes:
+        is_fixed: whether there will never be another token.
+    """
+
+    is_fixed: ClassVar[bool]
 
     def current(self) -> str | None:
         """Return the token in use if it is valid, without waiting."""
@@ -52,6 +58,8 @@ class TokenSource(Protocol):
 class FixedTokenSource(StaticToken):
     """The source over a token that never changes."""
 
+    is_fixed: ClassVar[bool] = True
+
     def current(self) -> str:
         return self.token
 
@@ -61,6 +69,8 @@ class FixedTokenSource(StaticToken):
 
 class CachedTokenSource:
     """The source over a token that is read from somewhere, and read again when it was rejected."""
+
+    is_fixed: ClassVar[bool] = False
 
     def __init__(self, read: Callable[[], str]) -> None:
         self._read = read
@@ -87,6 +97,8 @@ def _provider_failed(error: Exception) -> TransportError:
 
 class ProviderSource:
     """The source over a user's `TokenProvider`; what it raises becomes an error of ours."""
+
+    is_fixed: ClassVar[bool] = False
 
     def __init__(self, provider: TokenProvider) -> None:
         self._provider = provider

@@ -4,43 +4,79 @@ from __future__ import annotations
 
 import asyncio
 
+from runai_async._api.statuses import error_for
+from runai_async._auth import jwt
+from runai_async._auth.age import TokenAge
 from runai_async._auth.masking import redact
 from runai_async._auth.sources import TokenSource
 from runai_async._clock import Clock
 from runai_async._http.messages import Request, Response, Transport
-from runai_async.errors import DeadlineExceededError, RunaiError
+from runai_async.errors import AuthenticationError, DeadlineExceededError, RunaiError
 
 _OK = 200
+_UNAUTHORIZED = 401
 
 
 class Authenticated:
-    """A transport over a transport: adds the token, and after a 401 repeats the request once with another."""
+    """A transport over a transport: adds the token, and replaces one that has become too old."""
 
     def __init__(self, transport: Transport, source: TokenSource, clock: Clock) -> None:
         self._transport = transport
         self._source = source
         self._clock = clock
         self._token = ""
+        self._age = TokenAge()
         self._headers: dict[str, str] = {}
 
     async def send(self, request: Request, *, timeout: float, deadline: float) -> Response:
-        """Send one request with a token; see `Transport.send`.
+        """Send one request with a token; see `Transport.send`. After a 401 it is repeated with a new token.
+
+        A young token that is refused is kept: see `TokenAge`.
 
         Raises:
-            AuthenticationError: the token endpoint rejected the credentials.
+            AuthenticationError: the token endpoint rejected the credentials, or the token has expired and
+                cannot be replaced.
         """
         token = self._source.current() or await self._wait_for_token(deadline)
         response = await self._transport.send(
             self._with_token(request, token), timeout=timeout, deadline=deadline
         )
-        if response.status == 401:  # noqa: PLR2004
+        if response.status == _UNAUTHORIZED and (other := await self._replace(token, deadline)) is not None:
+            token = other
+            response = await self._transport.send(
+                self._with_token(request, token), timeout=timeout, deadline=deadline
+            )
+        if response.status == _OK:
+            if self._age.is_doubted:
+                self._age.accept()
+            return response
+        response = redact(response, token)
+        if response.status == _UNAUTHORIZED:
+            self._refused(request, token, response)
+        return response
+
+    async def _replace(self, token: str, deadline: float) -> str | None:
+        """Return another token in place of a refused one, if there is one that may fare better."""
+        if token == self._token:
+            if not self._age.is_old(self._clock.monotonic()):
+                return None
             self._source.invalidate(token)
-            rejected, token = token, self._source.current() or await self._wait_for_token(deadline)
-            if token != rejected:
-                response = await self._transport.send(
-                    self._with_token(request, token), timeout=timeout, deadline=deadline
-                )
-        return response if response.status == _OK else redact(response, token)
+        other = self._source.current() or await self._wait_for_token(deadline)
+        return None if other == token else other
+
+    def _refused(self, request: Request, token: str, response: Response) -> None:
+        """Note that the token in use was refused.
+
+        Raises:
+            AuthenticationError: it has expired, and there will be no other.
+        """
+        if token == self._token:
+            self._age.refuse()
+        if self._source.is_fixed and jwt.has_expired(token, self._clock.now().timestamp()):
+            error = error_for(response, request)
+            if isinstance(error, AuthenticationError):
+                error.is_final = True
+            raise error
 
     async def _wait_for_token(self, deadline: float) -> str:
         limit = asyncio.timeout(max(0.0, deadline - self._clock.monotonic()))
@@ -56,6 +92,7 @@ class Authenticated:
         """Return a request with the token's header: one mapping for all, so it is prepared once."""
         if self._token != token:
             self._token, self._headers = token, {"Authorization": f"Bearer {token}"}
+            self._age.begin(self._clock.monotonic())
         headers = self._headers if request.headers is None else {**request.headers, **self._headers}
         return Request(request.method, request.url, headers, request.body, request.queued)
 

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from uuid import UUID
 
 from runai_async._arguments import check_id
-from runai_async._watch.failures import NO_FAILURES, ROUNDING, describe_failure, retry_after
+from runai_async._watch.failures import NO_FAILURES, ROUNDING, Past, describe_failure, retry_after
 from runai_async.errors import AttemptTimeoutError, RunaiError
 from runai_async.policy import PollPolicy
 
@@ -24,6 +24,8 @@ _ABSENT_ROUNDS = 2
 """Listings in a row that must lack a workload before it may leave: one may have been incomplete."""
 _RESUME_ROUNDS = 2
 """Listings that may still claim their part of a checkpoint: the first may have been incomplete."""
+_BEFORE = Past(succeeded=True, readable=True)
+"""A listing that fails ends nothing at once."""
 logger = logging.getLogger("runai_async")
 
 
@@ -136,7 +138,7 @@ class Discovery:
             began=began,
             now=now,
             interval=self._interval,
-            first=False,
+            past=_BEFORE,
             grace=math.inf if policy.max_outage is None else policy.max_outage,
         )
         self._streak, self._asked_to_wait = verdict.streak, retry_after(failure)

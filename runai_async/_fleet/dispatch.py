@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable, Iterator
 from itertools import chain
 from operator import itemgetter
@@ -37,6 +37,8 @@ class Dispatcher:
 
     Attributes:
         in_flight: polls in progress.
+
+    Members whose last poll failed hold at most half of the room: hanging ones would hold all of it.
     """
 
     def __init__(
@@ -58,6 +60,9 @@ class Dispatcher:
         self._limit = RateLimit(rate_limit)
         self._schedules: defaultdict[float, Schedule[Member]] = defaultdict(Schedule)
         self._paused_until = -math.inf
+        self._is_probing = False
+        self._failing = 0  # polls in flight of members whose last poll failed
+        self._held: deque[Member] = deque()
         self._stopped = False
         self._sleeping: asyncio.Task[None] | None = None
         self._sleeping_until = math.inf
@@ -85,9 +90,19 @@ class Dispatcher:
         """Begin no poll before a monotonic time."""
         self._paused_until = max(self._paused_until, until)
 
+    def hold(self, until: float) -> None:
+        """Begin no poll before a monotonic time, and then one at a time, until `release`."""
+        self._is_probing = True
+        self.pause(until)
+
+    def release(self) -> None:
+        """Poll as usual again."""
+        self._is_probing, self._paused_until = False, -math.inf
+        self.wake()
+
     def due(self, now: float) -> int:
         """Count the members that are due and wait for a poll."""
-        return sum(due <= now for due in self._dues())
+        return sum(due <= now for due in self._dues()) + len(self._held)
 
     def lag(self, now: float) -> float:
         """Return the seconds by which the longest waiting poll is late."""
@@ -95,6 +110,15 @@ class Dispatcher:
 
     def _dues(self) -> Iterator[float]:
         return chain.from_iterable(schedule.dues() for schedule in self._schedules.values())
+
+    @property
+    def _room_for_all(self) -> int:
+        return 1 if self._is_probing else self._max_concurrency
+
+    @property
+    def _has_room_for_failing(self) -> bool:
+        """Whether members whose last poll failed have room: half of it, so that they delay no others."""
+        return self._failing < max(1, self._max_concurrency // 2)
 
     def wake(self) -> None:
         """Continue, if nothing was polled for want of room."""
@@ -116,7 +140,7 @@ class Dispatcher:
     async def _run(self) -> None:
         """Hand out what is due, as long as there is room for it."""
         while not self._stopped:
-            if self.in_flight >= self._max_concurrency or self._is_full():
+            if self.in_flight >= self._room_for_all or self._is_full():
                 await self._room()
                 continue
             now = self._clock.monotonic()
@@ -135,7 +159,7 @@ class Dispatcher:
             while (left := self._paused_until - self._clock.monotonic()) > 0:
                 await self._clock.sleep(left)
             if not (member.removed or self._stopped):
-                self._hand_out(member)
+                self._admit(member)
 
     async def _room(self) -> None:
         self._waiting = asyncio.get_running_loop().create_future()
@@ -159,6 +183,27 @@ class Dispatcher:
             task.cancel()
             self._sleeping = None
 
+    def _admit(self, member: Member) -> None:
+        """Hand out a poll, unless too many of members that fail are in flight: they take long to fail."""
+        if not member.streak.failures:
+            self._hand_out(member)
+        elif self._has_room_for_failing:
+            self._failing += 1
+            self._hand_out(member)
+        else:
+            self._held.append(member)
+
+    def _finished(self, *, was_failing: bool) -> None:
+        """Make room for the next poll."""
+        self.in_flight -= 1
+        if was_failing:
+            self._failing -= 1
+            while self._held and self._has_room_for_failing and not self._stopped:
+                member = self._held.popleft()
+                if not member.removed:
+                    self._admit(member)
+        self.wake()
+
     def _hand_out(self, member: Member) -> None:
         """Give a poll to a worker that has none, or to a new one."""
         self.in_flight += 1
@@ -170,11 +215,11 @@ class Dispatcher:
     async def _work(self, member: Member) -> None:
         """Poll, then wait for the next one to poll."""
         while True:
+            was_failing = member.streak.failures > 0
             try:
                 await self._poll(member)
             finally:
-                self.in_flight -= 1
-                self.wake()
+                self._finished(was_failing=was_failing)
             if self._stopped:  # a transport may have made an error of the cancellation
                 return
             turn: asyncio.Future[Member] = asyncio.get_running_loop().create_future()

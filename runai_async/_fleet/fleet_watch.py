@@ -10,70 +10,33 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from datetime import datetime, timedelta
+from datetime import timedelta
 from types import TracebackType
 from typing import Self, overload
 from uuid import UUID
-
-from attrs import frozen
 
 from runai_async._api.api import Api
 from runai_async._arguments import check_id
 from runai_async._fleet import outcomes
 from runai_async._fleet.buffer import Buffer
+from runai_async._fleet.capacity import Capacity
 from runai_async._fleet.discovery import Discovery, WorkloadIds
 from runai_async._fleet.dispatch import Dispatcher
+from runai_async._fleet.doubt import Doubt, is_common
+from runai_async._fleet.health import Consequence, Health
 from runai_async._fleet.member import Member
-from runai_async._fleet.outage import FleetOutage
 from runai_async._fleet.outcomes import Outcome
-from runai_async._fleet.pauses import Pauses
 from runai_async._fleet.schedule import next_slot
+from runai_async._fleet.status import FleetStatus
 from runai_async._fleet.tasks import Tasks
-from runai_async._watch.failures import retry_after
 from runai_async._watch.poll import Poller
 from runai_async._watch.tracker import Tracker
 from runai_async.checkpoint import Checkpoint, FleetCheckpoint
-from runai_async.errors import AuthenticationError, RateLimitError, RunaiError, WatchOutageError
+from runai_async.errors import AuthenticationError, NotFoundError, RunaiError
 from runai_async.events import FleetEvent, WatchDegraded, WatchRecovered, WorkloadFailed
 from runai_async.policy import PollPolicy, stale_after
 
 logger = logging.getLogger("runai_async")
-
-
-@frozen
-class FleetStatus:
-    """The state of a fleet at the moment it is read.
-
-    Attributes:
-        watched: how many workloads.
-        due: how many of them are due now and wait for a poll.
-        in_flight: polls in progress.
-        buffered: events that wait for the consumer, including those of removed workloads that it will skip.
-        lag: seconds by which the longest waiting poll is late.
-        oldest_success_at: the last successful poll of the workload for which that is longest ago; None while
-            one had none.
-        failing: workloads whose last poll failed.
-        without_revisions: workloads that the control plane lists but that have no revisions, as is normal for
-            some kinds of inference.
-        stale: no poll of any workload has succeeded for three intervals and a deadline; or nothing is watched
-            because discovery has failed for that long. A watchdog needs nothing else.
-
-    Example:
-        >>> async with runai.watch_fleet(workload_ids) as fleet:
-        ...     event = await anext(fleet)
-        ...     print(fleet.status.watched, "watched,", fleet.status.buffered, "events wait")
-        1 watched, 0 events wait
-    """
-
-    watched: int
-    due: int
-    in_flight: int
-    buffered: int
-    lag: float
-    oldest_success_at: datetime | None
-    failing: int
-    stale: bool
-    without_revisions: int = 0
 
 
 class FleetWatch(AsyncIterator[FleetEvent]):
@@ -103,7 +66,7 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         policy: PollPolicy,
         workloads: WorkloadIds,
         *,
-        max_concurrency: int = 100,
+        max_concurrency: int = 32,
         rate_limit: float | None = None,
         buffer: int = 1000,
         discovery_interval: float = 60.0,
@@ -116,8 +79,7 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         self._include_existing = include_existing
         self._resume: dict[str, Checkpoint] = dict(resume_from.workloads) if resume_from else {}
         self._members: dict[str, Member] = {}
-        self._outage = FleetOutage()
-        self._pauses = Pauses()
+        self._gone = 0
         self._error: RunaiError | None = None
         self._began = self._discovered_at = api.clock.monotonic()
         self._entered = False
@@ -132,6 +94,8 @@ class FleetWatch(AsyncIterator[FleetEvent]):
             max_concurrency=max_concurrency,
             rate_limit=rate_limit,
         )
+        self._capacity = Capacity(max_concurrency, rate_limit)
+        self._health = Health(self._dispatcher, self._capacity, policy, api.clock)
         self._poller = Poller(api, policy, pace=self._dispatcher.pace)
 
     # --- an async context manager and iterator ------------------------------------------------------------
@@ -218,7 +182,7 @@ class FleetWatch(AsyncIterator[FleetEvent]):
     def _join(self, workload_id: str, *, include_existing: bool) -> None:
         now = self._clock.monotonic()
         if not self._members:
-            self._outage.forget_silence()  # while there was nobody to ask about, nobody was silent
+            self._health.outage.forget_silence()  # while there was nobody to ask about, nobody was silent
             self._began = now
         tracker = Tracker(
             workload_id,
@@ -229,6 +193,7 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         member = self._members[workload_id] = Member(
             tracker, self._poller.list_call(tracker), self._policy.interval
         )
+        self._capacity.join(member.interval)
         self._dispatcher.plan(member, next_slot(member.offset, member.interval, now))
 
     def remove(self, workload_id: str | UUID) -> None:
@@ -242,8 +207,14 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         member = self._members.pop(key, None)
         if member is not None:
             member.removed, member.due = True, None
-            self._discovery.forget(key)
-            self._pauses.forget(key)
+            self._forget(member)
+
+    def _forget(self, member: Member) -> None:
+        """Drop what the fleet keeps of a workload besides its events."""
+        self._discovery.forget(member.tracker.workload_id)
+        self._health.forget(member.tracker.workload_id)
+        self._capacity.leave(member.interval)
+        self._note_gone(member, None)
 
     async def _discover(self) -> None:
         """List again and again which workloads there are."""
@@ -281,6 +252,7 @@ class FleetWatch(AsyncIterator[FleetEvent]):
 
     async def _poll(self, member: Member) -> None:
         began, workload_id = self._clock.monotonic(), member.tracker.workload_id
+        doubt = self._doubt(member)
         error: RunaiError | None = None
         try:
             await self._poller.poll(member.tracker, member.call)
@@ -290,9 +262,9 @@ class FleetWatch(AsyncIterator[FleetEvent]):
             began,
             self._clock.monotonic(),
             is_leaving=self._discovery.is_leaving(workload_id),
-            is_listed=self._discovery.is_listed(workload_id),
-            ever_responded=self._outage.ever_responded,
-            is_silent=self._outage.is_on,
+            ever_responded=self._health.outage.ever_responded,
+            is_silent=self._health.is_silent,
+            doubt=doubt,
         )
         if error is None:
             member.last_success_at = poll.now
@@ -303,13 +275,13 @@ class FleetWatch(AsyncIterator[FleetEvent]):
     def _apply(self, member: Member, outcome: Outcome, error: RunaiError | None, poll: outcomes.Poll) -> None:
         """Do what follows from a poll."""
         pause = max(member.streak.pause, member.interval)  # what was planned before this poll
-        member.streak, member.backoff = outcome.streak, outcome.backoff
-        member.interval, member.earliest = outcome.interval, outcome.earliest
+        member.streak, member.backoff, member.earliest = outcome.streak, outcome.backoff, outcome.earliest
+        self._set_interval(member, outcome.interval)
         if outcome.without_revisions is not member.without_revisions:
             self._note_revisions(member, outcome)
         if outcome.outage_begins or outcome.outage_ended_after is not None:
             self._emit(member, outcome, error)
-        self._count(member, outcome, error, poll.began, pause)
+        consequence = self._note(member, outcome, error, poll, pause)
         if outcome.deleted:
             member.tracker.delete_all(self._clock.now())
         if outcome.leaves:
@@ -325,22 +297,49 @@ class FleetWatch(AsyncIterator[FleetEvent]):
                 ),
             )
         if not (member.removed or member.left):
-            self._dispatcher.plan(member, outcome.due)
+            self._dispatcher.plan(member, outcome.due if consequence.due is None else consequence.due)
+        if consequence.is_back:
+            self._return_to_slots(poll.now)
 
-    def _count(
-        self, member: Member, outcome: Outcome, error: RunaiError | None, began: float, pause: float
-    ) -> None:
+    def _note(
+        self, member: Member, outcome: Outcome, error: RunaiError | None, poll: outcomes.Poll, pause: float
+    ) -> Consequence:
         """Do what follows from a poll for the whole fleet."""
         if error is None:
-            self._pauses.clear()
+            self._health.refusals.clear(member.tracker.workload_id)
+            self._note_gone(member, poll.began if getattr(member.tracker, "is_all_missing", False) else None)
+            consequence = self._health.note_success(poll)
         else:
-            self._consider_pause(member, outcome, error)
-        if outcome.ends is not None:
-            self._end(outcome.ends)
-        elif outcome.response == "yes":
-            self._responded(self._clock.monotonic())
-        elif error is not None and self._members:  # or it was in flight when the last member was removed
-            self._no_response(error, began, pause)
+            is_refused = outcome.streak.refused_as is NotFoundError and member.tracker.synced
+            is_gone = is_refused and not (outcome.deleted or outcome.backoff)  # which is believed by then
+            self._note_gone(member, poll.began if is_gone else None)
+            consequence = self._health.note_failure(
+                member, outcome, error, poll, pause=pause, watched=len(self._members)
+            )
+        if consequence.ends is not None:
+            self._end(consequence.ends)
+        return consequence
+
+    def _set_interval(self, member: Member, interval: float) -> None:
+        if interval != member.interval and not (member.removed or member.left):
+            self._capacity.leave(member.interval)
+            self._capacity.join(interval)
+        member.interval = interval
+
+    def _note_gone(self, member: Member, began: float | None) -> None:
+        """Note since when a workload is gone by its polls; None if it is not."""
+        if (began is None) is not (member.gone_since is None):
+            self._gone += 1 if member.gone_since is None else -1
+            member.gone_since = began
+
+    def _doubt(self, member: Member) -> Doubt:
+        """Return what is known of a workload should it be gone."""
+        return Doubt(
+            follows_list=self._discovery.fixed is None,
+            listed_at=getattr(self._discovery, "began_at", 0.0),
+            is_listed=self._discovery.is_listed(member.tracker.workload_id),
+            is_common=is_common(self._gone, len(self._members)),
+        )
 
     def _emit(self, member: Member, outcome: Outcome, error: RunaiError | None) -> None:
         """Emit what the policy asks for about an outage of one workload."""
@@ -357,48 +356,29 @@ class FleetWatch(AsyncIterator[FleetEvent]):
             logger.info("workload %s is listed but has no revisions", member.tracker.workload_id)
         member.without_revisions = outcome.without_revisions
 
-    def _consider_pause(self, member: Member, outcome: Outcome, error: RunaiError) -> None:
-        """Pause the whole fleet where the control plane is too busy for several workloads."""
-        if isinstance(error, RateLimitError) and retry_after(error):
-            until = self._pauses.record(member.tracker.workload_id, outcome.earliest)
-            if until is not None:
-                self._dispatcher.pause(until)
-                seconds = until - self._clock.monotonic()
-                level = logging.DEBUG if self._pauses.is_reported else logging.WARNING
-                self._pauses.is_reported = True
-                text = "the control plane is too busy; the fleet pauses for %.0f s: %s"
-                logger.log(level, text, seconds, error)
-
     def _leave(self, member: Member) -> None:
         """Forget a workload that discovery no longer lists, once its last events are yielded."""
         workload_id = member.tracker.workload_id
         if self._members.get(workload_id) is member:  # it may have been removed, and added again, meanwhile
-            self._discovery.forget(workload_id)
-            self._pauses.forget(workload_id)
+            self._forget(member)
             del self._members[workload_id]
             member.left = True
 
     def _responded(self, now: float) -> None:
-        """Note a response. After an outage of all, those whom it hit return to their usual slots.
+        """Note a response to discovery."""
+        if self._health.note_response(now).is_back:
+            self._return_to_slots(now)
+
+    def _return_to_slots(self, now: float) -> None:
+        """Let those whom an outage of all hit return to their usual slots.
 
         Where only some workloads fail, others are responded to all the time: then nobody's back-off ends.
         """
-        silence = self._outage.silence(now)
-        if not self._outage.responded(now) or silence < self._policy.interval:
-            return
         for member in self._members.values():
             # Even those that would be polled sooner: only all together are they spread evenly.
             if member.is_backing_off and member.due is not None:
                 slot = next_slot(member.offset, self._policy.interval, now)
                 self._dispatcher.plan(member, max(slot, member.earliest))
-
-    def _no_response(self, error: RunaiError, began: float, pause: float) -> None:
-        """Note a request without a response, and end the fleet where there was none for too long."""
-        now, policy = self._clock.monotonic(), self._policy
-        self._outage.no_response(error, began, now, watched=len(self._members), pause=pause, policy=policy)
-        if (seconds := self._outage.lasts_too_long(policy)) is not None:
-            text = f"no response from the control plane for {seconds:.0f} s: {error}"
-            self._end(WatchOutageError(text, last_error=error))
 
     def _fail(self, error: BaseException) -> None:
         """End the fleet with an unexpected error of a task; it is raised to the consumer."""
@@ -438,6 +418,8 @@ class FleetWatch(AsyncIterator[FleetEvent]):
             oldest_success_at=oldest_at,
             failing=sum(member.streak.failures > 0 and not member.without_revisions for member in members),
             without_revisions=sum(member.without_revisions for member in members),
+            refused=len(self._health.refusals),
+            concurrency_needed=self._capacity.needed,
             stale=bool(members or self._discovery.failures) and is_late,
         )
 

@@ -24,6 +24,7 @@ class Member:
         buffered: how many of its events have an entry in the fleet's buffer.
         streak: the polls that failed since the last successful one.
         backoff: polls since its failure was reported; 0 if it was not.
+        gone_since: monotonic time of the first of the polls in a row that said 404 or listed no known revision.
         last_success_at: monotonic time of its last successful poll.
         without_revisions: the control plane lists it but says that it has no revisions.
         removed: it is forgotten, with what is buffered.
@@ -31,8 +32,8 @@ class Member:
     """
 
     __slots__ = (
-        "backoff", "buffered", "call", "due", "earliest", "interval", "last_success_at", "left",
-        "offset", "removed", "streak", "tracker", "without_revisions",
+        "backoff", "buffered", "call", "due", "earliest", "gone_since", "interval", "last_success_at",
+        "left", "offset", "removed", "streak", "tracker", "without_revisions",
     )  # fmt: skip
 
     def __init__(self, tracker: Tracker, call: Call[Snapshot | None], interval: float) -> None:
@@ -45,6 +46,7 @@ class Member:
         self.buffered = 0
         self.streak = NO_FAILURES
         self.backoff = 0
+        self.gone_since: float | None = None
         self.last_success_at: float | None = None
         self.without_revisions = False
         self.removed = False

@@ -8,14 +8,14 @@ from __future__ import annotations
 import math
 from typing import Literal, NamedTuple
 
+from runai_async._fleet.doubt import NO_DOUBT, Doubt
 from runai_async._fleet.member import Member
 from runai_async._fleet.schedule import next_slot
-from runai_async._watch.failures import NO_FAILURES, FailureStreak, Verdict
+from runai_async._watch.failures import NO_FAILURES, FailureStreak, Past, Verdict, is_malformed
 from runai_async._watch.slots import interval_at
 from runai_async.errors import (
     AuthenticationError,
     ConfigurationError,
-    DecodeError,
     NotFoundError,
     RunaiError,
 )
@@ -34,7 +34,8 @@ class Outcome(NamedTuple):
         earliest: monotonic time before which the server asked not to be polled for it.
         streak: its failure streak from now on.
         backoff: its polls since its failure was reported; 0 if it was not.
-        response: whether the control plane responded: "yes", "no", or "unknown" where it does not count.
+        response: whether the control plane responded: "yes", "no", "token" where it refused the token, or
+            "unknown" where it does not count.
         outage_begins: this poll is the first that failed in an outage of this workload.
         outage_ended_after: seconds of the workload's outage that this poll ended; None if it ended none.
         deleted: every known revision of the workload is deleted.
@@ -49,7 +50,7 @@ class Outcome(NamedTuple):
     earliest: float = -math.inf
     streak: FailureStreak = NO_FAILURES
     backoff: int = 0
-    response: Literal["yes", "no", "unknown"] = "yes"
+    response: Literal["yes", "no", "token", "unknown"] = "yes"
     outage_begins: bool = False
     outage_ended_after: float | None = None
     deleted: bool = False
@@ -67,16 +68,16 @@ class Poll(NamedTuple):
         now: monotonic time at which it ended.
         is_leaving: whether discovery no longer lists the workload.
         ever_responded: whether the control plane has ever responded to the fleet.
-        is_listed: whether the last listing of discovery named the workload.
         is_silent: whether the control plane does not respond to anyone: then no workload loses patience.
+        doubt: what is known of the workload should it be gone.
     """
 
     began: float
     now: float
     is_leaving: bool
     ever_responded: bool
-    is_listed: bool = False
     is_silent: bool = False
+    doubt: Doubt = NO_DOUBT
 
 
 def of_success(member: Member, poll: Poll, policy: PollPolicy) -> Outcome:
@@ -93,16 +94,7 @@ def of_success(member: Member, poll: Poll, policy: PollPolicy) -> Outcome:
 def of_failure(member: Member, error: RunaiError, poll: Poll, policy: PollPolicy) -> Outcome:
     """Return what a failed poll means."""
     interval = _interval(member, policy, poll.now)
-    verdict = member.streak.record(
-        error,
-        policy,
-        what=f"workload {member.tracker.workload_id}",
-        began=poll.began,
-        now=poll.now,
-        interval=interval,
-        first=member.last_success_at is None and not member.streak.failures,
-        counts=not poll.is_silent,
-    )
+    verdict = _verdict(member, error, poll, policy, interval)
     if _is_of_all(error, poll):
         return Outcome(
             due=_due_after(verdict, member, interval, 0, poll),
@@ -115,8 +107,11 @@ def of_failure(member: Member, error: RunaiError, poll: Poll, policy: PollPolicy
         )
     is_gone = verdict.is_believed and isinstance(error, NotFoundError)
     leaves = is_gone and poll.is_leaving
-    without_revisions = is_gone and poll.is_listed and not member.tracker.has_known
-    report = None if leaves or without_revisions or member.backoff else verdict.error
+    without_revisions = is_gone and poll.doubt.is_listed and not member.tracker.has_known
+    # One whose deletions are reported, and that the list no longer names, is about to leave.
+    is_done = is_gone and poll.doubt.follows_list and not poll.doubt.is_listed and member.tracker.synced
+    is_quiet = leaves or without_revisions or is_done or member.backoff
+    report = None if is_quiet else verdict.error
     backoff = member.backoff or int(report is not None)
     due = (
         poll.now + _FAILED_CAP if without_revisions else _due_after(verdict, member, interval, backoff, poll)
@@ -127,7 +122,7 @@ def of_failure(member: Member, error: RunaiError, poll: Poll, policy: PollPolicy
         earliest=verdict.earliest,
         streak=verdict.streak,
         backoff=backoff + 1 if backoff else 0,
-        response="yes" if _is_response(error, verdict) else "no",
+        response=_response(error, verdict),
         outage_begins=verdict.outage_begins,
         deleted=is_gone and member.tracker.synced,
         report=report,
@@ -136,17 +131,37 @@ def of_failure(member: Member, error: RunaiError, poll: Poll, policy: PollPolicy
     )
 
 
-def _is_response(error: RunaiError, verdict: Verdict) -> bool:
+def _verdict(member: Member, error: RunaiError, poll: Poll, policy: PollPolicy, interval: float) -> Verdict:
+    """Return what the failed poll means for the workload alone."""
+    # A refused token that no poll has shown to work yet is the whole fleet's matter.
+    succeeded = member.last_success_at is not None or isinstance(error, AuthenticationError)
+    past = Past(succeeded=succeeded, readable=member.tracker.synced)
+    since = poll.now if member.gone_since is None else member.gone_since
+    return member.streak.record(
+        error,
+        policy,
+        what=f"workload {member.tracker.workload_id}",
+        began=poll.began,
+        now=poll.now,
+        interval=interval,
+        past=past,
+        grace=poll.doubt.grace_of(error, policy, past, since),
+        counts=not poll.is_silent,
+    )
+
+
+def _response(error: RunaiError, verdict: Verdict) -> Literal["yes", "no", "token"]:
     """Return whether the control plane responded: with a refusal, or with JSON that cannot be decoded."""
-    is_decoded_badly = isinstance(error, DecodeError) and error.is_json
-    return is_decoded_badly or verdict.streak.refused_as is not None
+    if isinstance(error, AuthenticationError):
+        return "token"
+    return "yes" if is_malformed(error) or verdict.streak.refused_as is not None else "no"
 
 
 def _is_of_all(error: RunaiError, poll: Poll) -> bool:
-    """Return whether an error concerns everyone: a refused token, or a configuration that never worked."""
+    """Return whether an error ends the fleet: rejected credentials, or a configuration that never worked."""
     if isinstance(error, ConfigurationError):
         return not poll.ever_responded
-    return isinstance(error, AuthenticationError)
+    return isinstance(error, AuthenticationError) and error.is_final
 
 
 def _due_after(verdict: Verdict, member: Member, interval: float, backoff: int, poll: Poll) -> float:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Set as AbstractSet
 
 from runai_async._api.api import Api
 from runai_async._wait.failing import Failure
-from runai_async._watch.failures import NO_FAILURES, OUTAGE, Verdict, cause_of_cut, describe_failure
+from runai_async._watch.failures import NO_FAILURES, Past, Verdict, cause_of_cut, grace_of
+from runai_async._watch.reports import Reporter
 from runai_async._watch.slots import Slots, interval_at
 from runai_async.errors import (
     DeadlineExceededError,
@@ -19,8 +19,6 @@ from runai_async.errors import (
 )
 from runai_async.models import Phase, Revision
 from runai_async.policy import PollPolicy
-
-logger = logging.getLogger("runai_async")
 
 FAILED_PHASES = frozenset(phase for phase in Phase if phase.is_terminal)
 """The phases that end a wait as a failure: an inference workload is not meant to complete."""
@@ -39,6 +37,7 @@ class PhaseWait:
         self._last_error: RunaiError | None = None
         self._changed_at = api.clock.monotonic()
         self._streak = NO_FAILURES
+        self._reporter = Reporter(f"revision {revision_id}")
         self._failure = Failure()
         self._server_time = api.server_time
 
@@ -75,9 +74,7 @@ class PhaseWait:
         revision = await self._retrying.call(self._call, deadline=deadline)
         if self._last is None or revision.phase != self._last.phase:
             self._changed_at = self._clock.monotonic()
-        if (since := self._streak.outage_since) is not None:
-            seconds = self._clock.monotonic() - since
-            logger.info("revision %s: polls succeed again after %.0f s", self._id, seconds, extra=OUTAGE)
+        self._reporter.recovered(self._streak, self._clock.monotonic())
         self._last, self._streak = revision, NO_FAILURES
         return revision
 
@@ -102,31 +99,25 @@ class PhaseWait:
     def _failed(self, error: RunaiError, began: float) -> Verdict:
         """Record a failed poll, and raise what ends the wait, if it ends."""
         now = self._clock.monotonic()
+        past = Past(succeeded=self._last is not None, readable=self._last is not None)
+        grace = grace_of(error, self._policy, past)
         verdict = self._streak.record(
             error,
             self._policy,
-            what=f"revision {self._id}",
+            what=self._reporter.what,
             began=began,
             now=now,
             interval=self._interval(now),
-            first=self._last is None and not self._streak.failures,
+            past=past,
+            grace=grace,
         )
         self._streak = verdict.streak
-        self._log(verdict, error)
+        self._reporter.failed(verdict, error, grace, past)
         if verdict.error is None:
             return verdict
         if verdict.is_believed and isinstance(error, NotFoundError) and self._last is not None:
             raise PhaseFailedError(f"revision {self._id} was deleted", revision=self._last) from error
         raise verdict.error
-
-    def _log(self, verdict: Verdict, error: RunaiError) -> None:
-        if verdict.outage_begins:
-            logger.warning("revision %s: polls fail, %s", self._id, describe_failure(error), extra=OUTAGE)
-        elif verdict.refusal_begins and verdict.error is None:
-            grace = self._policy.missing_grace
-            logger.info(
-                "revision %s: refused; believed if every poll returns it for %g s: %s", self._id, grace, error
-            )
 
     def _interval(self, now: float) -> float:
         moves = self._last is None or not self._last.phase.is_settled or self._failure.is_seen

@@ -1,8 +1,10 @@
 """What a streak of failed polls means. No I/O, no clock.
 
 Only the API's own error body makes a 403 or 404 a refusal. A refusal is believed once every poll for a while
-has returned it, since a workload that was just created can be unknown for a moment. Everything else that
-fails is an outage, which ends by itself or lasts too long; so is a 403 that alternates with a 404.
+has returned it, since a workload that was just created can be unknown for a moment. One that was readable before
+is doubted longer: authorization services restart and refuse everyone, and read models restart empty.
+Everything else that fails is an outage, which ends by itself or lasts too long; so is a 403 that alternates
+with a 404, and a refused token where one was accepted before.
 
 Patience counts failed polls, not the clock on the wall: a process or machine that stood still, or a consumer
 that did not ask, adds no more than one pause and one deadline. And nothing is given up before the third
@@ -41,18 +43,57 @@ ROUNDING = 1e-6
 """Seconds by which a sum of pauses may fall short of what it stands for."""
 LEAST_POLLS = 3
 """Failed polls before which nothing is given up or believed."""
+_LONGEST_DOUBT = 900.0
+"""Seconds for which a refusal is doubted where no `max_outage` says so."""
+_GRACES_OF_MISSING = 5
+"""Graces for which it is doubted that a workload that was readable is gone, if nothing else is known."""
+_REMINDER = 900.0
+"""Seconds between two warnings about a refused token that nothing else reports."""
 
 
-def ends_at_once(error: RunaiError, *, first: bool) -> bool:
+class Past(NamedTuple):
+    """What is known of a workload from earlier polls.
+
+    Attributes:
+        succeeded: a poll has succeeded, in this process.
+        readable: a poll has succeeded, here or before the checkpoint that the watch resumed from.
+    """
+
+    succeeded: bool
+    readable: bool
+
+
+def ends_at_once(error: RunaiError, past: Past, failures: int) -> bool:
     """Return whether an error ends a watch without another try.
 
-    That is a 401 for a fresh token; and for the *first* poll, what waiting does not fix: a response whose
-    envelope is not the API's, or a configuration that does not work.
+    That is what no wait can help: rejected credentials. And where no poll has succeeded yet, a refused token,
+    which the call has tried again by then, and at the first poll a configuration that does not work.
     """
     if isinstance(error, AuthenticationError):
-        return True
-    broken = isinstance(error, ConfigurationError) or (isinstance(error, DecodeError) and error.is_json)
-    return broken and first
+        return error.is_final or (is_from_api(error) and not past.succeeded)
+    return isinstance(error, ConfigurationError) and not past.succeeded and failures == 1
+
+
+def is_malformed(error: RunaiError) -> bool:
+    """Return whether a response was JSON, but not the API's."""
+    return isinstance(error, DecodeError) and error.is_json
+
+
+def longest_doubt(policy: PollPolicy) -> float:
+    """Return the seconds for which it is doubted that a workload is refused or gone, at most."""
+    return max(policy.missing_grace, _LONGEST_DOUBT if policy.max_outage is None else policy.max_outage)
+
+
+def grace_of_missing(policy: PollPolicy) -> float:
+    """Return the seconds after which it is believed that a workload that was readable is gone."""
+    return _GRACES_OF_MISSING * policy.missing_grace
+
+
+def grace_of(error: RunaiError, policy: PollPolicy, past: Past) -> float:
+    """Return the seconds after which a refusal is believed, if nothing else is known of the workload."""
+    if not past.readable:
+        return policy.missing_grace
+    return grace_of_missing(policy) if isinstance(error, NotFoundError) else longest_doubt(policy)
 
 
 def cause_of_cut(
@@ -79,6 +120,7 @@ class Verdict(NamedTuple):
         is_believed: *error* is a refusal.
         outage_begins: this failure is the first of an outage.
         refusal_begins: this failure is a refusal, and the first of the streak.
+        is_reminder: it is time for another warning about a refused token, as nothing else reports it.
         earliest: monotonic time before which the server asked not to be polled.
         due: monotonic time of the next poll; None for the usual schedule.
     """
@@ -88,6 +130,7 @@ class Verdict(NamedTuple):
     is_believed: bool
     outage_begins: bool
     refusal_begins: bool
+    is_reminder: bool
     earliest: float
     due: float | None
 
@@ -101,6 +144,7 @@ class FailureStreak(NamedTuple):
         outage_seconds: how much of the outage counts against patience.
         refused_as: the class of the refusal that the last poll returned; None if it was not refused.
         refused_seconds: for how long every poll has returned that refusal, as far as it counts.
+        malformed: how many of the failures were JSON but not the API's, if all were.
         noted_at: monotonic time up to which seconds are counted.
         pause: seconds that were planned until the next poll.
     """
@@ -110,6 +154,7 @@ class FailureStreak(NamedTuple):
     outage_seconds: float = 0.0
     refused_as: type[RunaiError] | None = None
     refused_seconds: float = 0.0
+    malformed: int = 0
     noted_at: float = 0.0
     pause: float = 0.0
 
@@ -122,9 +167,9 @@ class FailureStreak(NamedTuple):
         began: float,
         now: float,
         interval: float,
-        first: bool,
+        past: Past,
+        grace: float,
         counts: bool = True,
-        grace: float | None = None,
     ) -> Verdict:
         """Return what a failed poll means.
 
@@ -135,15 +180,14 @@ class FailureStreak(NamedTuple):
             began: monotonic time at which the poll began.
             now: monotonic time.
             interval: seconds between polls at present.
-            first: whether no poll has succeeded yet, and none failed before.
+            past: what is known from earlier polls.
+            grace: seconds after which a refusal is believed.
             counts: whether an outage counts against patience.
-            grace: seconds after which a refusal is believed; `PollPolicy.missing_grace` by default.
         """
         streak = self._with(error, policy, began, now)
         if not counts:
             streak = streak._replace(outage_seconds=self.outage_seconds)
-        grace = policy.missing_grace if grace is None else grace
-        ending, is_believed = streak._ending(error, policy, what, grace, first=first)  # noqa: SLF001
+        ending, is_believed = streak._ending(error, policy, what, grace, past)  # noqa: SLF001
         due = streak._next_due(error, now, interval, policy)  # noqa: SLF001
         return Verdict(
             streak._replace(pause=interval if due is None else due - now),
@@ -151,6 +195,7 @@ class FailureStreak(NamedTuple):
             is_believed,
             outage_begins=self.outage_since is None and streak.outage_since is not None,
             refusal_begins=streak.failures == 1 and streak.refused_as is not None,
+            is_reminder=policy.max_outage is None and streak._is_reminder(error, self),  # noqa: SLF001
             earliest=now + retry_after(error),
             due=due,
         )
@@ -165,6 +210,7 @@ class FailureStreak(NamedTuple):
         refused_seconds = self.refused_seconds + seconds if is_steady and self.refused_as else 0.0
         more = self._replace(
             failures=self.failures + 1,
+            malformed=self.malformed + 1 if is_malformed(error) and self.malformed == self.failures else -1,
             noted_at=now,
             refused_as=refused_as,
             refused_seconds=refused_seconds,
@@ -176,18 +222,25 @@ class FailureStreak(NamedTuple):
         return more._replace(outage_since=began, outage_seconds=own)
 
     def _ending(
-        self, error: RunaiError, policy: PollPolicy, what: str, grace: float, *, first: bool
+        self, error: RunaiError, policy: PollPolicy, what: str, grace: float, past: Past
     ) -> tuple[RunaiError | None, bool]:
         """Return the error that ends the watch, if it ends, and whether that is a believed refusal."""
-        if ends_at_once(error, first=first):
+        if ends_at_once(error, past, self.failures):
             return error, False
         if self.failures < LEAST_POLLS:
             return None, False
+        if self.malformed >= LEAST_POLLS and not past.readable:
+            return error, False
         if self.refused_as is not None and self.refused_seconds >= grace - ROUNDING:
             return error, True
         if self._patience(policy) <= ROUNDING:
-            return self._outage_error(what, error), False
+            is_refused_token = isinstance(error, AuthenticationError) and is_from_api(error)
+            return error if is_refused_token else self._outage_error(what, error), False
         return None, False
+
+    def _is_reminder(self, error: RunaiError, before: FailureStreak) -> bool:
+        passed = self.outage_seconds // _REMINDER > before.outage_seconds // _REMINDER
+        return passed and isinstance(error, AuthenticationError)
 
     def _patience(self, policy: PollPolicy) -> float:
         """Return the seconds until the outage lasts too long."""

@@ -9,7 +9,6 @@ await stands between taking an event and returning it. So a cancellation loses n
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 from collections.abc import AsyncGenerator
 from datetime import datetime, timedelta
@@ -20,16 +19,15 @@ from attrs import frozen
 
 from runai_async._api.api import Api
 from runai_async._codec import Outline
-from runai_async._watch.failures import NO_FAILURES, OUTAGE, Verdict, cause_of_cut, describe_failure
+from runai_async._watch.failures import NO_FAILURES, Past, Verdict, cause_of_cut, grace_of
 from runai_async._watch.poll import Poller
+from runai_async._watch.reports import Reporter
 from runai_async._watch.slots import Slots, interval_at
 from runai_async._watch.tracker import Tracker
 from runai_async.checkpoint import Checkpoint
 from runai_async.errors import DeadlineExceededError, NotFoundError, RunaiError
 from runai_async.events import WatchDegraded, WatchEvent, WatchRecovered
 from runai_async.policy import PollPolicy, stale_after
-
-logger = logging.getLogger("runai_async")
 
 _NEVER = -math.inf
 
@@ -107,7 +105,7 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
     __slots__ = (
         "__weakref__", "_api", "_began", "_call", "_clock", "_closed", "_ending", "_error",
         "_fast_until", "_idle", "_interrupted", "_last_error", "_last_success", "_last_success_at",
-        "_policy", "_poller", "_slots", "_streak", "_tracker", "_waiter",
+        "_policy", "_poller", "_reporter", "_slots", "_streak", "_tracker", "_waiter",
     )  # fmt: skip
 
     def __init__(self, poller: Poller, tracker: Tracker, api: Api, policy: PollPolicy) -> None:
@@ -117,6 +115,7 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
         self._api = api
         self._clock = api.clock
         self._policy = policy
+        self._reporter = Reporter(f"workload {tracker.workload_id}")
         self._streak = NO_FAILURES
         self._slots: Slots | None = None
         self._began = api.clock.monotonic()
@@ -378,18 +377,24 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
         """Record a failed poll, then end the watch or plan the next one."""
         now = self._clock.monotonic()
         interval = self._interval(now)
+        past = Past(succeeded=self._last_success is not None, readable=self._tracker.synced)
+        grace = grace_of(error, self._policy, past)
         verdict = self._streak.record(
             error,
             self._policy,
-            what=f"workload {self.workload_id}",
+            what=self._reporter.what,
             began=began,
             now=now,
             interval=interval,
-            first=self._last_success is None and not self._streak.failures,
+            past=past,
+            grace=grace,
         )
         self._streak = verdict.streak
         self._last_error = error
-        self._report(verdict, error)
+        self._reporter.failed(verdict, error, grace, past)
+        if verdict.outage_begins and "degraded" in self._policy.emit:
+            at = self._clock.now()
+            self._tracker.put(WatchDegraded(workload_id=self.workload_id, observed_at=at, error=error))
         if verdict.error is not None:
             self._end(verdict, verdict.error)
             return
@@ -398,22 +403,6 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
             slots.advance(now, interval, self._policy.jitter)
         else:
             slots.postpone(verdict.due, verdict.earliest)
-
-    def _report(self, verdict: Verdict, error: RunaiError) -> None:
-        """Log and emit what begins with a failed poll."""
-        if verdict.outage_begins:
-            what = describe_failure(error)
-            logger.warning("workload %s: polls fail, %s", self.workload_id, what, extra=OUTAGE)
-            if "degraded" in self._policy.emit:
-                now = self._clock.now()
-                self._tracker.put(WatchDegraded(workload_id=self.workload_id, observed_at=now, error=error))
-        elif verdict.refusal_begins and verdict.error is None:
-            logger.info(
-                "workload %s: refused; believed if every poll returns it for %g s: %s",
-                self.workload_id,
-                self._policy.missing_grace,
-                error,
-            )
 
     def _end(self, verdict: Verdict, error: RunaiError) -> None:
         """End the watch: a workload that was seen is deleted; otherwise the error is raised."""
@@ -425,17 +414,8 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
 
     def _recovered(self) -> None:
         streak, self._streak = self._streak, NO_FAILURES
-        if streak.outage_since is None:
-            return
-        seconds = self._clock.monotonic() - streak.outage_since
-        logger.info(
-            "workload %s: polls succeed again after %.0f s and %d failures",
-            self.workload_id,
-            seconds,
-            streak.failures,
-            extra=OUTAGE,
-        )
-        if "recovered" in self._policy.emit:
+        seconds = self._reporter.recovered(streak, self._clock.monotonic())
+        if seconds is not None and "recovered" in self._policy.emit:
             now = self._clock.now()
             self._tracker.put(WatchRecovered(workload_id=self.workload_id, observed_at=now, seconds=seconds))
 

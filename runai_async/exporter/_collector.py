@@ -12,7 +12,8 @@ from attrs import frozen
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from runai_async._fleet.fleet_watch import FleetStatus, FleetWatch
+from runai_async._fleet.fleet_watch import FleetWatch
+from runai_async._fleet.status import FleetStatus
 from runai_async.events import PhaseChanged, RevisionDeleted, RevisionEvent
 from runai_async.models import Revision
 

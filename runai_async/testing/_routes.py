@@ -156,7 +156,7 @@ class Routes:
         if prefix is None:
             raise _ApiError(400, "grantType must be client_credentials or app_token")
         if not self._tokens.knows(fields.get(f"{prefix}id"), fields.get(f"{prefix}secret")):
-            raise _ApiError(401, "the id or secret is wrong")
+            raise _ApiError(400, "the id or secret is wrong")  # the only status of the specification
         lifetime = {} if self._version == "2.22" else {"expiresIn": int(self._tokens.lifetime)}
         return _json({"accessToken": self._tokens.issue()} | lifetime)
 

@@ -37,14 +37,23 @@ COUNT = Response(body=b'{"count": 2}')
 REJECTED = Response(401, body=b'{"code": 401, "message": "the token has expired"}')
 
 
-def client_of(auth: object, transport: FakeTransport) -> RunaiClient:
+def client_of(auth: object, transport: FakeTransport, clock: FakeClock | None = None) -> RunaiClient:
     return RunaiClient(
         "https://acme.run.ai",
         auth,  # type: ignore[arg-type]  # some of the tests pass what is not an auth
         retry=ONCE,
         transport=transport,
-        clock=FakeClock(),
+        clock=clock or FakeClock(),
     )
+
+
+async def count_twice(auth: object, transport: FakeTransport) -> int:
+    """Count, let half a minute pass, in which the token becomes old, and count again."""
+    clock = FakeClock()
+    runai = client_of(auth, transport, clock)
+    assert await runai.count_revisions(WORKLOAD) == 2
+    await clock.advance(30)
+    return await runai.count_revisions(WORKLOAD)
 
 
 def source_of(auth: CliCredentials | str) -> TokenSource:
@@ -245,16 +254,16 @@ async def test_a_new_login_is_picked_up_when_the_old_token_is_rejected(tmp_path:
         await asyncio.to_thread(log_in, tmp_path, "two.")
         return REJECTED
 
-    transport = FakeTransport([log_in_again, COUNT])
-    assert await client_of(log_in(tmp_path, "one."), transport).count_revisions(WORKLOAD) == 2
-    assert bearers(transport) == ["Bearer one.", "Bearer two."]
+    transport = FakeTransport([COUNT, log_in_again, COUNT])
+    assert await count_twice(log_in(tmp_path, "one."), transport) == 2
+    assert bearers(transport) == ["Bearer one.", "Bearer one.", "Bearer two."]
 
 
 async def test_the_same_login_is_not_tried_twice(tmp_path: Path) -> None:
-    transport = FakeTransport([REJECTED])
+    transport = FakeTransport([COUNT, REJECTED])
     with pytest.raises(AuthenticationError):
-        await client_of(log_in(tmp_path, "one."), transport).count_revisions(WORKLOAD)
-    assert bearers(transport) == ["Bearer one."]
+        await count_twice(log_in(tmp_path, "one."), transport)
+    assert bearers(transport) == ["Bearer one."] * 2
 
 
 async def test_a_login_is_dropped_only_for_its_own_token(tmp_path: Path) -> None:
@@ -280,16 +289,17 @@ async def test_a_provider_is_asked_for_every_request() -> None:
 
 
 async def test_a_provider_learns_which_token_was_rejected_and_returns_another() -> None:
-    transport, provider = FakeTransport([REJECTED, COUNT]), Provider(["one", "two"])
-    assert await client_of(provider, transport).count_revisions(WORKLOAD) == 2
-    assert (bearers(transport), provider.rejected) == (["Bearer one", "Bearer two"], ["one"])
+    transport, provider = FakeTransport([COUNT, REJECTED, COUNT]), Provider(["one", "two"])
+    assert await count_twice(provider, transport) == 2
+    assert bearers(transport) == ["Bearer one", "Bearer one", "Bearer two"]
+    assert provider.rejected == ["one"]
 
 
 async def test_a_provider_that_returns_the_rejected_token_again_is_not_tried_again() -> None:
-    transport, provider = FakeTransport([REJECTED]), Provider(["one"])
+    transport, provider = FakeTransport([COUNT, REJECTED]), Provider(["one"])
     with pytest.raises(AuthenticationError):
-        await client_of(provider, transport).count_revisions(WORKLOAD)
-    assert (bearers(transport), provider.asked) == (["Bearer one"], 2)
+        await count_twice(provider, transport)
+    assert (bearers(transport), provider.asked) == (["Bearer one"] * 2, 3)
 
 
 async def test_a_403_does_not_invalidate_the_token() -> None:
@@ -300,10 +310,10 @@ async def test_a_403_does_not_invalidate_the_token() -> None:
 
 
 async def test_a_request_with_a_rejected_token_is_repeated_only_once() -> None:
-    transport, provider = FakeTransport([REJECTED, REJECTED]), Provider(["one", "two", "three"])
+    transport, provider = FakeTransport([COUNT, REJECTED, REJECTED]), Provider(["one", "two", "three"])
     with pytest.raises(AuthenticationError):
-        await client_of(provider, transport).count_revisions(WORKLOAD)
-    assert bearers(transport) == ["Bearer one", "Bearer two"]
+        await count_twice(provider, transport)
+    assert bearers(transport) == ["Bearer one", "Bearer one", "Bearer two"]
 
 
 @pytest.mark.parametrize("cause", [ValueError("secret"), TimeoutError("secret"), KeyError("secret")])
@@ -331,7 +341,7 @@ async def test_a_provider_that_fails_to_invalidate_is_a_transport_error_too() ->
             raise KeyError(token)
 
     with pytest.raises(TransportError, match=r"^the token provider failed: KeyError$"):
-        await client_of(Forgetful(["one"]), FakeTransport([REJECTED])).count_revisions(WORKLOAD)
+        await count_twice(Forgetful(["one"]), FakeTransport([COUNT, REJECTED]))
 
 
 @pytest.mark.parametrize("error", [ConfigurationError("log in"), AttemptTimeoutError("the vault is slow")])

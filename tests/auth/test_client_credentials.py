@@ -285,6 +285,7 @@ async def test_a_revoked_token_causes_one_exchange_however_late_its_401s_arrive(
     control_plane = FakeServer()
     runai = control_plane.client()
     await runai.count_revisions(WORKLOAD)
+    await control_plane.clock.advance(30)
     control_plane.issued = 7  # token-1 is revoked
     early = [start(runai.count_revisions(WORKLOAD)) for _ in range(25)]
     await turns()
@@ -301,6 +302,7 @@ async def test_a_late_401_of_the_old_token_does_not_drop_the_new_one() -> None:
     control_plane = FakeServer()
     runai = control_plane.client()
     await runai.count_revisions(WORKLOAD)
+    await control_plane.clock.advance(30)
     control_plane.gate.clear()
     control_plane.issued = 7
     late = start(runai.count_revisions(WORKLOAD))

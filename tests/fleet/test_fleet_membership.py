@@ -127,7 +127,7 @@ async def test_a_workload_that_returns_unchanged_is_reported_again() -> None:
     async with harness.client() as runai, runai.watch_fleet(ids, poll=POLICY) as fleet:
         await harness.collect(fleet, 20)
         harness.by_id[ids[0]] = WORKLOAD_GONE
-        gone = await harness.collect(fleet, 200)
+        gone = await harness.collect(fleet, 400)
         del harness.by_id[ids[0]]
         back = await harness.collect(fleet, 400)
         (mark,) = fleet.checkpoint(ids[0]).revisions

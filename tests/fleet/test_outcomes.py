@@ -15,6 +15,7 @@ from runai_async import (
     WatchOutageError,
 )
 from runai_async._api.endpoints import Call
+from runai_async._fleet.doubt import NO_DOUBT, Doubt
 from runai_async._fleet.member import Member
 from runai_async._fleet.outcomes import Outcome, Poll, of_failure, of_success
 from runai_async._http.messages import Request
@@ -37,11 +38,13 @@ def member(streak: FailureStreak = NO_FAILURES, *, backoff: int = 0, last: float
 
 
 def refused_as(kind: type[RunaiError]) -> FailureStreak:
-    return FailureStreak(6, refused_as=kind, refused_seconds=50.0, noted_at=90.0, pause=10.0)
+    return FailureStreak(6, refused_as=kind, refused_seconds=890.0, noted_at=90.0, pause=10.0)
 
 
-def poll(began: float = 100.0, *, is_leaving: bool = False, ever_responded: bool = True) -> Poll:
-    return Poll(began, began + 0.1, is_leaving=is_leaving, ever_responded=ever_responded)
+def poll(
+    began: float = 100.0, *, is_leaving: bool = False, ever_responded: bool = True, doubt: Doubt = NO_DOUBT
+) -> Poll:
+    return Poll(began, began + 0.1, is_leaving=is_leaving, ever_responded=ever_responded, doubt=doubt)
 
 
 def failed(error: RunaiError, of: Member, at: Poll | None = None) -> Outcome:
@@ -85,14 +88,7 @@ def test_a_refusal_is_a_response_and_is_reported_when_it_is_believed() -> None:
     young = failed(REFUSED, member())
     assert (young.response, young.report, young.outage_begins) == ("yes", None, False)
 
-    old = failed(
-        REFUSED,
-        member(
-            FailureStreak(
-                6, refused_as=PermissionDeniedError, refused_seconds=50.0, noted_at=90.0, pause=10.0
-            )
-        ),
-    )
+    old = failed(REFUSED, member(refused_as(PermissionDeniedError)))
     assert (old.report, old.deleted, old.leaves) == (REFUSED, False, False)
 
 
@@ -117,11 +113,26 @@ def test_a_404_of_what_was_never_seen_deletes_nothing() -> None:
     assert (outcome.deleted, outcome.report) == (False, GONE)
 
 
-def test_a_refused_token_ends_the_fleet() -> None:
-    error = AuthenticationError(401, "revoked")
-    outcome = failed(error, member())
+def test_a_deleted_workload_that_the_list_lacks_is_about_to_leave_and_no_failure() -> None:
+    seen = member(refused_as(NotFoundError))
+    seen.tracker.synced, seen.gone_since = True, 40.0
+    outcome = failed(GONE, seen, poll(doubt=Doubt(follows_list=True, listed_at=60.0)))
 
-    assert (outcome.ends, outcome.report, outcome.response) == (error, None, "unknown")
+    assert (outcome.deleted, outcome.leaves, outcome.report) == (True, False, None)
+
+
+@pytest.mark.parametrize("last", [None, 90.0])
+def test_a_refused_token_is_the_fleet_s_matter(last: float | None) -> None:
+    outcome = failed(AuthenticationError(401, "revoked", code=401), member(last=last))
+
+    assert (outcome.ends, outcome.report, outcome.response) == (None, None, "token")
+
+
+def test_rejected_credentials_end_the_fleet() -> None:
+    error = AuthenticationError(401, "invalid_client")
+    error.is_final = True
+
+    assert failed(error, member()).ends is error
 
 
 @pytest.mark.parametrize("ever_responded", [True, False])
@@ -135,8 +146,12 @@ def test_a_configuration_that_never_worked_ends_the_fleet_and_later_it_is_one_wo
     assert outcome.report is (error if ever_responded else None)
 
 
-def test_a_first_response_that_is_not_the_api_s_is_reported_at_once() -> None:
+def test_three_first_responses_that_are_not_the_api_s_are_reported() -> None:
     error = DecodeError("$.revisions: missing", path="$.revisions", is_json=True)
+    twice = FailureStreak(2, outage_since=80.0, malformed=2, noted_at=90.0, pause=10.0)
 
-    assert failed(error, member(last=None)).report is error
-    assert failed(error, member()).report is None
+    assert failed(error, member(last=None)).report is None
+    assert failed(error, member(twice, last=None)).report is error
+    seen = member(twice)
+    seen.tracker.synced = True
+    assert failed(error, seen).report is None

@@ -612,7 +612,12 @@ async def test_a_name_that_moved_is_followed_though_the_old_server_lives_on(
     async with FakeControlPlane() as old, FakeControlPlane() as new:
         name, clock = Moving(monkeypatch, [old.port, new.port]), FakeClock()
         async with RunaiClient(
-            "http://acme.example", old.token, allow_http=True, trust_env=False, clock=clock
+            "http://acme.example",
+            old.token,
+            allow_http=True,
+            trust_env=False,
+            clock=clock,
+            retry=RetryPolicy(attempts=1),
         ) as runai:
 
             async def asked() -> tuple[int, int]:

@@ -123,7 +123,7 @@ def lasting(error: type[RunaiError]) -> Row:
 
 
 def other_shape() -> Row:
-    """Return the row of JSON of another shape: as the very first response, waiting does not fix it."""
+    """Return the row of JSON of another shape: as the first three responses, waiting does not fix it."""
     error, gone = DecodeError, Outage(DecodeError)
     return row(
         error,
@@ -136,8 +136,16 @@ def other_shape() -> Row:
     )
 
 
+def refused_token() -> Row:
+    """Return the row of a 401 of the API: tried again, then final unless the token was accepted before."""
+    error = AuthenticationError
+    events, ended = (error, error, PhaseChanged), (error, error)
+    discovery = (error, PhaseChanged)
+    return row(error, VALUE, watch=events, fleet=events, phase=ended, rollout=ended, discovery=discovery)
+
+
 def denied() -> Row:
-    """Return the row of a refused token, which ends everything at once."""
+    """Return the row of rejected credentials, which end everything at once."""
     error = AuthenticationError
     events, ended = (error, error, error), (error, error)
     return row(error, error, watch=events, fleet=events, phase=ended, rollout=ended, discovery=ended)
@@ -258,8 +266,8 @@ EXPECTED: dict[str, Row] = {
     "307 to another origin": lasting(ApiError),
     **status(400, lasting(ApiError)),
     "400 with the API's error": as_token(lasting(ApiError), AuthenticationError),
-    **status(401, as_token(denied(), ApiError)),
-    "401 with the API's error": denied(),
+    **status(401, as_token(outage(AuthenticationError), ApiError)),
+    "401 with the API's error": refused_token(),
     **status(403, as_token(lasting(PermissionDeniedError), ApiError)),
     **status(404, as_token(lasting(NotFoundError), ApiError)),
     **status(409, lasting(ApiError)),
@@ -304,7 +312,7 @@ EXPECTED: dict[str, Row] = {
     "503 with a Retry-After of years ago": outage(ServiceUnavailableError),
     "503 with a Retry-After by a clock ahead": outage(ServiceUnavailableError),
     "token refused, 400": denied(),
-    "token refused, 401": denied(),
+    "token refused, 401": everywhere(refused_token()),
     "token endpoint behind a login page, 401": everywhere(lasting(ApiError)),
     "token refused, 403": denied(),
     "token endpoint missing, 404": everywhere(lasting(ApiError)),

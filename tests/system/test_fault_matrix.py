@@ -52,7 +52,7 @@ SOON = 1.0
 TIMEOUT = 2.0
 """Seconds for an attempt where the timeout ends the fault."""
 ATTEMPTS = 2
-BRIEF = PollPolicy(interval=30, fast_interval=30, max_outage=30, missing_grace=30)
+BRIEF = PollPolicy(interval=31, fast_interval=31, max_outage=31, missing_grace=31)
 BRIEF_POLLS = 3
 """The largest number of polls that this policy leaves room for."""
 PATIENT = PollPolicy(interval=30, fast_interval=30, max_outage=1200, missing_grace=1200)

@@ -365,7 +365,7 @@ async def test_a_batch_is_cancelled_like_an_event() -> None:
             await task
         harness.lists = REFUSED_401
         with pytest.raises(AuthenticationError) as caught:
-            await within(harness, 60, watch.next_batch())
+            await within(harness, 1000, watch.next_batch())
     assert caught.value.checkpoint == watch.checkpoint()
 
 

@@ -4,7 +4,7 @@ import asyncio
 from typing import Any, TypeVar
 
 import pytest
-from support.harness import HTML_502, REFUSED_401, REFUSED_404, Harness, within
+from support.harness import HTML_502, REFUSED_401, REFUSED_403, REFUSED_404, Harness, within
 
 from runai_async import (
     AuthenticationError,
@@ -19,6 +19,7 @@ from runai_async import (
     WaitTimeoutError,
     WatchOutageError,
 )
+from runai_async.testing import Response
 
 T = TypeVar("T")
 STEADY = PollPolicy(interval=10, jitter=0)
@@ -92,16 +93,38 @@ async def test_a_deletion_is_a_phase_failed_error(purged: bool) -> None:
     harness.at(20, lambda: remove(revision_id))
     async with harness.client() as runai:
         with pytest.raises(PhaseFailedError, match="was deleted" if purged else "was deleted at"):
-            await within(harness, 200, runai.wait_for_phase(revision_id, Phase.RUNNING))
+            await within(harness, 400, runai.wait_for_phase(revision_id, Phase.RUNNING))
 
 
-async def test_a_refused_token_ends_a_wait_at_once() -> None:
+async def test_a_token_that_is_refused_from_the_start_ends_a_wait_after_two_repeats() -> None:
     harness = Harness()
     revision_id, harness.others = harness.add("Pending"), REFUSED_401
-    async with harness.client() as runai:
+    async with harness.client(retry=RetryPolicy()) as runai:
         with pytest.raises(AuthenticationError):
             await within(harness, 100, runai.wait_for_phase(revision_id, Phase.RUNNING))
-    assert harness.times("get") == [0]
+    assert harness.times("get") == [0, 1, 3]
+
+
+@pytest.mark.parametrize("refusal", [REFUSED_401, REFUSED_403, REFUSED_404])
+async def test_a_wait_outlives_four_minutes_in_which_everyone_is_refused(refusal: Response) -> None:
+    harness = Harness()
+    revision_id = harness.add("Pending")
+    harness.at(20, lambda: setattr(harness, "others", refusal))
+    harness.at(260, lambda: setattr(harness, "others", True))
+    harness.at(260, lambda: harness.set_phase(revision_id, "Running"))
+    async with harness.client(retry=RetryPolicy()) as runai:
+        revision = await within(harness, 400, runai.wait_for_phase(revision_id, Phase.RUNNING))
+    assert revision.phase == Phase.RUNNING
+
+
+async def test_a_token_that_is_refused_for_max_outage_ends_a_wait() -> None:
+    harness = Harness()
+    revision_id = harness.add("Pending")
+    harness.at(20, lambda: setattr(harness, "others", REFUSED_401))
+    async with harness.client() as runai:
+        with pytest.raises(AuthenticationError):
+            await within(harness, 1000, runai.wait_for_phase(revision_id, Phase.RUNNING))
+    assert 900 <= harness.times("get")[-1] <= 930
 
 
 async def test_a_revision_that_does_not_exist_is_not_found_after_the_grace() -> None:
@@ -380,7 +403,7 @@ async def test_the_deletion_of_the_workload_is_a_failed_rollout(revisions: int) 
         await harness.clock.advance(5)
         harness.lists = REFUSED_404
         with pytest.raises(RolloutFailedError, match="was deleted"):
-            await within(harness, 200, wait)
+            await within(harness, 400, wait)
 
 
 async def test_newest_revision_is_the_one_created_last_and_of_one_second_that_with_the_higher_number() -> (

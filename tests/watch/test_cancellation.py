@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 import pytest
+from support.clocks import ForwardClock
 
 from runai_async import ClientCredentials, RetryPolicy, RunaiClient
 from runai_async.testing import FakeControlPlane
@@ -77,13 +78,16 @@ async def test_a_call_cancelled_at_any_await_leaves_nothing_behind(story: str, a
     async with FakeControlPlane() as control_plane:
         workload_id = control_plane.add_workload()
         auth = ClientCredentials(control_plane.client_id, control_plane.client_secret)
-        policy = RetryPolicy(attempts=3, wait_initial=0.001)
-        async with RunaiClient(control_plane.url, auth, retry=policy, max_concurrency=3) as runai:
+        policy, clock = RetryPolicy(attempts=3, wait_initial=0.001), ForwardClock()
+        async with RunaiClient(
+            control_plane.url, auth, retry=policy, max_concurrency=3, clock=clock
+        ) as runai:
             await runai.count_revisions(workload_id)
             before = state_of(runai)
             n, cancelled = 0, True
             while cancelled:
                 n += 1
+                clock.forward(30)  # a token that was refused when it is young would not be replaced
                 others = prepare(story, control_plane, runai, workload_id)
                 await asyncio.sleep(0)
                 cancelled = await is_cancelled(runai.count_revisions(workload_id), n)

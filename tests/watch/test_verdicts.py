@@ -6,6 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runai_async import (
+    AuthenticationError,
+    ConfigurationError,
+    DecodeError,
     NotFoundError,
     PermissionDeniedError,
     PollPolicy,
@@ -13,7 +16,7 @@ from runai_async import (
     ServerError,
     WatchOutageError,
 )
-from runai_async._watch.failures import NO_FAILURES, FailureStreak, Verdict
+from runai_async._watch.failures import NO_FAILURES, FailureStreak, Past, Verdict, grace_of
 
 POLICY = PollPolicy(interval=10, jitter=0, missing_grace=60, max_outage=900)
 OUTAGE = ServerError(502, "bad gateway")
@@ -21,13 +24,39 @@ REFUSED = PermissionDeniedError(403, "not yours", code=403)
 GONE = NotFoundError(404, "no such workload", code=404)
 
 
-def after(*polls: tuple[float, RunaiError], every: float = 10) -> Verdict:
+NEW, SEEN, RESUMED = Past(False, False), Past(True, True), Past(False, True)
+
+
+def record(
+    streak: FailureStreak,
+    error: RunaiError,
+    *,
+    at: float,
+    began: float | None = None,
+    interval: float = 10,
+    policy: PollPolicy = POLICY,
+    past: Past = NEW,
+) -> Verdict:
+    """Return the verdict on one more failed poll, with the grace of a watch."""
+    return streak.record(
+        error,
+        policy,
+        what="workload w",
+        began=at if began is None else began,
+        now=at,
+        interval=interval,
+        past=past,
+        grace=grace_of(error, policy, past),
+    )
+
+
+def after(
+    *polls: tuple[float, RunaiError], every: float = 10, policy: PollPolicy = POLICY, past: Past = NEW
+) -> Verdict:
     """Return the verdict on the last of some failed polls, each given by its time, polled *every* seconds."""
     streak, verdict = NO_FAILURES, None
     for at, error in polls:
-        verdict = streak.record(
-            error, POLICY, what="workload w", began=at, now=at, interval=every, first=not streak.failures
-        )
+        verdict = record(streak, error, at=at, interval=every, policy=policy, past=past)
         streak = verdict.streak._replace(pause=every)
     assert verdict is not None
     return verdict
@@ -75,6 +104,97 @@ def test_an_outage_begins_once_and_ends_after_max_outage_with_the_last_error() -
     assert error.last_error is error.__cause__ is OUTAGE
 
 
+# --- what was readable before is doubted longer -------------------------------------------------------------
+
+
+def believed_after(error: RunaiError, policy: PollPolicy, past: Past) -> float:
+    """Return the seconds after which a refusal that every poll returns ends the watch."""
+    polls = [(10.0 * n, error) for n in range(200)]
+    return next(10.0 * n for n in range(200) if after(*polls[: n + 1], policy=policy, past=past).error)
+
+
+@pytest.mark.parametrize("past", [SEEN, RESUMED])
+@pytest.mark.parametrize(
+    ("error", "max_outage", "seconds"),
+    [(REFUSED, 700.0, 700.0), (REFUSED, None, 900.0), (REFUSED, 30.0, 60.0), (GONE, 700.0, 300.0)],
+)
+def test_a_refusal_where_one_could_read_is_doubted_longer(
+    error: RunaiError, max_outage: float | None, seconds: float, past: Past
+) -> None:
+    policy = evolve(POLICY, max_outage=max_outage)
+
+    assert believed_after(error, policy, past) == seconds
+    assert believed_after(error, policy, NEW) == 60
+
+
+# --- a refused token ----------------------------------------------------------------------------------------
+
+TOKEN = AuthenticationError(401, "token used before issued", code=401)
+REJECTED = AuthenticationError(401, "invalid_client")
+REJECTED.is_final = True
+LOGIN_PAGE = AuthenticationError(401, "<html>log in</html>")
+
+
+def test_a_refused_token_ends_a_watch_that_never_had_a_success() -> None:
+    assert after((0, TOKEN)).error is TOKEN
+    assert after((0, TOKEN), past=RESUMED).error is TOKEN
+    assert after((0, OUTAGE), (10, TOKEN)).error is TOKEN
+
+
+def test_a_refused_token_is_an_outage_where_it_was_accepted_before_and_ends_as_what_it_is() -> None:
+    assert after((0, TOKEN), past=SEEN).outage_begins
+    assert after(*steadily(TOKEN, 890), past=SEEN).error is None
+    assert after(*steadily(TOKEN, 900), past=SEEN).error is TOKEN
+
+
+def test_rejected_credentials_end_everything_at_once() -> None:
+    assert after((0, REJECTED), past=SEEN).error is REJECTED
+
+
+def test_a_login_page_for_a_401_is_an_outage_like_any_other() -> None:
+    assert after((0, LOGIN_PAGE)).error is None
+    assert isinstance(after(*steadily(LOGIN_PAGE, 900)).error, WatchOutageError)
+
+
+def test_without_a_limit_a_refused_token_is_warned_of_every_quarter_of_an_hour() -> None:
+    patient = evolve(POLICY, max_outage=None)
+    polls = steadily(TOKEN, 3000)
+    reminders = [
+        at
+        for n, (at, _) in enumerate(polls)
+        if after(*polls[: n + 1], policy=patient, past=SEEN).is_reminder
+    ]
+
+    assert reminders == [900, 1800, 2700]
+    assert not any(after(*steadily(TOKEN, at), past=SEEN).is_reminder for at in (800, 850))
+    assert not after(*steadily(OUTAGE, 900), policy=patient, past=SEEN).is_reminder
+
+
+# --- what is not the API's ----------------------------------------------------------------------------------
+
+FOREIGN = DecodeError("$.revisions: missing", path="$.revisions")
+
+
+def test_three_foreign_responses_and_nothing_else_end_a_new_watch() -> None:
+    assert after((0, FOREIGN), (10, FOREIGN)).error is None
+    assert after((0, FOREIGN), (10, FOREIGN), (20, FOREIGN)).error is FOREIGN
+    assert after((0, FOREIGN), (10, OUTAGE), (20, FOREIGN), (30, FOREIGN), (40, FOREIGN)).error is None
+    assert after((0, OUTAGE), (10, FOREIGN), (20, FOREIGN), (30, FOREIGN)).error is None
+
+
+@pytest.mark.parametrize("past", [SEEN, RESUMED])
+def test_foreign_responses_to_a_watch_that_has_a_past_are_an_outage(past: Past) -> None:
+    assert after(*steadily(FOREIGN, 890), past=past).error is None
+
+
+def test_a_configuration_that_does_not_work_ends_a_watch_only_at_its_first_poll() -> None:
+    broken = ConfigurationError("log in")
+
+    assert after((0, broken)).error is broken
+    assert after((0, broken), past=SEEN).error is None
+    assert after((0, OUTAGE), (10, broken)).error is None
+
+
 # --- patience counts failed polls -------------------------------------------------------------------------
 
 
@@ -89,9 +209,7 @@ def test_a_process_that_stood_still_adds_one_pause_and_one_deadline(error: Runai
     short = evolve(POLICY, deadline=5, missing_grace=100, max_outage=100)
     streak, verdict = NO_FAILURES, None
     for at in (0, 10, 20, 100_000, 100_010, 100_020):  # 10 + 10 + (10 + 5) + 10 + 10
-        verdict = streak.record(
-            error, short, what="w", began=at, now=at, interval=10, first=not streak.failures
-        )
+        verdict = record(streak, error, at=at, policy=short)
         streak = verdict.streak._replace(pause=10)
 
     assert verdict is not None
@@ -100,7 +218,7 @@ def test_a_process_that_stood_still_adds_one_pause_and_one_deadline(error: Runai
 
 
 def test_a_poll_that_was_stopped_in_the_middle_adds_a_deadline() -> None:
-    verdict = NO_FAILURES.record(OUTAGE, POLICY, what="w", began=0, now=1_000_000, interval=10, first=True)
+    verdict = record(NO_FAILURES, OUTAGE, at=1_000_000, began=0)
 
     assert verdict.streak.outage_seconds == POLICY.deadline
 
@@ -112,9 +230,7 @@ def test_whatever_fails_and_whenever_no_more_is_counted_than_was_planned(
     now, streak, most = 0.0, NO_FAILURES, 0.0
     for gap, error in polls:
         now += gap
-        verdict = streak.record(
-            error, POLICY, what="w", began=now, now=now, interval=10, first=not streak.failures
-        )
+        verdict = record(streak, error, at=now)
         most += streak.pause + POLICY.deadline
         streak = verdict.streak
         assert streak.outage_seconds <= min(now, most) + 1e-6

@@ -1,0 +1,48 @@
+"""What a fleet says about itself."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from attrs import frozen
+
+
+@frozen
+class FleetStatus:
+    """The state of a fleet at the moment it is read.
+
+    Attributes:
+        watched: how many workloads.
+        due: how many of them are due now and wait for a poll.
+        in_flight: polls in progress.
+        buffered: events that wait for the consumer, including those of removed workloads that it will skip.
+        lag: seconds by which the longest waiting poll is late.
+        oldest_success_at: the last successful poll of the workload for which that is longest ago; None while
+            one had none.
+        failing: workloads whose last poll failed.
+        refused: workloads whose last poll was refused, though they were readable before.
+        without_revisions: workloads that the control plane lists but that have no revisions, as is normal for
+            some kinds of inference.
+        concurrency_needed: polls in flight that the intervals ask for: polls a second times the seconds that
+            one takes. Where it is more than *max_concurrency*, `lag` grows.
+        stale: no poll of any workload has succeeded for three intervals and a deadline; or nothing is watched
+            because discovery has failed for that long. A watchdog needs nothing else.
+
+    Example:
+        >>> async with runai.watch_fleet(workload_ids) as fleet:
+        ...     event = await anext(fleet)
+        ...     print(fleet.status.watched, "watched,", fleet.status.buffered, "events wait")
+        1 watched, 0 events wait
+    """
+
+    watched: int
+    due: int
+    in_flight: int
+    buffered: int
+    lag: float
+    oldest_success_at: datetime | None
+    failing: int
+    stale: bool
+    without_revisions: int = 0
+    refused: int = 0
+    concurrency_needed: float = 0.0

@@ -1,0 +1,55 @@
+"""What a watch or a wait logs about its failed polls."""
+
+from __future__ import annotations
+
+import logging
+
+from runai_async._watch.failures import OUTAGE, FailureStreak, Past, Verdict, describe_failure
+from runai_async.errors import RunaiError
+
+logger = logging.getLogger("runai_async")
+
+
+class Reporter:
+    """Logs an outage once when it begins and once when it ends.
+
+    Args:
+        what: whose polls these are, for messages: `workload …`.
+    """
+
+    __slots__ = ("what",)
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+
+    def failed(self, verdict: Verdict, error: RunaiError, grace: float, past: Past) -> None:
+        """Log what begins with a failed poll.
+
+        Args:
+            verdict: what the poll means.
+            error: what it raised.
+            grace: seconds after which a refusal is believed.
+            past: what is known from earlier polls.
+        """
+        if verdict.outage_begins:
+            logger.warning("%s: polls fail, %s", self.what, describe_failure(error), extra=OUTAGE)
+        elif verdict.is_reminder:
+            logger.warning("%s: polls still fail, %s", self.what, describe_failure(error), extra=OUTAGE)
+        elif verdict.refusal_begins and verdict.error is None:
+            # Right after a creation it is usual. Later it means an outage, or a permission that was taken.
+            level = logging.WARNING if past.readable else logging.INFO
+            text = "%s: refused; believed if every poll returns it for %g s: %s"
+            logger.log(level, text, self.what, grace, error)
+
+    def recovered(self, streak: FailureStreak, now: float) -> float | None:
+        """Log that polls succeed again; return the seconds of the outage, None if there was none.
+
+        Args:
+            streak: the polls that failed until now.
+            now: monotonic time.
+        """
+        if streak.outage_since is None:
+            return None
+        seconds, text = now - streak.outage_since, "%s: polls succeed again after %.0f s and %d failures"
+        logger.info(text, self.what, seconds, streak.failures, extra=OUTAGE)
+        return seconds

@@ -1,0 +1,23 @@
+"""A real clock that a test can put forward."""
+
+import time
+from datetime import UTC, datetime, timedelta
+
+from runai_async._clock import SystemClock
+
+
+class ForwardClock(SystemClock):
+    """The machine's clock, ahead by as much as the test wants: what is young becomes old without waiting."""
+
+    def __init__(self) -> None:
+        self._ahead = 0.0
+
+    def forward(self, seconds: float) -> None:
+        """Put the clock forward."""
+        self._ahead += seconds
+
+    def monotonic(self) -> float:  # type: ignore[override]  # there it is static
+        return time.monotonic() + self._ahead
+
+    def now(self) -> datetime:
+        return datetime.now(UTC) + timedelta(seconds=self._ahead)
