@@ -32,6 +32,8 @@ from runai_async.policy import PollPolicy, stale_after
 logger = logging.getLogger("runai_async")
 
 _NEVER = -math.inf
+_ALL_MISSING_GRACES = 5
+"""Times `missing_grace` for which it is doubted that all revisions are gone: a server may restart empty."""
 
 
 @frozen
@@ -354,7 +356,8 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
         """Poll once; return whether that succeeded."""
         began = slots.last_start = self._clock.monotonic()
         try:
-            await self._poller.poll(self._tracker, self._call, until)
+            grace = _ALL_MISSING_GRACES * self._policy.missing_grace
+            await self._poller.poll(self._tracker, self._call, until, all_missing_grace=grace)
         except RunaiError as error:
             if isinstance(error, DeadlineExceededError) and self._clock.monotonic() >= until:
                 responded = self._last_success is not None
