@@ -104,7 +104,8 @@ class PollPolicy:
         jitter: the fraction of the interval, 0 to 1, by which a poll may be late; it does not accumulate.
         deadline: seconds for one poll, everything in it.
         max_outage: seconds without a successful poll after which the watch gives up; None for never.
-        missing_grace: seconds for which a 403, a 404 or a missing revision is not believed yet.
+        missing_grace: seconds for which a 403, a 404 or a missing revision is not believed yet, and for which
+            one that was reported as deleted must be listed as live to be reported again.
         emit: further events to yield: any of "updated", "synced", "degraded", "recovered".
 
     Raises:

@@ -22,7 +22,7 @@ from runai_async._fleet.buffer import Buffer
 from runai_async._fleet.capacity import Capacity
 from runai_async._fleet.discovery import Discovery, WorkloadIds
 from runai_async._fleet.dispatch import Dispatcher
-from runai_async._fleet.doubt import Doubt, is_common
+from runai_async._fleet.doubt import NO_DOUBT, Doubt, is_common
 from runai_async._fleet.health import Consequence, Health
 from runai_async._fleet.member import Member
 from runai_async._fleet.outcomes import Outcome
@@ -251,26 +251,31 @@ class FleetWatch(AsyncIterator[FleetEvent]):
     # --- polls ---------------------------------------------------------------------------------------------
 
     async def _poll(self, member: Member) -> None:
-        began, workload_id = self._clock.monotonic(), member.tracker.workload_id
-        doubt = self._doubt(member)
+        began, policy = self._clock.monotonic(), self._policy
         error: RunaiError | None = None
         try:
-            await self._poller.poll(member.tracker, member.call)
+            since = began if member.gone_since is None else member.gone_since
+            grace = self._doubt(member).grace_of_missing(policy, since)
+            await self._poller.poll(member.tracker, member.call, all_missing_grace=grace)
         except RunaiError as failure:
             error = failure
-        poll = outcomes.Poll(
-            began,
-            self._clock.monotonic(),
-            is_leaving=self._discovery.is_leaving(workload_id),
-            ever_responded=self._health.outage.ever_responded,
-            is_silent=self._health.is_silent,
-            doubt=doubt,
-        )
+        poll = self._poll_of(member, began, error)
         if error is None:
             member.last_success_at = poll.now
-            self._apply(member, outcomes.of_success(member, poll, self._policy), None, poll)
+            self._apply(member, outcomes.of_success(member, poll, policy), None, poll)
         else:
-            self._apply(member, outcomes.of_failure(member, error, poll, self._policy), error, poll)
+            self._apply(member, outcomes.of_failure(member, error, poll, policy), error, poll)
+
+    def _poll_of(self, member: Member, began: float, error: RunaiError | None) -> outcomes.Poll:
+        """Return what an outcome is decided by."""
+        return outcomes.Poll(
+            began,
+            self._clock.monotonic(),
+            is_leaving=self._discovery.is_leaving(member.tracker.workload_id),
+            ever_responded=self._health.outage.ever_responded,
+            is_silent=self._health.is_silent,
+            doubt=NO_DOUBT if error is None else self._doubt(member),
+        )
 
     def _apply(self, member: Member, outcome: Outcome, error: RunaiError | None, poll: outcomes.Poll) -> None:
         """Do what follows from a poll."""
@@ -307,7 +312,7 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         """Do what follows from a poll for the whole fleet."""
         if error is None:
             self._health.refusals.clear(member.tracker.workload_id)
-            self._note_gone(member, poll.began if getattr(member.tracker, "is_all_missing", False) else None)
+            self._note_gone(member, poll.began if member.tracker.is_all_missing else None)
             consequence = self._health.note_success(poll)
         else:
             is_refused = outcome.streak.refused_as is NotFoundError and member.tracker.synced

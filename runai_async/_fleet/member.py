@@ -24,7 +24,7 @@ class Member:
         buffered: how many of its events have an entry in the fleet's buffer.
         streak: the polls that failed since the last successful one.
         backoff: polls since its failure was reported; 0 if it was not.
-        gone_since: monotonic time of the first of the polls in a row that said 404 or listed no known revision.
+        gone_since: monotonic time of the first of the polls in a row that were 404 or listed nothing known.
         last_success_at: monotonic time of its last successful poll.
         without_revisions: the control plane lists it but says that it has no revisions.
         removed: it is forgotten, with what is buffered.

@@ -1,15 +1,15 @@
-"""Whether polls have lacked something for long enough to believe that it is gone. No I/O, no clock."""
+"""Whether polls have lacked or shown something for long enough to believe it. No I/O, no clock."""
 
 from __future__ import annotations
 
 from runai_async._watch.failures import LEAST_POLLS, ROUNDING
 
 
-class Absence:
-    """The polls in a row that have lacked something. Seconds count as in `FailureStreak`.
+class PollCount:
+    """The polls in a row that have found the same. Seconds count as in `FailureStreak`.
 
     Attributes:
-        is_believed: whether enough polls have lacked it, over enough seconds.
+        is_believed: whether enough polls have found it, over enough seconds.
     """
 
     __slots__ = ("_noted_at", "_polls", "_seconds", "is_believed")
@@ -21,14 +21,26 @@ class Absence:
         self._noted_at = 0.0
 
     def record(self, now: float, grace: float, longest_gap: float) -> None:
-        """Record one more poll that lacks it.
+        """Record one more poll that found it.
 
         Args:
             now: monotonic time.
-            grace: seconds over which polls have to lack it.
+            grace: seconds over which polls have to find it.
             longest_gap: seconds that one poll counts at most: a process that stood still proves nothing.
         """
         if self._polls:
             self._seconds += min(now - self._noted_at, longest_gap)
         self._polls, self._noted_at = self._polls + 1, now
         self.is_believed = self._polls >= LEAST_POLLS and self._seconds >= grace - ROUNDING
+
+
+class Absence(PollCount):
+    """The polls in a row that have lacked something."""
+
+    __slots__ = ()
+
+
+class Presence(PollCount):
+    """The polls in a row that have shown something live that was deleted."""
+
+    __slots__ = ()

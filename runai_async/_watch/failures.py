@@ -1,8 +1,8 @@
 """What a streak of failed polls means. No I/O, no clock.
 
 Only the API's own error body makes a 403 or 404 a refusal. A refusal is believed once every poll for a while
-has returned it, since a workload that was just created can be unknown for a moment. One that was readable before
-is doubted longer: authorization services restart and refuse everyone, and read models restart empty.
+has returned it, since a workload that was just created can be unknown for a moment. Where it was readable
+before, that takes longer: authorization services restart and refuse everyone, and read models restart empty.
 Everything else that fails is an outage, which ends by itself or lasts too long; so is a 403 that alternates
 with a 404, and a refused token where one was accepted before.
 

@@ -57,6 +57,10 @@ class Snapshot:
         """Return whether a revision is listed, even as one that cannot be decoded."""
         return revision_id in self.spans or revision_id in self.undecodable.values()
 
+    def raw(self, revision_id: str) -> bytes:
+        """Return the bytes of a revision that is listed and can be decoded."""
+        return self.body[slice(*self.spans[revision_id])]
+
 
 _NO_BYTES: dict[str, bytes] = {}
 _ALL_DECODABLE: Mapping[bytes, str | None] = {}
@@ -83,6 +87,10 @@ class Listing:
     def ids(self) -> tuple[str, ...]:
         """The ids of the revisions in the last response that can be decoded."""
         return self._ids
+
+    def lists(self, revision_id: str) -> bool:
+        """Return whether the last response listed a revision, or may have: as one that cannot be read."""
+        return revision_id in self._ids or not {revision_id, None}.isdisjoint(self.undecodable.values())
 
     # --- reading ------------------------------------------------------------------------------------------
 
@@ -124,10 +132,9 @@ class Listing:
 
     def _listed(self, snapshot: Snapshot, revision_id: str) -> Revision | None:
         """Return the revision with that id that was listed already, if it could be decoded."""
-        span = snapshot.spans.get(revision_id)
-        if span is None:
+        if revision_id not in snapshot.spans:
             return None
-        return snapshot.changed.get(revision_id) or _codec.decode_revision(snapshot.body[slice(*span)])
+        return snapshot.changed.get(revision_id) or _codec.decode_revision(snapshot.raw(revision_id))
 
     def _pieces(self, body: bytes) -> list[_Piece]:
         """Cut a response into revisions: where each begins and ends, and its id if its bytes are known."""

@@ -20,7 +20,11 @@ from runai_async.policy import PollPolicy
 
 T = TypeVar("T")
 _SHARE = 0.25
-"""Share of a poll's deadline that its confirmations get together: events that are known wait for them."""
+"""Share of a poll's deadline that its confirmations get together.
+
+Events that are known wait for them, because the events of one poll are ordered by the server's time, and a
+deletion may be the first of them.
+"""
 Pace = Callable[[float], Awaitable[None]]
 """Waits for a request's turn; raises `DeadlineExceededError` if that comes after the given monotonic time."""
 logger = logging.getLogger("runai_async")
@@ -60,17 +64,36 @@ class Poller:
         """Return the call that lists a tracker's workload, to be kept: building its URL is slow."""
         return with_parse(self._api.endpoints.list_revisions(tracker.workload_id), tracker.read)
 
-    def poll(self, tracker: Tracker, call: Call[Snapshot | None], until: float = math.inf) -> Awaitable[int]:
+    def poll(
+        self,
+        tracker: Tracker,
+        call: Call[Snapshot | None],
+        until: float = math.inf,
+        *,
+        all_missing_grace: float | None = None,
+    ) -> Awaitable[int]:
         """Poll once and return how many events that brought.
 
-        Everything in it ends within `PollPolicy.deadline`, and by the monotonic time *until*.
+        Args:
+            tracker: of the workload.
+            call: what `list_call` returned for it.
+            until: monotonic time by which everything in it ends; within `PollPolicy.deadline` in any case.
+            all_missing_grace: seconds for which 404s by id are doubted while every known live revision is
+                missing; `PollPolicy.missing_grace` by default.
 
         Raises:
             RunaiError: the list request failed; nothing has changed then.
         """
-        return (self._observed if self._api.hooks else self._poll)(tracker, call, until)
+        poll = self._observed if self._api.hooks else self._poll
+        return poll(tracker, call, until, all_missing_grace)
 
-    async def _observed(self, tracker: Tracker, call: Call[Snapshot | None], until: float) -> int:
+    async def _observed(
+        self,
+        tracker: Tracker,
+        call: Call[Snapshot | None],
+        until: float,
+        all_missing_grace: float | None,
+    ) -> int:
         """Poll between the two hooks, which are called in the caller's own task."""
         hooks, clock = self._api.hooks, self._api.clock
         began = clock.monotonic()
@@ -78,7 +101,7 @@ class Poller:
         events = 0
         hooks.notify(PollStarted(tracker.workload_id))
         try:
-            events = await self._poll(tracker, call, until)
+            events = await self._poll(tracker, call, until, all_missing_grace)
         except BaseException as failure:
             error = type(failure).__name__
             raise
@@ -88,7 +111,13 @@ class Poller:
             seconds = clock.monotonic() - began
             hooks.notify(PollFinished(tracker.workload_id, error, events, tracker.undecodable, seconds))
 
-    async def _poll(self, tracker: Tracker, call: Call[Snapshot | None], until: float) -> int:
+    async def _poll(
+        self,
+        tracker: Tracker,
+        call: Call[Snapshot | None],
+        until: float,
+        all_missing_grace: float | None,
+    ) -> int:
         clock, policy = self._api.clock, self._policy
         deadline = min(clock.monotonic() + policy.deadline, until)
         snapshot = await self._lists.call(call, deadline=deadline)
@@ -100,7 +129,7 @@ class Poller:
         found: dict[str, Lookup] = {}
         if missing:
             by = min(deadline, clock.monotonic() + policy.deadline * _SHARE)
-            found = await Confirmer(self._api.endpoints, self._ask).look_for(tracker, missing, by)
+            found = await Confirmer(self._api.endpoints, self._ask, clock).look_for(tracker, missing, by)
         between: dict[str, list[Revision]] = {}
         if self._gaps is not None:
             by = min(deadline, clock.monotonic() + max(1.0, policy.interval))
@@ -112,6 +141,7 @@ class Poller:
             now=clock.now(),
             found=found,
             missing_grace=policy.missing_grace,
+            all_missing_grace=all_missing_grace,
             longest_gap=policy.interval + policy.deadline,
             between=between,
         )

@@ -19,7 +19,14 @@ from attrs import frozen
 
 from runai_async._api.api import Api
 from runai_async._codec import Outline
-from runai_async._watch.failures import NO_FAILURES, Past, Verdict, cause_of_cut, grace_of
+from runai_async._watch.failures import (
+    NO_FAILURES,
+    Past,
+    Verdict,
+    cause_of_cut,
+    grace_of,
+    grace_of_missing,
+)
 from runai_async._watch.poll import Poller
 from runai_async._watch.reports import Reporter
 from runai_async._watch.slots import Slots, interval_at
@@ -353,7 +360,8 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
         """Poll once; return whether that succeeded."""
         began = slots.last_start = self._clock.monotonic()
         try:
-            await self._poller.poll(self._tracker, self._call, until)
+            grace = grace_of_missing(self._policy)
+            await self._poller.poll(self._tracker, self._call, until, all_missing_grace=grace)
         except RunaiError as error:
             if isinstance(error, DeadlineExceededError) and self._clock.monotonic() >= until:
                 responded = self._last_success is not None

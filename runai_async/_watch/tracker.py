@@ -12,6 +12,8 @@ A naive watch keeps the last response and compares the next one with it. That fa
 - Most responses equal the one before. So the last body is kept, an equal one is recognised by comparing
   bytes, and of another one only the revisions whose bytes are new are decoded. A revision that is needed
   again (the last state of a deleted one) is decoded from the bytes that are kept anyway.
+
+What is deleted is remembered for a while, as `known` explains.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from attrs import evolve
 from runai_async import _codec
 from runai_async._clock import EARLIEST, finest
 from runai_async._watch.absence import Absence
+from runai_async._watch.known import NEVER, Known, Patience
 from runai_async._watch.listing import Listing, Snapshot
 from runai_async._watch.state import (
     REQUIRED,
@@ -43,7 +46,6 @@ from runai_async.diff import compare_revisions
 from runai_async.events import RevisionAdded, RevisionEvent, RevisionUpdated, WatchEvent
 from runai_async.models import Revision
 
-_NEVER = float("-inf")
 _Item = tuple[WatchEvent, RevisionMark | None]
 """An event, and the state of its revision before it."""
 _Items = list[_Item]
@@ -66,18 +68,6 @@ class Lookup:
         self.failed: bool = failed
 
 
-class _Entry:
-    """What is kept of one known revision, besides its bytes."""
-
-    __slots__ = ("absence", "asked_at", "changed_at", "mark")
-
-    def __init__(self, mark: RevisionMark, changed_at: float) -> None:
-        self.mark = mark
-        self.changed_at = changed_at
-        self.absence: Absence | None = None
-        self.asked_at = _NEVER
-
-
 class Tracker:
     """Decides what is new, what was missed, what is really gone, and what was delivered.
 
@@ -87,13 +77,18 @@ class Tracker:
         emit_updates: whether changes of other fields than the phase are reported.
         resume_from: what was delivered before.
 
+    Attributes:
+        workload_id: whose revisions these are.
+        synced: whether a first response was taken in.
+        get_first: whether the next look for missing revisions begins with a get by id.
+
     Raises:
         ValueError: the checkpoint is of another workload.
     """
 
     __slots__ = (
         "_emit_updates", "_fast_since", "_include_existing", "_initial_left", "_known",
-        "_listing", "_pending", "_settled", "synced", "workload_id",
+        "_listing", "_pending", "_settled", "get_first", "synced", "workload_id",
     )  # fmt: skip
 
     def __init__(
@@ -106,14 +101,15 @@ class Tracker:
     ) -> None:
         self.workload_id: str = workload_id
         self.synced: bool = False
+        self.get_first: bool = False
         self._include_existing = include_existing
         self._emit_updates = emit_updates
-        self._known: dict[str, _Entry] = {}
+        self._known: dict[str, Known] = {}
         self._listing = Listing()
         self._settled = False
         self._pending: deque[_Item] | None = None
         self._initial_left = 0
-        self._fast_since: float = _NEVER
+        self._fast_since: float = NEVER
         if resume_from is not None:
             self._resume(resume_from)
 
@@ -125,7 +121,7 @@ class Tracker:
             )
         self.synced = checkpoint.synced
         for mark in checkpoint.revisions:
-            self._known[mark.id] = _Entry(mark, _NEVER)
+            self._known[mark.id] = Known(mark, NEVER)
 
     # --- looking ------------------------------------------------------------------------------------------
 
@@ -165,7 +161,7 @@ class Tracker:
         entries = [
             entry
             for revision_id, entry in self._known.items()
-            if entry.mark.deleted_at is None and not snapshot.lists(revision_id)
+            if entry.is_live and not snapshot.lists(revision_id)
         ]
         return [entry.mark.id for entry in sorted(entries, key=lambda entry: entry.asked_at)]
 
@@ -174,13 +170,21 @@ class Tracker:
         return [
             (entry.mark, revision)
             for key, revision in snapshot.changed.items()
-            if (entry := self._known.get(key)) and has_moved(entry.mark, revision)
+            if (entry := self._known.get(key)) and entry.is_live and has_moved(entry.mark, revision)
         ]
 
     @property
     def has_known(self) -> bool:
-        """Whether any revision is known."""
+        """Whether any revision is known, if only as one that was deleted lately."""
         return bool(self._known)
+
+    @property
+    def is_all_missing(self) -> bool:
+        """Whether live revisions are known, and the last response lists none of them."""
+        if self._settled or not self._listing.body:
+            return False
+        live = [key for key, entry in self._known.items() if entry.is_live]
+        return bool(live) and not any(map(self._listing.lists, live))
 
     # --- taking in ----------------------------------------------------------------------------------------
 
@@ -192,6 +196,7 @@ class Tracker:
         now: datetime,
         found: Mapping[str, Lookup] | None = None,
         missing_grace: float = 0.0,
+        all_missing_grace: float | None = None,
         longest_gap: float = math.inf,
         between: Mapping[str, Sequence[Revision]] | None = None,
     ) -> None:
@@ -202,35 +207,48 @@ class Tracker:
             at: monotonic time.
             now: wall-clock time, for `observed_at`.
             found: what was found about missing revisions, by id.
-            missing_grace: seconds for which a revision must be missing before a 404 by id is believed.
+            missing_grace: seconds for which a revision must be missing before a 404 by id is believed, and
+                for which a deleted one must be missing to be forgotten, or live to be back.
+            all_missing_grace: the seconds for a missing revision instead, while every known live one is
+                missing; *missing_grace* by default.
             longest_gap: seconds that one poll counts at most, so that a process that stood still proves
                 nothing.
             between: the states in the gaps, by id.
         """
-        missing = self.missing(snapshot)
-        for entry in map(self._known.__getitem__, missing):
-            entry.absence = entry.absence or Absence()
-            entry.absence.record(at, missing_grace, longest_gap)
+        patience = Patience(at, missing_grace, longest_gap)
+        missing = [self._known[key] for key in self.missing(snapshot)]
         groups = [
-            *(
-                self._take(revision, now, at, (between or {}).get(key, ()))
-                for key, revision in snapshot.changed.items()
-            ),
-            *(self._decide(self._known[item], (found or {}).get(item), at, now) for item in missing),
+            self._take(revision, now, at, (between or {}).get(key, ()))
+            for key, revision in snapshot.changed.items()
         ]
+        self._count_missing(missing, patience, all_missing_grace)
+        groups += [self._decide(entry, (found or {}).get(entry.mark.id), at, now) for entry in missing]
+        deleted = [entry for entry in self._known.values() if not entry.is_live]
+        groups += [self._recall(entry, snapshot, now, patience) for entry in deleted]
         self._keep(snapshot)
         self._queue(group for group in groups if group)
         if not self.synced:
             self.synced = True
             self._initial_left = len(self._pending or ())
-        self._settled = not missing
+        self._settled = not missing and all(entry.polls is None for entry in deleted)
+
+    def _count_missing(
+        self, missing: Sequence[Known], patience: Patience, all_missing_grace: float | None
+    ) -> None:
+        """Count one more poll that lacks these; where it lacks all that live, they are doubted longer."""
+        if missing and all_missing_grace is not None:
+            live = sum(entry.is_live for entry in self._known.values())
+            if live == len(missing):
+                patience = patience._replace(grace=all_missing_grace)
+        for entry in missing:
+            entry.count(Absence, patience)
 
     def _take(self, revision: Revision, now: datetime, at: float, between: Sequence[Revision]) -> _Items:
         """Compare a listed revision, whose bytes are new, with its known state."""
         entry = self._known.get(revision.id)
-        if entry is not None:
-            return self._compare(entry, revision, now, at, between)
-        return self._add(revision, now, at) if revision.deleted_at is None else []
+        if entry is None:
+            return self._add(revision, now, at) if revision.deleted_at is None else []
+        return self._compare(entry, revision, now, at, between) if entry.is_live else []
 
     def _own(self, revision: Revision) -> Revision:
         """Return a revision as one of the workload that was asked for, whatever the response calls that."""
@@ -241,7 +259,7 @@ class Tracker:
     def _add(self, revision: Revision, now: datetime, at: float) -> _Items:
         revision = self._own(revision)
         mark = new_mark(revision, self.workload_id)
-        self._known[revision.id] = _Entry(mark, at)
+        self._known[revision.id] = Known(mark, at)
         if not (self.synced or self._include_existing):
             return []
         event = RevisionAdded(
@@ -251,19 +269,15 @@ class Tracker:
         return [(event, None)]
 
     def _compare(
-        self, entry: _Entry, revision: Revision, now: datetime, at: float, between: Sequence[Revision]
+        self, entry: Known, revision: Revision, now: datetime, at: float, between: Sequence[Revision]
     ) -> _Items:
         """Return the events between a revision's known state and another one, and make that the known one."""
         revision = self._own(revision)
         before = entry.mark
         events: _Items = []
-        if entry.changed_at == _NEVER:
+        if entry.changed_at == NEVER:
             entry.changed_at = at
-        if before.deleted_at is not None and revision.deleted_at is not None:
-            return []  # reported already
-        if before.deleted_at is not None:
-            events.append((self._returned(entry, revision, now), before))
-        elif has_moved(before, revision):
+        if has_moved(before, revision):
             for step in (*between, revision):
                 events.append((phase_change(entry.mark, step, now), entry.mark))
                 entry.mark = mark_after(entry.mark, step)
@@ -276,13 +290,26 @@ class Tracker:
         entry.mark = _dated(entry.mark, revision)
         return events
 
-    def _returned(self, entry: _Entry, revision: Revision, now: datetime) -> WatchEvent:
-        """Report a revision that was reported deleted and is live again."""
-        ordinal = ordinal_of(entry.mark, revision)
-        entry.mark = evolve(mark_after(entry.mark, revision), returns=entry.mark.returns + 1)
-        return RevisionAdded(revision=revision, observed_at=now, ordinal=ordinal)
+    def _recall(self, entry: Known, snapshot: Snapshot, now: datetime, patience: Patience) -> _Items:
+        """Forget a revision that was reported as deleted, or report it as back, once enough polls agree."""
+        key = entry.mark.id
+        verdict = entry.recall(snapshot, patience)
+        if verdict == "forgotten":
+            del self._known[key]
+        if verdict != "back":
+            return []
+        revision = snapshot.changed.get(key) or _codec.decode_revision(snapshot.raw(key))
+        return [self._returned(entry, self._own(revision), now, patience.at)]
 
-    def _updated(self, entry: _Entry, revision: Revision, now: datetime) -> list[WatchEvent]:
+    def _returned(self, entry: Known, revision: Revision, now: datetime, at: float) -> _Item:
+        """Report a revision that was reported as deleted and is live again."""
+        before = entry.mark
+        event = RevisionAdded(revision=revision, observed_at=now, ordinal=ordinal_of(before, revision))
+        entry.mark = evolve(mark_after(before, revision), deleted_at=None, returns=before.returns + 1)
+        entry.changed_at = at
+        return event, before
+
+    def _updated(self, entry: Known, revision: Revision, now: datetime) -> list[WatchEvent]:
         raw = self._listing.raw(revision.id)
         changes = compare_revisions(_codec.decode_revision(raw), revision, scope="all") if raw else ()
         if not changes:
@@ -291,7 +318,7 @@ class Tracker:
         entry.mark = evolve(entry.mark, updates=count + 1)
         return [RevisionUpdated(revision=revision, observed_at=now, changes=changes, ordinal=count)]
 
-    def _decide(self, entry: _Entry, found: Lookup | None, at: float, now: datetime) -> _Items:
+    def _decide(self, entry: Known, found: Lookup | None, at: float, now: datetime) -> _Items:
         """Decide about a missing revision by what was found elsewhere, if it was looked for."""
         if found is None:
             return []
@@ -302,21 +329,20 @@ class Tracker:
             events = self._compare(entry, found.revision, now, at, ())
             if found.raw is not None:
                 self._listing.hold(entry.mark.id, found.raw)
-            if found.revision.deleted_at is None:
-                entry.absence = None
+            entry.polls = None
             return events
-        is_believed = entry.absence is not None and entry.absence.is_believed
+        is_believed = entry.polls is not None and entry.polls.is_believed
         return [self._gone(entry, now)] if is_believed else []
 
-    def _gone(self, entry: _Entry, now: datetime) -> _Item:
+    def _gone(self, entry: Known, now: datetime) -> _Item:
         """Report a deletion whose time no response gives: `deleted_at` is when it was observed."""
         before, revision = entry.mark, self.last_state(entry.mark.id)
-        entry.mark = evolve(before, deleted_at=now.astimezone(UTC))
+        entry.mark, entry.polls = evolve(before, deleted_at=now.astimezone(UTC)), None
         return deletion(before, revision, now), before
 
     def delete_all(self, now: datetime) -> None:
         """Report the deletion of every known revision: their workload is gone."""
-        live = [entry for entry in self._known.values() if entry.mark.deleted_at is None]
+        live = [entry for entry in self._known.values() if entry.is_live]
         self._queue([self._gone(entry, now)] for entry in live)
         # Should it come back with the bytes that it had, they count as new.
         self._listing, self._settled = Listing(), False
@@ -331,17 +357,14 @@ class Tracker:
         return Revision(**fields)
 
     def _keep(self, snapshot: Snapshot) -> None:
-        """Keep the response for the next comparison; forget deleted revisions that it lacks."""
-        fast_since = _NEVER
-        for key, entry in list(self._known.items()):
-            is_listed = snapshot.lists(key)
-            if is_listed:
-                entry.absence = None
-            if entry.mark.deleted_at is None:
+        """Keep the response for the next comparison, and what it says of the revisions that live."""
+        fast_since = NEVER
+        for key, entry in self._known.items():
+            if entry.is_live:
+                if snapshot.lists(key):
+                    entry.polls = None
                 if entry.changed_at > fast_since and not entry.mark.phase.is_settled:
                     fast_since = entry.changed_at
-            elif not is_listed and snapshot.is_complete:
-                del self._known[key]
         self._fast_since = fast_since
         self._listing.keep(snapshot, self._known)
 

@@ -38,7 +38,7 @@ class Workload:
         self.control_plane = ControlPlaneModel(random, workload_id)
         self.consumer = ConsumerModel(emit_updates=emit_updates)
         self.events: list[RevisionEvent] = []
-        self.responded: dict[str, dict[str, str]] = defaultdict(dict)
+        self.responded: dict[str, list[tuple[str, str]]] = defaultdict(list)
         self.listed: list[RawRevision] = []
         self.found: dict[str, RawRevision | None] = {}
         self.remembered = Checkpoint(workload_id)
@@ -46,8 +46,8 @@ class Workload:
     def take_in(self, at: float) -> None:
         """Take in the responses to one successful poll."""
         for item in (*self.listed, *filter(None, self.found.values())):
-            self.responded[item["id"]][item["phaseMessage"]] = item["phase"]
-        self.consumer.expect(self.listed, self.found, at=at, grace=GRACE)
+            self.responded[item["id"]].append((item["phaseMessage"], item["phase"]))
+        self.consumer.expect(self.listed, self.found, at=at, grace=GRACE, all_missing_grace=5 * GRACE)
 
     def deliver(self, event: RevisionEvent) -> tuple[int, EventSummary]:
         """Check an event that was delivered, and return the poll that it came from."""
@@ -97,7 +97,11 @@ class Run:
         workload = self.workloads[before]
         if request.url.query.get("deleted") == "true":
             return self.deleted(workload)
-        workload.listed, workload.found = workload.control_plane.listed(), {}
+        is_stale = not self.is_sound and self.chance(0.2)
+        workload.listed, workload.found = workload.control_plane.listed_by_a_replica(stale=is_stale), {}
+        for item in workload.listed:
+            known = workload.consumer.latest.get(item["id"])
+            self.counts["shown again"] += bool(known and known.deleted and "deletedAt" not in item)
         return Response(body=body_of(*workload.listed))
 
     def deleted(self, workload: Workload) -> Response:
@@ -197,6 +201,7 @@ LEAST = {
     "dropped by a resume": 0.3,
     "failed request": 0.3,
     "wrong 404": 0.1,
+    "shown again": 0.1,
     "updated": 0.1,
 }
 """The least part of the runs in which each case must occur."""

@@ -41,7 +41,14 @@ def body_of(*revisions: RawRevision) -> bytes:
 
 
 class ControlPlaneModel:
-    """The revisions of one workload. Every change gives a revision a new serial, in `phaseMessage`."""
+    """The revisions of one workload. Every change gives a revision a new serial, in `phaseMessage`.
+
+    Attributes:
+        BEHIND: polls by which a replica is behind at most. A revision is remembered for longer, and is shown
+            live after its deletion too rarely to be back.
+    """
+
+    BEHIND = 3
 
     STEPS = (
         *("change",) * 6, *("add",) * 3, *("flap",) * 3, *("hide",) * 2, *("show",) * 2, *("delete",) * 2,
@@ -56,6 +63,7 @@ class ControlPlaneModel:
         self.hidden: set[str] = set()
         self.lingering: set[str] = set()
         """Deleted revisions that the list still contains, with their `deletedAt`."""
+        self._lists: deque[list[RawRevision]] = deque(maxlen=self.BEHIND)
         self._seconds = 1000
         self._serial = 0
         for _ in range(random.randrange(4)):
@@ -76,6 +84,13 @@ class ControlPlaneModel:
         """Return the list of live revisions."""
         shown = (self.revisions[key] for key in self.order if key not in self.hidden)
         return [item for item in shown if "deletedAt" not in item or item["id"] in self.lingering]
+
+    def listed_by_a_replica(self, *, stale: bool) -> list[RawRevision]:
+        """Return the list of live revisions as one poll gets it: of a *stale* replica, one of the last."""
+        now = self.listed()
+        listed = self.random.choice(self._lists) if stale and self._lists else now
+        self._lists.append(now)
+        return listed
 
     def deleted(self) -> list[RawRevision]:
         """Return the list of deleted revisions."""
@@ -170,6 +185,15 @@ class Known:
     deleted: bool = False
 
 
+@dataclass(frozen=True)
+class Agreement:
+    """The polls in a row that have shown a deleted revision live, or lacked it, and when the first did."""
+
+    is_live: bool
+    since: float
+    polls: int = 0
+
+
 @dataclass
 class Undelivered:
     """An event that was found and not delivered yet, and what the consumer knows after it."""
@@ -188,6 +212,7 @@ class ConsumerModel:
         undelivered: the events that the consumer must receive next, of each revision.
         missing_since: when each missing revision was first missing.
         missing_polls: how many polls in a row have lacked it.
+        agreed: what the last polls agreed on about each deleted revision that is remembered.
     """
 
     LEAST_POLLS = 3
@@ -199,6 +224,7 @@ class ConsumerModel:
         self.undelivered: dict[str, deque[Undelivered]] = {}
         self.missing_since: dict[str, float] = {}
         self.missing_polls: dict[str, int] = {}
+        self.agreed: dict[str, Agreement] = {}
         self._polls = 0
         self._synced = False
         self._initial_left = 0
@@ -209,34 +235,55 @@ class ConsumerModel:
         return live - {item["id"] for item in listed}
 
     def expect(
-        self, listed: list[RawRevision], found: dict[str, RawRevision | None], *, at: float, grace: float
+        self,
+        listed: list[RawRevision],
+        found: dict[str, RawRevision | None],
+        *,
+        at: float,
+        grace: float,
+        all_missing_grace: float | None = None,
     ) -> None:
         """Take in the responses to one poll: the list, and what was found by id (None for a 404)."""
         self._polls += 1
         missing = self.missing_from(listed)
-        self._forget_deleted({item["id"] for item in listed})
         for item in listed:
-            self._compare(item, is_listed=True)
+            self._compare(item)
+        are_all = len(missing) == sum(not known.deleted for known in self.latest.values())
+        doubted = all_missing_grace if are_all and all_missing_grace is not None else grace
         self.missing_since = {key: self.missing_since.get(key, at) for key in missing}
         self.missing_polls = {key: self.missing_polls.get(key, 0) + 1 for key in missing}
         for key, found_item in found.items():
             if found_item is not None:
-                self._compare(found_item, is_listed=False)
+                self._compare(found_item)
                 del self.missing_since[key], self.missing_polls[key]
-            elif (
-                at - self.missing_since[key] >= grace - 1e-6  # the times are sums of pauses
-                and self.missing_polls[key] >= self.LEAST_POLLS
-            ):
-                self._expect(EventSummary("deleted", key, self.latest[key].phase, None), None)
+            elif self._is_enough(self.missing_polls[key], at - self.missing_since[key], doubted):
+                known = self.latest[key]
+                self._expect(EventSummary("deleted", key, known.phase, None), replace(known, deleted=True))
+        for key in [key for key, known in self.latest.items() if known.deleted]:
+            self._recall(key, next((item for item in listed if item["id"] == key), None), at, grace)
         if not self._synced:
             self._synced = True
             self._initial_left = sum(map(len, self.undelivered.values()))
 
-    def _forget_deleted(self, listed: set[str]) -> None:
-        for key in [key for key, known in self.latest.items() if known.deleted and key not in listed]:
-            self._learn(key, None)
+    def _is_enough(self, polls: int, seconds: float, grace: float) -> bool:
+        return polls >= self.LEAST_POLLS and seconds >= grace - 1e-6  # the times are sums of pauses
 
-    def _compare(self, item: RawRevision, *, is_listed: bool) -> None:
+    def _recall(self, key: str, item: RawRevision | None, at: float, grace: float) -> None:
+        """Forget a deleted revision, or expect that it is back, once polls have agreed for long enough."""
+        before = self.agreed.pop(key, None)
+        if item is not None and "deletedAt" in item:
+            return
+        if before is None or before.is_live != (item is not None):
+            before = Agreement(item is not None, at)
+        if not self._is_enough(before.polls + 1, at - before.since, grace):
+            self.agreed[key] = replace(before, polls=before.polls + 1)
+        elif item is None:
+            self._learn(key, None)
+        else:
+            state = Known(item["phase"], item.get("phaseUpdatedAt"), item["phaseMessage"])
+            self._expect(EventSummary("added", key, state.phase, item["createdAt"]), state)
+
+    def _compare(self, item: RawRevision) -> None:
         """Expect the events by which a revision differs from what is known of it."""
         key, phase, since = item["id"], item["phase"], item.get("phaseUpdatedAt")
         known = self.latest.get(key)
@@ -262,8 +309,7 @@ class ConsumerModel:
         else:
             self._learn(key, state)
         if is_deleted:
-            after = replace(state, deleted=True) if is_listed else None
-            self._expect(EventSummary("deleted", key, phase, item["deletedAt"]), after)
+            self._expect(EventSummary("deleted", key, phase, item["deletedAt"]), replace(state, deleted=True))
 
     def _expect(self, event: EventSummary, after: Known | None) -> None:
         """Add an event that the consumer must receive, and what it knows after that."""
@@ -300,6 +346,7 @@ class ConsumerModel:
         self.undelivered.clear()
         self.missing_since.clear()
         self.missing_polls.clear()
+        self.agreed.clear()
 
 
 def _put(states: dict[str, Known], key: str, state: Known | None) -> None:

@@ -160,9 +160,7 @@ def test_without_a_limit_a_refused_token_is_warned_of_every_quarter_of_an_hour()
     patient = evolve(POLICY, max_outage=None)
     polls = steadily(TOKEN, 3000)
     reminders = [
-        at
-        for n, (at, _) in enumerate(polls)
-        if after(*polls[: n + 1], policy=patient, past=SEEN).is_reminder
+        at for n, (at, _) in enumerate(polls) if after(*polls[: n + 1], policy=patient, past=SEEN).is_reminder
     ]
 
     assert reminders == [900, 1800, 2700]
