@@ -24,7 +24,8 @@ from runai_async import (
 )
 from runai_async._clock import SystemClock
 from runai_async._http.aiohttp_transport import AiohttpTransport
-from runai_async.testing import FakeControlPlane, FaultKind, Request, Response
+from runai_async.testing import FakeControlPlane, FaultKind, RecordedResponse, Request, Response
+from support.replica import StaleReplica
 
 PHASES = ("Creating", "Pending", "Running", "Degraded", "Failed", "Unknown", "Suspending")
 BODY_FAULTS: tuple[FaultKind, ...] = (
@@ -46,6 +47,10 @@ HIDDEN_STEPS = 8
 WHOLE_SECOND = len("2026-01-01T00:00:00")
 GRACE = 1.5
 """Seconds of `missing_grace`: many times what those steps take, but a busy machine may take longer."""
+BEHIND = GRACE / 2
+"""Seconds by which a replica is behind at most: what was deleted is remembered for longer."""
+STALE_RATE = 0.1
+"""The part of the lists that such a replica serves."""
 LEAST_POLLS = 3
 """Polls in a row that must lack a revision before a 404 by id is believed."""
 ROUNDING = 0.1
@@ -121,9 +126,14 @@ class Interference:
         response = await self._inner.send(request, timeout=timeout, deadline=deadline)
         if response.status != OK:
             return response
-        body = self._chaos.interfere(response.body)
+        body = self._chaos.interfere(self._listed(request, response.body))
         self._chaos.sightings.received(body)
         return evolve(response, body=body)
+
+    def _listed(self, request: Request, body: bytes) -> bytes:
+        """Return a response, or, of a list of live revisions, perhaps an older one."""
+        is_list = request.url.path.endswith("/revisions") and request.url.query.get("deleted") != "true"
+        return self._chaos.replicated(request.url.path.split("/")[-2], body) if is_list else body
 
     async def aclose(self) -> None:
         await self._inner.aclose()
@@ -137,6 +147,7 @@ class Chaos:
         hidden: the live ones that no response contains, and the step at which each was hidden.
         deleted: the revisions that were deleted or purged.
         sightings: a hook for every client that watches.
+        replica: responds to some requests for a list, and is behind.
     """
 
     def __init__(self, control_plane: FakeControlPlane, workload_ids: Sequence[str], random: Random) -> None:
@@ -147,6 +158,7 @@ class Chaos:
         self.hidden: dict[str, int] = {}
         self.deleted: set[str] = set()
         self.sightings = Sightings()
+        self.replica = StaleReplica(random, seconds=BEHIND, rate=STALE_RATE)
         self._steps = 0
         self._lacks: dict[str, int] = {}
         self._is_over = False
@@ -160,6 +172,14 @@ class Chaos:
             self._show(revision_id)
         self.control_plane.clear_faults()
         self._is_over = True
+
+    def replicated(self, workload_id: str, body: bytes) -> bytes:
+        """Return the list of a workload as it arrives: that of a replica counts as one of the responses."""
+        older = None if self._is_over else self.replica.respond(workload_id, body)
+        if older is None:
+            return body
+        self.control_plane.responses.append(RecordedResponse(time.monotonic(), workload_id, older.phases))
+        return older.body
 
     def interfere(self, body: bytes) -> bytes:
         """Return what arrives of a response: times in some precision, and without what lists shall lack."""
@@ -236,16 +256,18 @@ class Chaos:
         return self.sightings.missed(events) - self.deleted
 
     def returned(self) -> set[str]:
-        """Return the revisions that left their last phase and came back to it within one whole second.
+        """Return the revisions that left a phase and came back to it, as far as their times can tell.
 
-        Ids of events have whole seconds. The return has the id of the first entry, unless the watch knows of
-        that: one that resumed from an older checkpoint does not.
+        Ids of events have whole seconds, and a replica that is behind takes a phase back. The return has the
+        id of the first entry, unless the watch knows of that: one that resumed from an older checkpoint does
+        not. A deletion is not meant: whatever a replica shows after it, that is reported once.
         """
         entries: dict[str, list[tuple[str, str]]] = defaultdict(list)
         for change in self.control_plane.transitions:
             if change.phase_updated_at and change.kind in {"added", "phase"}:
                 entries[change.revision_id].append((change.phase, change.phase_updated_at[:WHOLE_SECOND]))
-        return {revision_id for revision_id, (*before, last) in entries.items() if last in before}
+        within_a_second = {key for key, (*before, last) in entries.items() if last in before}
+        return within_a_second | self.replica.flapped
 
     def agrees(self, events: Iterable[WatchEvent], *, except_for: AbstractSet[str] = frozenset()) -> bool:
         """Return whether *events* end with the state of the control plane, *except for* some revisions."""
@@ -280,7 +302,10 @@ def in_precision(body: bytes, digits: int | None) -> bytes:
 
 
 def check_stream(events: Sequence[WatchEvent], chaos: Chaos) -> None:
-    """Assert that no event is repeated, and that each revision is added, changed, deleted, in that order."""
+    """Assert that no event is repeated, and that each revision is added, changed, deleted, in that order.
+
+    Each of it once: a deleted revision that a stale replica shows again is neither added nor deleted again.
+    """
     events_of = by_revision(events)
     for revision_id in chaos.missed(events):
         del events_of[revision_id]

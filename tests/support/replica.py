@@ -1,0 +1,65 @@
+"""A replica of the control plane that is behind: now and then it serves an older list of live revisions."""
+
+import json
+import time
+from collections import defaultdict, deque
+from collections.abc import Mapping
+from random import Random
+from uuid import UUID
+
+from attrs import frozen
+
+Phases = Mapping[str, tuple[str, str | None]]
+"""The phase and `phaseUpdatedAt` of each revision, by its id."""
+
+
+@frozen
+class Listed:
+    """A list of live revisions, and when it was received."""
+
+    at: float
+    body: bytes
+    phases: Phases
+
+
+class StaleReplica:
+    """Keeps the lists of some workloads, and serves one of them again.
+
+    Attributes:
+        shown: how often it showed a revision that the present list lacks.
+        flapped: the revisions that it showed in another state than the present list.
+    """
+
+    def __init__(self, random: Random, *, seconds: float, rate: float) -> None:
+        self.shown = 0
+        self.flapped: set[str] = set()
+        self._random = random
+        self._seconds = seconds
+        self._rate = rate
+        self._lists: dict[str, deque[Listed]] = defaultdict(deque)
+
+    def respond(self, workload_id: str, body: bytes) -> Listed | None:
+        """Return the list to be served instead of the present one, if it is the replica that responds."""
+        now = time.monotonic()
+        phases = phases_in(body)
+        if phases is None:
+            return None
+        lists = self._lists[workload_id]
+        while lists and lists[0].at < now - self._seconds:
+            lists.popleft()
+        older = self._random.choice(lists) if lists and self._random.random() < self._rate else None
+        lists.append(Listed(now, body, phases))
+        if older is not None:
+            self.shown += bool(older.phases.keys() - phases.keys())
+            self.flapped |= {key for key in phases if older.phases.get(key, phases[key]) != phases[key]}
+        return older
+
+
+def phases_in(body: bytes) -> Phases | None:
+    """Return the phases in a list of revisions; None if it is not one, or not all of it can be read."""
+    try:
+        items = json.loads(body)["revisions"]
+        phases = {str(UUID(item["id"])): (item["phase"], item.get("phaseUpdatedAt")) for item in items}
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return None
+    return phases if all(isinstance(phase, str) for phase, _ in phases.values()) else None
