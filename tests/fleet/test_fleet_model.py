@@ -177,7 +177,7 @@ class Run:
         """Let nothing change or fail, for long enough to find out everything."""
         self.is_sound = True
         most = max(len(workload.consumer.latest) for workload in self.workloads.values())
-        for _ in range(2 * most + 10):
+        for _ in range(2 * most + 25):  # losing all is doubted for five graces
             await self.clock.advance(10)
             await self.deliver(fleet)
 
