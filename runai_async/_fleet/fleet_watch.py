@@ -79,7 +79,7 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         self._include_existing = include_existing
         self._resume: dict[str, Checkpoint] = dict(resume_from.workloads) if resume_from else {}
         self._members: dict[str, Member] = {}
-        self._gone = 0
+        self._gone: set[str] = set()
         self._error: RunaiError | None = None
         self._began = self._discovered_at = api.clock.monotonic()
         self._entered = False
@@ -214,7 +214,7 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         self._discovery.forget(member.tracker.workload_id)
         self._health.forget(member.tracker.workload_id)
         self._capacity.leave(member.interval)
-        self._note_gone(member, None)
+        self._gone.discard(member.tracker.workload_id)
 
     async def _discover(self) -> None:
         """List again and again which workloads there are."""
@@ -312,12 +312,12 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         """Do what follows from a poll for the whole fleet."""
         if error is None:
             self._health.refusals.clear(member.tracker.workload_id)
-            self._note_gone(member, poll.began if member.tracker.is_all_missing else None)
+            self._note_gone(member, poll.began if member.tracker.is_all_missing else None, is_believed=False)
             consequence = self._health.note_success(poll)
         else:
-            is_refused = outcome.streak.refused_as is NotFoundError and member.tracker.synced
-            is_gone = is_refused and not (outcome.deleted or outcome.backoff)  # which is believed by then
-            self._note_gone(member, poll.began if is_gone else None)
+            is_gone = outcome.streak.refused_as is NotFoundError and member.tracker.synced
+            is_believed = outcome.deleted or outcome.backoff > 0
+            self._note_gone(member, poll.began if is_gone else None, is_believed=is_believed)
             consequence = self._health.note_failure(
                 member, outcome, error, poll, pause=pause, watched=len(self._members)
             )
@@ -331,11 +331,14 @@ class FleetWatch(AsyncIterator[FleetEvent]):
             self._capacity.join(interval)
         member.interval = interval
 
-    def _note_gone(self, member: Member, began: float | None) -> None:
-        """Note since when a workload is gone by its polls; None if it is not."""
-        if (began is None) is not (member.gone_since is None):
-            self._gone += 1 if member.gone_since is None else -1
+    def _note_gone(self, member: Member, began: float | None, *, is_believed: bool) -> None:
+        """Note since when a workload is gone by its polls, None if it is not, and whether that is believed."""
+        if member.gone_since is None or began is None:
             member.gone_since = began
+        if began is None or is_believed:
+            self._gone.discard(member.tracker.workload_id)
+        else:
+            self._gone.add(member.tracker.workload_id)
 
     def _doubt(self, member: Member) -> Doubt:
         """Return what is known of a workload should it be gone."""
@@ -343,7 +346,7 @@ class FleetWatch(AsyncIterator[FleetEvent]):
             follows_list=self._discovery.fixed is None,
             listed_at=getattr(self._discovery, "began_at", 0.0),
             is_listed=self._discovery.is_listed(member.tracker.workload_id),
-            is_common=is_common(self._gone, len(self._members)),
+            is_common=is_common(len(self._gone), len(self._members)),
         )
 
     def _emit(self, member: Member, outcome: Outcome, error: RunaiError | None) -> None:

@@ -80,7 +80,7 @@ class Health:
 
     def note_response(self, now: float) -> Consequence:
         """Note a response, which ends an outage of all."""
-        is_accepted = self._tokens.clear()
+        is_accepted = self._tokens.clear(now)
         if is_accepted:
             self._dispatcher.release()
             logger.info("the token is accepted again", extra=OUTAGE)

@@ -17,6 +17,12 @@ _WORKLOADS = 3
 """Different workloads that are refused, without a success in between, for a pause."""
 _PROBES = (1.0, 2.0)
 """Seconds before the first probes; later ones back off as the polls of a watch do."""
+_BRIEF = 10.0
+"""Seconds up to which a pause was hardly needed: some were refused, not all."""
+_MOST_WORKLOADS = 48
+"""Different workloads for a pause, after any number of brief ones."""
+_FORGIVEN = 900.0
+"""Seconds after which brief pauses are forgotten."""
 
 
 class Pause(NamedTuple):
@@ -47,7 +53,7 @@ class TokenRefusals:
         self._ids: set[str] = set()
         self._needed = _WORKLOADS
         self._streak = NO_FAILURES
-        self._paused_until = 0.0
+        self._began = self._ended = self._paused_until = 0.0
         self._failed_probes = 0
 
     def record(
@@ -80,12 +86,17 @@ class TokenRefusals:
         begins = not self.is_on
         if begins:
             self._ids.add(workload_id)
-            if len(self._ids) < min(self._needed, max(1, watched)):
+            if len(self._ids) < min(self._needed_at(now), max(1, watched)):
                 return None
-            self.is_on, self._failed_probes, self._streak = True, 0, NO_FAILURES
+            self.is_on, self._began, self._failed_probes, self._streak = True, now, 0, NO_FAILURES
         else:
             self._failed_probes += 1
         return self._pause(error, policy, began=began, now=now, succeeded=succeeded, begins=begins)
+
+    def _needed_at(self, now: float) -> int:
+        if now - self._ended > _FORGIVEN:
+            self._needed = _WORKLOADS
+        return self._needed
 
     def _pause(
         self,
@@ -118,12 +129,12 @@ class TokenRefusals:
         """Forget a workload that is no longer watched."""
         self._ids.discard(workload_id)
 
-    def clear(self) -> bool:
+    def clear(self, now: float) -> bool:
         """Record that the token was accepted; return whether that ends a pause."""
         self._ids.clear()
         if not self.is_on:
             return False
-        # A token that the first probe finds accepted was hardly refused by all: doubt such pauses more.
-        self._needed = _WORKLOADS if self._failed_probes else 2 * self._needed
-        self.is_on = False
+        if now - self._began < _BRIEF:
+            self._needed = min(_MOST_WORKLOADS, 2 * self._needed)
+        self.is_on, self._ended = False, now
         return True
