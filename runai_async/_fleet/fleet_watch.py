@@ -332,7 +332,7 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         member.interval = interval
 
     def _note_gone(self, member: Member, began: float | None, *, is_believed: bool) -> None:
-        """Note since when a workload is gone by its polls, None if it is not, and whether that is believed."""
+        """Note since when a workload is gone by its polls (None: it is not), and whether that is believed."""
         if member.gone_since is None or began is None:
             member.gone_since = began
         if began is None or is_believed:
