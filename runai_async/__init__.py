@@ -15,11 +15,13 @@ The names by theme:
 - the client: `RunaiClient`; its keyword arguments are `ClientOptions`
 - authentication: `StaticToken`, `ClientCredentials`, `CliCredentials`, `TokenProvider`; `Auth` is any of them
 - policies: `RetryPolicy` says how often to retry, `PollPolicy` how often to poll
-- models: `Revision` with its `Phase`, `Workload`, `HistoryRecord`, and their parts
+- models: `Revision` with its `Phase`, `Workload`, `HistoryRecord`, `Cluster` with its `ClusterState`, and
+  their parts
 - working with them: `compare_revisions` returns `FieldChange`s; `to_json`, `from_json`, `to_cloudevent`
 - watching one workload: `RevisionWatch`, `WatchStatus`, `Checkpoint`; it yields `RevisionAdded`,
   `PhaseChanged`, `RevisionDeleted`, and whatever `PollPolicy.emit` asks for: `RevisionUpdated`, `Synced`,
-  `WatchDegraded`, `WatchRecovered`; `WatchEvent` is any of them
+  `WatchDegraded`, `WatchRecovered`, and, of the clusters, `ClusterDisconnected` and `ClusterConnected`;
+  `WatchEvent` is any of them
 - watching many workloads: `FleetWatch`, `FleetStatus`, `FleetCheckpoint`; it also yields `WorkloadFailed`
 - hooks: a `Hook` receives `CallStarted`, `RetryScheduled`, `CallFinished`, `PollStarted`, `PollFinished`,
   `TokenRefreshed`; `HookEvent` is any of them
@@ -50,6 +52,11 @@ __all__ = [
     "ClientCredentials",
     "ClientOptions",
     "Clock",
+    "Cluster",
+    "ClusterConnected",
+    "ClusterDisconnected",
+    "ClusterEvent",
+    "ClusterState",
     "Condition",
     "ConfigurationError",
     "DeadlineExceededError",
@@ -135,11 +142,12 @@ _NAMES = {
     "DecodeError InternalServerError NotFoundError PermissionDeniedError PhaseFailedError "
     "RateLimitError RolloutFailedError RunaiError ServerError ServiceUnavailableError "
     "TransportError WaitError WaitTimeoutError WatchOutageError",
-    "events": "FleetEvent PhaseChanged RevisionAdded RevisionDeleted RevisionEvent RevisionUpdated Synced "
-    "WatchDegraded WatchEvent WatchRecovered WorkloadFailed",
+    "events": "ClusterConnected ClusterDisconnected ClusterEvent FleetEvent PhaseChanged RevisionAdded "
+    "RevisionDeleted RevisionEvent RevisionUpdated Synced WatchDegraded WatchEvent WatchRecovered "
+    "WorkloadFailed",
     "hooks": "CallFinished CallStarted Hook HookEvent PollFinished PollStarted RetryScheduled TokenRefreshed",
-    "models": "AllocatedResources ChildReference Condition ExtendedResource HistoryMeta HistoryRecord "
-    "HistorySpec Phase PhaseUpdate RequestedPods RequestedResources ResourceCores "
+    "models": "AllocatedResources ChildReference Cluster ClusterState Condition ExtendedResource "
+    "HistoryMeta HistoryRecord HistorySpec Phase PhaseUpdate RequestedPods RequestedResources ResourceCores "
     "ResourceQuantity Revision Workload",
     "policy": "PollPolicy RetryPolicy",
 }
@@ -191,6 +199,9 @@ if TYPE_CHECKING:
         WatchOutageError,
     )
     from runai_async.events import (
+        ClusterConnected,
+        ClusterDisconnected,
+        ClusterEvent,
         FleetEvent,
         PhaseChanged,
         RevisionAdded,
@@ -216,6 +227,8 @@ if TYPE_CHECKING:
     from runai_async.models import (
         AllocatedResources,
         ChildReference,
+        Cluster,
+        ClusterState,
         Condition,
         ExtendedResource,
         HistoryMeta,

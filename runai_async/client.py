@@ -47,9 +47,9 @@ from runai_async._watch.poll import Poller
 from runai_async._watch.revision_watch import RevisionWatch
 from runai_async._watch.tracker import Tracker
 from runai_async.checkpoint import Checkpoint, FleetCheckpoint
-from runai_async.errors import ConfigurationError
+from runai_async.errors import ConfigurationError, NotFoundError, PermissionDeniedError
 from runai_async.hooks import Hook, Hooks
-from runai_async.models import HistoryRecord, Phase, Revision, Workload
+from runai_async.models import Cluster, HistoryRecord, Phase, Revision, Workload
 from runai_async.policy import PollPolicy, RetryPolicy
 
 
@@ -613,3 +613,49 @@ class RunaiClient:
             lambda offset: self._api.retrying.call(self._api.endpoints.revision_history(revision, offset)),
             LeftOut("revision_history"),
         )
+
+    async def list_clusters(self) -> list[Cluster]:
+        """List the clusters. Few roles may do so; `get_cluster` needs less.
+
+        A cluster that cannot be decoded is left out; the first one is logged as a warning.
+
+        Raises:
+            PermissionDeniedError: the account may not list clusters.
+            RunaiError: see the tree in `runai_async.errors`.
+
+        Example:
+            >>> for cluster in await runai.list_clusters():
+            ...     print(cluster.name, cluster.state.value)
+            cluster-1 Connected
+        """
+        page = paged(
+            lambda _: self._api.retrying.call(self._api.endpoints.list_clusters()), LeftOut("list_clusters")
+        )
+        return [cluster async for cluster in page]
+
+    async def get_cluster(self, cluster_id: str | UUID) -> Cluster:
+        """Get one cluster; without `last_seen_at` where the account may see its minimal form only.
+
+        Args:
+            cluster_id: a UUID, such as `Revision.cluster_id`.
+
+        Raises:
+            ValueError: the id is not a UUID; nothing was sent.
+            NotFoundError: there is no cluster with this id.
+            PermissionDeniedError: the account may not see it.
+            RunaiError: see the tree in `runai_async.errors`.
+
+        Example:
+            >>> cluster = await runai.get_cluster(revision.cluster_id)
+            >>> cluster.state.value, cluster.last_seen_at.year
+            ('Connected', 2026)
+        """
+        cluster = check_id(cluster_id, "cluster_id")
+        try:
+            return await self._api.retrying.call(self._api.endpoints.get_cluster(cluster))
+        except (NotFoundError, PermissionDeniedError) as error:
+            refusal = error
+        try:
+            return await self._api.retrying.call(self._api.endpoints.get_cluster(cluster, minimal=True))
+        except (NotFoundError, PermissionDeniedError):
+            raise refusal from None  # early versions lack the minimal form, so its own 404 says less

@@ -268,10 +268,106 @@ class WorkloadFailed(_WorkloadEvent):
     error: RunaiError
 
 
+@frozen(kw_only=True)
+class _ClusterEvent:
+    """What the events about the cluster of watched revisions have in common."""
+
+    kind: ClassVar[str]
+
+    cluster_id: str
+    name: str
+    observed_at: datetime = field(eq=False)
+
+    @property
+    def workload_id(self) -> str:
+        """Empty: the event is about no single workload."""
+        return ""
+
+    def _id(self, last_seen_at: datetime | None) -> str:
+        # Whole seconds, as in the ids of other events. Without that time, only that of the observation
+        # distinguishes one loss of the connection from the next.
+        at = last_seen_at.replace(microsecond=0) if last_seen_at else self.observed_at
+        return str(uuid5(_NAMESPACE, f"{self.kind}\n{self.cluster_id}\n{at.isoformat()}"))
+
+
+@frozen(kw_only=True)
+class ClusterDisconnected(_ClusterEvent):
+    """A cluster lost its control plane: its revisions stay as last reported, whatever becomes of them.
+
+    Yielded only if `PollPolicy.emit` includes "clusters", for the clusters of the revisions that are watched.
+
+    Attributes:
+        cluster_id: the id of the cluster.
+        name: its name.
+        last_seen_at: when the control plane last heard of it; None where the account may not see that.
+        observed_at: when it was observed, by the client's clock; not part of equality.
+
+    Example:
+        >>> seen = revision.created_at
+        >>> event = ClusterDisconnected(cluster_id="...", name="eu-1", last_seen_at=seen, observed_at=seen)
+        >>> match event:
+        ...     case ClusterDisconnected(name=name, last_seen_at=at):
+        ...         print(f"phases in {name} are those of {at:%H:%M}")
+        phases in eu-1 are those of 12:00
+    """
+
+    kind: ClassVar[str] = "cluster_disconnected"
+
+    last_seen_at: datetime | None
+
+    @property
+    def server_time(self) -> datetime | None:
+        """When the control plane last heard of the cluster, by the server's clock."""
+        return self.last_seen_at
+
+    @property
+    def id(self) -> str:
+        """A UUIDv5 of kind, cluster and `last_seen_at`; where that is None, of when it was observed."""
+        return self._id(self.last_seen_at)
+
+
+@frozen(kw_only=True)
+class ClusterConnected(_ClusterEvent):
+    """A cluster that was reported as disconnected is back: its revisions are again as they are.
+
+    Yielded only if `PollPolicy.emit` includes "clusters".
+
+    Attributes:
+        cluster_id: the id of the cluster.
+        name: its name.
+        last_seen_at: that of the `ClusterDisconnected` before; not part of equality.
+        observed_at: when it was observed, by the client's clock; not part of equality.
+
+    Example:
+        >>> event = ClusterConnected(cluster_id="...", name="eu-1", observed_at=revision.created_at)
+        >>> match event:
+        ...     case ClusterConnected(name=name):
+        ...         print(f"phases in {name} are present again")
+        phases in eu-1 are present again
+    """
+
+    kind: ClassVar[str] = "cluster_connected"
+
+    last_seen_at: datetime | None = field(default=None, eq=False)
+
+    @property
+    def server_time(self) -> datetime | None:
+        """None: the API does not say when a cluster came back."""
+        return None
+
+    @property
+    def id(self) -> str:
+        """A UUIDv5 of kind, cluster and `last_seen_at`; where that is None, of when it was observed."""
+        return self._id(self.last_seen_at)
+
+
 RevisionEvent = RevisionAdded | PhaseChanged | RevisionUpdated | RevisionDeleted
 """The events about one revision."""
 
-WatchEvent = RevisionEvent | Synced | WatchDegraded | WatchRecovered
+ClusterEvent = ClusterDisconnected | ClusterConnected
+"""The events about the cluster of watched revisions."""
+
+WatchEvent = RevisionEvent | Synced | WatchDegraded | WatchRecovered | ClusterEvent
 """Everything that a watch yields, for an exhaustive `match`."""
 
 FleetEvent = WatchEvent | WorkloadFailed

@@ -29,7 +29,26 @@ def _extra() -> Any:
     return field(factory=_nothing, repr=False, hash=False)
 
 
-class Phase(StrEnum):
+class _OpenEnum(StrEnum):
+    """An enumeration that accepts values which it does not list: the vendor adds some without notice."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> Self | None:
+        """Accept a text that is not listed."""
+        if not isinstance(value, str):
+            return None
+        member = str.__new__(cls, value)
+        member._name_ = value
+        member._value_ = value
+        return member
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the schema lists this value."""
+        return self._value_ in type(self)._value2member_map_
+
+
+class Phase(_OpenEnum):
     """The phase of a revision or workload: an open enumeration.
 
     A control plane may send a phase that is not listed here. `Phase("Suspending")` is then a `Phase` with
@@ -56,21 +75,6 @@ class Phase(StrEnum):
     COMPLETED = "Completed"
     TERMINATING = "Terminating"
     UNKNOWN = "Unknown"
-
-    @classmethod
-    def _missing_(cls, value: object) -> Self | None:
-        """Accept a phase that is not listed: the vendor adds phases without notice."""
-        if not isinstance(value, str):
-            return None
-        phase = str.__new__(cls, value)
-        phase._name_ = value
-        phase._value_ = value
-        return phase
-
-    @property
-    def is_known(self) -> bool:
-        """Whether the schema lists this phase."""
-        return self._value_ in type(self)._value2member_map_
 
     @property
     def is_terminal(self) -> bool:
@@ -456,4 +460,50 @@ class HistoryRecord:
 
     meta: HistoryMeta
     spec: HistorySpec
+    extra: Mapping[str, Any] = _extra()
+
+
+class ClusterState(_OpenEnum):
+    """The state of a cluster's connection to the control plane: an open enumeration, as `Phase` is.
+
+    Example:
+        >>> ClusterState("Disconnected") is ClusterState.DISCONNECTED
+        True
+        >>> ClusterState("Upgrading").is_known
+        False
+    """
+
+    WAITING_TO_CONNECT = "WaitingToConnect"
+    CONNECTED = "Connected"
+    DISCONNECTED = "Disconnected"
+    MISSING_PREREQUISITES = "MissingPrerequisites"
+    SERVICE_ISSUES = "ServiceIssues"
+    UNKNOWN = "Unknown"
+
+
+@frozen
+class Cluster:
+    """A cluster, which runs workloads and reports their phases to the control plane.
+
+    The control plane describes a cluster in full or, for those who may not see that, in a minimal form.
+    `state` is read from `state` or from `status.state`, and is Unknown where there is neither.
+
+    Attributes:
+        id: `uuid` in the API.
+        state: the state of its connection. What a Disconnected cluster last reported stays as it was.
+        last_seen_at: when the control plane last heard of it, `lastLiveness` in the API; None in the minimal
+            form.
+        version: of the software in the cluster.
+
+    Example:
+        >>> for cluster in await runai.list_clusters():
+        ...     print(cluster.name, cluster.state, cluster.version)
+        cluster-1 Connected 2.24.17
+    """
+
+    id: str = field(metadata={**_ID, "key": "uuid"})
+    name: str
+    state: ClusterState
+    last_seen_at: datetime | None = field(default=None, metadata={"key": "lastLiveness"})
+    version: str | None = None
     extra: Mapping[str, Any] = _extra()

@@ -19,7 +19,7 @@ _STALE_INTERVALS = 3
 RETRYABLE_STATUSES = frozenset({429, 500, 502, 503, 504})
 """500 and 503 are the API's own; the others come from gateways and rate limiters in front of it."""
 
-Emit = Literal["updated", "synced", "degraded", "recovered"]
+Emit = Literal["updated", "synced", "degraded", "recovered", "clusters"]
 EMIT_NAMES: frozenset[Emit] = frozenset(get_args(Emit))
 _NO_FURTHER_EVENTS: frozenset[Emit] = frozenset()
 
@@ -106,7 +106,7 @@ class PollPolicy:
         max_outage: seconds without a successful poll after which the watch gives up; None for never.
         missing_grace: seconds for which a 403, a 404 or a missing revision is not believed yet, and for which
             one that was reported as deleted must be listed as live to be reported again.
-        emit: further events to yield: any of "updated", "synced", "degraded", "recovered".
+        emit: further events to yield: any of "updated", "synced", "degraded", "recovered", "clusters".
 
     Raises:
         TypeError: a value has the wrong type.

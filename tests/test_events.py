@@ -11,6 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runai_async import (
+    ClusterConnected,
+    ClusterDisconnected,
+    ClusterEvent,
     FieldChange,
     FleetEvent,
     Phase,
@@ -206,10 +209,49 @@ def test_an_event_about_a_workload_names_it(cls: Any, fields: dict[str, Any], ki
     assert event != cls(workload_id="v", observed_at=SEEN, **fields)
 
 
+def disconnected(**fields: Any) -> ClusterDisconnected:
+    known = {"cluster_id": REVISION.cluster_id, "name": "eu-1", "last_seen_at": SEEN, "observed_at": SEEN}
+    return ClusterDisconnected(**{**known, **fields})
+
+
+def connected(**fields: Any) -> ClusterConnected:
+    known = {"cluster_id": REVISION.cluster_id, "name": "eu-1", "last_seen_at": SEEN, "observed_at": SEEN}
+    return ClusterConnected(**{**known, **fields})
+
+
+@pytest.mark.parametrize("make", [disconnected, connected])
+def test_an_id_of_a_cluster_s_event_is_made_of_kind_cluster_and_when_it_was_last_seen(make: Any) -> None:
+    name = f"{make().kind}\n{REVISION.cluster_id}\n2025-09-14T12:00:00+00:00"
+    assert make().id == make(observed_at=LATER, name="eu-2").id == str(uuid5(NAMESPACE, name))
+    assert make(last_seen_at=SEEN.replace(microsecond=5)).id == make().id
+    assert len({make(last_seen_at=LATER).id, make(cluster_id="c").id, make().id}) == 3
+    untimed = [make(last_seen_at=None, observed_at=at).id for at in (SEEN, LATER)]
+    assert untimed[0] != untimed[1]
+    assert connected().id != disconnected().id
+
+
+@pytest.mark.parametrize("make", [disconnected, connected])
+def test_an_event_about_a_cluster_names_it_and_no_revision_or_workload(make: Any) -> None:
+    event = make()
+    assert (event.cluster_id, event.name, event.last_seen_at) == (REVISION.cluster_id, "eu-1", SEEN)
+    assert event.workload_id == ""
+    assert not hasattr(event, "revision")
+    assert event == make(observed_at=LATER) != make(name="eu-2")
+    assert event != make(cluster_id="c")
+
+
+def test_when_a_cluster_was_last_seen_is_what_the_server_says_of_its_loss_only() -> None:
+    assert (disconnected().server_time, connected().server_time) == (SEEN, None)
+    assert disconnected() != disconnected(last_seen_at=LATER)
+    assert connected() == connected(last_seen_at=None)
+
+
 def test_the_unions_list_every_event() -> None:
     of_revisions = {RevisionAdded, PhaseChanged, RevisionUpdated, RevisionDeleted}
-    of_a_watch = of_revisions | {Synced, WatchDegraded, WatchRecovered}
+    of_clusters: set[Any] = {ClusterDisconnected, ClusterConnected}
+    of_a_watch = of_revisions | of_clusters | {Synced, WatchDegraded, WatchRecovered}
     assert set(get_args(RevisionEvent)) == of_revisions
+    assert set(get_args(ClusterEvent)) == of_clusters
     assert set(get_args(WatchEvent)) == of_a_watch
     assert set(get_args(FleetEvent)) == of_a_watch | {WorkloadFailed}
 

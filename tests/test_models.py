@@ -13,6 +13,7 @@ import pytest
 from runai_async import (
     AllocatedResources,
     ChildReference,
+    ClusterState,
     Condition,
     ExtendedResource,
     Phase,
@@ -65,6 +66,7 @@ SCHEMA = {
     "HistoryMeta": "creationTimestamp* type*",
     "HistorySpec": "event phaseUpdate",
     "PhaseUpdate": "phase* phaseMessage",
+    "Cluster": "uuid* name* state* lastLiveness version",
 }
 CLASSES = [
     pytest.param(value, id=name)
@@ -133,6 +135,16 @@ def test_a_match_over_phases_falls_through_to_the_open_case() -> None:
     assert [described(Phase("Running")), described(Phase("Suspending"))] == ["serves", "is Suspending"]
 
 
+def test_a_cluster_s_state_is_an_open_enumeration_like_a_phase() -> None:
+    listed = {"WaitingToConnect", "Connected", "Disconnected", "MissingPrerequisites", "ServiceIssues"}
+    assert {state.value for state in ClusterState} == listed | {"Unknown"}
+    other = ClusterState("Upgrading")
+    assert (other, other.is_known, ClusterState.CONNECTED.is_known) == ("Upgrading", False, True)
+    assert pickle.loads(pickle.dumps(other)) == copy.deepcopy(other) == other
+    with pytest.raises(ValueError, match="is not a valid ClusterState"):
+        ClusterState(5)  # type: ignore[arg-type]
+
+
 def test_every_class_of_the_schema_has_a_model() -> None:
     assert sorted(str(param.id) for param in CLASSES) == sorted(SCHEMA)
 
@@ -145,7 +157,9 @@ def test_a_model_has_the_schema_s_fields_in_snake_case(cls: Any) -> None:
 
     *fields, extra = attrs.fields(cls)
     required = {field.name for field in fields if field.default is attrs.NOTHING}
-    names = [camel(field.name) + "*" * (field.name in required) for field in fields]
+    names = [
+        field.metadata.get("key", camel(field.name)) + "*" * (field.name in required) for field in fields
+    ]
     assert sorted(names) == sorted(SCHEMA[cls.__name__].split())
     assert extra.name == "extra"
 

@@ -159,9 +159,9 @@ def test_one_event_to_emit_may_be_its_name(name: Any) -> None:
 
 
 def test_an_event_that_cannot_be_chosen_is_rejected() -> None:
-    assert frozenset({"updated", "synced", "degraded", "recovered"}) == EMIT_NAMES
+    assert frozenset({"updated", "synced", "degraded", "recovered", "clusters"}) == EMIT_NAMES
     wrong: Any = ["updated", "deleted"]
-    known = "degraded, recovered, synced, updated"
+    known = "clusters, degraded, recovered, synced, updated"
     with pytest.raises(ValueError, match=f"^emit may name {known}, but not 'deleted'$"):
         PollPolicy(emit=wrong)
 

@@ -18,7 +18,7 @@ from runai_async._api.statuses import raise_for_status
 from runai_async._http.messages import Request, Response
 from runai_async._ids import canonical_id
 from runai_async.errors import DecodeError
-from runai_async.models import HistoryRecord, Revision, Workload
+from runai_async.models import Cluster, HistoryRecord, Revision, Workload
 
 T = TypeVar("T")
 
@@ -97,6 +97,25 @@ class Endpoints:
         request = _listing(self.base_url.joinpath("api/v1/workloads").with_query(query), deleted)
         return Call("list_workloads", request, lambda body: _codec.decode_page(body, "workloads", Workload))
 
+    def list_clusters(self) -> Call[_codec.Page[Cluster]]:
+        """Return the call for all clusters, which comes without pages."""
+        request = Request("GET", self.base_url.joinpath("api/v1/clusters"))
+        return Call("list_clusters", request, lambda body: _codec.decode_array(body, Cluster))
+
+    def get_cluster(self, cluster_id: str, *, minimal: bool = False) -> Call[Cluster]:
+        """Return the call for one cluster: in full, or what nearly everyone may see of it."""
+        path = f"{self.base_url.raw_path}api/v1/clusters/{_segment(cluster_id)}"
+        url = self.base_url.with_path(f"{path}/minimal" if minimal else path, encoded=True)
+        return Call("get_cluster", Request("GET", url), partial(_decode_cluster, canonical_id(cluster_id)))
+
+
+def _decode_cluster(cluster_id: str, body: bytes) -> Cluster:
+    """Decode the cluster that was asked for; another one must not be taken for it."""
+    cluster = _codec.from_json(body, Cluster)
+    if cluster.id != cluster_id:
+        raise DecodeError("$.uuid: not the cluster that was asked for", path="$.uuid")
+    return cluster
+
 
 def _decode_one(revision_id: str, body: bytes) -> Revision:
     """Decode the revision that was asked for; another one must not be taken for it."""
@@ -106,9 +125,9 @@ def _decode_one(revision_id: str, body: bytes) -> Revision:
     return revision
 
 
-def _segment(revision_id: str) -> str:
+def _segment(item_id: str) -> str:
     """Quote an id for a path: a watch asks for ids that came in a response, which may not be UUIDs."""
-    return quote(revision_id, safe="").replace(".", "%2E")
+    return quote(item_id, safe="").replace(".", "%2E")
 
 
 def _listing(url: URL, deleted: bool | None) -> Request:  # noqa: FBT001  (the parameter's own values)

@@ -23,12 +23,13 @@ from runai_async._codec.decode import (
     prepare,
 )
 from runai_async._codec.encode import encode, to_cloudevent, to_json
-from runai_async._codec.lists import Page, decode_page, decode_revisions, split_revisions
+from runai_async._codec.lists import Page, decode_array, decode_page, decode_revisions, split_revisions
 from runai_async._codec.outlines import Outline, deletion_time, identity, label, outline, workload_outline
 
 __all__ = [
     "Outline",
     "Page",
+    "decode_array",
     "decode_count",
     "decode_object",
     "decode_page",

@@ -26,7 +26,7 @@ from runai_async._codec.fields import (
 )
 from runai_async._ids import canonical_id
 from runai_async.errors import DecodeError
-from runai_async.models import Phase
+from runai_async.models import Cluster, ClusterState, Phase
 
 if TYPE_CHECKING:
     from cattrs import Converter
@@ -112,6 +112,10 @@ def _phase(value: Any, _: Any) -> Phase:
     return Phase(_string(value))
 
 
+def _cluster_state(value: Any, _: Any) -> ClusterState:
+    return ClusterState(_string(value))
+
+
 def _id(value: Any, _: Any = None) -> str:
     return canonical_id(str(value) if value.__class__ is int else _string(value))
 
@@ -166,6 +170,29 @@ def _class_hook(cls: Any, converter: Converter) -> Hook:
         return cls(*parts, check_rest(rest, None))
 
     return structure
+
+
+def _is_cluster(kind: Any) -> bool:
+    return kind is Cluster
+
+
+def _cluster_hook(cls: Any, converter: Converter) -> Hook:
+    """Make the hook for clusters, whose state stands elsewhere in their full form."""
+    structure = _class_hook(cls, converter)
+    return lambda value, kind: structure(_with_state(value), kind)
+
+
+def _with_state(value: Any) -> Any:
+    """Return a cluster with its state where the minimal form has it; Unknown where it has none."""
+    if value.__class__ is not dict or value.get("state") is not None:
+        return value
+    status = value.get("status")
+    state = status.get("state") if status.__class__ is dict else None
+    if state is None:
+        state = ClusterState.UNKNOWN.value
+    elif state.__class__ is not str:
+        raise Mismatch(f"expected a string, got {_JSON_TYPES[state.__class__]}", "status", "state")
+    return {**value, "state": state}
 
 
 def _array_hook(kind: Any, converter: Converter) -> Hook:
@@ -235,6 +262,7 @@ def converter() -> Converter:
         float: _float,
         datetime: _datetime,
         Phase: _phase,
+        ClusterState: _cluster_state,
     }
     for kind, hook in hooks.items():
         converter.register_structure_hook(kind, hook)
@@ -242,6 +270,7 @@ def converter() -> Converter:
         is_array: _array_hook,
         is_mapping: _mapping_hook,
         attrs.has: _class_hook,
+        _is_cluster: _cluster_hook,
     }
     for fits, factory in factories.items():
         converter.register_structure_hook_factory(fits, factory)

@@ -12,9 +12,13 @@ from runai_async._codec.converter import converter
 from runai_async._codec.fields import camel, is_model, utc
 from runai_async.diff import FieldChange
 from runai_async.events import (
+    ClusterConnected,
+    ClusterDisconnected,
+    ClusterEvent,
     FleetEvent,
     PhaseChanged,
     RevisionAdded,
+    RevisionDeleted,
     RevisionEvent,
     RevisionUpdated,
     Synced,
@@ -73,6 +77,8 @@ _SECRET_KEYS = frozenset(camel(name) for name in SECRET_FIELDS)
 
 def event_to_dict(event: FleetEvent, *, include_secrets: bool = False) -> dict[str, Any]:
     """Turn an event into JSON's types."""
+    if isinstance(event, ClusterEvent):
+        return _cluster_part(event)
     head: dict[str, Any] = {
         "event": event.kind,
         "workloadId": event.workload_id,
@@ -87,6 +93,18 @@ def event_to_dict(event: FleetEvent, *, include_secrets: bool = False) -> dict[s
             return head
         case _:
             return {**head, **_revision_part(event, include_secrets=include_secrets)}
+
+
+def _cluster_part(event: ClusterEvent) -> dict[str, Any]:
+    part: dict[str, Any] = {
+        "event": event.kind,
+        "clusterId": event.cluster_id,
+        "observedAt": utc(event.observed_at),
+        "id": event.id,
+        "name": event.name,
+    }
+    seen = {} if event.last_seen_at is None else {"lastSeenAt": utc(event.last_seen_at)}
+    return part | seen
 
 
 def _revision_part(event: RevisionEvent, *, include_secrets: bool) -> dict[str, Any]:
@@ -117,8 +135,8 @@ def _change(change: FieldChange) -> dict[str, Any]:
     }
 
 
-def to_cloudevent(event: RevisionEvent, *, include_secrets: bool = False) -> dict[str, Any]:
-    """Wrap an event about a revision as a CloudEvents 1.0 event in JSON's types (structured mode).
+def to_cloudevent(event: RevisionEvent | ClusterEvent, *, include_secrets: bool = False) -> dict[str, Any]:
+    """Wrap an event about a revision or cluster as a CloudEvents 1.0 event in JSON's types (structured mode).
 
     https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md
 
@@ -127,25 +145,38 @@ def to_cloudevent(event: RevisionEvent, *, include_secrets: bool = False) -> dic
         include_secrets: whether `data` includes environment, command and arguments.
 
     Raises:
-        TypeError: *event* is not about a revision.
+        TypeError: *event* is about neither.
 
     Example:
         >>> to_cloudevent(event)["type"]
         'runai_async.revision.phase_changed'
     """
-    if not isinstance(event, RevisionEvent):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise TypeError(f"only events about a revision are CloudEvents, not {type(event).__name__}")
+    source, kind, subject = _attributes(event)
     data = event_to_dict(event, include_secrets=include_secrets)
     return {
         "specversion": "1.0",
         "id": event.id,
-        "source": f"/workloads/{event.workload_id}",
-        "type": f"runai_async.revision.{event.kind}",
-        "subject": event.revision_id,
+        "source": source,
+        "type": f"runai_async.{kind}",
+        "subject": subject,
         "time": _text(event.server_time or event.observed_at),
         "datacontenttype": "application/json",
         "data": msgspec.to_builtins(data),
     }
+
+
+def _attributes(event: RevisionEvent | ClusterEvent) -> tuple[str, str, str]:
+    """Return the source, the kind and the subject of a CloudEvent."""
+    match event:
+        case ClusterDisconnected() | ClusterConnected():
+            kind = event.kind.removeprefix("cluster_")
+            return f"/clusters/{event.cluster_id}", f"cluster.{kind}", event.cluster_id
+        case RevisionAdded() | PhaseChanged() | RevisionUpdated() | RevisionDeleted():
+            return f"/workloads/{event.workload_id}", f"revision.{event.kind}", event.revision_id
+        case _:
+            raise TypeError(
+                f"only events about a revision or a cluster are CloudEvents, not {type(event).__name__}"
+            )
 
 
 def _text(time: datetime) -> str:

@@ -38,7 +38,7 @@ def fields_of(cls: Any) -> tuple[Field, ...]:
     return tuple(
         Field(
             name=field.name,
-            key=camel(field.name),
+            key=field.metadata.get("key") or camel(field.name),
             type=without_none(field.type),
             required=field.default is attrs.NOTHING,
             coerce=field.metadata.get("coerce"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import msgspec
 from attrs import frozen
@@ -72,6 +72,16 @@ def decode_page(body: bytes, key: str, kind: type[T]) -> Page[T]:
     return Page(items, broken, _offset(following))
 
 
+def decode_array(body: bytes, kind: type[T]) -> Page[T]:
+    """Decode a list that is an array by itself.
+
+    Raises:
+        DecodeError: *body* is not JSON around the items, or not an array.
+    """
+    items, broken = _decode_each(_elements(body), "$", kind)
+    return Page(items, broken, None)
+
+
 _LARGEST_OFFSET = 2**63 - 1
 
 
@@ -98,14 +108,19 @@ def _decode_items(body: bytes, key: str, kind: type[T]) -> tuple[list[T], list[B
         return [build(item) for item in page.items or ()], [], bytes(page.next)
     except FALLBACK_ERRORS:
         raws, following = _split(body, key)  # one by one, so that a broken item does not lose the others
+    return *_decode_each(raws, f"$.{key}", kind), following
+
+
+def _decode_each(raws: list[bytes], path: str, kind: type[T]) -> tuple[list[T], list[BrokenItem]]:
+    """Return the items of the array at *path*, and those that cannot be decoded."""
     items: list[T] = []
     broken: list[BrokenItem] = []
     for index, raw in enumerate(raws):
         try:
-            items.append(decode_model(raw, kind))
+            items.append(cast(T, decode_model(raw, kind)))
         except DecodeError as error:
-            broken.append(BrokenItem(raw, _inside(error, f"$.{key}[{index}]")))
-    return items, broken, following
+            broken.append(BrokenItem(raw, _inside(error, f"{path}[{index}]")))
+    return items, broken
 
 
 def split_revisions(body: bytes) -> list[bytes]:
@@ -142,6 +157,21 @@ def _split_broken(body: bytes, key: str, error: Exception) -> tuple[list[bytes],
     return items, found.get("next", _NULL)
 
 
+def _elements(body: bytes) -> list[bytes]:
+    """Return the bytes of each item of an array; null and `{}` are an empty list."""
+    try:
+        return [bytes(raw) for raw in _raw_array(body) or ()]
+    except FALLBACK_ERRORS:
+        pass
+    try:
+        return elements(body)
+    except FALLBACK_ERRORS as error:
+        if parse(body) == {}:
+            return []
+        raise DecodeError("$: expected an array", path="$") from error
+
+
+_raw_array = msgspec.json.Decoder(list[msgspec.Raw] | None).decode
 _NULL = b"null"
 
 

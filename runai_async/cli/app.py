@@ -19,6 +19,7 @@ from runai_async.cli.exits import EXIT_STATUS, ReaderGoneError, leave
 COMMANDS = {
     "demo": "See a watch at work; no account is needed.",
     "revisions": "List, count, get or compare revisions.",
+    "clusters": "List clusters and whether they are connected.",
     "watch": "Watch revisions appear, change phase and disappear.",
     "rollout": "Wait for the rollout of a workload.",
     "timeline": "Draw revisions as bars of their phases over time.",

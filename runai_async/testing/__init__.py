@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 from runai_async._clock import Clock
 from runai_async._http.messages import Request, Response, Transport
 from runai_async.testing._clock import FakeClock
-from runai_async.testing._control_plane import FakeControlPlane, RecordedRequest, RecordedResponse
+from runai_async.testing._control_plane import FakeControlPlane
 from runai_async.testing._faults import FaultKind
+from runai_async.testing._record import RecordedRequest, RecordedResponse
 from runai_async.testing._state import Transition
 from runai_async.testing._transport import FakeTransport, SentRequest
 

@@ -11,68 +11,27 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
 from datetime import UTC, datetime
+from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Self
 
 from aiohttp import web
-from attrs import field, frozen
 
 from runai_async._ids import canonical_id
+from runai_async.testing._access import Access
 from runai_async.testing._faults import FAULT_KINDS, FaultKind, Faults, canned_response, distort, pause
-from runai_async.testing._routes import TOKEN_PATHS, Handler, Routes, Version
+from runai_async.testing._outages import Outages
+from runai_async.testing._record import RecordedRequest, RecordedResponse
+from runai_async.testing._routes import WORKLOADS, Handler, Routes
 from runai_async.testing._server import Server
 from runai_async.testing._state import State, Transition
 from runai_async.testing._tokens import Tokens
-
-
-@frozen
-class RecordedRequest:
-    """A request that arrived.
-
-    Attributes:
-        path: the path without the query.
-        at: when it arrived, by `time.monotonic()`.
-
-    Example:
-        >>> async with FakeControlPlane() as control_plane:
-        ...     async with RunaiClient(control_plane.url, control_plane.token) as runai:
-        ...         count = await runai.count_revisions(control_plane.add_workload())
-        ...     print(control_plane.requests[-1].method, control_plane.requests[-1].path)
-        GET /api/v1/workloads/inferences/.../revisions/count
-    """
-
-    method: str
-    path: str
-    query: Mapping[str, str]
-    headers: Mapping[str, str] = field(repr=False)
-    at: float
-
-
-@frozen
-class RecordedResponse:
-    """A response that contained revisions.
-
-    Attributes:
-        at: when it was made, by `time.monotonic()`.
-        workload_id: the workload of the revisions.
-        phases: the phase and `phaseUpdatedAt` of each revision, by its id.
-
-    Example:
-        >>> control_plane = FakeControlPlane(record_responses=True)
-        >>> revision_id = control_plane.add_revision(control_plane.add_workload(), "Running")
-        >>> async with control_plane, RunaiClient(control_plane.url, control_plane.token) as runai:
-        ...     revision = await runai.get_revision(revision_id)
-        >>> control_plane.responses[-1].phases[revision_id]
-        ('Running', '...Z')
-    """
-
-    at: float
-    workload_id: str
-    phases: Mapping[str, tuple[str, str | None]]
+from runai_async.testing._versions import VERSIONS, Version
+from runai_async.testing._workload_list import ListOrder, WorkloadList
 
 
 class FakeControlPlane:
-    """A control plane in miniature: revisions, tokens of both versions, workloads, history.
+    """A control plane in miniature: revisions, tokens of both versions, workloads, history, clusters.
 
     It serves real HTTP on loopback and is meant for tests and experiments: its state is in memory, and a test
     changes it by calling the methods. Those that take an id raise a `LookupError` if it is unknown. The API
@@ -86,8 +45,10 @@ class FakeControlPlane:
         clock: returns the server's time, aware; by default the real time.
         record_limit: how many requests, responses and transitions are kept.
         record_responses: keep the phases in each response, in `responses`.
-        version: the control plane's version, which decides which token endpoints exist: "2.22" has v1 alone
-            (and does not say how long a token lives), "2.24" has both, "3.0" has v2 alone.
+        version: the control plane's version, which decides which endpoints exist: "2.22" has tokens of v1
+            alone (and does not say how long one lives) and no `/clusters/{id}/minimal`, "2.24" has tokens of
+            both versions, "3.0" of v2 alone.
+        sorts: whether the list of workloads knows `sortBy` and `sortOrder`; if not, they are a 400.
         record_answers: deprecated, the old name of *record_responses*.
 
     Raises:
@@ -97,6 +58,7 @@ class FakeControlPlane:
         requests: the requests that arrived, oldest first.
         responses: the responses that contained revisions, oldest first, if *record_responses*.
         latency: seconds by which every response is delayed.
+        list_seconds: seconds that each successful listing of workloads takes, beside that.
         in_flight: how many requests are being served.
         max_in_flight: the largest value of `in_flight` so far.
         token_requests: how many requests for a token arrived.
@@ -123,18 +85,20 @@ class FakeControlPlane:
         record_limit: int = 100_000,
         record_responses: bool = False,
         version: Version = "2.24",
+        sorts: bool = True,
         record_answers: bool | None = None,
     ) -> None:
         if record_answers is not None:
             _warn_renamed("record_answers", "record_responses")
             record_responses = record_answers
-        if version not in TOKEN_PATHS:
-            raise ValueError(f"version must be one of {', '.join(TOKEN_PATHS)}, not {version!r}")
+        if version not in VERSIONS:
+            raise ValueError(f"version must be one of {', '.join(VERSIONS)}, not {version!r}")
         rng = random.Random(seed)
         self.port: int = port
         self.requests: deque[RecordedRequest] = deque(maxlen=record_limit)
         self.responses: deque[RecordedResponse] = deque(maxlen=record_limit)
         self.latency: float = 0.0
+        self.list_seconds: float = 0.0
         self.in_flight: int = 0
         self.max_in_flight: int = 0
         self.token_requests: int = 0
@@ -142,7 +106,12 @@ class FakeControlPlane:
         self._record_responses = record_responses
         self._state = State(seed, clock or (lambda: datetime.now(UTC)), record_limit)
         self._tokens = Tokens(rng, token_lifetime)
-        self._routes = Routes(self._state, self._tokens, self._record_response, version)
+        self._outages = Outages()
+        self._listing = WorkloadList(random.Random(seed), sorts=sorts)
+        access = Access(self._tokens, self._outages, version)
+        self._routes = Routes(
+            self._state, access, self._outages, self._listing, note=self._record_response, version=version
+        )
         self._faults = Faults(rng)
         self._token: str | None = None
         self._server = Server(ssl_context)
@@ -202,6 +171,24 @@ class FakeControlPlane:
         return self._state.transitions
 
     @property
+    def cluster_ids(self) -> tuple[str, ...]:
+        """The ids of the clusters, the oldest first: workloads are in the first one unless a test says so."""
+        return tuple(self._state.clusters)
+
+    @property
+    def list_order(self) -> ListOrder:
+        """The order of workloads in a list without `sortBy`: "created", or "random" in every response.
+
+        Example:
+            >>> control_plane.list_order = "random"
+        """
+        return self._listing.order
+
+    @list_order.setter
+    def list_order(self, order: ListOrder) -> None:
+        self._listing.order = order
+
+    @property
     def answers(self) -> deque[RecordedResponse]:
         """Deprecated: the old name of `responses`."""
         _warn_renamed("answers", "responses")
@@ -212,9 +199,23 @@ class FakeControlPlane:
 
     # --- workloads and revisions --------------------------------------------------------------------------
 
-    def add_workload(self, name: str | None = None, *, type: str = "Inference", **fields: Any) -> str:  # noqa: A002
-        """Add a workload and return its id; any other field may be given in snake_case."""
-        return self._state.add_workload(name, type, fields)
+    def add_workload(
+        self,
+        name: str | None = None,
+        *,
+        type: str = "Inference",  # noqa: A002
+        cluster_id: str | None = None,
+        **fields: Any,
+    ) -> str:
+        """Add a workload and return its id; any other field may be given in snake_case.
+
+        Args:
+            name: its name.
+            type: its kind.
+            cluster_id: the cluster that it is in, which need not exist before; by default the first one.
+            fields: other fields of the workload.
+        """
+        return self._state.add_workload(name, type, {"cluster_id": cluster_id, **fields})
 
     def add_revision(self, workload_id: str, phase: str = "Pending", **fields: Any) -> str:
         """Add a revision and return its id; any other field, known or not, may be given in snake_case."""
@@ -299,6 +300,85 @@ class FakeControlPlane:
                 if item["id"] != revision_id:
                     self.delete_revision(item["id"])
         return revision_id
+
+    # --- clusters -----------------------------------------------------------------------------------------
+
+    def disconnect_cluster(self, cluster_id: str, *, at: datetime | None = None) -> None:
+        """Disconnect a cluster: responses show its workloads and revisions as they are now until it is back.
+
+        Args:
+            cluster_id: the cluster.
+            at: when it was last heard, its `lastLiveness` from now on; by default the server's time.
+
+        Example:
+            >>> revision_id = control_plane.add_revision(control_plane.add_workload(), "Pending")
+            >>> control_plane.disconnect_cluster(control_plane.cluster_ids[0])
+            >>> control_plane.set_phase(revision_id, "Running")  # responses still say Pending
+        """
+        self._state.disconnect_cluster(canonical_id(str(cluster_id)), at)
+
+    def connect_cluster(self, cluster_id: str) -> None:
+        """Connect a cluster: responses show its workloads and revisions as they have become meanwhile."""
+        self._state.connect_cluster(canonical_id(str(cluster_id)))
+
+    def set_cluster_state(self, cluster_id: str, state: str) -> None:
+        """Set the state of a cluster, such as `ServiceIssues`, and leave what responses show as it is."""
+        self._state.clusters.set_state(canonical_id(str(cluster_id)), state)
+
+    # --- restarts of services -----------------------------------------------------------------------------
+
+    def restart_identity(self, seconds: float) -> None:
+        """Let the identity service be away for a while.
+
+        Every request of the API is a 401 with the API's error body ("token used before issued"), whatever its
+        token. Every request for a token fails: alternately with 503 and HTML, as of a gateway, and with 401
+        and the API's error body, but without the words of OAuth. Afterwards, tokens are valid as before.
+
+        Args:
+            seconds: how long it lasts from now on; 0 ends it.
+
+        Example:
+            >>> control_plane.restart_identity(30)
+        """
+        self._outages.restart("identity", seconds)
+
+    def restart_authorization(self, seconds: float) -> None:
+        """Let the authorization service be away for a while: what has a valid token is a 403 of the API.
+
+        Args:
+            seconds: how long it lasts from now on; 0 ends it.
+
+        Example:
+            >>> control_plane.restart_authorization(120)
+        """
+        self._outages.restart("authorization", seconds)
+
+    def refuse_young_tokens(self, seconds: float) -> None:
+        """Refuse young tokens with 401, as servers do whose clock is behind that of the identity service.
+
+        Args:
+            seconds: the age from which on a token is accepted; 0 accepts all again.
+
+        Example:
+            >>> control_plane.refuse_young_tokens(2)
+        """
+        self._outages.refuse_young_tokens(seconds)
+
+    def restart_read_model(self, seconds: float, *, missing: bool = False) -> None:
+        """Let what serves the revisions be without them for a while; workloads are still listed.
+
+        The lists of live and of deleted revisions are empty, their count is 0, and getting a revision or its
+        history is a 404.
+
+        Args:
+            seconds: how long it lasts from now on; 0 ends it.
+            missing: whether the lists, too, are a 404 of the API.
+
+        Example:
+            >>> control_plane.restart_read_model(60, missing=True)
+        """
+        self._outages.restart("read_model", seconds)
+        self._outages.lacks_revisions = missing
 
     # --- faults -------------------------------------------------------------------------------------------
 
@@ -414,6 +494,8 @@ class FakeControlPlane:
                     await pause(self.latency, self._stopping)
                 fault = self._faults.draw(request.path)
                 response = await self._routes.respond(request, handler)
+                if self.list_seconds and request.path == WORKLOADS and response.status == HTTPStatus.OK:
+                    await pause(self.list_seconds, self._stopping)
                 if fault is None:
                     return response
                 assert isinstance(response, web.Response)  # noqa: S101  (no handler streams)

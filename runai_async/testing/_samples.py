@@ -6,7 +6,20 @@ import random
 from typing import Any
 
 
-def sample_workload(workload_id: str, kind: str, name: str, tenant: str, now: str) -> dict[str, Any]:
+def sample_cluster(cluster_id: str, name: str, now: str) -> dict[str, Any]:
+    """Return a cluster as a control plane returns it, without what its state decides."""
+    return {
+        "uuid": cluster_id,
+        "name": name,
+        "tenantId": 1,
+        "createdAt": now,
+        "version": "2.24.17",
+        "domain": f"https://{name}.example",
+        "deletedAt": None,
+    }
+
+
+def sample_workload(workload_id: str, kind: str, name: str, cluster_id: str, now: str) -> dict[str, Any]:
     """Return a workload as a control plane returns it."""
     return {
         "type": kind,
@@ -15,7 +28,7 @@ def sample_workload(workload_id: str, kind: str, name: str, tenant: str, now: st
         "source": "Control-plane",
         "priority": 75,
         "priorityClassName": "inference",
-        "clusterId": tenant,
+        "clusterId": cluster_id,
         "projectName": "team-a",
         "projectId": "1",
         "departmentName": "research",

@@ -5,16 +5,20 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 import msgspec
 from attrs import frozen
 
-from runai_async._codec.fields import camel
 from runai_async._ids import canonical_id
+from runai_async.testing._clusters import Clusters
+from runai_async.testing._records import MissingError, Records, Row
 from runai_async.testing._samples import sample_revision, sample_workload
+from runai_async.testing._wire import stamp, wire
+
+__all__ = ["MissingError", "State", "Transition", "stamp"]
 
 
 @frozen
@@ -43,29 +47,6 @@ class Transition:
     phase_updated_at: str | None
 
 
-class MissingError(LookupError):
-    """There is no workload or revision with this id."""
-
-
-_MAPPINGS = frozenset({"environmentVariables", "additionalFields"})
-"""Fields whose keys are chosen by users, and stay as they are."""
-
-
-def wire(value: Any) -> Any:
-    """Turn a caller's values into the API's JSON, including times and the keys of nested objects."""
-    if isinstance(value, dict):
-        fields = {camel(key): item for key, item in value.items()}  # pyright: ignore[reportUnknownVariableType,reportUnknownArgumentType]
-        return {key: item if key in _MAPPINGS else wire(item) for key, item in fields.items()}  # pyright: ignore[reportUnknownVariableType]
-    if isinstance(value, list | tuple):
-        return [wire(item) for item in value]  # pyright: ignore[reportUnknownVariableType]
-    return stamp(value) if isinstance(value, datetime) else value
-
-
-def stamp(time: datetime) -> str:
-    """Write a time as the API does."""
-    return time.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-
-
 class State:
     """The workloads and revisions of one control plane.
 
@@ -80,14 +61,22 @@ class State:
         self.random = random.Random(seed)
         self._shuffles = seed is not None
         self.clock = clock
-        self.workloads: dict[str, dict[str, Any]] = {}
-        self.revisions: dict[str, dict[str, Any]] = {}
         self.transitions: deque[Transition] = deque(maxlen=record_limit)
-        self._of_workload: dict[str, list[str]] = {}
-        self._hidden: set[str] = set()
-        self._history: dict[str, list[dict[str, Any]]] = {}
+        self.clusters = Clusters(lambda: stamp(self.clock()))
+        self._records = Records()
         self._encoded: dict[str, bytes] = {}
-        self._tenant = self._new_id()
+        self._first_cluster = self._new_id()
+        self.clusters.add(self._first_cluster)
+
+    @property
+    def workloads(self) -> dict[str, Row]:
+        """The workloads as they are, by id."""
+        return self._records.workloads
+
+    @property
+    def revisions(self) -> dict[str, Row]:
+        """The revisions as they are, by id."""
+        return self._records.revisions
 
     def _new_id(self) -> str:
         return str(UUID(int=self.random.getrandbits(128), version=4))
@@ -96,37 +85,28 @@ class State:
 
     def add_workload(self, name: str | None, kind: str, fields: dict[str, Any]) -> str:
         workload_id = canonical_id(str(fields.pop("id", None) or self._new_id()))
-        now = stamp(self.clock())
-        self.workloads[workload_id] = {
-            **sample_workload(workload_id, kind, name or f"llm-{len(self.workloads) + 1}", self._tenant, now),
-            **wire(fields),
-        }
-        self._of_workload[workload_id] = []
+        fields = wire(fields)
+        cluster_id = canonical_id(str(fields.pop("clusterId", None) or self._first_cluster))
+        self.clusters.add(cluster_id)
+        name, now = name or f"llm-{len(self.workloads) + 1}", stamp(self.clock())
+        self.workloads[workload_id] = sample_workload(workload_id, kind, name, cluster_id, now) | fields
+        self._records.of_workload[workload_id] = []
         return workload_id
 
     def delete_workload(self, workload_id: str) -> None:
-        workload = self._workload(workload_id)
-        for revision_id in list(self._of_workload[workload_id]):
+        workload = self._records.workload(workload_id)
+        for revision_id in list(self._records.of_workload[workload_id]):
             if self.revisions[revision_id].get("deletedAt") is None:
                 self.delete_revision(revision_id)
         workload["deletedAt"] = stamp(self.clock())
 
-    def _workload(self, workload_id: str) -> dict[str, Any]:
-        if workload_id not in self.workloads:
-            raise MissingError(f"there is no workload {workload_id}")
-        return self.workloads[workload_id]
-
-    def live_workloads(self, *, deleted: bool) -> list[dict[str, Any]]:
-        """Return the live workloads, or the deleted ones."""
-        return [item for item in self.workloads.values() if (item["deletedAt"] is not None) == deleted]
-
     # --- revisions ----------------------------------------------------------------------------------------
 
     def add_revision(self, workload_id: str, phase: str, fields: dict[str, Any]) -> str:
-        workload = self._workload(workload_id)
+        workload = self._records.workload(workload_id)
         fields = wire(fields)
         revision_id = canonical_id(str(fields.pop("id", None) or self._new_id()))
-        number = len(self._of_workload[workload_id]) + 1
+        number = len(self._records.of_workload[workload_id]) + 1
         now = stamp(self.clock())
         self.revisions[revision_id] = {
             **sample_revision(workload, number, self.random),
@@ -138,8 +118,8 @@ class State:
         }
         if "runningPods" not in fields:
             self.revisions[revision_id]["runningPods"] = self._pods(revision_id)
-        self._of_workload[workload_id].append(revision_id)
-        self._history[revision_id] = []
+        self._records.of_workload[workload_id].append(revision_id)
+        self._records.history[revision_id] = []
         self._note(revision_id, "added")
         self._remember(revision_id, self.revisions[revision_id].get("phaseUpdatedAt") or now)
         return revision_id
@@ -153,9 +133,7 @@ class State:
 
     def revision(self, revision_id: str) -> dict[str, Any]:
         """Return a revision for a test to change. Raises `MissingError`."""
-        if revision_id not in self.revisions:
-            raise MissingError(f"there is no revision {revision_id}")
-        return self.revisions[revision_id]
+        return self._records.revision(revision_id)
 
     def set_phase(
         self, revision_id: str, phase: str, message: str | None, running_pods: int | None, at: datetime | None
@@ -179,13 +157,14 @@ class State:
     def purge_revision(self, revision_id: str) -> None:
         workload_id = self.revision(revision_id)["workloadId"]
         self._note(revision_id, "purged")
-        self._of_workload[workload_id].remove(revision_id)
+        self._records.of_workload[workload_id].remove(revision_id)
         del self.revisions[revision_id]
 
     def hide(self, revision_id: str, *, hidden: bool) -> None:
         """Leave a revision out of all responses, or include it again, without deleting it."""
         self.revision(revision_id)
-        (self._hidden.add if hidden else self._hidden.discard)(revision_id)
+        concealed = self._records.hidden
+        (concealed.add if hidden else concealed.discard)(revision_id)
         self._note(revision_id, "hidden" if hidden else "shown")
 
     def _note(self, revision_id: str, kind: str, at: datetime | None = None) -> None:
@@ -206,7 +185,7 @@ class State:
 
     def _remember(self, revision_id: str, when: str) -> None:
         revision = self.revisions[revision_id]
-        self._history[revision_id].append(
+        self._records.history[revision_id].append(
             {
                 "meta": {"creationTimestamp": when, "type": "PhaseUpdate"},
                 "spec": {
@@ -218,14 +197,43 @@ class State:
             }
         )
 
-    # --- responses ----------------------------------------------------------------------------------------
+    # --- clusters -----------------------------------------------------------------------------------------
 
-    def listed(self, workload_id: str, *, deleted: bool) -> Iterator[dict[str, Any]]:
+    def disconnect_cluster(self, cluster_id: str, at: datetime | None) -> None:
+        """Let responses show what a cluster has reported by now, whatever happens to it."""
+        self.clusters.set_state(cluster_id, "Disconnected", None if at is None else stamp(at))
+        self.clusters.freeze(cluster_id, self._records)
+        self._encoded.clear()
+
+    def connect_cluster(self, cluster_id: str) -> None:
+        """Let responses show a cluster's present records again."""
+        self.clusters.set_state(cluster_id, "Connected")
+        self.clusters.thaw(cluster_id)
+        self._encoded.clear()
+
+    # --- responses: a cluster without a connection shows what it last reported ----------------------------
+
+    def _reported(self, workload_id: str) -> Records:
+        """Return the records that responses about a workload are made from. Raises `MissingError`."""
+        cluster_id = self._records.workload(workload_id)["clusterId"]
+        return self.clusters.reported(cluster_id) or self._records
+
+    def _reported_revision(self, revision_id: str) -> Records:
+        """Return the records that responses about a revision are made from. Raises `MissingError`."""
+        for cluster_id in self.clusters:
+            reported = self.clusters.reported(cluster_id)
+            if reported is not None and revision_id in reported.revisions:
+                return reported  # even if it is purged
+        return self.clusters.reported(self.revision(revision_id)["clusterId"]) or self._records
+
+    def live_workloads(self, *, deleted: bool) -> list[Row]:
+        """Return the live workloads, or the deleted ones, in the order of their creation."""
+        shown = (self._reported(workload_id).workloads.get(workload_id) for workload_id in self.workloads)
+        return [item for item in shown if item is not None and (item["deletedAt"] is not None) == deleted]
+
+    def listed(self, workload_id: str, *, deleted: bool) -> Iterator[Row]:
         """Return the revisions of a list response. Raises `MissingError`."""
-        if self._workload(workload_id)["deletedAt"] is not None and not deleted:
-            raise MissingError(f"workload {workload_id} was deleted")
-        items = (self.revisions[item] for item in self._of_workload[workload_id] if item not in self._hidden)
-        return (item for item in items if (item.get("deletedAt") is not None) == deleted)
+        return self._reported(workload_id).listed(workload_id, deleted=deleted)
 
     def list_body(self, workload_id: str, *, deleted: bool) -> bytes:
         """Return the body of a list response; that of the live revisions is cached until one changes."""
@@ -239,13 +247,12 @@ class State:
             self._encoded[workload_id] = body
         return body
 
-    def visible(self, revision_id: str) -> dict[str, Any]:
+    def visible(self, revision_id: str) -> Row:
         """Return a revision unless it is hidden. Raises `MissingError`."""
-        if revision_id in self._hidden:
-            raise MissingError(f"there is no revision {revision_id}")
-        return self.revision(revision_id)
+        return self._reported_revision(revision_id).visible(revision_id)
 
-    def history(self, revision_id: str) -> list[dict[str, Any]]:
+    def history(self, revision_id: str) -> list[Row]:
         """Return a revision's history, the oldest record first. Raises `MissingError`."""
-        self.visible(revision_id)
-        return self._history[revision_id]
+        records = self._reported_revision(revision_id)
+        records.visible(revision_id)
+        return records.history[revision_id]

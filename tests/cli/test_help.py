@@ -20,6 +20,8 @@ from runai_async.cli.app import app
 from runai_async.testing import FakeControlPlane
 
 COMMANDS = [
+    "clusters",
+    "clusters list",
     "demo",
     "revisions",
     "revisions list",

@@ -8,6 +8,8 @@ from rich.console import Console
 from support.samples import CONTROL_PLANE, NOW, WORKLOAD, revision
 
 from runai_async import (
+    ClusterConnected,
+    ClusterDisconnected,
     FieldChange,
     Phase,
     PhaseChanged,
@@ -141,6 +143,18 @@ EARLIER = NOW - timedelta(minutes=2)
         (
             WorkloadFailed(workload_id=WORKLOAD, observed_at=NOW, error=TransportError("no\nroute")),
             "12:00:00.000  llm  failed: no route",
+        ),
+        (
+            ClusterDisconnected(cluster_id="c", name="eu\n1", last_seen_at=EARLIER, observed_at=NOW),
+            "12:00:00.000  cluster eu 1  disconnected for 2m00s: phases are as last reported",
+        ),
+        (
+            ClusterDisconnected(cluster_id="c", name="eu1", last_seen_at=None, observed_at=NOW),
+            "12:00:00.000  cluster eu1  disconnected: phases are as last reported",
+        ),
+        (
+            ClusterConnected(cluster_id="c", name="eu1", observed_at=NOW),
+            "12:00:00.000  cluster eu1  connected again",
         ),
     ],
 )

@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import json
 import re
 from datetime import datetime, timedelta
 
@@ -12,6 +13,7 @@ from rich.text import Text
 from support.samples import CONTROL_PLANE, NOW, WORKLOAD, revision
 
 from runai_async import (
+    ClusterDisconnected,
     RevisionAdded,
     RevisionDeleted,
     Synced,
@@ -21,6 +23,7 @@ from runai_async import (
 )
 from runai_async.cli.views.board import Board
 from runai_async.cli.views.console import live
+from runai_async.cli.views.watch import CloudEventView, ViewOptions
 from runai_async.hooks import PollFinished, PollStarted
 
 
@@ -66,6 +69,24 @@ def test_a_deleted_revision_stays_on_the_board_for_a_while() -> None:
     board.note(RevisionDeleted(revision=gone, observed_at=NOW))
     assert "  llm-00001  deleted  5s" in drawn(board, now=NOW + timedelta(seconds=5))
     assert not [line for line in drawn(board, now=NOW + timedelta(seconds=31)) if "  deleted  " in line]
+
+
+LOST = ClusterDisconnected(cluster_id="c", name="eu-1", last_seen_at=None, observed_at=NOW)
+
+
+def test_an_event_about_a_cluster_is_a_line_and_no_workload() -> None:
+    board = Board({WORKLOAD: "llm"}, "")
+    board.note(LOST)
+    lines = drawn(board)
+    assert "12:00:00.000  cluster eu-1  disconnected: phases are as last reported" in lines
+    assert lines[-1].startswith("0 workloads, 1 event, ")
+
+
+def test_an_event_about_a_cluster_is_a_cloudevent(capsys: pytest.CaptureFixture[str]) -> None:
+    view = CloudEventView(ViewOptions("Revisions of llm"))
+    view.display(LOST)
+    view.display(Synced(workload_id=WORKLOAD, observed_at=NOW))
+    assert json.loads(capsys.readouterr().out)["type"] == "runai_async.cluster.disconnected"
 
 
 def test_an_outage_is_shown_until_it_is_over() -> None:

@@ -14,6 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runai_async import (
+    Cluster,
+    ClusterConnected,
+    ClusterDisconnected,
+    ClusterState,
     FieldChange,
     FleetEvent,
     HistoryRecord,
@@ -97,6 +101,7 @@ BY_TYPE: dict[Any, st.SearchStrategy[Any]] = {
     float: NUMBERS,
     datetime: TIMES,
     Phase: st.sampled_from(Phase) | TEXTS.map(Phase),
+    ClusterState: st.sampled_from(ClusterState) | TEXTS.map(ClusterState),
     Any: JSON,
 }
 
@@ -204,7 +209,7 @@ def test_a_revision_is_the_same_after_a_round_trip(revision: Revision) -> None:
     assert json.loads(to_json(again)) == json.loads(written)
 
 
-@pytest.mark.parametrize("cls", [Workload, HistoryRecord])
+@pytest.mark.parametrize("cls", [Workload, HistoryRecord, Cluster])
 @given(data=st.data())
 def test_the_other_models_are_the_same_after_a_round_trip(cls: Any, data: st.DataObject) -> None:
     value: Any = data.draw(models(cls))
@@ -293,6 +298,38 @@ def test_an_event_about_a_workload_is_encoded_completely(event: FleetEvent, part
     assert written == {"workloadId": "w", "observedAt": written["observedAt"], **parts}
 
 
+LOST = ClusterDisconnected(cluster_id="c", name="eu-1", last_seen_at=SEEN, observed_at=SEEN)
+BACK = ClusterConnected(cluster_id="c", name="eu-1", last_seen_at=SEEN, observed_at=SEEN)
+UNTIMED = ClusterConnected(cluster_id="c", name="eu-1", observed_at=SEEN)
+TIME = "2025-09-14T10:00:00.000500Z"
+
+
+@pytest.mark.parametrize(
+    ("event", "kind", "more"),
+    [
+        (LOST, "cluster_disconnected", {"lastSeenAt": TIME}),
+        (BACK, "cluster_connected", {"lastSeenAt": TIME}),
+        (UNTIMED, "cluster_connected", {}),
+    ],
+    ids=["lost", "back", "untimed"],
+)
+def test_an_event_about_a_cluster_is_encoded_completely(
+    event: ClusterDisconnected | ClusterConnected, kind: str, more: dict[str, str]
+) -> None:
+    part = {"event": kind, "id": event.id, "clusterId": "c", "name": "eu-1", "observedAt": TIME}
+    assert json.loads(to_json(event)) == {**part, **more}
+    assert to_cloudevent(event) == {
+        "specversion": "1.0",
+        "id": event.id,
+        "source": "/clusters/c",
+        "type": f"runai_async.cluster.{kind.removeprefix('cluster_')}",
+        "subject": "c",
+        "time": TIME,
+        "datacontenttype": "application/json",
+        "data": {**part, **more},
+    }
+
+
 @pytest.mark.parametrize("event", [ADDED, ABOUT_WORKLOADS[0][0]], ids=["revision", "workload"])
 def test_an_event_s_times_are_in_utc(event: FleetEvent) -> None:
     assert json.loads(to_json(event))["observedAt"] == "2025-09-14T10:00:00.000500Z"
@@ -325,6 +362,6 @@ def test_a_cloudevent_has_only_json_s_own_types() -> None:
 
 
 @pytest.mark.parametrize("event", [pytest.param(row[0], id=row[0].kind) for row in ABOUT_WORKLOADS])
-def test_an_event_that_is_not_about_a_revision_is_not_a_cloudevent(event: Any) -> None:
+def test_an_event_about_a_watch_is_not_a_cloudevent(event: Any) -> None:
     with pytest.raises(TypeError, match=f"not {type(event).__name__}"):
         to_cloudevent(event)

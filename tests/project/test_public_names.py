@@ -27,16 +27,17 @@ NAMES = {
     "for a clock or transport of the user's own": "Clock Transport Request Response",
     "policies": "PollPolicy RetryPolicy",
     "hooks": "Hook HookEvent CallStarted CallFinished PollStarted PollFinished RetryScheduled TokenRefreshed",
-    "models": "AllocatedResources ChildReference Condition ExtendedResource HistoryMeta HistoryRecord "
-    "HistorySpec Phase PhaseUpdate RequestedPods RequestedResources ResourceCores ResourceQuantity "
-    "Revision Workload",
+    "models": "AllocatedResources ChildReference Cluster ClusterState Condition ExtendedResource HistoryMeta "
+    "HistoryRecord HistorySpec Phase PhaseUpdate RequestedPods RequestedResources ResourceCores "
+    "ResourceQuantity Revision Workload",
     "working with models": "FieldChange compare_revisions from_json to_cloudevent to_json",
     "errors": "RunaiError ConfigurationError TransportError AttemptTimeoutError DeadlineExceededError "
     "DecodeError ApiError AuthenticationError PermissionDeniedError NotFoundError RateLimitError ServerError "
     "InternalServerError ServiceUnavailableError WatchOutageError WaitError PhaseFailedError "
     "RolloutFailedError WaitTimeoutError",
     "events": "RevisionAdded PhaseChanged RevisionUpdated RevisionDeleted Synced WatchDegraded "
-    "WatchRecovered WorkloadFailed RevisionEvent WatchEvent FleetEvent",
+    "WatchRecovered WorkloadFailed ClusterDisconnected ClusterConnected RevisionEvent ClusterEvent "
+    "WatchEvent FleetEvent",
     "watches": "RevisionWatch WatchStatus FleetWatch FleetStatus Checkpoint FleetCheckpoint RevisionMark",
     "the version": "__version__",
 }

@@ -129,6 +129,8 @@ class Harness:
         """Return what a request is for: a kind, and the id of a workload or revision."""
         parts = request.url.path.removeprefix("/api/v1/workloads").strip("/").split("/")
         match parts:
+            case ["api", "v1", "clusters", *rest]:
+                return "clusters" if not rest else "minimal" if rest[1:] else "cluster", "".join(rest[:1])
             case [""]:
                 return "workloads", ""
             case ["inferences", "revisions", revision_id]:
@@ -148,6 +150,12 @@ class Harness:
                     return _json(state.visible(key))
                 case "history":
                     return _json({"records": state.history(key)})
+                case "clusters":
+                    return _json([state.clusters.full(item) for item in state.clusters])
+                case "cluster":
+                    return _json(state.clusters.full(key))
+                case "minimal":
+                    return _json(state.clusters.minimal(key))
                 case "workloads":
                     return _json({"workloads": state.live_workloads(deleted=False)})
                 case _:

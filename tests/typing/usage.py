@@ -10,6 +10,10 @@ from runai_async import (
     Checkpoint,
     ClientOptions,
     Clock,
+    Cluster,
+    ClusterConnected,
+    ClusterDisconnected,
+    ClusterState,
     FleetCheckpoint,
     FleetEvent,
     HistoryRecord,
@@ -44,6 +48,8 @@ async def calls(runai: RunaiClient, workload_id: str) -> None:
     assert_type(runai.with_options(timeout=3), RunaiClient)
     assert_type(from_json(b"{}", Revision), Revision)
     assert_type(from_json(b"[]", list[Workload]), list[Workload])
+    assert_type(await runai.list_clusters(), list[Cluster])
+    assert_type((await runai.get_cluster(workload_id)).state, ClusterState)
     async for workload in runai.list_workloads(filter_by=["name==a"]):
         assert_type(workload, Workload)
     async for record in runai.revision_history(workload_id):
@@ -73,6 +79,11 @@ def described(event: WatchEvent) -> str:
             return str(error.checkpoint)
         case WatchRecovered(seconds=seconds):
             return f"{seconds:.1f}"
+        case ClusterDisconnected(last_seen_at=seen):
+            assert_type(seen, datetime | None)
+            return event.cluster_id
+        case ClusterConnected(name=name):
+            return name
         case Synced(observed_at=at):
             assert_type(at, datetime)
             return ""

@@ -17,6 +17,7 @@ from runai_async.cli.text import clean, counted, pods, since
 from runai_async.cli.views.lines import event_line, reason
 from runai_async.cli.views.tables import NARROW, one_line, phase_text, plain_table
 from runai_async.events import (
+    ClusterEvent,
     FleetEvent,
     PhaseChanged,
     RevisionAdded,
@@ -120,7 +121,18 @@ class Board:
     def note(self, event: FleetEvent) -> None:
         """Update the state from an event."""
         self._events += 1
-        section = self._section(event.workload_id, event.observed_at)
+        if not isinstance(event, ClusterEvent):
+            self._note_workload(event, self._section(event.workload_id, event.observed_at))
+        line = event_line(event, self._names)
+        line.no_wrap, line.overflow = True, "ellipsis"
+        self._log.append(line)
+
+    def _note_workload(
+        self,
+        event: RevisionEvent | Synced | WatchDegraded | WatchRecovered | WorkloadFailed,
+        section: _Section,
+    ) -> None:
+        """Update a workload's part from an event about it."""
         match event:
             case WatchDegraded() | WorkloadFailed():
                 section.problem = _Problem("outage", reason(event.error), event.observed_at)
@@ -134,9 +146,6 @@ class Board:
                 section.update(event)
             case _:
                 assert_never(event)
-        line = event_line(event, self._names)
-        line.no_wrap, line.overflow = True, "ellipsis"
-        self._log.append(line)
 
     def note_poll(self, event: HookEvent) -> None:
         """Update the state from the end of a poll: a success ends a problem, a failure is shown at once."""

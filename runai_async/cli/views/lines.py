@@ -13,6 +13,9 @@ from runai_async.cli.text import clean, clock, pods, since
 from runai_async.cli.views.tables import phase_text
 from runai_async.errors import ApiError, RunaiError
 from runai_async.events import (
+    ClusterConnected,
+    ClusterDisconnected,
+    ClusterEvent,
     FleetEvent,
     PhaseChanged,
     RevisionAdded,
@@ -39,6 +42,8 @@ def event_line(event: FleetEvent, names: Mapping[str, str]) -> Text:
     """
     if isinstance(event, RevisionEvent):
         at, who, what = _time(event), event.revision.name, _revision_text(event)
+    elif isinstance(event, ClusterEvent):
+        at, who, what = event.observed_at, f"cluster {event.name}", _cluster_text(event)
     else:
         who = names.get(event.workload_id, event.workload_id)
         at, what = event.observed_at, workload_text(event)
@@ -96,6 +101,18 @@ def workload_text(event: Synced | WatchDegraded | WatchRecovered | WorkloadFaile
             return Text(f"outage ended after {event.seconds:.1f} s", style="green")
         case WorkloadFailed():
             return Text(f"failed: {reason(event.error)}", style="red")
+        case _:
+            assert_never(event)
+
+
+def _cluster_text(event: ClusterEvent) -> Text:
+    match event:
+        case ClusterDisconnected():
+            age = since(event.last_seen_at, event.observed_at)
+            seen = f" for {age}" if age else ""
+            return Text(f"disconnected{seen}: phases are as last reported", style="yellow")
+        case ClusterConnected():
+            return Text("connected again", style="green")
         case _:
             assert_never(event)
 

@@ -1,4 +1,4 @@
-"""Revisions as tables that are readable at 80 columns."""
+"""Revisions and clusters as tables that are readable at 80 columns."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rich.text import Text
 from runai_async.cli.text import clean, moment, phase_style, pods, short_ids, since
 from runai_async.cli.views.console import console
 from runai_async.diff import MASK, FieldChange
-from runai_async.models import Condition, Phase, Revision
+from runai_async.models import Cluster, ClusterState, Condition, Phase, Revision
 
 _WIDE = 120
 """The columns from which on ids are whole and images are shown."""
@@ -73,6 +73,27 @@ def revisions_table(revisions: Sequence[Revision], now: datetime, width: int) ->
             *([one_line(", ".join(item.images or ()))] if wide else []),
             *([] if narrow else [one_line(item.phase_message)]),
         )
+    return table
+
+
+_STATE_STYLES = {ClusterState.CONNECTED: "green", ClusterState.DISCONNECTED: "bold red"}
+
+
+def print_clusters(clusters: Sequence[Cluster]) -> None:
+    """Print the table of `clusters list`."""
+    screen = console()
+    screen.print(clusters_table(clusters, datetime.now(UTC), screen.width))
+
+
+def clusters_table(clusters: Sequence[Cluster], now: datetime, width: int) -> Table:
+    """Return a table of clusters in their order; ids are whole where there is room."""
+    keys = [item.id for item in clusters]
+    ids = {key: key for key in keys} if width >= _WIDE else short_ids(keys)
+    table = plain_table("ID", "NAME", "STATE", "SEEN", "VERSION", cut="NAME")
+    for item in clusters:
+        state = Text(clean(item.state), style=_STATE_STYLES.get(item.state, "yellow"))
+        seen = since(item.last_seen_at, now)
+        table.add_row(ids[item.id], one_line(item.name), state, seen, clean(item.version))
     return table
 
 

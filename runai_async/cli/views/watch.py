@@ -11,7 +11,7 @@ import click
 from attrs import frozen
 
 from runai_async._codec import encode, to_cloudevent, to_json
-from runai_async.events import FleetEvent, RevisionEvent
+from runai_async.events import ClusterEvent, FleetEvent, RevisionEvent
 from runai_async.hooks import HookEvent, PollFinished
 from runai_async.policy import Emit
 
@@ -92,9 +92,9 @@ class JsonView(PrintingView):
 
 
 class CloudEventView(JsonView):
-    """Prints each event about a revision as a CloudEvent; there are none for other events."""
+    """Prints each event about a revision or a cluster as a CloudEvent; there are none for other events."""
 
     def display(self, event: FleetEvent) -> None:
-        """Print an event if it is about a revision."""
-        if isinstance(event, RevisionEvent):
+        """Print an event if it is about a revision or a cluster."""
+        if isinstance(event, RevisionEvent | ClusterEvent):
             click.echo(encode(to_cloudevent(event, include_secrets=self._show_secrets)))

@@ -1,0 +1,158 @@
+"""Whether clusters are connected, and who was informed of it. No I/O, no clock.
+
+A cluster that has lost its control plane leaves every phase as it last was, and polls still succeed. So its
+own state is asked for. `judged` turns responses into a `Link`; `ClusterReports` turns the links of one watch
+or fleet into its events; `Turn` says when a cluster may be asked for, and in which form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from runai_async.events import ClusterConnected, ClusterDisconnected, ClusterEvent
+from runai_async.models import Cluster, ClusterState
+
+_SILENCE = timedelta(minutes=5)
+"""If a cluster was last heard longer ago, one response that calls it disconnected suffices."""
+_ENOUGH = 2
+"""Responses in a row that call a cluster disconnected. One alone may be a restart of its agent."""
+_CONNECTED = frozenset(
+    {ClusterState.CONNECTED, ClusterState.SERVICE_ISSUES, ClusterState.MISSING_PREREQUISITES}
+)
+
+# --- what responses say -----------------------------------------------------------------------------------
+
+
+class Link(NamedTuple):
+    """What is known of a cluster's connection.
+
+    Attributes:
+        is_connected: None until that is known.
+        name: of the cluster.
+        last_seen_at: when it was last heard, as the response said that found it disconnected.
+        doubts: responses in a row that call it disconnected, while that is not believed yet.
+    """
+
+    is_connected: bool | None = None
+    name: str = ""
+    last_seen_at: datetime | None = None
+    doubts: int = 0
+
+
+UNKNOWN = Link()
+
+
+def judged(link: Link, cluster: Cluster, now: datetime) -> Link:
+    """Return what is known after a response.
+
+    Args:
+        link: what was known before.
+        cluster: the response.
+        now: the present time by the server's clock.
+    """
+    if cluster.state in _CONNECTED:
+        return Link(is_connected=True, name=cluster.name)
+    if cluster.state != ClusterState.DISCONNECTED or link.is_connected is False:
+        return link
+    seen, doubts = cluster.last_seen_at, link.doubts + 1
+    if doubts >= _ENOUGH or (seen is not None and now - seen > _SILENCE):
+        return Link(is_connected=False, name=cluster.name, last_seen_at=seen)
+    return link._replace(doubts=doubts)
+
+
+# --- who was informed of it -------------------------------------------------------------------------------
+
+
+class ClusterReports:
+    """The clusters that one watch or fleet has reported as disconnected."""
+
+    def __init__(self) -> None:
+        self._reported: dict[str, Link] = {}
+
+    @property
+    def disconnected(self) -> frozenset[str]:
+        """The ids of the clusters that are reported as disconnected."""
+        return frozenset(self._reported)
+
+    def changes(self, links: Mapping[str, Link], now: datetime) -> list[ClusterEvent]:
+        """Return the events that were not reported yet, by cluster id, and count them as reported.
+
+        A cluster that is no longer among them is forgotten without an event.
+
+        Args:
+            links: what is known of the clusters of all revisions that are watched now.
+            now: the present time by the client's clock.
+        """
+        events = [event for key in sorted(links) if (event := self._change(key, links[key], now)) is not None]
+        self._reported = {key: links[key] for key in links if links[key].is_connected is False}
+        return events
+
+    def _change(self, cluster_id: str, link: Link, now: datetime) -> ClusterEvent | None:
+        before = self._reported.get(cluster_id)
+        if link.is_connected is False and before is None:
+            return ClusterDisconnected(
+                cluster_id=cluster_id, name=link.name, last_seen_at=link.last_seen_at, observed_at=now
+            )
+        if link.is_connected and before is not None:
+            return ClusterConnected(
+                cluster_id=cluster_id, name=link.name, last_seen_at=before.last_seen_at, observed_at=now
+            )
+        return None
+
+
+# --- when a cluster is asked for --------------------------------------------------------------------------
+
+_INTERVAL = 60.0
+"""Seconds between two requests for one cluster."""
+_PAUSE = 3600.0
+"""Seconds until a cluster is asked for again of which no form may be seen."""
+_FORMS = 2
+_DOUBTED = 15
+"""Refusals in a row that are believed where a form was returned before: authorization services restart."""
+
+
+class Turn(NamedTuple):
+    """When a cluster is asked for next, and how.
+
+    Attributes:
+        due: monotonic time.
+        minimal: whether the minimal form is asked for, and not the full one.
+        has_worked: whether a form was ever returned.
+        refusals: in a row, of both forms in turn.
+    """
+
+    due: float = float("-inf")
+    minimal: bool = False
+    has_worked: bool = False
+    refusals: int = 0
+
+    def begun(self, now: float) -> Turn:
+        """Return the turn after a request has begun, whatever comes of it."""
+        return self._replace(due=now + _INTERVAL)
+
+    def succeeded(self) -> Turn:
+        """Return the turn after a response."""
+        return self._replace(has_worked=True, refusals=0)
+
+    def refused(self, now: float, *, by_api: bool) -> Turn:
+        """Return the turn after a 403 or 404: the other form is next, or a pause.
+
+        One that is not the API's own counts only where nothing was ever returned: the gateways of early
+        versions do not know the minimal form.
+        """
+        if not by_api and self.has_worked:
+            return self
+        if self.refusals + 1 >= (_DOUBTED if self.has_worked else _FORMS):
+            return Turn(now + _PAUSE)
+        return self._replace(minimal=not self.minimal, refusals=self.refusals + 1)
+
+
+FIRST_TURN = Turn()
+
+
+def due_first(turns: Mapping[str, Turn], cluster_ids: Iterable[str], now: float) -> list[str]:
+    """Return the clusters whose turn it is, those that wait longest first."""
+    waiting = {key: turns.get(key, FIRST_TURN).due for key in cluster_ids}
+    return sorted((key for key, due in waiting.items() if due <= now), key=lambda key: (waiting[key], key))

@@ -1,0 +1,53 @@
+"""What the fake control plane keeps of requests and responses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from attrs import field, frozen
+
+
+@frozen
+class RecordedRequest:
+    """A request that arrived.
+
+    Attributes:
+        path: the path without the query.
+        at: when it arrived, by `time.monotonic()`.
+
+    Example:
+        >>> async with FakeControlPlane() as control_plane:
+        ...     async with RunaiClient(control_plane.url, control_plane.token) as runai:
+        ...         count = await runai.count_revisions(control_plane.add_workload())
+        ...     print(control_plane.requests[-1].method, control_plane.requests[-1].path)
+        GET /api/v1/workloads/inferences/.../revisions/count
+    """
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str] = field(repr=False)
+    at: float
+
+
+@frozen
+class RecordedResponse:
+    """A response that contained revisions.
+
+    Attributes:
+        at: when it was made, by `time.monotonic()`.
+        workload_id: the workload of the revisions.
+        phases: the phase and `phaseUpdatedAt` of each revision, by its id.
+
+    Example:
+        >>> control_plane = FakeControlPlane(record_responses=True)
+        >>> revision_id = control_plane.add_revision(control_plane.add_workload(), "Running")
+        >>> async with control_plane, RunaiClient(control_plane.url, control_plane.token) as runai:
+        ...     revision = await runai.get_revision(revision_id)
+        >>> control_plane.responses[-1].phases[revision_id]
+        ('Running', '...Z')
+    """
+
+    at: float
+    workload_id: str
+    phases: Mapping[str, tuple[str, str | None]]
