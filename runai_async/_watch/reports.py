@@ -39,7 +39,7 @@ class Reporter:
             # Right after a creation it is usual. Later it means an outage, or a permission that was taken.
             level = logging.WARNING if past.readable else logging.INFO
             text = "%s: refused; believed if every poll returns it for %g s: %s"
-            logger.log(level, text, self.what, grace, error)
+            logger.log(level, text, self.what, grace, error, extra=OUTAGE)
 
     def recovered(self, streak: FailureStreak, now: float) -> float | None:
         """Log that polls succeed again; return the seconds of the outage, None if there was none.

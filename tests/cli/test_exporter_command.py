@@ -139,12 +139,11 @@ async def test_a_discovery_that_finds_nothing_counts_as_a_success() -> None:
     assert (metrics.empty, metrics.names) == (1, {workload_id: "chat"})
 
 
-async def test_a_revoked_token_ends_it_with_status_4() -> None:
-    async with FakeControlPlane() as control_plane:
+async def test_a_token_that_has_expired_and_cannot_be_replaced_ends_it_with_status_4() -> None:
+    async with FakeControlPlane(token_lifetime=4.0) as control_plane:
         control_plane.add_revision(control_plane.add_workload("chat"), "Running")
         async with started(control_plane, "exporter", "--all", *LISTEN) as process:
             await until_phases(await port_of(process), ("chat", "chat-00001", "Running"))
-            control_plane.revoke_tokens()
             ended = await finished(process)
     assert (ended.status, ended.out, ended.err.count("\n")) == (4, "", 1)
     assert "401" in ended.err

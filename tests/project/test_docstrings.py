@@ -72,6 +72,13 @@ WORKLOAD_ID = "5b7ad5a4-4f2c-4c0a-b63b-0d4c1e9f7c11"
 YESTERDAY = "2025-12-31T12:00:00Z"
 
 
+def rejected() -> AuthenticationError:
+    """Return what a token endpoint that rejects the credentials makes of every call."""
+    error = AuthenticationError(401, "invalid_client")
+    error.is_final = True
+    return error
+
+
 class World(Harness):
     """A rollout, an outage and a deletion; then the token is refused, so that every example ends.
 
@@ -93,7 +100,7 @@ class World(Harness):
         self.at(100, lambda: self.reply_to_all(HTML_502))
         self.at(120, lambda: self.reply_to_all(True))
         self.at(300, lambda: self.state.delete_workload(self.workload_id))
-        self.at(600, lambda: self.reply_to_all(REFUSED_401))
+        self.at(1500, lambda: self.reply_to_all(rejected()))
 
     def roll_out(self) -> None:
         self.new = self.add("Creating", images=["llm:2"])
@@ -113,6 +120,8 @@ class World(Harness):
         return await super().send(request, timeout=timeout, deadline=deadline)
 
     async def meets(self, response: Reply) -> Response:
+        if response is REFUSED_401:
+            await self.clock.sleep(30)  # the token is old by then, so it is replaced
         if isinstance(response, Response):
             return response
         assert response is not None
@@ -243,6 +252,7 @@ def failed(world: World) -> None:
 
 FAILURES: dict[str, Callable[[World], None]] = {
     "RunaiError": later(REFUSED_401),
+    "TokenProvider": once(REFUSED_401),
     "TransportError": always(TransportError("no connection to acme.run.ai")),
     "AttemptTimeoutError": slow,
     "DeadlineExceededError": always(None),
@@ -261,7 +271,6 @@ FAILURES: dict[str, Callable[[World], None]] = {
     "RolloutFailedError": rollout_ends("Failed"),
     "WaitTimeoutError": rollout_ends("Pending"),
     "RetryScheduled": once(refused(429, **{"Retry-After": "2"})),
-    "TokenProvider": once(REFUSED_401),
 }
 """What fails in the world of an example that shows how to handle it."""
 

@@ -58,25 +58,26 @@ class View(ABC):
 
 
 class PrintingView(View):
-    """A view that only prints. Refused polls go to stderr, once for each workload until a poll succeeds."""
+    """A view that only prints. Refused first polls go to stderr, once for each workload."""
 
     def __init__(self) -> None:
         super().__init__()
         self._refused: set[str] = set()
+        self._readable: set[str] = set()  # of these, refusals are logged
 
     def hook(self, event: HookEvent) -> None:
         """Report that a workload does not exist, or not for this account: it may appear later."""
         if not isinstance(event, PollFinished):
             return
         if event.error in {"NotFoundError", "PermissionDeniedError"}:
-            if event.workload_id not in self._refused:
+            if event.workload_id not in self._refused | self._readable:
                 self._refused.add(event.workload_id)
                 click.echo(
                     f"runai-async: workload {event.workload_id}: {event.error}; retrying for a while",
                     err=True,
                 )
         elif event.error is None:
-            self._refused.discard(event.workload_id)
+            self._readable.add(event.workload_id)
 
 
 class JsonView(PrintingView):
