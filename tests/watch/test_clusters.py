@@ -179,9 +179,9 @@ OUTCOMES = st.sampled_from(
 )
 
 
-@given(st.lists(st.tuples(OUTCOMES, st.floats(0, 400)), max_size=40))
+@given(st.lists(st.tuples(OUTCOMES, st.integers(0, 400)), max_size=40))
 def test_requests_for_a_cluster_are_a_minute_apart_whatever_comes_of_them(
-    rounds: list[tuple[str, float]],
+    rounds: list[tuple[str, int]],
 ) -> None:
     turn, now, asked = Turn(), 0.0, list[float]()
     for outcome, seconds in rounds:
