@@ -15,7 +15,7 @@ from runai_async._api.api import Api
 from runai_async._api.statuses import is_from_api
 from runai_async._ids import canonical_id
 from runai_async._watch.clusters import FIRST_TURN, UNKNOWN, ClusterReports, Link, Turn, due_first, judged
-from runai_async.errors import NotFoundError, PermissionDeniedError, RunaiError
+from runai_async.errors import ApiError, NotFoundError, PermissionDeniedError, RunaiError
 from runai_async.events import ClusterEvent
 
 logger = logging.getLogger("runai_async")
@@ -61,16 +61,24 @@ class ClusterWatch:
         call = self._api.endpoints.get_cluster(cluster_id, minimal=turn.minimal)
         try:
             cluster = await self._api.retrying.once().call(call, deadline=until)
-        except (NotFoundError, PermissionDeniedError) as error:
-            refused = turn.refused(self._api.clock.monotonic(), by_api=is_from_api(error))
-            self._turns[cluster_id] = refused
-            logger.debug("cluster %s: %s", cluster_id, error)
         except RunaiError as error:
+            self._turns[cluster_id] = _after(turn, error, self._api.clock.monotonic())
             logger.debug("cluster %s: its state is not known: %s", cluster_id, error)
         else:
             self._turns[cluster_id] = turn.succeeded()
             now = self._api.server_time.now()
             self._links[cluster_id] = judged(self.link(cluster_id), cluster, now)
+
+
+def _after(turn: Turn, error: RunaiError, now: float) -> Turn:
+    """Return the turn after a failure."""
+    match error:
+        case NotFoundError() | PermissionDeniedError():
+            return turn.refused(now, by_api=is_from_api(error))
+        case ApiError(retry_after=float(seconds)):
+            return turn.postponed(now, seconds)
+        case _:
+            return turn
 
 
 class ClusterFeed:
@@ -104,7 +112,7 @@ class ClusterFeed:
             cluster_ids: of all these revisions.
             now: the present time by the client's clock.
         """
-        self._ids = frozenset(canonical_id(cluster_id) for cluster_id in cluster_ids)
+        self._ids = frozenset(canonical_id(cluster_id) for cluster_id in cluster_ids if cluster_id)
         return self._reports.changes({key: self._clusters.link(key) for key in self._ids}, now)
 
     async def ask(self, *, until: float) -> None:

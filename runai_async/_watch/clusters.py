@@ -106,6 +106,8 @@ class ClusterReports:
 
 _INTERVAL = 60.0
 """Seconds between two requests for one cluster."""
+_LONGEST_WAIT = 300.0
+"""Seconds that a `Retry-After` may ask for."""
 _PAUSE = 3600.0
 """Seconds until a cluster is asked for again of which no form may be seen."""
 _FORMS = 2
@@ -135,6 +137,10 @@ class Turn(NamedTuple):
     def succeeded(self) -> Turn:
         """Return the turn after a response."""
         return self._replace(has_worked=True, refusals=0)
+
+    def postponed(self, now: float, seconds: float) -> Turn:
+        """Return the turn after a failure that asks to wait, which is done for five minutes at most."""
+        return self._replace(due=max(self.due, now + min(seconds, _LONGEST_WAIT)))
 
     def refused(self, now: float, *, by_api: bool) -> Turn:
         """Return the turn after a 403 or 404: the other form is next, or a pause.

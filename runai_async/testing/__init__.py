@@ -13,8 +13,7 @@ from runai_async._http.messages import Request, Response, Transport
 from runai_async.testing._clock import FakeClock
 from runai_async.testing._control_plane import FakeControlPlane
 from runai_async.testing._faults import FaultKind
-from runai_async.testing._record import RecordedRequest, RecordedResponse
-from runai_async.testing._state import Transition
+from runai_async.testing._record import RecordedRequest, RecordedResponse, Transition
 from runai_async.testing._transport import FakeTransport, SentRequest
 
 __all__ = [

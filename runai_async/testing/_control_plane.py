@@ -21,10 +21,10 @@ from runai_async._ids import canonical_id
 from runai_async.testing._access import Access
 from runai_async.testing._faults import FAULT_KINDS, FaultKind, Faults, canned_response, distort, pause
 from runai_async.testing._outages import Outages
-from runai_async.testing._record import RecordedRequest, RecordedResponse
+from runai_async.testing._record import RecordedRequest, RecordedResponse, Transition
 from runai_async.testing._routes import WORKLOADS, Handler, Routes
 from runai_async.testing._server import Server
-from runai_async.testing._state import State, Transition
+from runai_async.testing._state import State
 from runai_async.testing._tokens import Tokens
 from runai_async.testing._versions import VERSIONS, Version
 from runai_async.testing._workload_list import ListOrder, WorkloadList

@@ -1,8 +1,9 @@
-"""What the fake control plane keeps of requests and responses."""
+"""What the fake control plane keeps of requests, responses and changes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 
 from attrs import field, frozen
 
@@ -51,3 +52,29 @@ class RecordedResponse:
     at: float
     workload_id: str
     phases: Mapping[str, tuple[str, str | None]]
+
+
+@frozen
+class Transition:
+    """One change that was made to a revision.
+
+    Attributes:
+        at: when it was made, on the server's clock.
+        kind: added, phase, updated, deleted, purged, hidden or shown.
+        phase: the phase of the revision after the change.
+        phase_updated_at: its `phaseUpdatedAt` after the change, as the API writes it.
+
+    Example:
+        >>> control_plane = FakeControlPlane()
+        >>> revision_id = control_plane.add_revision(control_plane.add_workload(), "Pending")
+        >>> control_plane.set_phase(revision_id, "Running")
+        >>> [(change.kind, change.phase) for change in control_plane.transitions]
+        [('added', 'Pending'), ('phase', 'Running')]
+    """
+
+    at: datetime
+    workload_id: str
+    revision_id: str
+    kind: str
+    phase: str
+    phase_updated_at: str | None

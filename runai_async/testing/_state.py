@@ -10,41 +10,15 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from attrs import frozen
 
 from runai_async._ids import canonical_id
 from runai_async.testing._clusters import Clusters
+from runai_async.testing._record import Transition
 from runai_async.testing._records import MissingError, Records, Row
 from runai_async.testing._samples import sample_revision, sample_workload
 from runai_async.testing._wire import stamp, wire
 
-__all__ = ["MissingError", "State", "Transition", "stamp"]
-
-
-@frozen
-class Transition:
-    """One change that was made to a revision.
-
-    Attributes:
-        at: when it was made, on the server's clock.
-        kind: added, phase, updated, deleted, purged, hidden or shown.
-        phase: the phase of the revision after the change.
-        phase_updated_at: its `phaseUpdatedAt` after the change, as the API writes it.
-
-    Example:
-        >>> control_plane = FakeControlPlane()
-        >>> revision_id = control_plane.add_revision(control_plane.add_workload(), "Pending")
-        >>> control_plane.set_phase(revision_id, "Running")
-        >>> [(change.kind, change.phase) for change in control_plane.transitions]
-        [('added', 'Pending'), ('phase', 'Running')]
-    """
-
-    at: datetime
-    workload_id: str
-    revision_id: str
-    kind: str
-    phase: str
-    phase_updated_at: str | None
+__all__ = ["MissingError", "State", "stamp"]
 
 
 class State:

@@ -159,6 +159,19 @@ async def test_where_both_are_refused_they_are_asked_for_again_after_an_hour(
     assert stage.asked == [(0, "cluster"), (60, "minimal"), (3660, "cluster")]
 
 
+async def test_retry_after_is_honoured(stage: Stage) -> None:
+    stage.harness.others = Response(429, {"Retry-After": "150"}, b"")
+    for _ in range(4):
+        await stage.round()
+    assert stage.asked == [(0, "cluster"), (180, "cluster")]
+
+
+async def test_a_cluster_without_an_id_is_not_asked_for(stage: Stage) -> None:
+    assert stage.feed.changes([""], stage.harness.clock.now()) == []
+    await stage.feed.ask(until=NEVER)
+    assert stage.asked == []
+
+
 async def test_a_response_about_another_cluster_is_no_response(stage: Stage) -> None:
     body = stage.harness._respond("cluster", stage.id).body.replace(stage.id[:8].encode(), b"00000000")
     stage.harness.others = Response(body=body)

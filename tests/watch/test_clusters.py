@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -171,6 +172,40 @@ def test_a_success_ends_the_doubt() -> None:
     for _ in range(40):
         turn = turn.refused(0, by_api=True).succeeded()
     assert turn.refusals == 0
+
+
+OUTCOMES = st.sampled_from(
+    ["success", "refused by the api", "refused by a gateway", "asked to wait", "failed"]
+)
+
+
+@given(st.lists(st.tuples(OUTCOMES, st.integers(0, 400)), max_size=40))
+def test_requests_for_a_cluster_are_a_minute_apart_whatever_comes_of_them(
+    rounds: list[tuple[str, int]],
+) -> None:
+    turn, now, asked = Turn(), 0.0, list[float]()
+    for outcome, seconds in rounds:
+        now += seconds
+        if turn.due > now:
+            continue
+        asked.append(now)
+        turn = turn.begun(now)
+        match outcome:
+            case "success":
+                turn = turn.succeeded()
+            case "asked to wait":
+                turn = turn.postponed(now, seconds)
+            case "failed":
+                pass
+            case _:
+                turn = turn.refused(now, by_api=outcome == "refused by the api")
+        assert now + 60 <= turn.due <= now + 3600
+    assert all(later - earlier >= 60 for earlier, later in pairwise(asked))
+
+
+def test_a_server_that_asks_to_wait_is_left_alone_for_five_minutes_at_most() -> None:
+    turn = Turn().begun(0)
+    assert [turn.postponed(0, seconds).due for seconds in (0, 60, 200, 900)] == [60, 60, 200, 300]
 
 
 def test_those_that_wait_longest_are_asked_for_first() -> None:
