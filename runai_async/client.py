@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import ssl as ssl_module
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from copy import copy
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +20,7 @@ from runai_async._api.api import Api
 from runai_async._api.endpoints import Endpoints
 from runai_async._api.paging import LONGEST_PAGE, LeftOut, paged
 from runai_async._api.retry import Retrying
+from runai_async._api.workload_list import IdListing, WorkloadQuery, conditions, each_once
 from runai_async._arguments import (
     check_client,
     check_fleet,
@@ -39,7 +40,6 @@ from runai_async._fleet.fleet_watch import FleetWatch
 from runai_async._http.addresses import check_base_url, check_proxy, environment_proxy
 from runai_async._http.aiohttp_transport import AiohttpTransport
 from runai_async._http.messages import Timed, Transport
-from runai_async._ids import is_uuid
 from runai_async._wait.order import newest
 from runai_async._wait.phase import FAILED_PHASES, PhaseWait
 from runai_async._wait.rollout import RolloutWait
@@ -437,7 +437,7 @@ class RunaiClient:
             resume_from=resume_from,
         )
 
-    async def inference_workloads(
+    def inference_workloads(
         self, *, is_inference: Callable[[Workload], bool] = is_inference_type, filter_by: Sequence[str] = ()
     ) -> AsyncIterator[str]:
         """List the ids of the inference workloads: the usual discovery function of a fleet.
@@ -458,14 +458,7 @@ class RunaiClient:
             >>> [workload_id async for workload_id in of_the_team]
             ['5b7ad5a4-4f2c-4c0a-b63b-0d4c1e9f7c11']
         """
-        pages = self._workload_pages(filter_by, LONGEST_PAGE)
-        async for workload in paged(pages, self._left_out, rescue=_codec.workload_outline):
-            if not is_inference(workload):
-                continue
-            if is_uuid(workload.id):
-                yield workload.id
-            else:
-                self._left_out.report(f"id {workload.id}", "the id is not a UUID")
+        return IdListing(self._api, WorkloadQuery(conditions(filter_by)), is_inference, self._left_out)
 
     async def wait_for_phase(
         self,
@@ -577,17 +570,8 @@ class RunaiClient:
         """
         if not 1 <= page_size <= LONGEST_PAGE:
             raise ValueError(f"page_size must be 1 to {LONGEST_PAGE}, not {page_size}")
-        pages = self._workload_pages(filter_by, page_size, deleted=deleted)
-        return paged(pages, LeftOut("list_workloads"))
-
-    def _workload_pages(
-        self, filter_by: Sequence[str], page_size: int, *, deleted: bool | None = None
-    ) -> Callable[[int], Awaitable[_codec.Page[Workload]]]:
-        """Return the function that reads one page of the workloads."""
-        filters = (filter_by,) if isinstance(filter_by, str) else filter_by
-        return lambda offset: self._api.retrying.call(
-            self._api.endpoints.list_workloads(filters, offset, page_size, deleted=deleted)
-        )
+        query = WorkloadQuery(conditions(filter_by), page_size, deleted)
+        return each_once(self._api, query, LeftOut("list_workloads"))
 
     def revision_history(self, revision_id: str | UUID) -> AsyncIterator[HistoryRecord]:
         """Read a revision's history (phases and events), page by page, in the API's order.

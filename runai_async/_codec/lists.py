@@ -40,10 +40,12 @@ class BrokenItem:
     Attributes:
         raw: its bytes.
         error: why, with the path in the whole body.
+        index: its position in the list.
     """
 
     raw: bytes
     error: DecodeError
+    index: int
 
 
 @frozen
@@ -104,7 +106,7 @@ def _decode_items(body: bytes, key: str, kind: type[T]) -> tuple[list[T], list[B
         try:
             items.append(decode_model(raw, kind))
         except DecodeError as error:
-            broken.append(BrokenItem(raw, _inside(error, f"$.{key}[{index}]")))
+            broken.append(BrokenItem(raw, _inside(error, f"$.{key}[{index}]"), index))
     return items, broken, following
 
 

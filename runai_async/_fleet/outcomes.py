@@ -66,6 +66,7 @@ class Poll(NamedTuple):
         began: monotonic time at which it began.
         now: monotonic time at which it ended.
         is_leaving: whether discovery no longer lists the workload.
+        is_proven: whether that is enough for it to leave, whatever the poll shows.
         ever_responded: whether the control plane has ever responded to the fleet.
         is_listed: whether the last listing of discovery named the workload.
         is_silent: whether the control plane does not respond to anyone: then no workload loses patience.
@@ -77,6 +78,7 @@ class Poll(NamedTuple):
     ever_responded: bool
     is_listed: bool = False
     is_silent: bool = False
+    is_proven: bool = False
 
 
 def of_success(member: Member, poll: Poll, policy: PollPolicy) -> Outcome:
@@ -86,7 +88,7 @@ def of_success(member: Member, poll: Poll, policy: PollPolicy) -> Outcome:
         due=_next_slot(member, interval, poll),
         interval=interval,
         outage_ended_after=None if since is None else now - since,
-        leaves=poll.is_leaving,
+        leaves=poll.is_leaving and (poll.is_proven or not member.tracker.has_live),
     )
 
 

@@ -182,6 +182,12 @@ class Tracker:
         """Whether any revision is known."""
         return bool(self._known)
 
+    @property
+    def has_live(self) -> bool:
+        """Whether any revision is known that was not reported deleted, or is listed but cannot be decoded."""
+        is_known = any(entry.mark.deleted_at is None for entry in self._known.values())
+        return is_known or bool(self._listing.undecodable)
+
     # --- taking in ----------------------------------------------------------------------------------------
 
     def apply(
