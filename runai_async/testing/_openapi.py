@@ -176,16 +176,6 @@ _LIMIT = _in_query("limit", {"type": "integer", "minimum": 1, "maximum": 500, "d
 _CONDITION_PATTERN = r"[A-Za-z0-9]+(==|!=|<=|>=|=@|!@|=\^|=\$)[A-Za-z0-9 ._-]+"
 FILTER_PATTERN = f"^{_CONDITION_PATTERN}(,{_CONDITION_PATTERN})*$"
 _FILTER = _in_query("filterBy", {"type": "string", "pattern": FILTER_PATTERN})
-SORT_FIELDS = (
-    "type", "name", "clusterId", "projectId", "projectName", "departmentId", "departmentName", "createdAt",
-    "deletedAt", "submittedBy", "phase", "completedAt", "nodepool", "distributedFramework", "allocatedGPU",
-    "idleGpus", "idleAllocatedGpus", "phaseUpdatedAt", "category", "priority",
-)  # fmt: skip
-SORT_ORDERS = ("asc", "desc")
-_SORT = (
-    _in_query("sortBy", {"type": "string", "enum": list(SORT_FIELDS)}),
-    _in_query("sortOrder", {"type": "string", "enum": list(SORT_ORDERS)}),
-)
 _PLAIN = (400, 401, 403, 500, 503)
 _FINDS = (400, 401, 403, 404, 500, 503)
 _INFERENCES = "/api/v1/workloads/inferences"
@@ -230,7 +220,6 @@ DOCUMENT: Json = {
             _OFFSET,
             _LIMIT,
             _FILTER,
-            *_SORT,
         ),
         "/api/v1/workloads/count": _get("count_workloads", _COUNT, _PLAIN, _DELETED, _FILTER),
         "/api/v1/token": _post(

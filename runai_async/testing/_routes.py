@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Literal
 from uuid import UUID
 
 import msgspec
 from aiohttp import web
 
-from runai_async.testing._openapi import DOCUMENT, FILTER_PATTERN, SORT_FIELDS, SORT_ORDERS
+from runai_async.testing._openapi import DOCUMENT, FILTER_PATTERN
 from runai_async.testing._state import MissingError, State
 from runai_async.testing._tokens import Tokens
 
@@ -128,7 +128,7 @@ class Routes:
     # --- workloads ----------------------------------------------------------------------------------------
 
     async def _list_workloads(self, request: web.Request) -> web.Response:
-        return _page(request, "workloads", _sorted(request, self._workloads(request)))
+        return _page(request, "workloads", self._workloads(request))
 
     async def _count_workloads(self, request: web.Request) -> web.Response:
         return _json({"count": len(self._workloads(request))})
@@ -199,19 +199,6 @@ def _number(request: web.Request, name: str, default: int, least: int, most: int
     if not (text.isascii() and text.isdigit()) or not least <= int(text[:12]) <= most:
         raise _ApiError(400, f"{name} must be a whole number from {least} to {most}")
     return int(text)
-
-
-def _choice(request: web.Request, name: str, default: str, known: Sequence[str]) -> str:
-    value = request.query.get(name, default)
-    if value not in {default, *known} or len(request.query.getall(name, [])) > 1:
-        raise _ApiError(400, f"{name} must be one of {', '.join(known)}")
-    return value
-
-
-def _sorted(request: web.Request, items: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    name = _choice(request, "sortBy", "", SORT_FIELDS)
-    is_descending = _choice(request, "sortOrder", "asc", SORT_ORDERS) == "desc"
-    return sorted(items, key=lambda item: str(item.get(name, "")), reverse=is_descending) if name else items
 
 
 def _page(request: web.Request, key: str, items: list[dict[str, Any]]) -> web.Response:

@@ -1,6 +1,5 @@
 """When a workload leaves a fleet: a list that lacks it is not enough by itself."""
 
-from collections.abc import Callable
 from random import Random
 
 import pytest
@@ -16,7 +15,7 @@ from runai_async import (
     RunaiClient,
     WorkloadFailed,
 )
-from runai_async._fleet.discovery import Discovery, Listed
+from runai_async._fleet.discovery import Ask, Discovery, Listed
 from runai_async.models import Workload
 from runai_async.testing import Response
 
@@ -167,7 +166,7 @@ async def test_a_workload_that_was_added_leaves_by_listings_since_then() -> None
 # --- filters that can change, and a caller's own function ---------------------------------------------------
 
 
-def by_phase(runai: RunaiClient) -> Callable[[], object]:
+def by_phase(runai: RunaiClient) -> Ask:
     return lambda: runai.inference_workloads(filter_by=["phase==Running"])
 
 
@@ -178,7 +177,7 @@ async def test_with_a_filter_that_can_change_a_workload_leaves_with_its_next_suc
         harness.state.workloads[key]["phase"] = "Running"
     async with (
         harness.client() as runai,
-        runai.watch_fleet(by_phase(runai), poll=POLICY, discovery_interval=EVERY_20) as fleet,  # type: ignore[arg-type]
+        runai.watch_fleet(by_phase(runai), poll=POLICY, discovery_interval=EVERY_20) as fleet,
     ):
         await harness.collect(fleet, 15)
         harness.state.workloads[ids[0]]["phase"] = "Stopped"
@@ -197,7 +196,7 @@ async def test_a_listing_that_is_not_sound_is_not_enough_even_with_such_a_filter
     harness.sorts, harness.most_rows = False, 4
     async with (
         harness.client() as runai,
-        runai.watch_fleet(by_phase(runai), poll=POLICY, discovery_interval=EVERY_20) as fleet,  # type: ignore[arg-type]
+        runai.watch_fleet(by_phase(runai), poll=POLICY, discovery_interval=EVERY_20) as fleet,
     ):
         await harness.collect(fleet, 200)
         assert fleet.workload_ids >= set(ids)
@@ -218,9 +217,9 @@ async def test_there_empty_lists_count_when_there_were_no_others_for_a_while(own
     for key in ids:
         harness.state.workloads[key]["phase"] = "Running"
     async with harness.client() as runai:
-        ask = (lambda: listed) if own else by_phase(runai)
+        ask: Ask = (lambda: listed) if own else by_phase(runai)
         policy = evolve(POLICY, missing_grace=60)
-        async with runai.watch_fleet(ask, poll=policy, discovery_interval=EVERY_20) as fleet:  # type: ignore[arg-type]
+        async with runai.watch_fleet(ask, poll=policy, discovery_interval=EVERY_20) as fleet:
             await harness.collect(fleet, 15)
             listed.clear()
             harness.listings = EMPTY

@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 from runai_async import RetryPolicy, RunaiClient
 from runai_async.errors import AttemptTimeoutError, DeadlineExceededError
 from runai_async.testing import FakeClock, Request, Response
-from runai_async.testing._routes import _matches
 from runai_async.testing._state import MissingError, State
 
 T = TypeVar("T")
@@ -63,6 +62,7 @@ class Harness:
         self.most_rows = 500
         self.before_page: Callable[[], object] = int
         self._random = Random(1)
+        self._query: Mapping[str, str] = {}
         self._plans: list[tuple[float, Callable[..., object], tuple[Any, ...]]] = []
 
     # --- for the test -------------------------------------------------------------------------------------
@@ -126,7 +126,8 @@ class Harness:
             await self._wait(float("inf"), timeout, deadline)
         if isinstance(reply, Exception):
             raise reply
-        return reply if isinstance(reply, Response) else self._respond(kind, key, request)
+        self._query = request.url.query
+        return reply if isinstance(reply, Response) else self._respond(kind, key)
 
     def _reply(self, kind: str, key: str) -> Reply | bool:
         if kind != "list":
@@ -156,7 +157,7 @@ class Harness:
             case _:
                 raise AssertionError(request.url.path)
 
-    def _respond(self, kind: str, key: str, request: Request) -> Response:
+    def _respond(self, kind: str, key: str) -> Response:
         state = self.state
         try:
             match kind:
@@ -165,7 +166,7 @@ class Harness:
                 case "history":
                     return _json({"records": state.history(key)})
                 case "workloads":
-                    return self._page(request.url.query)
+                    return self._page(self._query)
                 case _:
                     return Response(body=state.list_body(key, deleted=kind == "deleted"))
         except MissingError as error:
@@ -176,8 +177,9 @@ class Harness:
             return UNSORTED_400
         self.before_page()
         rows = self.state.live_workloads(deleted=False)
-        for condition in query.get("filterBy", "").split(",") if "filterBy" in query else ():
-            rows = [row for row in rows if _matches(row, condition)]
+        for condition in query.get("filterBy", "").split(","):
+            name, _, value = condition.partition("==")
+            rows = [row for row in rows if not name or row[name] == value]
         if self.sorts:
             assert (query["sortBy"], query["sortOrder"]) == ("createdAt", "asc")
             rows.sort(key=itemgetter("createdAt"))
