@@ -400,9 +400,17 @@ class RunaiClient:
             max_concurrency: the maximum number of polls in flight; the client's own limit applies, too.
             rate_limit: the maximum number of requests per second; None for no limit.
             buffer: how many events may wait for the consumer before polling pauses.
-            discovery_interval: seconds between two calls of a function passed as *workloads*.
+            discovery_interval: seconds between two calls of a function passed as *workloads*. It becomes more
+                where listing would take more than a tenth of the time, or fails again and again; see
+                `FleetStatus.discovery_interval`.
             include_existing: whether the revisions of the first responses are reported.
-            resume_from: the checkpoint of another fleet, to resume from what it delivered.
+            resume_from: the checkpoint of another fleet, to resume from what it delivered. Of its workloads,
+                those that are no longer listed are watched until their deletions are reported; where
+                *workloads* are ids, the others are dropped.
+
+        A listed workload joins. One that two listings in a row lack leaves when its polls are 404, or find no
+        live revision, so a list with gaps loses nothing. Where a function of yours decides, or a filter names
+        what can change, such as a phase, it leaves with its next successful poll.
 
         Raises:
             ValueError: an id is not a UUID, or a number is out of range. See `FleetWatch` for what ends the
@@ -443,11 +451,13 @@ class RunaiClient:
         """List the ids of the inference workloads: the usual discovery function of a fleet.
 
         A workload that cannot be decoded counts if its id and type can be read. One whose id is not a UUID is
-        left out with one warning.
+        left out with one warning. Each id comes once, as with `list_workloads`. A fleet reads what this
+        returns with one attempt per request, since it lists again anyway.
 
         Args:
-            is_inference: returns whether a workload is an inference workload. The API does not document the
-                values of `Workload.type`; by default, every type with "inference" in it counts, in any case.
+            is_inference: returns whether a workload is an inference workload, by what does not change while
+                it exists. The API does not document the values of `Workload.type`; by default, every type with
+                "inference" in it counts, in any case.
             filter_by: further conditions, as for `list_workloads`.
 
         Raises:
@@ -549,15 +559,17 @@ class RunaiClient:
     def list_workloads(
         self, *, filter_by: Sequence[str] = (), deleted: bool | None = None, page_size: int = LONGEST_PAGE
     ) -> AsyncIterator[Workload]:
-        """List the workloads of all kinds, page by page.
+        """List the workloads of all kinds, page by page, the oldest first where the server can sort them.
 
+        Each comes once. Where workloads that are created or deleted meanwhile move others from page to page,
+        the list is read again from its start, up to twice; if rows still move, a warning says so.
         A workload that cannot be decoded is left out; the first one is logged as a warning.
 
         Args:
             filter_by: conditions such as `"type==inference"` or `"phase!=Stopped"`, all of which must hold:
                 a field, one of `== != <= >= =@ !@ =^ =$`, and a value.
             deleted: True for the deleted ones only; otherwise the live ones.
-            page_size: items per request, 1 to 500.
+            page_size: items per request, 1 to 500; 1 means 2, since pages overlap by one.
 
         Raises:
             ValueError: *page_size* is out of range; nothing was sent.

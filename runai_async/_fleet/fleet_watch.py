@@ -434,8 +434,9 @@ class FleetWatch(AsyncIterator[FleetEvent]):
     def checkpoint(self, workload_id: str | UUID | None = None) -> Checkpoint | FleetCheckpoint:
         """Return what was delivered, of the whole fleet or of one workload.
 
-        It includes the part of *resume_from* that the first two listings have not claimed yet. For thousands
-        of workloads it takes a second to make and write: do it now and then, or for one workload.
+        It includes the part of *resume_from* whose workloads have not joined yet, which takes up to two
+        listings. For thousands of workloads it takes a second to make and write: do it now and then, or for
+        one workload.
 
         Raises:
             ValueError: not a UUID.

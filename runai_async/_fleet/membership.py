@@ -12,7 +12,7 @@ from runai_async._fleet.discovery import Discovery, Listed
 from runai_async._fleet.lister import Lister
 from runai_async._watch.failures import ROUNDING
 from runai_async.checkpoint import Checkpoint
-from runai_async.errors import AuthenticationError, RunaiError
+from runai_async.errors import RunaiError
 from runai_async.policy import PollPolicy
 
 logger = logging.getLogger("runai_async")
@@ -80,9 +80,6 @@ class Membership:
         """List once; return whether to go on."""
         try:
             listed = await lister.list_ids()
-        except AuthenticationError as error:
-            fleet.end(error)
-            return False
         except Exception as error:
             if self._discovery.is_new and not isinstance(error, RunaiError):
                 raise  # a caller's function that has never worked

@@ -45,23 +45,26 @@ async def test_workloads_may_be_listed_by_a_coroutine() -> None:
         assert fleet.workload_ids == frozenset(ids)
 
 
-async def test_a_discovery_whose_token_is_refused_ends_the_fleet() -> None:
-    harness, ids, _ = of_size(3)
-    rounds = 0
-
-    def ask() -> list[str]:
-        nonlocal rounds
-        rounds += 1
-        if rounds > 1:
-            raise AuthenticationError(401, "revoked")
-        return ids
-
-    async with harness.client() as runai, runai.watch_fleet(ask, poll=POLICY, discovery_interval=20) as fleet:
+async def test_a_discovery_whose_token_is_refused_ends_a_fleet_that_watches_nothing() -> None:
+    harness, _, _ = of_size(3)
+    harness.listings = REFUSED_401
+    async with harness.client() as runai, runai.watch_fleet(runai.inference_workloads, poll=POLICY) as fleet:
         with pytest.raises(AuthenticationError) as caught:
             await harness.collect(fleet, 100)
         assert caught.value.checkpoint == fleet.checkpoint()
         await harness.clock.advance(100)
-    assert rounds == 2
+    assert harness.times("workloads") == [0]
+
+
+async def test_what_a_watching_fleet_makes_of_a_refused_token_its_polls_decide() -> None:
+    harness, ids, _ = of_size(3)
+    harness.at(30, setattr, harness, "listings", REFUSED_401)
+    harness.at(300, setattr, harness, "lists", REFUSED_401)
+    async with harness.client() as runai, runai.watch_fleet(runai.inference_workloads, poll=POLICY) as fleet:
+        await harness.collect(fleet, 299)
+        assert fleet.workload_ids >= set(ids)
+        with pytest.raises(AuthenticationError):
+            await harness.collect(fleet, 100)
 
 
 async def test_discovery_stops_when_the_fleet_has_ended() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections import deque
 from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
 from operator import itemgetter
@@ -177,9 +178,8 @@ class Harness:
             return UNSORTED_400
         self.before_page()
         rows = self.state.live_workloads(deleted=False)
-        for condition in query.get("filterBy", "").split(","):
-            name, _, value = condition.partition("==")
-            rows = [row for row in rows if not name or row[name] == value]
+        for name, operator, value in re.findall("([A-Za-z]+)([!=]=)([^,]+)", query.get("filterBy", "")):
+            rows = [row for row in rows if (row[name] == value) == (operator == "==")]
         if self.sorts:
             assert (query["sortBy"], query["sortOrder"]) == ("createdAt", "asc")
             rows.sort(key=itemgetter("createdAt"))
