@@ -456,8 +456,8 @@ class RunaiClient:
 
         Args:
             is_inference: returns whether a workload is an inference workload, by what does not change while
-                it exists. The API does not document the values of `Workload.type`; by default, every type with
-                "inference" in it counts, in any case.
+                it exists. The API does not document the values of `Workload.type`; by default, every type
+                with "inference" in it counts, in any case.
             filter_by: further conditions, as for `list_workloads`.
 
         Raises:
