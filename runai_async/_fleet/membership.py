@@ -68,12 +68,11 @@ class Membership:
         return None if self._lister is None else max(self._discovery.interval, self._lister.rest)
 
     async def run(self, fleet: Fleet) -> None:
-        """Let the workloads join that were given, or those that are listed, as long as the fleet runs."""
-        if self._lister is None:
-            return
-        while fleet.is_running() and await self._list(fleet, self._lister):
-            self._note_interval(self._lister)
-            watches, rest = bool(fleet.watched), self._lister.rest
+        """List again and again, as long as the fleet runs. Where ids were given there is nothing to do."""
+        lister = self._lister
+        while lister is not None and fleet.is_running() and await self._list(fleet, lister):
+            self._note_interval(lister)
+            watches, rest = bool(fleet.watched), lister.rest
             await self._clock.sleep(self._discovery.pause(self._policy, watches=watches, rest=rest))
 
     async def _list(self, fleet: Fleet, lister: Lister) -> bool:
