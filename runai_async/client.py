@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import ssl as ssl_module
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from copy import copy
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +20,7 @@ from runai_async._api.api import Api
 from runai_async._api.endpoints import Endpoints
 from runai_async._api.paging import LONGEST_PAGE, LeftOut, paged
 from runai_async._api.retry import Retrying
+from runai_async._api.workload_list import IdListing, WorkloadQuery, conditions, each_once
 from runai_async._arguments import (
     check_client,
     check_fleet,
@@ -39,7 +40,6 @@ from runai_async._fleet.fleet_watch import FleetWatch
 from runai_async._http.addresses import check_base_url, check_proxy, environment_proxy
 from runai_async._http.aiohttp_transport import AiohttpTransport
 from runai_async._http.messages import Timed, Transport
-from runai_async._ids import is_uuid
 from runai_async._wait.order import newest
 from runai_async._wait.phase import FAILED_PHASES, PhaseWait
 from runai_async._wait.rollout import RolloutWait
@@ -400,9 +400,17 @@ class RunaiClient:
             max_concurrency: the maximum number of polls in flight; the client's own limit applies, too.
             rate_limit: the maximum number of requests per second; None for no limit.
             buffer: how many events may wait for the consumer before polling pauses.
-            discovery_interval: seconds between two calls of a function passed as *workloads*.
+            discovery_interval: seconds between two calls of a function passed as *workloads*. It becomes more
+                where listing would take more than a tenth of the time, or fails again and again; see
+                `FleetStatus.discovery_interval`.
             include_existing: whether the revisions of the first responses are reported.
-            resume_from: the checkpoint of another fleet, to resume from what it delivered.
+            resume_from: the checkpoint of another fleet, to resume from what it delivered. Of its workloads,
+                those that are no longer listed are watched until their deletions are reported; where
+                *workloads* are ids, the others are dropped.
+
+        A listed workload joins. One that two listings in a row lack leaves when its polls are 404, or find no
+        live revision, so a list with gaps loses nothing. Where a function of yours decides, or a filter names
+        what can change, such as a phase, it leaves with its next successful poll.
 
         Raises:
             ValueError: an id is not a UUID, or a number is out of range. See `FleetWatch` for what ends the
@@ -437,17 +445,19 @@ class RunaiClient:
             resume_from=resume_from,
         )
 
-    async def inference_workloads(
+    def inference_workloads(
         self, *, is_inference: Callable[[Workload], bool] = is_inference_type, filter_by: Sequence[str] = ()
     ) -> AsyncIterator[str]:
         """List the ids of the inference workloads: the usual discovery function of a fleet.
 
         A workload that cannot be decoded counts if its id and type can be read. One whose id is not a UUID is
-        left out with one warning.
+        left out with one warning. Each id comes once, as with `list_workloads`. A fleet reads what this
+        returns with one attempt per request, since it lists again anyway.
 
         Args:
-            is_inference: returns whether a workload is an inference workload. The API does not document the
-                values of `Workload.type`; by default, every type with "inference" in it counts, in any case.
+            is_inference: returns whether a workload is an inference workload, by what does not change while
+                it exists. The API does not document the values of `Workload.type`; by default, every type
+                with "inference" in it counts, in any case.
             filter_by: further conditions, as for `list_workloads`.
 
         Raises:
@@ -458,14 +468,7 @@ class RunaiClient:
             >>> [workload_id async for workload_id in of_the_team]
             ['5b7ad5a4-4f2c-4c0a-b63b-0d4c1e9f7c11']
         """
-        pages = self._workload_pages(filter_by, LONGEST_PAGE)
-        async for workload in paged(pages, self._left_out, rescue=_codec.workload_outline):
-            if not is_inference(workload):
-                continue
-            if is_uuid(workload.id):
-                yield workload.id
-            else:
-                self._left_out.report(f"id {workload.id}", "the id is not a UUID")
+        return IdListing(self._api, WorkloadQuery(conditions(filter_by)), is_inference, self._left_out)
 
     async def wait_for_phase(
         self,
@@ -556,15 +559,17 @@ class RunaiClient:
     def list_workloads(
         self, *, filter_by: Sequence[str] = (), deleted: bool | None = None, page_size: int = LONGEST_PAGE
     ) -> AsyncIterator[Workload]:
-        """List the workloads of all kinds, page by page.
+        """List the workloads of all kinds, page by page, the oldest first where the server can sort them.
 
+        Each comes once. Where workloads that are created or deleted meanwhile move others from page to page,
+        the list is read again from its start, up to twice; if rows still move, a warning says so.
         A workload that cannot be decoded is left out; the first one is logged as a warning.
 
         Args:
             filter_by: conditions such as `"type==inference"` or `"phase!=Stopped"`, all of which must hold:
                 a field, one of `== != <= >= =@ !@ =^ =$`, and a value.
             deleted: True for the deleted ones only; otherwise the live ones.
-            page_size: items per request, 1 to 500.
+            page_size: items per request, 1 to 500; 1 means 2, since pages overlap by one.
 
         Raises:
             ValueError: *page_size* is out of range; nothing was sent.
@@ -577,17 +582,8 @@ class RunaiClient:
         """
         if not 1 <= page_size <= LONGEST_PAGE:
             raise ValueError(f"page_size must be 1 to {LONGEST_PAGE}, not {page_size}")
-        pages = self._workload_pages(filter_by, page_size, deleted=deleted)
-        return paged(pages, LeftOut("list_workloads"))
-
-    def _workload_pages(
-        self, filter_by: Sequence[str], page_size: int, *, deleted: bool | None = None
-    ) -> Callable[[int], Awaitable[_codec.Page[Workload]]]:
-        """Return the function that reads one page of the workloads."""
-        filters = (filter_by,) if isinstance(filter_by, str) else filter_by
-        return lambda offset: self._api.retrying.call(
-            self._api.endpoints.list_workloads(filters, offset, page_size, deleted=deleted)
-        )
+        query = WorkloadQuery(conditions(filter_by), page_size, deleted)
+        return each_once(self._api, query, LeftOut("list_workloads"))
 
     def revision_history(self, revision_id: str | UUID) -> AsyncIterator[HistoryRecord]:
         """Read a revision's history (phases and events), page by page, in the API's order.

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from attrs import frozen
+from attrs import field, frozen
 
 from runai_async._api.endpoints import Endpoints
+from runai_async._api.list_pace import ListGate
 from runai_async._api.retry import Retrying
 from runai_async._api.server_time import ServerTime
 from runai_async._clock import Clock
@@ -20,12 +21,14 @@ class Api:
         retrying: runs the calls.
         clock: the client's clock.
         hooks: are notified of what happens.
+        list_gate: how the list of workloads may be asked for.
     """
 
     endpoints: Endpoints
     retrying: Retrying
     clock: Clock
     hooks: Hooks
+    list_gate: ListGate = field(factory=ListGate)
 
     @property
     def server_time(self) -> ServerTime:

@@ -88,10 +88,18 @@ class Endpoints:
         )
 
     def list_workloads(
-        self, filter_by: Sequence[str], offset: int, limit: int, *, deleted: bool | None = None
+        self,
+        filter_by: Sequence[str],
+        offset: int,
+        limit: int,
+        *,
+        deleted: bool | None = None,
+        is_sorted: bool = True,
     ) -> Call[_codec.Page[Workload]]:
-        """Return the call for one page of the workloads."""
+        """Return the call for one page of the workloads, the oldest first if *is_sorted*."""
         query = {"offset": str(offset), "limit": str(limit)}
+        if is_sorted:  # without it the order is not specified, and may be another one for each page
+            query |= {"sortBy": "createdAt", "sortOrder": "asc"}
         if filter_by:
             query["filterBy"] = ",".join(filter_by)
         request = _listing(self.base_url.joinpath("api/v1/workloads").with_query(query), deleted)

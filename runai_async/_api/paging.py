@@ -25,7 +25,7 @@ class LeftOut:
     """
 
     def __init__(self, operation: str) -> None:
-        self._operation = operation
+        self.operation: str = operation
         self._rows: set[str] = set()
         self._has_warned = False
 
@@ -38,22 +38,16 @@ class LeftOut:
         is_new = row not in self._rows and not self._has_warned
         logger.log(
             logging.WARNING if is_new else logging.DEBUG,
-            "%s: left out what cannot be read: %s (%s)", self._operation, problem, row,
+            "%s: left out what cannot be read: %s (%s)", self.operation, problem, row,
         )  # fmt: skip
         self._has_warned |= is_new
         if len(self._rows) < _ROWS_MAX:
             self._rows.add(row)
 
 
-def _nothing(_: bytes) -> None:
-    return None
-
-
 async def paged(
     fetch: Callable[[int], Awaitable[_codec.Page[T]]],
     left_out: LeftOut,
-    *,
-    rescue: Callable[[bytes], T | None] = _nothing,
 ) -> AsyncGenerator[T, None]:
     """Yield the items of all pages, fetching the next page when the items before it are used up.
 
@@ -61,7 +55,6 @@ async def paged(
         fetch: returns the page that starts at an offset. An empty page, or an offset that does not increase,
             ends the iteration: a server's mistake must not make it endless.
         left_out: reports the items that cannot be decoded, which are left out.
-        rescue: returns what to yield for such an item, if anything.
     """
     left_out.begin()
     offset: int | None = 0
@@ -71,8 +64,6 @@ async def paged(
             yield item
         for broken in page.broken:
             left_out.report(_codec.label(broken.raw), str(broken.error))
-            if (rescued := rescue(broken.raw)) is not None:
-                yield rescued
         after = page.next_offset
         is_further = bool(page.items or page.broken) and after is not None and after > offset
         offset = after if is_further else None

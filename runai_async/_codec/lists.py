@@ -40,10 +40,12 @@ class BrokenItem:
     Attributes:
         raw: its bytes.
         error: why, with the path in the whole body.
+        index: its position in the list.
     """
 
     raw: bytes
     error: DecodeError
+    index: int
 
 
 @frozen
@@ -119,7 +121,7 @@ def _decode_each(raws: list[bytes], path: str, kind: type[T]) -> tuple[list[T], 
         try:
             items.append(cast(T, decode_model(raw, kind)))
         except DecodeError as error:
-            broken.append(BrokenItem(raw, _inside(error, f"{path}[{index}]")))
+            broken.append(BrokenItem(raw, _inside(error, f"{path}[{index}]"), index))
     return items, broken
 
 

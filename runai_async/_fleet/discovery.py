@@ -1,40 +1,84 @@
-"""Which workloads there are: what a fleet is given, or what a caller's function lists again and again."""
+"""Which workloads there are: what a fleet is given, or what was listed. No I/O, no clock.
+
+A list that lacks a workload proves little: rows move while it is read, a read model restarts empty, an
+account loses sight for a while. So a workload that two listings in a row lack leaves only when its own polls
+agree that nothing is left of it. Where it can be gone from the list and still exist, because the caller's own
+function decides or a filter names what can change, its polls may never agree. There the listings decide, if
+no row moved while they were read.
+"""
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import math
 import random
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
+from typing import NamedTuple
 from uuid import UUID
 
 from runai_async._arguments import check_id
 from runai_async._watch.failures import NO_FAILURES, ROUNDING, Past, describe_failure, retry_after
-from runai_async.errors import AttemptTimeoutError, RunaiError
+from runai_async.errors import AuthenticationError, RunaiError
 from runai_async.policy import PollPolicy
 
-_Ids = Iterable[str | UUID] | AsyncIterable[str | UUID]
-_Ask = Callable[[], _Ids | Awaitable[_Ids]]
-WorkloadIds = Iterable[str | UUID] | _Ask
+Ids = Iterable[str | UUID] | AsyncIterable[str | UUID]
+Asked = Ids | Awaitable[Ids]
+Ask = Callable[[], Asked]
+WorkloadIds = Iterable[str | UUID] | Ask
 """Workload ids, or a function that returns an (async) iterable of them, or an awaitable of one."""
 
 _ABSENT_ROUNDS = 2
 """Listings in a row that must lack a workload before it may leave: one may have been incomplete."""
 _RESUME_ROUNDS = 2
-"""Listings that may still claim their part of a checkpoint: the first may have been incomplete."""
-_BEFORE = Past(succeeded=True, readable=True)
-"""A listing that fails ends nothing at once."""
+"""Listings after which what a checkpoint has beyond them is watched, too: the first may be incomplete."""
+_TOKEN_WAITS = (1.0, 2.0)
+"""Seconds before the first listings with a token that was never accepted; then it is believed."""
 logger = logging.getLogger("runai_async")
+
+
+class Listed(NamedTuple):
+    """One successful listing.
+
+    Attributes:
+        ids: the workloads that it named.
+        began_at: monotonic time at which it began.
+        is_sound: no row moved while it was read.
+        is_proof: a workload that it lacks may go on existing, so its polls are not asked.
+    """
+
+    ids: frozenset[str]
+    began_at: float
+    is_sound: bool = True
+    is_proof: bool = True
+
+
+class _Lacking(NamedTuple):
+    """The listings in a row that lacked a workload.
+
+    Attributes:
+        rounds: how many.
+        proofs: how many of the last ones are enough for it to leave.
+    """
+
+    rounds: int = 0
+    proofs: int = 0
+
+
+_LISTED = _Lacking()
 
 
 class Discovery:
     """Keeps account of what is listed.
 
+    Args:
+        workloads: ids, or the function that lists them.
+        interval: seconds between listings.
+
     Attributes:
         fixed: the ids, where they were given as such; None where there is a function to ask.
+        ask: the function, or None.
         rounds: how many listings named a workload.
+        began_at: monotonic time at which the latest successful listing began; before all time without one.
 
     Raises:
         ValueError: an id is not a UUID.
@@ -50,17 +94,21 @@ class Discovery:
                 f"(without parentheses: it is called again and again), not {type(workloads).__name__}"
             )
         self.fixed: list[str] | None = None
+        self.ask: Ask | None = None
         if callable(workloads):
-            self._ask: _Ask = workloads
+            self.ask = workloads
         else:
             self.fixed = list(dict.fromkeys(check_id(item, "workload_id") for item in workloads))
         self.rounds = 0
+        self.interval: float = interval
+        self.began_at: float = -math.inf
         self._listings = 0
-        self._interval = interval
-        self._absent: dict[str, int] = {}
+        self._lacking: dict[str, _Lacking] = {}
         self._listed: frozenset[str] = frozenset()
+        self._empty_since: float | None = None
         self._streak = NO_FAILURES
         self._asked_to_wait = 0.0
+        self._is_token_refused = False
 
     @property
     def is_new(self) -> bool:
@@ -75,48 +123,31 @@ class Discovery:
     @property
     def is_settled(self) -> bool:
         """Whether what a checkpoint has beyond the listed workloads is no longer waited for."""
-        return self.fixed is not None or self.rounds >= _RESUME_ROUNDS
+        return self._listings >= _RESUME_ROUNDS
 
-    async def list_ids(self, deadline: float) -> frozenset[str]:
-        """Ask which workloads there are.
-
-        Args:
-            deadline: seconds that each step of an async iterable, or an awaitable, may take.
-
-        Raises:
-            AttemptTimeoutError: a step took longer.
-            ValueError: an id is not a UUID.
-            Exception: whatever the function raises.
-        """
-        response = self._ask()
-        if isinstance(response, Awaitable):
-            async with _limited(deadline):
-                response = await response
-        if not isinstance(response, AsyncIterable):
-            return frozenset(check_id(item, "workload_id") for item in response)
-        ids: set[str] = set()
-        items = aiter(response)
-        try:
-            while True:
-                async with _limited(deadline):
-                    item = await anext(items, None)
-                if item is None:
-                    return frozenset(ids)
-                ids.add(check_id(item, "workload_id"))
-        finally:
-            if isinstance(items, AsyncGenerator):
-                await items.aclose()
-
-    def succeeded(self, ids: frozenset[str], watched: Iterable[str]) -> None:
-        """Take in what was listed while *watched* were in the fleet. An empty listing changes nothing."""
+    def succeeded(self, listed: Listed, watched: Iterable[str], now: float, policy: PollPolicy) -> None:
+        """Take in what was listed while *watched* were in the fleet."""
         self._listings += 1
+        self.rounds += bool(listed.ids)
+        self.began_at, self._listed = listed.began_at, listed.ids
         if self._streak.failures:
             logger.info("the fleet's discovery succeeds again")
             self._streak = NO_FAILURES
-        if ids:
-            self._listed = ids
-            self.rounds += 1
-            self._absent = {key: self._absent.get(key, 0) + 1 for key in watched if key not in ids}
+        counts = self._counts(listed, now, policy)
+        self._lacking = {
+            key: _lacking(self._lacking.get(key, _LISTED), listed, counts=counts)
+            for key in watched
+            if key not in listed.ids
+        }
+
+    def _counts(self, listed: Listed, now: float, policy: PollPolicy) -> bool:
+        """Return whether a listing is no glitch: an empty one may be, until all have been for a while."""
+        if listed.ids:
+            self._empty_since = None
+            return True
+        if self._empty_since is None:
+            self._empty_since = now
+        return now - self._empty_since >= policy.missing_grace - ROUNDING
 
     def failed(self, error: Exception, began: float, now: float, policy: PollPolicy) -> RunaiError | None:
         """Take in a listing that failed: nothing changes, and a streak is warned of once.
@@ -137,16 +168,21 @@ class Discovery:
             what="the list of workloads",
             began=began,
             now=now,
-            interval=self._interval,
-            past=_BEFORE,
+            interval=self.interval,
+            past=Past(succeeded=self._listings > 0 or self._tries_token_again(failure), readable=True),
             grace=math.inf if policy.max_outage is None else policy.max_outage,
         )
         self._streak, self._asked_to_wait = verdict.streak, retry_after(failure)
+        self._is_token_refused = isinstance(failure, AuthenticationError)
         level = logging.WARNING if self._streak.failures == 1 else logging.DEBUG
         logger.log(level, "the fleet's discovery failed, nothing changes: %s", describe_failure(failure))
         return verdict.error
 
-    def pause(self, policy: PollPolicy, *, watches: bool) -> float:
+    def _tries_token_again(self, failure: RunaiError) -> bool:
+        """Return whether a refused token is worth another listing, though none has succeeded yet."""
+        return self._streak.failures < len(_TOKEN_WAITS) or not isinstance(failure, AuthenticationError)
+
+    def pause(self, policy: PollPolicy, *, watches: bool, rest: float = 0.0) -> float:
         """Return the seconds until the next listing.
 
         Where nothing is watched for want of a listing it is shorter, and ends with the fleet's patience.
@@ -154,44 +190,45 @@ class Discovery:
         Args:
             policy: how patient the fleet is.
             watches: whether the fleet watches any workload.
+            rest: the least seconds, for the sake of the server.
         """
         failures = self._streak.failures
         if not failures:
-            return self._interval
-        pause = self._interval
-        if not watches:
-            longest = min(policy.interval * 2.0 ** min(failures - 1, 32), self._interval)
+            return max(self.interval, rest)
+        pause = self.interval
+        if self._is_token_refused and not self._listings and failures <= len(_TOKEN_WAITS):
+            pause = _TOKEN_WAITS[failures - 1]
+        elif not watches:
+            longest = min(policy.interval * 2.0 ** min(failures - 1, 32), self.interval)
             pause = random.uniform(longest / 2, longest)  # noqa: S311
             if policy.max_outage is not None:
                 left = policy.max_outage - self._streak.outage_seconds
                 pause = left if ROUNDING < left < pause else pause
-        pause = max(pause, self._asked_to_wait)
+        pause = max(pause, rest, self._asked_to_wait)
         self._streak = self._streak._replace(pause=pause)
         return pause
 
     def is_leaving(self, workload_id: str) -> bool:
-        """Return whether enough listings in a row lacked a workload."""
-        return self._absent.get(workload_id, 0) >= _ABSENT_ROUNDS
+        """Return whether enough listings in a row lacked a workload for it to leave, if its polls agree."""
+        return self._lacking.get(workload_id, _LISTED).rounds >= _ABSENT_ROUNDS
+
+    def is_proven(self, workload_id: str) -> bool:
+        """Return whether the listings that lacked a workload are enough, whatever its polls show."""
+        return self._lacking.get(workload_id, _LISTED).proofs >= _ABSENT_ROUNDS
 
     def is_listed(self, workload_id: str) -> bool:
-        """Return whether the last listing named a workload."""
+        """Return whether the latest successful listing named a workload."""
         return workload_id in self._listed
 
     def forget(self, workload_id: str) -> None:
         """Forget a workload that has left."""
-        self._absent.pop(workload_id, None)
+        self._lacking.pop(workload_id, None)
 
 
-@asynccontextmanager
-async def _limited(seconds: float) -> AsyncGenerator[None, None]:
-    limit = asyncio.timeout(seconds)
-    try:
-        async with limit:
-            yield
-    except TimeoutError as error:
-        if not limit.expired():
-            raise
-        raise AttemptTimeoutError(f"the list of workloads had no next page within {seconds:g} s") from error
+def _lacking(before: _Lacking, listed: Listed, *, counts: bool) -> _Lacking:
+    """Return the listings that lacked a workload with one more."""
+    proofs = before.proofs + counts if listed.is_sound and listed.is_proof else 0
+    return _Lacking(before.rounds + 1, proofs)
 
 
 def _raised(error: Exception) -> RunaiError:

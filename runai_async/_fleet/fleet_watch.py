@@ -1,8 +1,8 @@
 """`FleetWatch`: a schedule around many polls.
 
 A dispatcher polls each workload when it is due, and what the polls find goes into one buffer. When that is
-full the dispatcher waits, so a slow consumer slows the polling and nothing is dropped. Here is who belongs to
-the fleet, what is done about a poll's outcome, and how the fleet begins, is iterated, and ends.
+full the dispatcher waits, so a slow consumer slows the polling and nothing is dropped. Here is what is done
+about a poll's outcome, and how the fleet begins, is iterated, and ends.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from runai_async._fleet.dispatch import Dispatcher
 from runai_async._fleet.doubt import NO_DOUBT, Doubt, is_common
 from runai_async._fleet.health import Consequence, Health
 from runai_async._fleet.member import Member
+from runai_async._fleet.membership import Fleet, Membership
 from runai_async._fleet.outcomes import Outcome
 from runai_async._fleet.schedule import next_slot
 from runai_async._fleet.status import FleetStatus
@@ -32,7 +33,7 @@ from runai_async._fleet.tasks import Tasks
 from runai_async._watch.poll import Poller
 from runai_async._watch.tracker import Tracker
 from runai_async.checkpoint import Checkpoint, FleetCheckpoint
-from runai_async.errors import AuthenticationError, NotFoundError, RunaiError
+from runai_async.errors import NotFoundError, RunaiError
 from runai_async.events import FleetEvent, WatchDegraded, WatchRecovered, WorkloadFailed
 from runai_async.policy import PollPolicy, stale_after
 
@@ -77,11 +78,13 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         self._policy = policy
         self._discovery = Discovery(workloads, discovery_interval)
         self._include_existing = include_existing
-        self._resume: dict[str, Checkpoint] = dict(resume_from.workloads) if resume_from else {}
+        self._membership = Membership(
+            self._discovery, api, policy, resume_from.workloads if resume_from else {}
+        )
         self._members: dict[str, Member] = {}
         self._gone: set[str] = set()
         self._error: RunaiError | None = None
-        self._began = self._discovered_at = api.clock.monotonic()
+        self._began = api.clock.monotonic()
         self._entered = False
         self._open = False
         self._tasks = Tasks(self._fail)
@@ -107,9 +110,9 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         if self._discovery.fixed is not None:
             for workload_id in self._discovery.fixed:
                 self.add(workload_id)
-            self._resume.clear()
+            self._membership.unclaimed.clear()
         else:
-            self._tasks.start(self._discover)
+            self._tasks.start(self._membership.run, self._as_discovery_sees_it())
         self._dispatcher.start()
         return self
 
@@ -177,18 +180,27 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         """
         key = check_id(workload_id, "workload_id")
         if key not in self._members:
-            self._join(key, include_existing=self._include_existing)
+            self._join(key)
 
-    def _join(self, workload_id: str, *, include_existing: bool) -> None:
+    def _as_discovery_sees_it(self) -> Fleet:
+        return Fleet(
+            watched=self._members.keys(),
+            is_running=lambda: self._is_running,
+            join=self._join,
+            responded=self._responded,
+            end=self._end,
+        )
+
+    def _join(self, workload_id: str, existed: bool = True) -> None:  # noqa: FBT001, FBT002  (as `Fleet` has it)
         now = self._clock.monotonic()
         if not self._members:
             self._health.outage.forget_silence()  # while there was nobody to ask about, nobody was silent
             self._began = now
         tracker = Tracker(
             workload_id,
-            include_existing=include_existing,
+            include_existing=self._include_existing or not existed,
             emit_updates="updated" in self._policy.emit,
-            resume_from=self._resume.pop(workload_id, None),
+            resume_from=self._membership.unclaimed.pop(workload_id, None),
         )
         member = self._members[workload_id] = Member(
             tracker, self._poller.list_call(tracker), self._policy.interval
@@ -203,7 +215,7 @@ class FleetWatch(AsyncIterator[FleetEvent]):
             ValueError: not a UUID.
         """
         key = check_id(workload_id, "workload_id")
-        self._resume.pop(key, None)
+        self._membership.unclaimed.pop(key, None)
         member = self._members.pop(key, None)
         if member is not None:
             member.removed, member.due = True, None
@@ -215,38 +227,6 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         self._health.forget(member.tracker.workload_id)
         self._capacity.leave(member.interval)
         self._gone.discard(member.tracker.workload_id)
-
-    async def _discover(self) -> None:
-        """List again and again which workloads there are."""
-        while self._is_running:
-            began = self._clock.monotonic()
-            try:
-                ids = await self._discovery.list_ids(self._policy.deadline)
-            except AuthenticationError as error:
-                self._end(error)
-                return
-            except Exception as error:
-                if self._discovery.is_new and not isinstance(error, RunaiError):
-                    raise  # a caller's function that has never worked
-                ending = self._discovery.failed(error, began, self._clock.monotonic(), self._policy)
-                if ending is not None and not self._members:
-                    self._end(ending)  # nothing else would notice
-                    return
-            else:
-                self._discovered(ids)
-            await self._clock.sleep(self._discovery.pause(self._policy, watches=bool(self._members)))
-
-    def _discovered(self, ids: frozenset[str]) -> None:
-        """Let new workloads join. The revisions of one that joins later are new, too."""
-        first = not self._discovery.rounds
-        now = self._discovered_at = self._clock.monotonic()
-        self._discovery.succeeded(ids, self._members)
-        if not self._members:
-            self._responded(now)
-        for workload_id in sorted(ids - self._members.keys()):
-            self._join(workload_id, include_existing=self._include_existing or not first)
-        if self._discovery.is_settled:
-            self._resume.clear()
 
     # --- polls ---------------------------------------------------------------------------------------------
 
@@ -272,6 +252,7 @@ class FleetWatch(AsyncIterator[FleetEvent]):
             began,
             self._clock.monotonic(),
             is_leaving=self._discovery.is_leaving(member.tracker.workload_id),
+            is_proven=self._discovery.is_proven(member.tracker.workload_id),
             ever_responded=self._health.outage.ever_responded,
             is_silent=self._health.is_silent,
             doubt=NO_DOUBT if error is None else self._doubt(member),
@@ -344,7 +325,7 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         """Return what is known of a workload should it be gone."""
         return Doubt(
             follows_list=self._discovery.fixed is None,
-            listed_at=getattr(self._discovery, "began_at", 0.0),
+            listed_at=self._discovery.began_at,
             is_listed=self._discovery.is_listed(member.tracker.workload_id),
             is_common=is_common(len(self._gone), len(self._members)),
         )
@@ -415,7 +396,7 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         oldest_at = None
         if successes and len(successes) == sum(not member.without_revisions for member in members):
             oldest_at = self._clock.now() - timedelta(seconds=now - min(successes))
-        last = max(successes, default=self._began if members else self._discovered_at)
+        last = max(successes, default=self._began if members else self._membership.succeeded_at)
         is_late = now - last > stale_after(self._policy)
         return FleetStatus(
             watched=len(members),
@@ -428,6 +409,7 @@ class FleetWatch(AsyncIterator[FleetEvent]):
             without_revisions=sum(member.without_revisions for member in members),
             refused=len(self._health.refusals),
             concurrency_needed=self._capacity.needed,
+            discovery_interval=self._membership.interval,
             stale=bool(members or self._discovery.failures) and is_late,
         )
 
@@ -438,8 +420,9 @@ class FleetWatch(AsyncIterator[FleetEvent]):
     def checkpoint(self, workload_id: str | UUID | None = None) -> Checkpoint | FleetCheckpoint:
         """Return what was delivered, of the whole fleet or of one workload.
 
-        It includes the part of *resume_from* that the first two listings have not claimed yet. For thousands
-        of workloads it takes a second to make and write: do it now and then, or for one workload.
+        It includes the part of *resume_from* whose workloads have not joined yet, which takes up to two
+        listings. For thousands of workloads it takes a second to make and write: do it now and then, or for
+        one workload.
 
         Raises:
             ValueError: not a UUID.
@@ -448,7 +431,7 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         if workload_id is not None:
             return self._members[check_id(workload_id, "workload_id")].tracker.checkpoint()
         delivered = {key: member.tracker.checkpoint() for key, member in self._members.items()}
-        return FleetCheckpoint({**self._resume, **delivered})
+        return FleetCheckpoint({**self._membership.unclaimed, **delivered})
 
     def __repr__(self) -> str:
         state = "open" if self._open else "closed" if self._entered else "not entered"

@@ -67,6 +67,7 @@ class Poll(NamedTuple):
         began: monotonic time at which it began.
         now: monotonic time at which it ended.
         is_leaving: whether discovery no longer lists the workload.
+        is_proven: whether that is enough for it to leave, whatever the poll shows.
         ever_responded: whether the control plane has ever responded to the fleet.
         is_silent: whether the control plane does not respond to anyone: then no workload loses patience.
         doubt: what is known of the workload should it be gone.
@@ -77,6 +78,7 @@ class Poll(NamedTuple):
     is_leaving: bool
     ever_responded: bool
     is_silent: bool = False
+    is_proven: bool = False
     doubt: Doubt = NO_DOUBT
 
 
@@ -87,7 +89,7 @@ def of_success(member: Member, poll: Poll, policy: PollPolicy) -> Outcome:
         due=_next_slot(member, interval, poll),
         interval=interval,
         outage_ended_after=None if since is None else now - since,
-        leaves=poll.is_leaving,
+        leaves=poll.is_leaving and (poll.is_proven or not member.tracker.has_live),
     )
 
 

@@ -25,6 +25,9 @@ class FleetStatus:
             some kinds of inference.
         concurrency_needed: polls in flight that the intervals ask for: polls a second times the seconds that
             one takes. Where it is more than *max_concurrency*, `lag` grows.
+        discovery_interval: seconds between listings of the workloads at present: what was asked for, or more
+            where a listing takes so long that it would be busy for more than a tenth of the time. None where
+            the ids were given.
         stale: no poll of any workload has succeeded for three intervals and a deadline; or nothing is watched
             because discovery has failed for that long. A watchdog needs nothing else.
 
@@ -46,3 +49,4 @@ class FleetStatus:
     without_revisions: int = 0
     refused: int = 0
     concurrency_needed: float = 0.0
+    discovery_interval: float | None = None

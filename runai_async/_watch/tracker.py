@@ -186,6 +186,12 @@ class Tracker:
         live = [key for key, entry in self._known.items() if entry.is_live]
         return bool(live) and not any(map(self._listing.lists, live))
 
+    @property
+    def has_live(self) -> bool:
+        """Whether any revision is known that was not reported deleted, or is listed but cannot be decoded."""
+        is_known = any(entry.is_live for entry in self._known.values())
+        return is_known or bool(self._listing.undecodable)
+
     # --- taking in ----------------------------------------------------------------------------------------
 
     def apply(

@@ -72,6 +72,11 @@ class FleetSource:
         self._store = store
         self._loop = loop
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether it watches nothing. For its own event loop only."""
+        return not self._fleet.workload_ids
+
     def status(self) -> FleetStatus | None:
         """Return the fleet's status, or None where the loop is closed, or busy for too long."""
         if _is_running_here(self._loop):
@@ -108,6 +113,11 @@ class StateCollector(Collector):
         self.fleet: FleetSource | None = None
         self._store = store
         self._names = names
+
+    @property
+    def has_nothing_to_poll(self) -> bool:
+        """Whether there is a fleet that watches nothing. For its own event loop only."""
+        return self.fleet is not None and self.fleet.is_empty
 
     def describe(self) -> Iterator[Metric]:
         """Yield the families without values: a scrape can ask for metrics by these names."""

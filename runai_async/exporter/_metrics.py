@@ -108,6 +108,11 @@ class Metrics:
                 self._seconds.labels(event.operation).observe(event.seconds)
                 # It exists from the first call on, so that a rate has a start.
                 self._retries.labels(event.operation)
+                if (event.operation, event.error) == (
+                    "list_workloads",
+                    None,
+                ) and self._state.has_nothing_to_poll:
+                    self.nothing_to_poll()
             case RetryScheduled():
                 self._retries.labels(event.operation).inc()
             case PollFinished(error=None):

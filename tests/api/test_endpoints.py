@@ -163,7 +163,7 @@ def test_plain_http_may_go_anywhere_if_allowed() -> None:
         (
             WORKLOADS_PAGE,
             "list_workloads",
-            "https://acme.run.ai/prefix/api/v1/workloads?offset=0&limit=50",
+            "https://acme.run.ai/prefix/api/v1/workloads?offset=0&limit=50&sortBy=createdAt&sortOrder=asc",
         ),
     ],
 )
@@ -172,7 +172,8 @@ def test_a_call_is_one_get(call: Call[Any], operation: str, url: str) -> None:
 
 
 def test_conditions_on_workloads_are_joined_by_commas() -> None:
-    url = ENDPOINTS.list_workloads(("name==a b&c", "phase!=Stopped"), 100, 50, deleted=True).request.url
+    call = ENDPOINTS.list_workloads(("name==a b&c", "phase!=Stopped"), 100, 50, deleted=True, is_sorted=False)
+    url = call.request.url
     assert dict(url.query) == {
         "offset": "100",
         "limit": "50",

@@ -33,9 +33,15 @@ def scripted(*bodies: Any) -> FakeTransport:
 
 
 def client(*pages: list[Any], key: str = "workloads") -> RunaiClient:
-    """Return a client of a control plane that responds with these pages."""
-    last = len(pages) - 1
-    bodies = [{key: page, **({} if n == last else {"next": n + 1})} for n, page in enumerate(pages)]
+    """Return a client of a control plane that responds with these pages.
+
+    A page of workloads is asked for from the last row of the one before on.
+    """
+    bodies: list[dict[str, Any]] = []
+    for number, page in enumerate(pages):
+        before = pages[number - 1][-1:] if number and key == "workloads" else []
+        bodies.append({key: [*before, *page], "next": sum(map(len, pages[: number + 1]))})
+    del bodies[-1]["next"]
     return RunaiClient("https://acme.run.ai", "token", transport=scripted(*bodies))
 
 
@@ -60,7 +66,7 @@ async def test_a_row_that_cannot_be_decoded_is_left_out_and_named(
 
 
 async def test_a_listing_warns_once_and_the_next_one_again(caplog: pytest.LogCaptureFixture) -> None:
-    broken = [row(number, phase=None) for number in range(4)]
+    broken = [row(number, phase=None) for number in range(3)]
     for _ in range(2):
         async with client(broken[:2], broken[2:], [row(3)]) as runai:
             assert [item.name async for item in runai.list_workloads()] == ["llm-3"]
@@ -145,7 +151,7 @@ async def test_a_page_of_which_nothing_can_be_read_is_not_the_end() -> None:
 
 @pytest.mark.parametrize("following", ["2", 2.0])
 async def test_the_next_page_may_be_a_number_in_any_form(following: Any) -> None:
-    pages = [{"workloads": [row(0), row(1)], "next": following}, {"workloads": [row(2), row(3)]}]
+    pages = [{"workloads": [row(0), row(1)], "next": following}, {"workloads": [row(1), row(2), row(3)]}]
     transport = scripted(*pages)
     async with RunaiClient("https://acme.run.ai", "token", transport=transport) as runai:
         assert len([item async for item in runai.list_workloads()]) == 4

@@ -119,24 +119,17 @@ async def test_all_exports_inference_workloads_and_is_healthy_without_any() -> N
             assert await finished(process) == Ran(130, "", "")
 
 
-async def test_a_discovery_that_finds_nothing_counts_as_a_success() -> None:
-    class Counting(Metrics):
-        empty = 0
-
-        def nothing_to_poll(self) -> None:
-            self.empty += 1
-
-    metrics = Counting()
+async def test_discovery_notes_the_names_of_inference_workloads() -> None:
+    metrics = Metrics()
     async with (
         FakeControlPlane() as control_plane,
         RunaiClient(control_plane.url, control_plane.token) as runai,
     ):
         control_plane.add_workload("job", type="Training")
         assert [item async for item in _discovered(runai, metrics)] == []
-        assert metrics.empty == 1
         workload_id = control_plane.add_workload("chat")
         assert [item async for item in _discovered(runai, metrics)] == [workload_id]
-    assert (metrics.empty, metrics.names) == (1, {workload_id: "chat"})
+    assert metrics.names == {workload_id: "chat"}
 
 
 async def test_a_token_that_has_expired_and_cannot_be_replaced_ends_it_with_status_4() -> None:

@@ -235,6 +235,22 @@ def test_only_a_successful_poll_keeps_the_metrics_fresh(
     assert metrics.is_fresh(10)
 
 
+@pytest.mark.parametrize("watched", [0, 1])
+async def test_a_list_that_can_be_read_keeps_the_metrics_of_a_fleet_without_workloads_fresh(
+    watched: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr("runai_async.exporter._metrics.time.monotonic", lambda: now)
+    metrics, ids = Metrics(), [CONTROL_PLANE.add_workload()][:watched]
+    async with RunaiClient("http://127.0.0.1:1", "token") as runai, runai.watch_fleet(ids) as fleet:
+        metrics.of_fleet(fleet)
+        now += 11
+        metrics.hook(CallFinished("list_workloads", 1, 502, "ServerError", 0.1))
+        assert not metrics.is_fresh(10)
+        metrics.hook(CallFinished("list_workloads", 1, 200, None, 0.1))
+        assert metrics.is_fresh(10) == (not watched)
+
+
 async def test_a_client_s_calls_and_retries_are_counted() -> None:
     metrics = Metrics()
     async with (

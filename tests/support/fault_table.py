@@ -237,10 +237,7 @@ EXPECTED: dict[str, Row] = {
     "hang before the headers": outage(AttemptTimeoutError),
     "hang in the headers": outage(AttemptTimeoutError),
     "hang in the body": outage(AttemptTimeoutError),
-    "hang, and the deadline comes first": {
-        **lasting(DeadlineExceededError),
-        "discovery, first listing": Outage(AttemptTimeoutError),  # a listing has a limit of its own
-    },
+    "hang, and the deadline comes first": lasting(DeadlineExceededError),
     "endless interim responses": outage(AttemptTimeoutError),
     "good response, then the connection ends": harmless(),
     "good JSON labelled text/html": harmless(),

@@ -2,8 +2,11 @@
 
 import asyncio
 import json
+import re
 from collections import deque
-from collections.abc import AsyncIterable, Awaitable, Callable
+from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
+from operator import itemgetter
+from random import Random
 from typing import Any, TypeVar
 
 from runai_async import RetryPolicy, RunaiClient
@@ -22,6 +25,7 @@ HTML_404 = Response(404, {"Content-Type": "text/html"}, b"<html>no such route</h
 REFUSED_401 = Response(401, body=b'{"code": 401, "message": "revoked"}')
 REFUSED_403 = Response(403, body=b'{"code": 403, "message": "not yours"}')
 REFUSED_404 = Response(404, body=b'{"code": 404, "message": "no such workload"}')
+UNSORTED_400 = Response(400, body=b'{"code": 400, "message": "sortBy: not supported"}')
 HTML_200 = Response(200, body=b"<html>maintenance</html>")
 
 
@@ -30,12 +34,17 @@ class Harness:
 
     Attributes:
         state: the workloads and revisions of the control plane.
-        requests: the time, kind and id of every request.
+        requests: the time, kind and id of every request; for a page of the workloads, its offset.
         next_lists: what the next list requests get, one entry each.
         by_id: what the list requests of a workload get after that, by its id.
         lists: what all other list requests get; True for the real list.
         others: what every request gets that is not for a list; True for the real response.
+        listings: what the requests for the workloads get, if not that.
         latency: seconds by which every response is delayed.
+        listing_latency: seconds by which that of the workloads is delayed beyond that.
+        sorts: whether the workloads can be sorted; if not, they are in another order for each request.
+        most_rows: of a page of the workloads.
+        before_page: called before each page of the workloads is made.
     """
 
     def __init__(self) -> None:
@@ -48,7 +57,13 @@ class Harness:
         self.lists: Reply | bool = True
         self.by_id: dict[str, Reply] = {}
         self.others: Reply | bool = True
-        self.latency = 0.0
+        self.listings: Reply | bool = True
+        self.latency = self.listing_latency = 0.0
+        self.sorts = True
+        self.most_rows = 500
+        self.before_page: Callable[[], object] = int
+        self._random = Random(1)
+        self._query: Mapping[str, str] = {}
         self._plans: list[tuple[float, Callable[..., object], tuple[Any, ...]]] = []
 
     # --- for the test -------------------------------------------------------------------------------------
@@ -105,16 +120,19 @@ class Harness:
         kind, key = self._operation(request)
         self.requests.append((self.clock.monotonic(), kind, key))
         await self._wait(self.latency, timeout, deadline)
+        if kind == "workloads":
+            await self._wait(self.listing_latency, timeout, deadline)
         reply = self._reply(kind, key)
         if reply is None:
             await self._wait(float("inf"), timeout, deadline)
         if isinstance(reply, Exception):
             raise reply
+        self._query = request.url.query
         return reply if isinstance(reply, Response) else self._respond(kind, key)
 
     def _reply(self, kind: str, key: str) -> Reply | bool:
         if kind != "list":
-            return self.others
+            return self.listings if kind == "workloads" and self.listings is not True else self.others
         return self.next_lists.popleft() if self.next_lists else self.by_id.get(key, self.lists)
 
     async def _wait(self, seconds: float, timeout: float, deadline: float) -> None:
@@ -132,7 +150,7 @@ class Harness:
             case ["api", "v1", "clusters", *rest]:
                 return "clusters" if not rest else "minimal" if rest[1:] else "cluster", "".join(rest[:1])
             case [""]:
-                return "workloads", ""
+                return "workloads", request.url.query["offset"]
             case ["inferences", "revisions", revision_id]:
                 return "get", revision_id
             case ["inferences", "revisions", revision_id, "history"]:
@@ -157,11 +175,27 @@ class Harness:
                 case "minimal":
                     return _json(state.clusters.minimal(key))
                 case "workloads":
-                    return _json({"workloads": state.live_workloads(deleted=False)})
+                    return self._page(self._query)
                 case _:
                     return Response(body=state.list_body(key, deleted=kind == "deleted"))
         except MissingError as error:
             return _json({"code": 404, "message": str(error)}, 404)
+
+    def _page(self, query: Mapping[str, str]) -> Response:
+        if "sortBy" in query and not self.sorts:
+            return UNSORTED_400
+        self.before_page()
+        rows = self.state.live_workloads(deleted=False)
+        for name, operator, value in re.findall("([A-Za-z]+)([!=]=)([^,]+)", query.get("filterBy", "")):
+            rows = [row for row in rows if (row[name] == value) == (operator == "==")]
+        if self.sorts:
+            assert (query["sortBy"], query["sortOrder"]) == ("createdAt", "asc")
+            rows.sort(key=itemgetter("createdAt"))
+        else:
+            self._random.shuffle(rows)
+        start = int(query["offset"])
+        end = start + min(int(query["limit"]), self.most_rows)
+        return _json({"workloads": rows[start:end]} | ({"next": end} if end < len(rows) else {}))
 
     async def aclose(self) -> None:
         pass

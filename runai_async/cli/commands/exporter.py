@@ -15,6 +15,7 @@ from runai_async.cli.ids import check_discovery, check_reachable, find_workloads
 from runai_async.cli.options import DURATION, NON_EMPTY, check_workloads, examples
 from runai_async.client import RunaiClient, is_inference_type
 from runai_async.errors import ConfigurationError
+from runai_async.models import Workload
 from runai_async.policy import LEAST_INTERVAL, PollPolicy, stale_after
 
 if TYPE_CHECKING:
@@ -97,15 +98,14 @@ async def _export(
             metrics.observe(event)
 
 
-async def _discovered(runai: RunaiClient, metrics: Metrics) -> AsyncIterator[str]:
-    empty = True
-    async for workload in runai.list_workloads():
-        if is_inference_type(workload):
-            empty = False
+def _discovered(runai: RunaiClient, metrics: Metrics) -> AsyncIterator[str]:
+    def includes(workload: Workload) -> bool:
+        is_included = is_inference_type(workload)
+        if is_included and workload.name:
             metrics.names[workload.id] = workload.name
-            yield workload.id
-    if empty:
-        metrics.nothing_to_poll()
+        return is_included
+
+    return runai.inference_workloads(is_inference=includes)
 
 
 @asynccontextmanager

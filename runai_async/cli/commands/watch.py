@@ -211,11 +211,14 @@ def _open_ids(
     )
 
 
-async def _discover(runai: RunaiClient, options: WatchOptions, view: View) -> AsyncIterator[str]:
-    async for workload in runai.list_workloads(filter_by=options.filters):
-        if options.includes(workload):
+def _discover(runai: RunaiClient, options: WatchOptions, view: View) -> AsyncIterator[str]:
+    def includes(workload: Workload) -> bool:
+        is_included = options.includes(workload)
+        if is_included and workload.name:
             view.names[workload.id] = workload.name
-            yield workload.id
+        return is_included
+
+    return runai.inference_workloads(is_inference=includes, filter_by=options.filters)
 
 
 @contextlib.asynccontextmanager

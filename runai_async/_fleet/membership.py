@@ -1,0 +1,120 @@
+"""Who belongs to a fleet by discovery: what is listed joins, and what a checkpoint has beyond that, too."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Mapping
+
+from attrs import frozen
+
+from runai_async._api.api import Api
+from runai_async._fleet.discovery import Discovery, Listed
+from runai_async._fleet.lister import Lister
+from runai_async._watch.failures import ROUNDING
+from runai_async.checkpoint import Checkpoint
+from runai_async.errors import AuthenticationError, RunaiError
+from runai_async.policy import PollPolicy
+
+logger = logging.getLogger("runai_async")
+
+
+@frozen
+class Fleet:
+    """What discovery sees of a fleet.
+
+    Attributes:
+        watched: the workloads that it watches, kept up to date.
+        is_running: returns whether it has not ended.
+        join: takes the id of a workload that joins, and whether that existed when the fleet began.
+        responded: takes the monotonic time of a response, where no poll can show that there are any.
+        end: takes the error that ends the fleet.
+    """
+
+    watched: Collection[str]
+    is_running: Callable[[], bool]
+    join: Callable[[str, bool], None]
+    responded: Callable[[float], None]
+    end: Callable[[RunaiError], None]
+
+
+class Membership:
+    """Lists the workloads again and again, and lets new ones join.
+
+    Args:
+        discovery: what is listed.
+        api: the control plane.
+        policy: how patient the fleet is.
+        resume_from: what the workloads that join resume from.
+
+    Attributes:
+        unclaimed: the part of *resume_from* whose workloads have not joined yet.
+        succeeded_at: monotonic time of the last successful listing, or of the start.
+    """
+
+    def __init__(
+        self, discovery: Discovery, api: Api, policy: PollPolicy, resume_from: Mapping[str, Checkpoint]
+    ) -> None:
+        self.unclaimed: dict[str, Checkpoint] = dict(resume_from)
+        self.succeeded_at: float = api.clock.monotonic()
+        self._discovery = discovery
+        self._clock = api.clock
+        self._policy = policy
+        self._lister = None if discovery.ask is None else Lister(discovery.ask, api, policy.deadline)
+        self._is_stretched = False
+
+    @property
+    def interval(self) -> float | None:
+        """Seconds between listings at present; None where nothing is listed."""
+        return None if self._lister is None else max(self._discovery.interval, self._lister.rest)
+
+    async def run(self, fleet: Fleet) -> None:
+        """List again and again, as long as the fleet runs. Where ids were given there is nothing to do."""
+        lister = self._lister
+        while lister is not None and fleet.is_running() and await self._list(fleet, lister):
+            self._note_interval(lister)
+            watches, rest = bool(fleet.watched), lister.rest
+            await self._clock.sleep(self._discovery.pause(self._policy, watches=watches, rest=rest))
+
+    async def _list(self, fleet: Fleet, lister: Lister) -> bool:
+        """List once; return whether to go on."""
+        try:
+            listed = await lister.list_ids()
+        except Exception as error:
+            if self._discovery.is_new and not isinstance(error, RunaiError):
+                raise  # a caller's function that has never worked
+            now = self._clock.monotonic()
+            ending = self._discovery.failed(error, lister.began_at, now, self._policy)
+            is_rejected = isinstance(error, AuthenticationError) and error.is_final
+            if ending is not None and (is_rejected or not fleet.watched):
+                fleet.end(ending)  # nothing else would notice
+                return False
+        else:
+            self._listed(listed, fleet)
+        return True
+
+    def _listed(self, listed: Listed, fleet: Fleet) -> None:
+        """Let new workloads join. The revisions of one that joins later are new, too."""
+        first = not self._discovery.rounds
+        now = self.succeeded_at = self._clock.monotonic()
+        self._discovery.succeeded(listed, fleet.watched, now, self._policy)
+        if not fleet.watched:
+            fleet.responded(now)
+        for workload_id in sorted(listed.ids - set(fleet.watched)):
+            fleet.join(workload_id, first)
+        if self._discovery.is_settled:
+            # Not listed any more, so their deletions are still to be reported; then they leave.
+            for workload_id in sorted(self.unclaimed):
+                fleet.join(workload_id, first)
+
+    def _note_interval(self, lister: Lister) -> None:
+        """Log that listings are further apart than was asked for, and that they no longer are."""
+        asked = self._discovery.interval
+        is_stretched = lister.rest > asked + ROUNDING
+        if is_stretched and not self._is_stretched:
+            logger.info(
+                "the workloads are listed every %.0f s, not every %.0f s, because that took %.1f s",
+                lister.rest, asked, lister.seconds,
+            )  # fmt: skip
+        elif self._is_stretched and not is_stretched:
+            logger.info("the workloads are listed every %.0f s again", asked)
+        self._is_stretched = is_stretched
