@@ -148,6 +148,7 @@ class Chaos:
         deleted: the revisions that were deleted or purged.
         sightings: a hook for every client that watches.
         replica: responds to some requests for a list, and is behind.
+        flapped: the revisions that it showed in a phase which they had left.
     """
 
     def __init__(self, control_plane: FakeControlPlane, workload_ids: Sequence[str], random: Random) -> None:
@@ -159,6 +160,7 @@ class Chaos:
         self.deleted: set[str] = set()
         self.sightings = Sightings()
         self.replica = StaleReplica(random, seconds=BEHIND, rate=STALE_RATE)
+        self.flapped: set[str] = set()
         self._steps = 0
         self._lacks: dict[str, int] = {}
         self._is_over = False
@@ -179,6 +181,8 @@ class Chaos:
         if older is None:
             return body
         self.control_plane.responses.append(RecordedResponse(time.monotonic(), workload_id, older.phases))
+        present = {key: self.control_plane.revision(key)["phase"] for key in self.live}
+        self.flapped |= {key for key, (phase, _) in older.phases.items() if present.get(key, phase) != phase}
         return older.body
 
     def interfere(self, body: bytes) -> bytes:
@@ -267,7 +271,7 @@ class Chaos:
             if change.phase_updated_at and change.kind in {"added", "phase"}:
                 entries[change.revision_id].append((change.phase, change.phase_updated_at[:WHOLE_SECOND]))
         within_a_second = {key for key, (*before, last) in entries.items() if last in before}
-        return within_a_second | self.replica.flapped
+        return within_a_second | self.flapped
 
     def agrees(self, events: Iterable[WatchEvent], *, except_for: AbstractSet[str] = frozenset()) -> bool:
         """Return whether *events* end with the state of the control plane, *except for* some revisions."""

@@ -23,16 +23,14 @@ class Listed:
 
 
 class StaleReplica:
-    """Keeps the lists of some workloads, and serves one of them again.
+    """Keeps the lists of some workloads, and serves one of them again: rather one that shows what is gone.
 
     Attributes:
         shown: how often it showed a revision that the present list lacks.
-        flapped: the revisions that it showed in another state than the present list.
     """
 
     def __init__(self, random: Random, *, seconds: float, rate: float) -> None:
         self.shown = 0
-        self.flapped: set[str] = set()
         self._random = random
         self._seconds = seconds
         self._rate = rate
@@ -47,11 +45,11 @@ class StaleReplica:
         lists = self._lists[workload_id]
         while lists and lists[0].at < now - self._seconds:
             lists.popleft()
-        older = self._random.choice(lists) if lists and self._random.random() < self._rate else None
+        gone = [listed for listed in lists if listed.phases.keys() - phases.keys()]
+        rate = 3 * self._rate if gone else self._rate
+        older = self._random.choice(gone or lists) if lists and self._random.random() < rate else None
         lists.append(Listed(now, body, phases))
-        if older is not None:
-            self.shown += bool(older.phases.keys() - phases.keys())
-            self.flapped |= {key for key in phases if older.phases.get(key, phases[key]) != phases[key]}
+        self.shown += bool(gone and older)
         return older
 
 

@@ -16,8 +16,7 @@ async def test_a_watch_doubts_for_five_graces_that_every_revision_is_gone() -> N
     for revision_id in [harness.add() for _ in range(2)]:
         harness.at(10, harness.state.purge_revision, revision_id)
     async with harness.client() as runai:
-        poll = PollPolicy(interval=10, jitter=0)
-        watch = runai.watch_revisions(harness.workload_id, poll=poll)
+        watch = runai.watch_revisions(harness.workload_id, poll=PollPolicy(interval=10, jitter=0))
         await harness.collect(watch, 1)
         assert await harness.collect(watch, 305) == []
         events = await harness.collect(watch, 20)
