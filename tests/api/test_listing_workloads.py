@@ -123,7 +123,7 @@ async def test_a_400_for_another_reason_is_raised_and_says_nothing_of_the_order(
 async def test_what_a_caller_lists_is_retried(ids: bool) -> None:
     harness, _, _ = of_size(1)
     harness.listings = HTML_502
-    harness.at(0.01, setattr, harness, "listings", True)
+    harness.at(1e-6, setattr, harness, "listings", True)
     async with harness.client(retry=RetryPolicy(attempts=2, wait_initial=5)) as runai:
         items = runai.inference_workloads() if ids else runai.list_workloads()
         assert len(await harness.collect(items, 20)) == 2
