@@ -134,7 +134,8 @@ _NAMES = {
     "_fleet.fleet_watch": "FleetWatch",
     "_fleet.status": "FleetStatus",
     "_http.messages": "Request Response Transport",
-    "_watch.revision_watch": "RevisionWatch WatchStatus",
+    "_watch.revision_watch": "RevisionWatch",
+    "_watch.status": "WatchStatus",
     "checkpoint": "Checkpoint FleetCheckpoint RevisionMark",
     "client": "ClientOptions RunaiClient",
     "diff": "FieldChange compare_revisions",
@@ -173,7 +174,8 @@ if TYPE_CHECKING:
     from runai_async._fleet.fleet_watch import FleetWatch
     from runai_async._fleet.status import FleetStatus
     from runai_async._http.messages import Request, Response, Transport
-    from runai_async._watch.revision_watch import RevisionWatch, WatchStatus
+    from runai_async._watch.revision_watch import RevisionWatch
+    from runai_async._watch.status import WatchStatus
     from runai_async.checkpoint import Checkpoint, FleetCheckpoint, RevisionMark
     from runai_async.client import ClientOptions, RunaiClient
     from runai_async.diff import FieldChange, compare_revisions

@@ -43,6 +43,7 @@ from runai_async._http.messages import Timed, Transport
 from runai_async._wait.order import newest
 from runai_async._wait.phase import FAILED_PHASES, PhaseWait
 from runai_async._wait.rollout import RolloutWait
+from runai_async._watch.cluster_watch import ClusterWatch
 from runai_async._watch.poll import Poller
 from runai_async._watch.revision_watch import RevisionWatch
 from runai_async._watch.tracker import Tracker
@@ -171,6 +172,7 @@ class RunaiClient:
             Authenticated(transport, tokens, clock), clock, policy, timeout=timeout, hooks=called
         )
         self._api = Api(Endpoints(url), retrying, clock, called)
+        self._clusters = ClusterWatch(self._api)
         self._owns_transport = True
         self._left_out = LeftOut("inference_workloads")
 
@@ -369,7 +371,7 @@ class RunaiClient:
             resume_from=resume_from,
         )
         poller = Poller(self._api, policy, fill_gaps=fill_gaps)
-        return RevisionWatch(poller, tracker, self._api, policy)
+        return RevisionWatch(poller, tracker, self._api, policy, self._clusters)
 
     def watch_fleet(
         self,
@@ -443,6 +445,7 @@ class RunaiClient:
             discovery_interval=discovery_interval,
             include_existing=include_existing,
             resume_from=resume_from,
+            clusters=self._clusters,
         )
 
     def inference_workloads(
@@ -510,6 +513,7 @@ class RunaiClient:
             self._api,
             poll_policy(poll),
             check_id(revision_id, "revision_id"),
+            self._clusters,
         )
         return await wait.run(wanted, bad - wanted, check_timeout(timeout))
 

@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 
 from runai_async._fleet.member import Member
-from runai_async.events import FleetEvent, WorkloadFailed
+from runai_async.events import ClusterEvent, FleetEvent, WorkloadFailed
 
 
 class Buffer:
@@ -18,7 +18,7 @@ class Buffer:
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._entries: deque[Member | tuple[Member, WorkloadFailed]] = deque()
+        self._entries: deque[Member | tuple[Member, WorkloadFailed] | ClusterEvent] = deque()
         self._consumer: asyncio.Future[None] | None = None
 
     def __len__(self) -> int:
@@ -47,10 +47,17 @@ class Buffer:
         self._entries.append((member, event))
         self.wake()
 
+    def report(self, event: ClusterEvent) -> None:
+        """Add an event that concerns no single workload."""
+        self._entries.append(event)
+        self.wake()
+
     def take(self) -> FleetEvent | None:
         """Take the next event out, if there is one; those of removed workloads are skipped."""
         while self._entries:
             entry = self._entries.popleft()
+            if isinstance(entry, ClusterEvent):
+                return entry
             member, failure = entry if isinstance(entry, tuple) else (entry, None)
             if failure is None:
                 member.buffered -= 1

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from datetime import timedelta
 from types import TracebackType
 from typing import Self, overload
@@ -20,6 +20,7 @@ from runai_async._arguments import check_id
 from runai_async._fleet import outcomes
 from runai_async._fleet.buffer import Buffer
 from runai_async._fleet.capacity import Capacity
+from runai_async._fleet.clusters import FleetClusters
 from runai_async._fleet.discovery import Discovery, WorkloadIds
 from runai_async._fleet.dispatch import Dispatcher
 from runai_async._fleet.doubt import NO_DOUBT, Doubt, is_common
@@ -30,6 +31,8 @@ from runai_async._fleet.outcomes import Outcome
 from runai_async._fleet.schedule import next_slot
 from runai_async._fleet.status import FleetStatus
 from runai_async._fleet.tasks import Tasks
+from runai_async._watch.cluster_watch import ClusterFeed, ClusterWatch
+from runai_async._watch.clusters import Link
 from runai_async._watch.poll import Poller
 from runai_async._watch.tracker import Tracker
 from runai_async.checkpoint import Checkpoint, FleetCheckpoint
@@ -73,6 +76,7 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         discovery_interval: float = 60.0,
         include_existing: bool = True,
         resume_from: FleetCheckpoint | None = None,
+        clusters: ClusterWatch,
     ) -> None:
         self._clock = api.clock
         self._policy = policy
@@ -100,6 +104,7 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         self._capacity = Capacity(max_concurrency, rate_limit)
         self._health = Health(self._dispatcher, self._capacity, policy, api.clock)
         self._poller = Poller(api, policy, pace=self._dispatcher.pace)
+        self._clusters = FleetClusters(ClusterFeed(clusters), api.clock, policy.deadline)
 
     # --- an async context manager and iterator ------------------------------------------------------------
 
@@ -114,6 +119,8 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         else:
             self._tasks.start(self._membership.run, self._as_discovery_sees_it())
         self._dispatcher.start()
+        if "clusters" in self._policy.emit:
+            self._tasks.start(self._clusters.run, self._cluster_ids, self._buffer.report)
         return self
 
     async def __aexit__(
@@ -159,6 +166,11 @@ class FleetWatch(AsyncIterator[FleetEvent]):
                     raise StopAsyncIteration
                 raise RuntimeError("enter the fleet first: async with runai.watch_fleet(...) as fleet")
             await self._buffer.wait()
+
+    def _cluster_ids(self) -> set[str]:
+        """Return the clusters of what is watched; a workload is in one, whichever revision names it."""
+        found = (member.tracker.cluster_id for member in self._members.values())
+        return {cluster_id for cluster_id in found if cluster_id is not None}
 
     # --- members ------------------------------------------------------------------------------------------
 
@@ -408,6 +420,7 @@ class FleetWatch(AsyncIterator[FleetEvent]):
             failing=sum(member.streak.failures > 0 and not member.without_revisions for member in members),
             without_revisions=sum(member.without_revisions for member in members),
             refused=len(self._health.refusals),
+            disconnected=self._clusters.disconnected,
             concurrency_needed=self._capacity.needed,
             discovery_interval=self._membership.interval,
             stale=bool(members or self._discovery.failures) and is_late,
@@ -436,6 +449,11 @@ class FleetWatch(AsyncIterator[FleetEvent]):
     def __repr__(self) -> str:
         state = "open" if self._open else "closed" if self._entered else "not entered"
         return f"<{type(self).__name__} of {len(self._members)} workloads, {state}>"
+
+
+def clusters_of(fleet: FleetWatch) -> Mapping[str, Link]:
+    """Return what is known of the clusters of a fleet, by their ids, for the exporter."""
+    return fleet._clusters.links  # noqa: SLF001  (a friend)  # pyright: ignore[reportPrivateUsage]
 
 
 def _defect(error: BaseException) -> RunaiError:

@@ -21,6 +21,7 @@ class FleetStatus:
             one had none.
         failing: workloads whose last poll failed.
         refused: workloads whose last poll was refused, though they were readable before.
+        disconnected: clusters that have lost their control plane, as far as `PollPolicy.emit` asks for them.
         without_revisions: workloads that the control plane lists but that have no revisions, as is normal for
             some kinds of inference.
         concurrency_needed: polls in flight that the intervals ask for: polls a second times the seconds that
@@ -48,5 +49,6 @@ class FleetStatus:
     stale: bool
     without_revisions: int = 0
     refused: int = 0
+    disconnected: int = 0
     concurrency_needed: float = 0.0
     discovery_interval: float | None = None

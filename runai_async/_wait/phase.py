@@ -7,6 +7,7 @@ from collections.abc import Set as AbstractSet
 
 from runai_async._api.api import Api
 from runai_async._wait.failing import Failure
+from runai_async._watch.cluster_watch import ClusterWatch
 from runai_async._watch.failures import NO_FAILURES, Past, Verdict, cause_of_cut, grace_of
 from runai_async._watch.reports import Reporter
 from runai_async._watch.slots import Slots, interval_at
@@ -22,16 +23,19 @@ from runai_async.policy import PollPolicy
 
 FAILED_PHASES = frozenset(phase for phase in Phase if phase.is_terminal)
 """The phases that end a wait as a failure: an inference workload is not meant to complete."""
+_CLUSTER_PATIENCE = 2.0
+"""Seconds that a wait which has timed out waits for the state of its revision's cluster, at most."""
 
 
 class PhaseWait:
     """Waits for one revision by polling it."""
 
-    def __init__(self, api: Api, policy: PollPolicy, revision_id: str) -> None:
+    def __init__(self, api: Api, policy: PollPolicy, revision_id: str, clusters: ClusterWatch) -> None:
         self._call = api.endpoints.get_revision(revision_id)
         self._retrying = api.retrying
         self._clock = api.clock
         self._policy = policy
+        self._clusters = clusters
         self._id = revision_id
         self._last: Revision | None = None
         self._last_error: RunaiError | None = None
@@ -54,7 +58,7 @@ class PhaseWait:
                 if isinstance(error, DeadlineExceededError) and self._clock.monotonic() >= end:
                     responded = self._last is not None
                     cause = cause_of_cut(error, self._last_error, responded=responded)
-                    raise self._late(until, fail_on, timeout, cause) from cause
+                    raise await self._late(until, fail_on, timeout, cause) from cause
                 self._last_error = error
                 verdict = self._failed(error, began)
             else:
@@ -68,7 +72,8 @@ class PhaseWait:
                 slots.postpone(verdict.due, verdict.earliest)
             await self._clock.sleep(slots.wait_within(now, end))
             if self._clock.monotonic() >= end:
-                raise self._late(until, fail_on, timeout, self._last_error) from self._last_error
+                cause = self._last_error
+                raise await self._late(until, fail_on, timeout, cause) from cause
 
     async def _look(self, deadline: float) -> Revision:
         revision = await self._retrying.call(self._call, deadline=deadline)
@@ -125,7 +130,7 @@ class PhaseWait:
             self._policy, now, self._changed_at + self._policy.fast_for if moves else -math.inf
         )
 
-    def _late(
+    async def _late(
         self,
         until: AbstractSet[Phase],
         fail_on: AbstractSet[Phase],
@@ -136,8 +141,9 @@ class PhaseWait:
         if self._last is not None and self._last.phase in fail_on - until:
             return self._failed_error(self._last, until)
         state = describe_revision(self._last) if self._last else f"revision {self._id} was not seen"
+        cluster = await cluster_note(self._clusters, self._last, timeout) if error is None else ""
         return WaitTimeoutError(
-            f"{state}, not {_listed(until)} within {timeout:g} s{last_failure(error)}",
+            f"{state}, not {_listed(until)} within {timeout:g} s{last_failure(error)}{cluster}",
             revision=self._last,
             last_error=error,
         )
@@ -148,6 +154,12 @@ def describe_revision(revision: Revision) -> str:
     message = f": {revision.phase_message}" if revision.phase_message else ""
     pods = "" if revision.running_pods is None else f", {revision.running_pods} pods running"
     return f"revision {revision.name} ({revision.id}) is {revision.phase}{pods}{message}"
+
+
+async def cluster_note(clusters: ClusterWatch, revision: Revision | None, timeout: float) -> str:
+    """Return the end of a timeout's message: that the revision's cluster is disconnected, if it is."""
+    seconds = min(_CLUSTER_PATIENCE, timeout / 10)
+    return "" if revision is None else await clusters.note(revision.cluster_id, seconds)
 
 
 def last_failure(error: RunaiError | None) -> str:

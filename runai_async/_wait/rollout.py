@@ -12,10 +12,11 @@ from __future__ import annotations
 
 from runai_async._wait.failing import Failure
 from runai_async._wait.order import Created, is_newer, newest
-from runai_async._wait.phase import FAILED_PHASES, describe_revision, last_failure
+from runai_async._wait.phase import FAILED_PHASES, cluster_note, describe_revision, last_failure
 from runai_async._watch.absence import Absence
 from runai_async._watch.failures import is_refusal
-from runai_async._watch.revision_watch import Batch, RevisionWatch, parts_of
+from runai_async._watch.revision_watch import RevisionWatch, parts_of
+from runai_async._watch.status import Batch
 from runai_async.errors import NotFoundError, RolloutFailedError, RunaiError, WaitTimeoutError
 from runai_async.events import RevisionAdded, RevisionDeleted, RevisionEvent, WatchEvent
 from runai_async.models import Phase, Revision
@@ -49,7 +50,7 @@ class RolloutWait:
     ) -> None:
         self.newest: Revision | None = None
         self._watch = watch
-        self._api, self._policy = parts_of(watch)
+        self._api, self._policy, self._clusters = parts_of(watch)
         self._after_id = after_id
         self._after = after
         self._lookups = Absence()
@@ -81,7 +82,7 @@ class RolloutWait:
             if (revision := self.verdict()) is not None:
                 return revision
             self._watch.poll_fast(clock.monotonic() + self._policy.fast_for if self._is_urgent else 0.0)
-        raise self._late(timeout)
+        raise await self._late(timeout)
 
     @property
     def _is_urgent(self) -> bool:
@@ -203,14 +204,16 @@ class RolloutWait:
     def _gone(self) -> RolloutFailedError:
         return RolloutFailedError(f"workload {self._watch.workload_id} was deleted", revision=self.newest)
 
-    def _late(self, timeout: float) -> WaitTimeoutError | RolloutFailedError:
+    async def _late(self, timeout: float) -> WaitTimeoutError | RolloutFailedError:
         """Return what a wait ends with whose time is up; then one poll that saw a failure is enough."""
         if self._failure.is_seen and self.newest is not None and self._blocking() is None:
             return self._failed(describe_revision(self.newest))
         error = self._watch.status.last_error
         meanwhile = f"; {self._meanwhile()}" if self._watch.status.synced else ""
+        cluster = await cluster_note(self._clusters, self.newest, timeout) if error is None else ""
         late = WaitTimeoutError(
-            f"the rollout is not done after {timeout:g} s: {self._state()}{meanwhile}{last_failure(error)}. "
+            f"the rollout is not done after {timeout:g} s: {self._state()}{meanwhile}{last_failure(error)}"
+            f"{cluster}. "
             "Nothing was cancelled; wait again to continue",
             revision=self.newest,
             serving=self.serving,

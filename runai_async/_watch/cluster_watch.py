@@ -14,7 +14,16 @@ from datetime import datetime
 from runai_async._api.api import Api
 from runai_async._api.statuses import is_from_api
 from runai_async._ids import canonical_id
-from runai_async._watch.clusters import FIRST_TURN, UNKNOWN, ClusterReports, Link, Turn, due_first, judged
+from runai_async._watch.clusters import (
+    FIRST_TURN,
+    UNKNOWN,
+    ClusterReports,
+    Link,
+    Turn,
+    describe_loss,
+    due_first,
+    judged,
+)
 from runai_async.errors import ApiError, NotFoundError, PermissionDeniedError, RunaiError
 from runai_async.events import ClusterEvent
 
@@ -32,6 +41,20 @@ class ClusterWatch:
     def link(self, cluster_id: str) -> Link:
         """Return what is known of a cluster."""
         return self._links.get(canonical_id(cluster_id), UNKNOWN)
+
+    async def note(self, cluster_id: str, seconds: float) -> str:
+        """Return the end of a message: that the cluster is disconnected, if it is.
+
+        Args:
+            cluster_id: the cluster.
+            seconds: how long to wait for its state, if it is time to ask.
+        """
+        await self.ask([cluster_id], until=self._api.clock.monotonic() + seconds)
+        link = self.link(cluster_id)
+        if link.is_connected is not False:
+            return ""
+        loss = describe_loss(link.last_seen_at, self._api.server_time.now())
+        return f"; cluster {link.name} {loss}"
 
     def is_due(self, cluster_ids: Iterable[str]) -> bool:
         """Return whether `ask` would send a request."""
@@ -101,6 +124,11 @@ class ClusterFeed:
         return self._reports.disconnected
 
     @property
+    def links(self) -> dict[str, Link]:
+        """What is known of each cluster of the revisions that are watched."""
+        return {key: self._clusters.link(key) for key in self._ids}
+
+    @property
     def is_due(self) -> bool:
         """Whether `ask` would send a request."""
         return self._clusters.is_due(self._ids)
@@ -113,7 +141,7 @@ class ClusterFeed:
             now: the present time by the client's clock.
         """
         self._ids = frozenset(canonical_id(cluster_id) for cluster_id in cluster_ids if cluster_id)
-        return self._reports.changes({key: self._clusters.link(key) for key in self._ids}, now)
+        return self._reports.changes(self.links, now)
 
     async def ask(self, *, until: float) -> None:
         """Ask for those of the clusters whose turn it is; see `ClusterWatch.ask`."""

@@ -31,7 +31,7 @@ class Link(NamedTuple):
     Attributes:
         is_connected: None until that is known.
         name: of the cluster.
-        last_seen_at: when it was last heard, as the response said that found it disconnected.
+        last_seen_at: when it was last heard: by the last response, or by the one that found it disconnected.
         doubts: responses in a row that call it disconnected, while that is not believed yet.
     """
 
@@ -53,13 +53,32 @@ def judged(link: Link, cluster: Cluster, now: datetime) -> Link:
         now: the present time by the server's clock.
     """
     if cluster.state in _CONNECTED:
-        return Link(is_connected=True, name=cluster.name)
+        return Link(is_connected=True, name=cluster.name, last_seen_at=cluster.last_seen_at)
     if cluster.state != ClusterState.DISCONNECTED or link.is_connected is False:
         return link
     seen, doubts = cluster.last_seen_at, link.doubts + 1
     if doubts >= _ENOUGH or (seen is not None and now - seen > _SILENCE):
         return Link(is_connected=False, name=cluster.name, last_seen_at=seen)
     return link._replace(doubts=doubts)
+
+
+def describe_loss(last_seen_at: datetime | None, now: datetime) -> str:
+    """Describe, behind a cluster's name, that it is disconnected, and what that means.
+
+    Args:
+        last_seen_at: when it was last heard; None if that is not known.
+        now: the present time by the server's clock.
+    """
+    ago = "" if last_seen_at is None else f" {_length(now - last_seen_at)} ago"
+    return f"lost its connection{ago}: states may be out of date"
+
+
+def _length(time: timedelta) -> str:
+    seconds = max(0.0, time.total_seconds())
+    for unit, size in (("d", 86_400), ("h", 3600), ("m", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds // size:.0f}{unit}"
+    return f"{seconds:.0f}s"
 
 
 # --- who was informed of it -------------------------------------------------------------------------------

@@ -53,3 +53,13 @@ class Reporter:
         seconds, text = now - streak.outage_since, "%s: polls succeed again after %.0f s and %d failures"
         logger.info(text, self.what, seconds, streak.failures, extra=OUTAGE)
         return seconds
+
+
+def drop_frames(error: RunaiError) -> None:
+    """Drop the tracebacks of a kept error: thousands of watches would keep their frames alive."""
+    link: BaseException | None = error
+    seen: set[int] = set()
+    while link is not None and id(link) not in seen:
+        seen.add(id(link))
+        link.__traceback__ = None
+        link = link.__cause__ or link.__context__

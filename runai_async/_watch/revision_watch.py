@@ -13,12 +13,10 @@ import math
 from collections.abc import AsyncGenerator
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import NamedTuple, Self
-
-from attrs import frozen
+from typing import Self
 
 from runai_async._api.api import Api
-from runai_async._codec import Outline
+from runai_async._watch.cluster_watch import ClusterFeed, ClusterWatch
 from runai_async._watch.failures import (
     NO_FAILURES,
     Past,
@@ -28,8 +26,9 @@ from runai_async._watch.failures import (
     grace_of_missing,
 )
 from runai_async._watch.poll import Poller
-from runai_async._watch.reports import Reporter
+from runai_async._watch.reports import Reporter, drop_frames
 from runai_async._watch.slots import Slots, interval_at
+from runai_async._watch.status import Batch, WatchStatus
 from runai_async._watch.tracker import Tracker
 from runai_async.checkpoint import Checkpoint
 from runai_async.errors import DeadlineExceededError, NotFoundError, RunaiError
@@ -37,52 +36,8 @@ from runai_async.events import WatchDegraded, WatchEvent, WatchRecovered
 from runai_async.policy import PollPolicy, stale_after
 
 _NEVER = -math.inf
-
-
-@frozen
-class WatchStatus:
-    """The state of a watch at the moment it is read.
-
-    Attributes:
-        synced: whether a poll has succeeded yet, here or before the checkpoint that the watch resumed from.
-        last_success_at: when the last successful poll ended; None before the first.
-        consecutive_failures: polls that failed since then.
-        next_poll_at: when the next poll is due; it waits until the consumer asks for an event.
-        stale: the last successful poll is longer ago than three intervals and a deadline. A watchdog needs
-            nothing else.
-        undecodable: revisions of the last response that could not be decoded.
-        last_error: why the last poll failed; None if it succeeded.
-
-    Example:
-        >>> watch = runai.watch_revisions(workload_id)
-        >>> event = await anext(watch)
-        >>> watch.status.stale, watch.status.consecutive_failures
-        (False, 0)
-    """
-
-    synced: bool
-    last_success_at: datetime | None
-    consecutive_failures: int
-    next_poll_at: datetime
-    stale: bool
-    undecodable: int
-    last_error: RunaiError | None = None
-
-
-class Batch(NamedTuple):
-    """What one poll found.
-
-    Attributes:
-        events: in order; also those about the watch itself.
-        is_poll: whether a poll has succeeded: what follows is what it found.
-        listed_ids: the revisions that it listed and that can be decoded.
-        unreadable: what can be read of those that cannot.
-    """
-
-    events: list[WatchEvent]
-    is_poll: bool
-    listed_ids: frozenset[str]
-    unreadable: list[Outline]
+_CLUSTER_SECONDS = 1.0
+"""Seconds that a request for a cluster has in any case, once a minute; the next poll is later as a rule."""
 
 
 class RevisionWatch(AsyncGenerator[WatchEvent, None]):
@@ -110,18 +65,22 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
     """
 
     __slots__ = (
-        "__weakref__", "_api", "_began", "_call", "_clock", "_closed", "_ending", "_error",
-        "_fast_until", "_idle", "_interrupted", "_last_error", "_last_success", "_last_success_at",
+        "__weakref__", "_api", "_began", "_call", "_clock", "_closed", "_clusters", "_ending", "_error",
+        "_fast_until", "_feed", "_idle", "_interrupted", "_last_error", "_last_success", "_last_success_at",
         "_policy", "_poller", "_reporter", "_slots", "_streak", "_tracker", "_waiter",
     )  # fmt: skip
 
-    def __init__(self, poller: Poller, tracker: Tracker, api: Api, policy: PollPolicy) -> None:
+    def __init__(
+        self, poller: Poller, tracker: Tracker, api: Api, policy: PollPolicy, clusters: ClusterWatch
+    ) -> None:
         self._poller = poller
         self._tracker = tracker
         self._call = poller.list_call(tracker)
         self._api = api
         self._clock = api.clock
         self._policy = policy
+        self._clusters = clusters
+        self._feed = ClusterFeed(clusters) if "clusters" in policy.emit else None
         self._reporter = Reporter(f"workload {tracker.workload_id}")
         self._streak = NO_FAILURES
         self._slots: Slots | None = None
@@ -160,6 +119,7 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
         try:
             slots = self._begin()
             while self._needs_poll():
+                await self._ask_for_clusters(slots, math.inf)
                 # Inlined, though `next_batch` sleeps the same way: a watch spends nearly all its time here,
                 # and a shared coroutine would be kept for each of thousands.
                 if (wait := slots.wait(self._clock.monotonic())) > 0:
@@ -272,6 +232,7 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
         slots = self._begin()
         succeeded = False
         while not succeeded and self._needs_poll():
+            await self._ask_for_clusters(slots, until)
             if (wait := slots.wait_within(self._clock.monotonic(), until)) > 0:
                 await self._clock.sleep(wait)
             if self._clock.monotonic() >= until:
@@ -375,7 +336,16 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
         now = self._last_success = self._clock.monotonic()
         self._last_success_at = self._clock.now()
         slots.advance(now, self._interval(now), self._policy.jitter)
+        if self._feed is not None:
+            for event in self._feed.changes(self._tracker.cluster_ids, self._last_success_at):
+                self._tracker.put(event)
         return True
+
+    async def _ask_for_clusters(self, slots: Slots, until: float) -> None:
+        """Ask for the clusters of the revisions, if it is time and no poll is due."""
+        if self._feed is not None and self._feed.is_due:
+            now = self._clock.monotonic()
+            await self._feed.ask(until=min(until, now + max(_CLUSTER_SECONDS, slots.wait(now))))
 
     def _interval(self, now: float) -> float:
         fast_until = max(self._fast_until, self._tracker.fast_until(self._policy.fast_for))
@@ -406,7 +376,7 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
         if verdict.error is not None:
             self._end(verdict, verdict.error)
             return
-        _drop_frames(error)
+        drop_frames(error)
         if verdict.due is None:
             slots.advance(now, interval, self._policy.jitter)
         else:
@@ -428,16 +398,6 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
             self._tracker.put(WatchRecovered(workload_id=self.workload_id, observed_at=now, seconds=seconds))
 
 
-def parts_of(watch: RevisionWatch) -> tuple[Api, PollPolicy]:
-    """Return the control plane and the policy of a watch, for the waits that are built on one."""
-    return watch._api, watch._policy  # noqa: SLF001  (a friend)  # pyright: ignore[reportPrivateUsage]
-
-
-def _drop_frames(error: RunaiError) -> None:
-    """Drop the tracebacks of a kept error: thousands of watches would keep their frames alive."""
-    link: BaseException | None = error
-    seen: set[int] = set()
-    while link is not None and id(link) not in seen:
-        seen.add(id(link))
-        link.__traceback__ = None
-        link = link.__cause__ or link.__context__
+def parts_of(watch: RevisionWatch) -> tuple[Api, PollPolicy, ClusterWatch]:
+    """Return what a watch is built on, for the waits that are built on one."""
+    return watch._api, watch._policy, watch._clusters  # noqa: SLF001  (a friend)  # pyright: ignore[reportPrivateUsage]

@@ -187,6 +187,16 @@ class Tracker:
         return bool(live) and not any(map(self._listing.lists, live))
 
     @property
+    def cluster_ids(self) -> frozenset[str]:
+        """The clusters of the live revisions that are known."""
+        return frozenset(entry.mark.cluster_id for entry in self._known.values() if entry.is_live)
+
+    @property
+    def cluster_id(self) -> str | None:
+        """The cluster of the workload, as some revision names it; None without any."""
+        return next((entry.mark.cluster_id for entry in self._known.values()), None)
+
+    @property
     def has_live(self) -> bool:
         """Whether any revision is known that was not reported deleted, or is listed but cannot be decoded."""
         is_known = any(entry.is_live for entry in self._known.values())

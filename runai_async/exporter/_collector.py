@@ -7,13 +7,15 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import Future
+from typing import NamedTuple
 
 from attrs import frozen
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from runai_async._fleet.fleet_watch import FleetWatch
+from runai_async._fleet.fleet_watch import FleetWatch, clusters_of
 from runai_async._fleet.status import FleetStatus
+from runai_async._watch.clusters import Link
 from runai_async.events import PhaseChanged, RevisionDeleted, RevisionEvent
 from runai_async.models import Revision
 
@@ -64,6 +66,13 @@ class RevisionStore:
         return [KnownRevision(item, changes[item.id]) for item in revisions]
 
 
+class FleetReading(NamedTuple):
+    """The state of a fleet, and of the clusters of its workloads by their ids."""
+
+    status: FleetStatus
+    clusters: Mapping[str, Link]
+
+
 class FleetSource:
     """Reads a fleet's status in its own event loop, because scrapes come in threads."""
 
@@ -77,21 +86,21 @@ class FleetSource:
         """Whether it watches nothing. For its own event loop only."""
         return not self._fleet.workload_ids
 
-    def status(self) -> FleetStatus | None:
-        """Return the fleet's status, or None where the loop is closed, or busy for too long."""
+    def read(self) -> FleetReading | None:
+        """Return the fleet's state, or None where the loop is closed, or busy for too long."""
         if _is_running_here(self._loop):
             return self._read()
-        result: Future[FleetStatus] = Future()
+        result: Future[FleetReading] = Future()
         try:
             self._loop.call_soon_threadsafe(lambda: result.set_result(self._read()))
             return result.result(_LOOP_PATIENCE)
         except (RuntimeError, TimeoutError):
             return None
 
-    def _read(self) -> FleetStatus:
+    def _read(self) -> FleetReading:
         # Here and not in the scrape's thread: no event can come between reading the ids and using them.
         self._store.keep(self._fleet.workload_ids)
-        return self._fleet.status
+        return FleetReading(self._fleet.status, clusters_of(self._fleet))
 
 
 def _is_running_here(loop: asyncio.AbstractEventLoop) -> bool:
@@ -124,13 +133,15 @@ class StateCollector(Collector):
         yield from _of_revisions((), self._names)
         for name, description, _ in _FLEET:
             yield GaugeMetricFamily(name, description)
+        yield from _of_clusters({})
 
     def collect(self) -> Iterator[Metric]:
         """Yield the families with their values."""
-        status = None if self.fleet is None else self.fleet.status()
+        reading = None if self.fleet is None else self.fleet.read()
         yield from _of_revisions(self._store.known(), self._names)
-        if status is not None:
-            yield from _of_fleet(status)
+        if reading is not None:
+            yield from _of_fleet(reading.status)
+            yield from _of_clusters(reading.clusters)
 
 
 _LABELS = ("workload_id", "workload", "revision_id", "revision")
@@ -175,6 +186,11 @@ _FLEET: tuple[tuple[str, str, Callable[[FleetStatus], float | None]], ...] = (
         lambda status: status.lag,
     ),
     (
+        "runai_async_workloads_refused",
+        "Workloads whose last poll was refused, though they were readable before.",
+        lambda status: status.refused,
+    ),
+    (
         "runai_async_oldest_success_timestamp_seconds",
         "Unix time of the last successful poll of the workload that has had none for longest.",
         lambda status: status.oldest_success_at.timestamp() if status.oldest_success_at else None,
@@ -187,3 +203,24 @@ def _of_fleet(status: FleetStatus) -> Iterator[Metric]:
     for name, description, value_of in _FLEET:
         if (value := value_of(status)) is not None:
             yield GaugeMetricFamily(name, description, value)
+
+
+def _of_clusters(clusters: Mapping[str, Link]) -> Iterator[Metric]:
+    labels = ["cluster_id", "cluster"]
+    connected = GaugeMetricFamily(
+        "runai_async_cluster_connected",
+        "1 for a cluster that is connected to the control plane, 0 for one that has lost it: its revisions "
+        "are shown as they last were.",
+        labels=labels,
+    )
+    seen = GaugeMetricFamily(
+        "runai_async_cluster_last_seen_timestamp_seconds",
+        "Unix time at which the control plane last heard of a cluster.",
+        labels=labels,
+    )
+    for cluster_id, link in clusters.items():
+        if link.is_connected is not None:
+            connected.add_metric([cluster_id, link.name], int(link.is_connected))
+        if link.last_seen_at is not None:
+            seen.add_metric([cluster_id, link.name], link.last_seen_at.timestamp())
+    yield from (connected, seen)

@@ -47,10 +47,17 @@ class Metrics:
 
     - `runai_async_workloads`: workloads that are watched
     - `runai_async_workloads_failing`: those of them whose last poll failed
+    - `runai_async_workloads_refused`: those whose last poll was refused, though they were readable before
     - `runai_async_polls_in_flight`: polls that are running
     - `runai_async_poll_lag_seconds`: how late the poll is that has been due for longest
     - `runai_async_oldest_success_timestamp_seconds`: Unix time of the last successful poll of the workload
       that has had none for longest; absent while a workload has had none at all
+
+    Of the clusters of a fleet's workloads, where `PollPolicy.emit` includes "clusters", with the labels
+    `cluster_id`, `cluster`:
+
+    - `runai_async_cluster_connected`: 1, or 0 where a cluster has lost its control plane
+    - `runai_async_cluster_last_seen_timestamp_seconds`: Unix time at which it was last heard, where known
 
     Attributes:
         registry: holds the metrics, for an HTTP server of your own.

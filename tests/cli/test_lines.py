@@ -146,11 +146,11 @@ EARLIER = NOW - timedelta(minutes=2)
         ),
         (
             ClusterDisconnected(cluster_id="c", name="eu\n1", last_seen_at=EARLIER, observed_at=NOW),
-            "12:00:00.000  cluster eu 1  disconnected for 2m00s: phases are as last reported",
+            "12:00:00.000  cluster eu 1  lost its connection 2m ago: states may be out of date",
         ),
         (
             ClusterDisconnected(cluster_id="c", name="eu1", last_seen_at=None, observed_at=NOW),
-            "12:00:00.000  cluster eu1  disconnected: phases are as last reported",
+            "12:00:00.000  cluster eu1  lost its connection: states may be out of date",
         ),
         (
             ClusterConnected(cluster_id="c", name="eu1", observed_at=NOW),

@@ -78,7 +78,7 @@ def test_an_event_about_a_cluster_is_a_line_and_no_workload() -> None:
     board = Board({WORKLOAD: "llm"}, "")
     board.note(LOST)
     lines = drawn(board)
-    assert "12:00:00.000  cluster eu-1  disconnected: phases are as last reported" in lines
+    assert "12:00:00.000  cluster eu-1  lost its connection: states may be out of date" in lines
     assert lines[-1].startswith("0 workloads, 1 event, ")
 
 

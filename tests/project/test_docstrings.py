@@ -20,7 +20,7 @@ from attrs import fields_dict
 from support.harness import HTML_502, REFUSED_401, REFUSED_404, Harness, Reply
 
 import runai_async
-from runai_async import Checkpoint, Phase, Revision, RevisionMark, RunaiClient, telemetry, testing
+from runai_async import Checkpoint, Phase, PollPolicy, Revision, RevisionMark, RunaiClient, telemetry, testing
 from runai_async.errors import AttemptTimeoutError, AuthenticationError, TransportError
 from runai_async.exporter import Metrics, serving
 from runai_async.exporter import _metrics as exporter
@@ -375,9 +375,11 @@ async def test_an_example_prints_what_it_shows(
 
 async def test_the_metrics_that_are_listed_are_those_that_exist() -> None:
     metrics, world = Metrics(), World()
-    async with world.client(hooks=[metrics.hook]).watch_fleet([WORKLOAD_ID]) as fleet:
+    poll = PollPolicy(emit={"clusters"})
+    async with world.client(hooks=[metrics.hook]).watch_fleet([WORKLOAD_ID], poll=poll) as fleet:
         metrics.of_fleet(fleet)
         metrics.observe(await anext(fleet))
+        await world.clock.sleep(15)  # by then the cluster was asked for
         exported = {
             (sample.name.removesuffix("_count"), *sorted(sample.labels))
             for family in metrics.registry.collect()
@@ -385,9 +387,10 @@ async def test_the_metrics_that_are_listed_are_those_that_exist() -> None:
             if not sample.name.endswith(("_bucket", "_sum", "_created"))
         }
     text = Metrics.__doc__ or ""
-    (of_revisions,) = re.findall("with the labels (.*?):", text)
+    of_revisions, of_clusters = re.findall(r"with the labels\s+(.*?):", text, re.DOTALL)
     listed = set[tuple[str, ...]]()
     for name, own in re.findall(r"- `(\w+)(?:\{([\w, ]+)\})?`", text):
         shared = of_revisions if name.startswith("runai_revision_") else ""
+        shared = of_clusters if name.startswith("runai_async_cluster_") else shared
         listed.add((name, *sorted(re.findall(r"\w+", f"{own} {shared}"))))
     assert listed == exported

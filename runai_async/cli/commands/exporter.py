@@ -67,7 +67,7 @@ def exporter(
         interval=max(interval, LEAST_INTERVAL),
         deadline=connection.deadline,
         max_outage=None,
-        emit=frozenset({"updated"}),
+        emit=frozenset({"updated", "clusters"}),
     )
     connection.run(lambda runai: _export(runai, metrics, workloads, poll, address), hooks=[metrics.hook])
 

@@ -17,7 +17,7 @@ from runai_async.cli.options import DURATION, NON_EMPTY, examples, max_outage_op
 from runai_async.cli.run import within
 from runai_async.client import RunaiClient
 from runai_async.errors import NotFoundError, RolloutFailedError, WaitTimeoutError
-from runai_async.events import WatchDegraded, WatchEvent, WatchRecovered
+from runai_async.events import ClusterEvent, WatchDegraded, WatchEvent, WatchRecovered
 from runai_async.models import Revision
 from runai_async.policy import LEAST_INTERVAL, PollPolicy
 
@@ -35,9 +35,11 @@ class _DisplayedWait(RolloutWait):
         self._progress = progress
 
     def note(self, event: WatchEvent) -> None:
-        """Display outages."""
+        """Display outages, and that the cluster has lost its connection."""
         if isinstance(event, WatchDegraded | WatchRecovered):
             self._progress.outage(event)
+        elif isinstance(event, ClusterEvent):
+            self._progress.cluster(event)
         super().note(event)
 
     def verdict(self) -> Revision | None:
@@ -98,7 +100,7 @@ def status(
         max_outage=max_outage,
         missing_grace=min(60.0, max_outage),
         deadline=connection.deadline,
-        emit=frozenset({"updated", "degraded", "recovered"}),
+        emit=frozenset({"updated", "degraded", "recovered", "clusters"}),
     )
     progress = views.progress.Progress(timeout)
     try:

@@ -12,12 +12,14 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from runai_async._clock import EARLIEST
+from runai_async._watch.clusters import describe_loss
 from runai_async.cli.spans import newest_first
 from runai_async.cli.text import clean, counted, pods, since
 from runai_async.cli.views.lines import event_line, reason
 from runai_async.cli.views.tables import NARROW, one_line, phase_text, plain_table
 from runai_async.events import (
-    ClusterEvent,
+    ClusterConnected,
+    ClusterDisconnected,
     FleetEvent,
     PhaseChanged,
     RevisionAdded,
@@ -112,6 +114,7 @@ class Board:
         self.headline = headline
         self._names = names
         self._sections: dict[str, _Section] = {}
+        self._lost: dict[str, ClusterDisconnected] = {}
         self._log: deque[Text] = deque(maxlen=_EVENTS_KEPT)
         self._events = 0
         self._last_success_at: datetime | None = None
@@ -121,7 +124,11 @@ class Board:
     def note(self, event: FleetEvent) -> None:
         """Update the state from an event."""
         self._events += 1
-        if not isinstance(event, ClusterEvent):
+        if isinstance(event, ClusterDisconnected):
+            self._lost[event.cluster_id] = event
+        elif isinstance(event, ClusterConnected):
+            self._lost.pop(event.cluster_id, None)
+        else:
             self._note_workload(event, self._section(event.workload_id, event.observed_at))
         line = event_line(event, self._names)
         line.no_wrap, line.overflow = True, "ellipsis"
@@ -173,10 +180,11 @@ class Board:
         table = plain_table("REVISION", "PHASE", "SINCE", "PODS", cut="REVISION")
         if width >= NARROW:
             table.add_column("MESSAGE")
-        for row in self._rows(now, max(_LEAST_ROWS, height - events - _FRAME)):
+        for row in self._rows(now, max(_LEAST_ROWS, height - events - _FRAME - len(self._lost))):
             table.add_row(*row[: len(table.columns)])
         return Group(
             one_line(self.headline, style="bold"),
+            *(one_line(_loss(event, now), style="yellow") for event in self._lost.values()),
             table,
             Text(""),
             *list(self._log)[-events:],
@@ -218,6 +226,10 @@ class Board:
         problem = section.problem
         text = f"{problem.kind} for {since(problem.since, now)}: {problem.reason}"
         return name, "", "", "", one_line(text, style="yellow")
+
+
+def _loss(event: ClusterDisconnected, now: datetime) -> str:
+    return f"cluster {clean(event.name)} {describe_loss(event.last_seen_at, now)}"
 
 
 def _chosen(revisions: Sequence[Revision], share: int) -> list[Revision]:

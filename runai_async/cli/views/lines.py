@@ -9,6 +9,7 @@ from typing import assert_never
 
 from rich.text import Text
 
+from runai_async._watch.clusters import describe_loss
 from runai_async.cli.text import clean, clock, pods, since
 from runai_async.cli.views.tables import phase_text
 from runai_async.errors import ApiError, RunaiError
@@ -43,7 +44,7 @@ def event_line(event: FleetEvent, names: Mapping[str, str]) -> Text:
     if isinstance(event, RevisionEvent):
         at, who, what = _time(event), event.revision.name, _revision_text(event)
     elif isinstance(event, ClusterEvent):
-        at, who, what = event.observed_at, f"cluster {event.name}", _cluster_text(event)
+        at, who, what = event.observed_at, f"cluster {event.name}", cluster_text(event)
     else:
         who = names.get(event.workload_id, event.workload_id)
         at, what = event.observed_at, workload_text(event)
@@ -105,12 +106,11 @@ def workload_text(event: Synced | WatchDegraded | WatchRecovered | WorkloadFaile
             assert_never(event)
 
 
-def _cluster_text(event: ClusterEvent) -> Text:
+def cluster_text(event: ClusterEvent) -> Text:
+    """Return what an event about a cluster says, without its name."""
     match event:
         case ClusterDisconnected():
-            age = since(event.last_seen_at, event.observed_at)
-            seen = f" for {age}" if age else ""
-            return Text(f"disconnected{seen}: phases are as last reported", style="yellow")
+            return Text(describe_loss(event.last_seen_at, event.observed_at), style="yellow")
         case ClusterConnected():
             return Text("connected again", style="green")
         case _:

@@ -11,9 +11,9 @@ from rich.text import Text
 
 from runai_async.cli.text import clean, duration, pods, shortened
 from runai_async.cli.views.console import can_draw, console, live
-from runai_async.cli.views.lines import workload_text
+from runai_async.cli.views.lines import cluster_text, workload_text
 from runai_async.cli.views.tables import conditions_table, phase_text
-from runai_async.events import WatchDegraded, WatchRecovered
+from runai_async.events import ClusterEvent, WatchDegraded, WatchRecovered
 from runai_async.models import Revision
 
 
@@ -40,6 +40,10 @@ class Progress:
     def outage(self, event: WatchDegraded | WatchRecovered) -> None:
         """Print that an outage began or ended."""
         self._print(workload_text(event))
+
+    def cluster(self, event: ClusterEvent) -> None:
+        """Print that the workload's cluster has lost its connection, or is back."""
+        self._print(Text(f"cluster {clean(event.name)} ").append(cluster_text(event)))
 
     def revision(self, revision: Revision | None) -> None:
         """Print the state of the newest revision, if it is not the one printed last."""

@@ -22,7 +22,7 @@ from runai_async.policy import Emit
 class LinesView(PrintingView):
     """Prints each event as one line of text."""
 
-    emit: ClassVar[frozenset[Emit]] = frozenset({"degraded", "recovered"})
+    emit: ClassVar[frozenset[Emit]] = frozenset({"degraded", "recovered", "clusters"})
     displays_outages = True
 
     def __init__(self, screen: Console) -> None:
@@ -41,7 +41,7 @@ class LinesView(PrintingView):
 class LiveView(View):
     """Shows the present state of the revisions, and the last events below."""
 
-    emit: ClassVar[frozenset[Emit]] = frozenset({"updated", "degraded", "recovered"})
+    emit: ClassVar[frozenset[Emit]] = frozenset({"updated", "degraded", "recovered", "clusters"})
     displays_outages = True
 
     def __init__(self, screen: Console, headline: str) -> None:

@@ -38,7 +38,7 @@ class View(ABC):
         names: of workloads, by id, as far as they are known.
     """
 
-    emit: ClassVar[frozenset[Emit]] = frozenset()
+    emit: ClassVar[frozenset[Emit]] = frozenset({"clusters"})
     displays_outages: ClassVar[bool] = False
 
     def __init__(self) -> None:

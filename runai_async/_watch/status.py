@@ -1,0 +1,58 @@
+"""What a watch says about itself, and what one of its polls found."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import NamedTuple
+
+from attrs import frozen
+
+from runai_async._codec import Outline
+from runai_async.errors import RunaiError
+from runai_async.events import WatchEvent
+
+
+@frozen
+class WatchStatus:
+    """The state of a watch at the moment it is read.
+
+    Attributes:
+        synced: whether a poll has succeeded yet, here or before the checkpoint that the watch resumed from.
+        last_success_at: when the last successful poll ended; None before the first.
+        consecutive_failures: polls that failed since then.
+        next_poll_at: when the next poll is due; it waits until the consumer asks for an event.
+        stale: the last successful poll is longer ago than three intervals and a deadline. A watchdog needs
+            nothing else.
+        undecodable: revisions of the last response that could not be decoded.
+        last_error: why the last poll failed; None if it succeeded.
+
+    Example:
+        >>> watch = runai.watch_revisions(workload_id)
+        >>> event = await anext(watch)
+        >>> watch.status.stale, watch.status.consecutive_failures
+        (False, 0)
+    """
+
+    synced: bool
+    last_success_at: datetime | None
+    consecutive_failures: int
+    next_poll_at: datetime
+    stale: bool
+    undecodable: int
+    last_error: RunaiError | None = None
+
+
+class Batch(NamedTuple):
+    """What one poll found.
+
+    Attributes:
+        events: in order; also those about the watch itself.
+        is_poll: whether a poll has succeeded: what follows is what it found.
+        listed_ids: the revisions that it listed and that can be decoded.
+        unreadable: what can be read of those that cannot.
+    """
+
+    events: list[WatchEvent]
+    is_poll: bool
+    listed_ids: frozenset[str]
+    unreadable: list[Outline]
