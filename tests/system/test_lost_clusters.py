@@ -198,6 +198,6 @@ async def test_commands_say_that_a_cluster_is_lost() -> None:
         rollout = await ran(
             control_plane, "rollout", "status", "chat", "--interval", "50ms", "--timeout", "2s"
         )
-    assert '"kind":"cluster_disconnected"' in watched.out.replace(" ", "")
+    assert '"event":"cluster_disconnected"' in watched.out.replace(" ", "")
     assert "lost its connection 12m ago: states may be out of date" in rollout.out
     assert (rollout.status, "lost its connection 12m ago" in rollout.err) == (3, True)
