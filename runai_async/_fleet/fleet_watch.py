@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from datetime import timedelta
 from types import TracebackType
 from typing import Self, overload
@@ -17,17 +17,16 @@ from uuid import UUID
 
 from runai_async._api.api import Api
 from runai_async._arguments import check_id
-from runai_async._fleet import outcomes
 from runai_async._fleet.buffer import Buffer
 from runai_async._fleet.capacity import Capacity
 from runai_async._fleet.clusters import FleetClusters
 from runai_async._fleet.discovery import Discovery, WorkloadIds
 from runai_async._fleet.dispatch import Dispatcher
-from runai_async._fleet.doubt import NO_DOUBT, Doubt, is_common
-from runai_async._fleet.health import Consequence, Health
+from runai_async._fleet.health import Health
 from runai_async._fleet.member import Member
+from runai_async._fleet.members import Members
 from runai_async._fleet.membership import Fleet, Membership
-from runai_async._fleet.outcomes import Outcome
+from runai_async._fleet.polling import Polling
 from runai_async._fleet.schedule import next_slot
 from runai_async._fleet.status import FleetStatus
 from runai_async._fleet.tasks import Tasks
@@ -36,8 +35,8 @@ from runai_async._watch.clusters import Link
 from runai_async._watch.poll import Poller
 from runai_async._watch.tracker import Tracker
 from runai_async.checkpoint import Checkpoint, FleetCheckpoint
-from runai_async.errors import NotFoundError, RunaiError
-from runai_async.events import FleetEvent, WatchDegraded, WatchRecovered, WorkloadFailed
+from runai_async.errors import RunaiError
+from runai_async.events import FleetEvent
 from runai_async.policy import PollPolicy, stale_after
 
 logger = logging.getLogger("runai_async")
@@ -85,8 +84,6 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         self._membership = Membership(
             self._discovery, api, policy, resume_from.workloads if resume_from else {}
         )
-        self._members: dict[str, Member] = {}
-        self._gone: set[str] = set()
         self._error: RunaiError | None = None
         self._began = api.clock.monotonic()
         self._entered = False
@@ -103,7 +100,19 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         )
         self._capacity = Capacity(max_concurrency, rate_limit)
         self._health = Health(self._dispatcher, self._capacity, policy, api.clock)
+        self._members = Members(self._discovery, self._health, self._capacity)
         self._poller = Poller(api, policy, pace=self._dispatcher.pace)
+        self._polling = Polling(
+            self._poller,
+            policy,
+            api.clock,
+            members=self._members,
+            discovery=self._discovery,
+            health=self._health,
+            dispatcher=self._dispatcher,
+            buffer=self._buffer,
+            end=self._end,
+        )
         self._clusters = FleetClusters(ClusterFeed(clusters), api.clock, policy.deadline)
 
     # --- an async context manager and iterator ------------------------------------------------------------
@@ -169,7 +178,7 @@ class FleetWatch(AsyncIterator[FleetEvent]):
 
     def _cluster_ids(self) -> set[str]:
         """Return the clusters of what is watched; a workload is in one, whichever revision names it."""
-        found = (member.tracker.cluster_id for member in self._members.values())
+        found = (member.tracker.cluster_id for member in self._members)
         return {cluster_id for cluster_id in found if cluster_id is not None}
 
     # --- members ------------------------------------------------------------------------------------------
@@ -177,7 +186,7 @@ class FleetWatch(AsyncIterator[FleetEvent]):
     @property
     def workload_ids(self) -> frozenset[str]:
         """The ids of the workloads that are watched."""
-        return frozenset(self._members)
+        return frozenset(self._members.ids)
 
     def add(self, workload_id: str | UUID) -> None:
         """Watch one more workload, from its next slot on. Adding one twice is harmless.
@@ -191,15 +200,15 @@ class FleetWatch(AsyncIterator[FleetEvent]):
             ...     event = await anext(fleet)
         """
         key = check_id(workload_id, "workload_id")
-        if key not in self._members:
+        if key not in self._members.ids:
             self._join(key)
 
     def _as_discovery_sees_it(self) -> Fleet:
         return Fleet(
-            watched=self._members.keys(),
+            watched=self._members.ids,
             is_running=lambda: self._is_running,
             join=self._join,
-            responded=self._responded,
+            responded=self._polling.responded,
             end=self._end,
         )
 
@@ -214,10 +223,8 @@ class FleetWatch(AsyncIterator[FleetEvent]):
             emit_updates="updated" in self._policy.emit,
             resume_from=self._membership.unclaimed.pop(workload_id, None),
         )
-        member = self._members[workload_id] = Member(
-            tracker, self._poller.list_call(tracker), self._policy.interval
-        )
-        self._capacity.join(member.interval)
+        member = Member(tracker, self._poller.list_call(tracker), self._policy.interval)
+        self._members.add(member)
         self._dispatcher.plan(member, next_slot(member.offset, member.interval, now))
 
     def remove(self, workload_id: str | UUID) -> None:
@@ -228,158 +235,12 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         """
         key = check_id(workload_id, "workload_id")
         self._membership.unclaimed.pop(key, None)
-        member = self._members.pop(key, None)
-        if member is not None:
-            member.removed, member.due = True, None
-            self._forget(member)
+        self._members.remove(key)
 
-    def _forget(self, member: Member) -> None:
-        """Drop what the fleet keeps of a workload besides its events."""
-        self._discovery.forget(member.tracker.workload_id)
-        self._health.forget(member.tracker.workload_id)
-        self._capacity.leave(member.interval)
-        self._gone.discard(member.tracker.workload_id)
+    # --- polling ------------------------------------------------------------------------------------------
 
-    # --- polls ---------------------------------------------------------------------------------------------
-
-    async def _poll(self, member: Member) -> None:
-        began, policy = self._clock.monotonic(), self._policy
-        error: RunaiError | None = None
-        try:
-            since = began if member.gone_since is None else member.gone_since
-            grace = self._doubt(member).grace_of_missing(policy, since)
-            await self._poller.poll(member.tracker, member.call, all_missing_grace=grace)
-        except RunaiError as failure:
-            error = failure
-        poll = self._poll_of(member, began, error)
-        if error is None:
-            member.last_success_at = poll.now
-            self._apply(member, outcomes.of_success(member, poll, policy), None, poll)
-        else:
-            self._apply(member, outcomes.of_failure(member, error, poll, policy), error, poll)
-
-    def _poll_of(self, member: Member, began: float, error: RunaiError | None) -> outcomes.Poll:
-        """Return what an outcome is decided by."""
-        return outcomes.Poll(
-            began,
-            self._clock.monotonic(),
-            is_leaving=self._discovery.is_leaving(member.tracker.workload_id),
-            is_proven=self._discovery.is_proven(member.tracker.workload_id),
-            ever_responded=self._health.outage.ever_responded,
-            is_silent=self._health.is_silent,
-            doubt=NO_DOUBT if error is None else self._doubt(member),
-        )
-
-    def _apply(self, member: Member, outcome: Outcome, error: RunaiError | None, poll: outcomes.Poll) -> None:
-        """Do what follows from a poll."""
-        pause = max(member.streak.pause, member.interval)  # what was planned before this poll
-        member.streak, member.backoff, member.earliest = outcome.streak, outcome.backoff, outcome.earliest
-        self._set_interval(member, outcome.interval)
-        if outcome.without_revisions is not member.without_revisions:
-            self._note_revisions(member, outcome)
-        if outcome.outage_begins or outcome.outage_ended_after is not None:
-            self._emit(member, outcome, error)
-        consequence = self._note(member, outcome, error, poll, pause)
-        if outcome.deleted:
-            member.tracker.delete_all(self._clock.now())
-        if outcome.leaves:
-            self._leave(member)
-        self._buffer.collect(member)
-        if outcome.report is not None:
-            self._buffer.put(
-                member,
-                WorkloadFailed(
-                    workload_id=member.tracker.workload_id,
-                    observed_at=self._clock.now(),
-                    error=outcome.report,
-                ),
-            )
-        if not (member.removed or member.left):
-            self._dispatcher.plan(member, outcome.due if consequence.due is None else consequence.due)
-        if consequence.is_back:
-            self._return_to_slots(poll.now)
-
-    def _note(
-        self, member: Member, outcome: Outcome, error: RunaiError | None, poll: outcomes.Poll, pause: float
-    ) -> Consequence:
-        """Do what follows from a poll for the whole fleet."""
-        if error is None:
-            self._health.refusals.clear(member.tracker.workload_id)
-            self._note_gone(member, poll.began if member.tracker.is_all_missing else None, is_believed=False)
-            consequence = self._health.note_success(poll)
-        else:
-            is_gone = outcome.streak.refused_as is NotFoundError and member.tracker.synced
-            is_believed = outcome.deleted or outcome.backoff > 0
-            self._note_gone(member, poll.began if is_gone else None, is_believed=is_believed)
-            consequence = self._health.note_failure(
-                member, outcome, error, poll, pause=pause, watched=len(self._members)
-            )
-        if consequence.ends is not None:
-            self._end(consequence.ends)
-        return consequence
-
-    def _set_interval(self, member: Member, interval: float) -> None:
-        if interval != member.interval and not (member.removed or member.left):
-            self._capacity.leave(member.interval)
-            self._capacity.join(interval)
-        member.interval = interval
-
-    def _note_gone(self, member: Member, began: float | None, *, is_believed: bool) -> None:
-        """Note since when a workload is gone by its polls (None: it is not), and whether that is believed."""
-        if member.gone_since is None or began is None:
-            member.gone_since = began
-        if began is None or is_believed:
-            self._gone.discard(member.tracker.workload_id)
-        else:
-            self._gone.add(member.tracker.workload_id)
-
-    def _doubt(self, member: Member) -> Doubt:
-        """Return what is known of a workload should it be gone."""
-        return Doubt(
-            follows_list=self._discovery.fixed is None,
-            listed_at=self._discovery.began_at,
-            is_listed=self._discovery.is_listed(member.tracker.workload_id),
-            is_common=is_common(len(self._gone), len(self._members)),
-        )
-
-    def _emit(self, member: Member, outcome: Outcome, error: RunaiError | None) -> None:
-        """Emit what the policy asks for about an outage of one workload."""
-        workload_id, emit = member.tracker.workload_id, self._policy.emit
-        if outcome.outage_begins and error is not None and "degraded" in emit:
-            now = self._clock.now()
-            member.tracker.put(WatchDegraded(workload_id=workload_id, observed_at=now, error=error))
-        elif outcome.outage_ended_after is not None and "recovered" in emit:
-            now, seconds = self._clock.now(), outcome.outage_ended_after
-            member.tracker.put(WatchRecovered(workload_id=workload_id, observed_at=now, seconds=seconds))
-
-    def _note_revisions(self, member: Member, outcome: Outcome) -> None:
-        if outcome.without_revisions:
-            logger.info("workload %s is listed but has no revisions", member.tracker.workload_id)
-        member.without_revisions = outcome.without_revisions
-
-    def _leave(self, member: Member) -> None:
-        """Forget a workload that discovery no longer lists, once its last events are yielded."""
-        workload_id = member.tracker.workload_id
-        if self._members.get(workload_id) is member:  # it may have been removed, and added again, meanwhile
-            self._forget(member)
-            del self._members[workload_id]
-            member.left = True
-
-    def _responded(self, now: float) -> None:
-        """Note a response to discovery."""
-        if self._health.note_response(now).is_back:
-            self._return_to_slots(now)
-
-    def _return_to_slots(self, now: float) -> None:
-        """Let those whom an outage of all hit return to their usual slots.
-
-        Where only some workloads fail, others are responded to all the time: then nobody's back-off ends.
-        """
-        for member in self._members.values():
-            # Even those that would be polled sooner: only all together are they spread evenly.
-            if member.is_backing_off and member.due is not None:
-                slot = next_slot(member.offset, self._policy.interval, now)
-                self._dispatcher.plan(member, max(slot, member.earliest))
+    def _poll(self, member: Member) -> Awaitable[None]:
+        return self._polling.poll(member)
 
     def _fail(self, error: BaseException) -> None:
         """End the fleet with an unexpected error of a task; it is raised to the consumer."""
@@ -403,7 +264,7 @@ class FleetWatch(AsyncIterator[FleetEvent]):
     @property
     def status(self) -> FleetStatus:
         """The state of the fleet now."""
-        now, members = self._clock.monotonic(), self._members.values()
+        now, members = self._clock.monotonic(), self._members
         successes = [member.last_success_at for member in members if member.last_success_at is not None]
         oldest_at = None
         if successes and len(successes) == sum(not member.without_revisions for member in members):
@@ -443,7 +304,8 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         """
         if workload_id is not None:
             return self._members[check_id(workload_id, "workload_id")].tracker.checkpoint()
-        delivered = {key: member.tracker.checkpoint() for key, member in self._members.items()}
+        trackers = (member.tracker for member in self._members)
+        delivered = {tracker.workload_id: tracker.checkpoint() for tracker in trackers}
         return FleetCheckpoint({**self._membership.unclaimed, **delivered})
 
     def __repr__(self) -> str:

@@ -69,8 +69,9 @@ class Health:
         self._tokens.forget(workload_id)
         self.refusals.clear(workload_id)
 
-    def note_success(self, poll: Poll) -> Consequence:
+    def note_success(self, member: Member, poll: Poll) -> Consequence:
         """Note a successful poll."""
+        self.refusals.clear(member.tracker.workload_id)
         self._pauses.clear()
         self._has_succeeded = True
         self.capacity.note(poll.now - poll.began)
@@ -118,7 +119,8 @@ class Health:
     ) -> None:
         """Count a workload that is refused though it was readable."""
         workload_id = member.tracker.workload_id
-        if outcome.streak.refused_as is None or not member.tracker.synced or outcome.without_revisions:
+        is_refused = outcome.streak.refused_as is not None and member.tracker.synced
+        if not is_refused or outcome.without_revisions or not member.is_watched:
             self.refusals.clear(workload_id)
         else:
             self.refusals.record(workload_id, error, now, interval=self._policy.interval, watched=watched)

@@ -53,6 +53,11 @@ class Member:
         self.left = False
 
     @property
+    def is_watched(self) -> bool:
+        """Whether it was neither removed nor has left."""
+        return not (self.removed or self.left)
+
+    @property
     def is_backing_off(self) -> bool:
         """Whether an outage, and not a reported failure of its own, keeps it from its usual slot."""
         return self.streak.outage_since is not None and not self.backoff

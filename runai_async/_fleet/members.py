@@ -1,0 +1,100 @@
+"""The workloads of a fleet, and what is known of those that are gone by their polls."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, KeysView
+
+from runai_async._fleet.capacity import Capacity
+from runai_async._fleet.discovery import Discovery
+from runai_async._fleet.doubt import Doubt, is_common
+from runai_async._fleet.health import Health
+from runai_async._fleet.member import Member
+
+
+class Members:
+    """Who is watched.
+
+    Args:
+        discovery: what is listed.
+        health: is notified of those that are forgotten.
+        capacity: counts their intervals.
+    """
+
+    def __init__(self, discovery: Discovery, health: Health, capacity: Capacity) -> None:
+        self._discovery = discovery
+        self._health = health
+        self._capacity = capacity
+        self._by_id: dict[str, Member] = {}
+        self._gone: set[str] = set()
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def __iter__(self) -> Iterator[Member]:
+        return iter(self._by_id.values())
+
+    def __getitem__(self, workload_id: str) -> Member:
+        return self._by_id[workload_id]
+
+    @property
+    def ids(self) -> KeysView[str]:
+        """Their ids, kept up to date."""
+        return self._by_id.keys()
+
+    def add(self, member: Member) -> None:
+        """Add a workload."""
+        self._by_id[member.tracker.workload_id] = member
+        self._capacity.join(member.interval)
+
+    def remove(self, workload_id: str) -> None:
+        """Forget a workload with what is buffered of it, if there is one with this id."""
+        member = self._by_id.pop(workload_id, None)
+        if member is not None:
+            member.removed, member.due = True, None
+            self._forget(member)
+
+    def leave(self, member: Member) -> None:
+        """Forget a workload that discovery no longer lists; what is buffered of it is still yielded."""
+        workload_id = member.tracker.workload_id
+        if self._by_id.get(workload_id) is member:  # it may have been removed, and added again, meanwhile
+            del self._by_id[workload_id]
+            member.left = True
+            self._forget(member)
+
+    def _forget(self, member: Member) -> None:
+        workload_id = member.tracker.workload_id
+        self._discovery.forget(workload_id)
+        self._health.forget(workload_id)
+        self._capacity.leave(member.interval)
+        self._gone.discard(workload_id)
+
+    def set_interval(self, member: Member, interval: float) -> None:
+        """Set the seconds between the polls of a workload."""
+        if interval != member.interval and member.is_watched:
+            self._capacity.leave(member.interval)
+            self._capacity.join(interval)
+        member.interval = interval
+
+    def note_gone(self, member: Member, began: float | None, *, is_believed: bool) -> None:
+        """Note whether a workload is gone by its polls.
+
+        Args:
+            member: the workload.
+            began: monotonic time at which the poll began that says so; None if it says the opposite.
+            is_believed: whether that is believed: then it makes no others doubtful.
+        """
+        if member.gone_since is None or began is None:
+            member.gone_since = began
+        if began is None or is_believed or not member.is_watched:
+            self._gone.discard(member.tracker.workload_id)
+        else:
+            self._gone.add(member.tracker.workload_id)
+
+    def doubt(self, member: Member) -> Doubt:
+        """Return what is known of a workload should it be gone."""
+        return Doubt(
+            follows_list=self._discovery.fixed is None,
+            listed_at=self._discovery.began_at,
+            is_listed=self._discovery.is_listed(member.tracker.workload_id),
+            is_common=is_common(len(self._gone), len(self._by_id)),
+        )

@@ -1,0 +1,168 @@
+"""Polls one workload of a fleet, and does what follows from it in one place."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from runai_async._clock import Clock
+from runai_async._fleet import outcomes
+from runai_async._fleet.buffer import Buffer
+from runai_async._fleet.discovery import Discovery
+from runai_async._fleet.dispatch import Dispatcher
+from runai_async._fleet.doubt import NO_DOUBT
+from runai_async._fleet.health import Consequence, Health
+from runai_async._fleet.member import Member
+from runai_async._fleet.members import Members
+from runai_async._fleet.outcomes import Outcome
+from runai_async._fleet.schedule import next_slot
+from runai_async._watch.poll import Poller
+from runai_async.errors import NotFoundError, RunaiError
+from runai_async.events import WatchDegraded, WatchRecovered, WorkloadFailed
+from runai_async.policy import PollPolicy
+
+logger = logging.getLogger("runai_async")
+
+
+class Polling:
+    """Polls members, decides by `outcomes` what that means, and applies it.
+
+    Args:
+        poller: makes the requests.
+        policy: how patient the fleet is, and what it emits.
+        clock: the client's clock.
+        members: who is watched.
+        discovery: what is listed.
+        health: what the polls say about the control plane as a whole.
+        dispatcher: plans when a member is due again.
+        buffer: takes the events.
+        end: takes the error that ends the fleet.
+    """
+
+    def __init__(
+        self,
+        poller: Poller,
+        policy: PollPolicy,
+        clock: Clock,
+        *,
+        members: Members,
+        discovery: Discovery,
+        health: Health,
+        dispatcher: Dispatcher,
+        buffer: Buffer,
+        end: Callable[[RunaiError], None],
+    ) -> None:
+        self._poller = poller
+        self._policy = policy
+        self._clock = clock
+        self._members = members
+        self._discovery = discovery
+        self._health = health
+        self._dispatcher = dispatcher
+        self._buffer = buffer
+        self._end = end
+
+    async def poll(self, member: Member) -> None:
+        """Poll a member, and plan when it is due again."""
+        began, policy = self._clock.monotonic(), self._policy
+        error: RunaiError | None = None
+        try:
+            since = began if member.gone_since is None else member.gone_since
+            grace = self._members.doubt(member).grace_of_missing(policy, since)
+            await self._poller.poll(member.tracker, member.call, all_missing_grace=grace)
+        except RunaiError as failure:
+            error = failure
+        poll = self._poll_of(member, began, error)
+        if error is None:
+            member.last_success_at = poll.now
+            self._apply(member, outcomes.of_success(member, poll, policy), None, poll)
+        else:
+            self._apply(member, outcomes.of_failure(member, error, poll, policy), error, poll)
+
+    def _poll_of(self, member: Member, began: float, error: RunaiError | None) -> outcomes.Poll:
+        """Return what an outcome is decided by."""
+        return outcomes.Poll(
+            began,
+            self._clock.monotonic(),
+            is_leaving=self._discovery.is_leaving(member.tracker.workload_id),
+            is_proven=self._discovery.is_proven(member.tracker.workload_id),
+            ever_responded=self._health.outage.ever_responded,
+            is_silent=self._health.is_silent,
+            doubt=NO_DOUBT if error is None else self._members.doubt(member),
+        )
+
+    def _apply(self, member: Member, outcome: Outcome, error: RunaiError | None, poll: outcomes.Poll) -> None:
+        """Do what follows from a poll."""
+        pause = max(member.streak.pause, member.interval)  # what was planned before this poll
+        member.streak, member.backoff, member.earliest = outcome.streak, outcome.backoff, outcome.earliest
+        self._members.set_interval(member, outcome.interval)
+        if outcome.without_revisions is not member.without_revisions:
+            self._note_revisions(member, outcome)
+        if outcome.outage_begins or outcome.outage_ended_after is not None:
+            self._emit(member, outcome, error)
+        consequence = self._note(member, outcome, error, poll, pause)
+        if outcome.deleted:
+            member.tracker.delete_all(self._clock.now())
+        if outcome.leaves:
+            self._members.leave(member)
+        self._buffer.collect(member)
+        if outcome.report is not None:
+            self._report(member, outcome.report)
+        if member.is_watched:
+            self._dispatcher.plan(member, outcome.due if consequence.due is None else consequence.due)
+        if consequence.is_back:
+            self._return_to_slots(poll.now)
+
+    def _report(self, member: Member, error: RunaiError) -> None:
+        workload_id, now = member.tracker.workload_id, self._clock.now()
+        self._buffer.put(member, WorkloadFailed(workload_id=workload_id, observed_at=now, error=error))
+
+    def _note(
+        self, member: Member, outcome: Outcome, error: RunaiError | None, poll: outcomes.Poll, pause: float
+    ) -> Consequence:
+        """Do what follows from a poll for the whole fleet."""
+        if error is None:
+            is_gone = member.tracker.is_all_missing
+            self._members.note_gone(member, poll.began if is_gone else None, is_believed=False)
+            consequence = self._health.note_success(member, poll)
+        else:
+            is_gone = outcome.streak.refused_as is NotFoundError and member.tracker.synced
+            is_believed = outcome.deleted or outcome.backoff > 0
+            self._members.note_gone(member, poll.began if is_gone else None, is_believed=is_believed)
+            consequence = self._health.note_failure(
+                member, outcome, error, poll, pause=pause, watched=len(self._members)
+            )
+        if consequence.ends is not None:
+            self._end(consequence.ends)
+        return consequence
+
+    def _emit(self, member: Member, outcome: Outcome, error: RunaiError | None) -> None:
+        """Emit what the policy asks for about an outage of one workload."""
+        workload_id, emit = member.tracker.workload_id, self._policy.emit
+        if outcome.outage_begins and error is not None and "degraded" in emit:
+            now = self._clock.now()
+            member.tracker.put(WatchDegraded(workload_id=workload_id, observed_at=now, error=error))
+        elif outcome.outage_ended_after is not None and "recovered" in emit:
+            now, seconds = self._clock.now(), outcome.outage_ended_after
+            member.tracker.put(WatchRecovered(workload_id=workload_id, observed_at=now, seconds=seconds))
+
+    def _note_revisions(self, member: Member, outcome: Outcome) -> None:
+        if outcome.without_revisions:
+            logger.info("workload %s is listed but has no revisions", member.tracker.workload_id)
+        member.without_revisions = outcome.without_revisions
+
+    def responded(self, now: float) -> None:
+        """Note a response to something else than a poll."""
+        if self._health.note_response(now).is_back:
+            self._return_to_slots(now)
+
+    def _return_to_slots(self, now: float) -> None:
+        """Let those whom an outage of all hit return to their usual slots.
+
+        Where only some workloads fail, others are responded to all the time: then nobody's back-off ends.
+        """
+        for member in self._members:
+            # Even those that would be polled sooner: only all together are they spread evenly.
+            if member.is_backing_off and member.due is not None:
+                slot = next_slot(member.offset, self._policy.interval, now)
+                self._dispatcher.plan(member, max(slot, member.earliest))
