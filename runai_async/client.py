@@ -497,10 +497,12 @@ class RunaiClient:
             PhaseFailedError: the revision reached a phase of *fail_on*, or was deleted.
             WaitTimeoutError: *timeout* passed; nothing was cancelled.
             NotFoundError: the revision does not exist; believed after `PollPolicy.missing_grace`.
-            PermissionDeniedError: the account may not see it; believed after `PollPolicy.missing_grace`.
-            AuthenticationError: the token, or the credentials for one, were rejected.
+            PermissionDeniedError: the account may not see it; believed after `PollPolicy.missing_grace`, or
+                after `max_outage` where it could before.
+            AuthenticationError: the credentials were rejected, or the token was refused from the start or for
+                `PollPolicy.max_outage` seconds.
             WatchOutageError: there was no successful poll for `PollPolicy.max_outage` seconds.
-            DecodeError: the first response is not the API's.
+            DecodeError: the first three responses are not the API's.
             ConfigurationError: the login's files cannot be read at the first attempt.
 
         Example:
@@ -540,10 +542,12 @@ class RunaiClient:
             WaitTimeoutError: *timeout* passed; nothing was cancelled.
             NotFoundError: the workload does not exist; believed after `PollPolicy.missing_grace`. If *after*
                 can no longer be read, a revision that the first list lacks counts as newer.
-            PermissionDeniedError: the account may not see it; believed after `PollPolicy.missing_grace`.
-            AuthenticationError: the token, or the credentials for one, were rejected.
+            PermissionDeniedError: the account may not see it; believed after `PollPolicy.missing_grace`, or
+                after `max_outage` where it could before.
+            AuthenticationError: the credentials were rejected, or the token was refused from the start or for
+                `PollPolicy.max_outage` seconds.
             WatchOutageError: there was no successful poll for `PollPolicy.max_outage` seconds.
-            DecodeError: the first response is not the API's.
+            DecodeError: the first three responses are not the API's.
             ConfigurationError: the login's files cannot be read at the first attempt.
 
         Example:

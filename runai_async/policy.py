@@ -103,9 +103,11 @@ class PollPolicy:
         fast_for: seconds after a revision's last observed change for which it keeps polling fast.
         jitter: the fraction of the interval, 0 to 1, by which a poll may be late; it does not accumulate.
         deadline: seconds for one poll, everything in it.
-        max_outage: seconds without a successful poll after which the watch gives up; None for never.
-        missing_grace: seconds for which a 403, a 404 or a missing revision is not believed yet, and for which
-            one that was reported as deleted must be listed as live to be reported again.
+        max_outage: seconds without a successful poll after which the watch gives up; None for never. A 403
+            where one could read before is doubted for as long, for 900 seconds with None.
+        missing_grace: seconds for which a 403, a 404 or a missing revision is not believed yet, five times as
+            long for a workload, or all its revisions, that could be read before; and seconds for which a
+            revision that was reported as deleted must be listed as live to be reported again.
         emit: further events to yield: any of "updated", "synced", "degraded", "recovered", "clusters".
 
     Raises:

@@ -25,10 +25,11 @@ from runai_async import HookEvent, PollFinished, RunaiClient, WorkloadFailed
 
 MAX_OUTAGE = 60.0
 """Seconds."""
-BEFORE, FAILING, HEALTHY = 6, 20, 2
+BEFORE, FAILING, HEALTHY = 6, 36, 2
 """Intervals: before the first failures, with failures, and between them when all have recovered.
 
-A poll that hangs takes long to fail, and three have to."""
+A poll that hangs takes long to fail, and three have to; where there were revisions, a 404 is doubted for 300 s.
+"""
 FAULTS = {
     "hang": "WatchOutageError",
     "refuse 403": "PermissionDeniedError",

@@ -49,7 +49,8 @@ class FleetWatch(AsyncIterator[FleetEvent]):
     order; the failure of one workload is a `WorkloadFailed`, reported once, and does not end the stream.
 
     Raises:
-        AuthenticationError: the token, or the credentials for one, were refused.
+        AuthenticationError: the credentials were rejected; or the token was refused and no poll had succeeded
+            yet, or for `PollPolicy.max_outage` seconds.
         WatchOutageError: no response from the control plane for `PollPolicy.max_outage` seconds; or nothing
             is watched, because discovery has failed for so long.
         PermissionDeniedError, NotFoundError: nothing is watched, because discovery has been refused for so

@@ -210,7 +210,8 @@ class RolloutWait:
             return self._failed(describe_revision(self.newest))
         error = self._watch.status.last_error
         meanwhile = f"; {self._meanwhile()}" if self._watch.status.synced else ""
-        cluster = await cluster_note(self._clusters, self.newest, timeout) if error is None else ""
+        known = self.newest or next(iter(self._live.values()), None)
+        cluster = await cluster_note(self._clusters, known, timeout) if error is None else ""
         late = WaitTimeoutError(
             f"the rollout is not done after {timeout:g} s: {self._state()}{meanwhile}{last_failure(error)}"
             f"{cluster}. "

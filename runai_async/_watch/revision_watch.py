@@ -48,12 +48,13 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
     is closed, or with an error, whose `.checkpoint` holds what was delivered.
 
     Raises:
-        AuthenticationError: the token, or the credentials for one, were refused.
+        AuthenticationError: the credentials were rejected; or the token was refused and no poll had succeeded
+            yet, or for `PollPolicy.max_outage` seconds.
         PermissionDeniedError: the account may not see the workload; believed after
-            `PollPolicy.missing_grace`.
+            `PollPolicy.missing_grace`, or after `max_outage` where it could see it before.
         NotFoundError: there never was such a workload; believed after `PollPolicy.missing_grace`.
         WatchOutageError: no successful poll for `PollPolicy.max_outage` seconds.
-        DecodeError: the first response is not the API's.
+        DecodeError: the first three responses are not the API's.
         ConfigurationError: the login's files cannot be read at the first poll.
 
     Example:
