@@ -13,6 +13,7 @@ from benchmarks.record import (
     PATIENCE,
     ControlPlane,
     Line,
+    Log,
     compared,
     delays,
     read,
@@ -28,7 +29,7 @@ MAX_OUTAGE = 60.0
 BEFORE, FAILING, HEALTHY = 6, 36, 2
 """Intervals: before the first failures, with failures, and between them when all have recovered.
 
-A poll that hangs takes long to fail, and three have to; where there were revisions, a 404 is doubted for 300 s.
+A poll that hangs takes long to fail, and three have to; a 404 where there were revisions is doubted for 300 s.
 """
 FAULTS = {
     "hang": "WatchOutageError",
@@ -98,7 +99,7 @@ def _others(
 
 async def story(control_plane: ControlPlane, size: Size) -> Counts:
     """Run the story and return its figures."""
-    interval, recovery = size.interval, Recovery()
+    interval, recovery, log = size.interval, Recovery(), Log().listen()
     failing = dict(zip(control_plane.ids, FAULTS, strict=False))
     expected = sorted((workload_id, FAULTS[fault]) for workload_id, fault in failing.items())
     with tempfile.TemporaryFile("w+", encoding="utf-8") as file:
@@ -137,4 +138,5 @@ async def story(control_plane: ControlPlane, size: Size) -> Counts:
         found.append("failures reported in between")
     if not recovered:
         found.append("workloads not recovered")
+    seen["warnings logged"] = str(log.levels.count("WARNING"))
     return seen | summary(figures), found

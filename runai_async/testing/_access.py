@@ -61,7 +61,7 @@ class Access:
         if prefix is None:
             raise ApiError(400, "grantType must be client_credentials or app_token")
         if not self._tokens.knows(fields.get(f"{prefix}id"), fields.get(f"{prefix}secret")):
-            raise ApiError(400, "the id or secret is wrong")  # its specification has no 401
+            raise ApiError(403, "the id or secret is wrong")  # a 401 is what a restart looks like
         lifetime = {} if self._version == "2.22" else {"expiresIn": int(self._tokens.lifetime)}
         return json_response({"accessToken": self._tokens.issue()} | lifetime)
 

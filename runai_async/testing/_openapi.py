@@ -117,7 +117,7 @@ DOCUMENT: Json = {
             "grant_token",
             "application/json",
             ref("TokenRequest"),
-            _responses(ref("TokenResponse"), 400, 401, 500, 503),
+            _responses(ref("TokenResponse"), 400, 401, 403, 500, 503),
         ),
         "/api/v2/token": _post(
             "grant_token_v2",

@@ -338,7 +338,7 @@ def test_an_unknown_kind_of_fault_is_a_value_error() -> None:
         ({"grantType": "client_credentials", "clientID": "ID", "clientSecret": "SECRET"}, 200),
         ({"granttype": "client_credentials", "CLIENTid": "ID", "clientsecret": "SECRET"}, 200),
         ({"grantType": "app_token", "AppId": "ID", "appSecret": "SECRET"}, 200),
-        ({"grantType": "client_credentials", "clientID": "ID", "clientSecret": "wrong"}, 400),
+        ({"grantType": "client_credentials", "clientID": "ID", "clientSecret": "wrong"}, 403),
         ({"grantType": "password"}, 400),
         ([], 400),
         (b"not JSON", 400),
