@@ -8,6 +8,8 @@ import time
 from collections.abc import Collection, Iterable
 from typing import Any, NamedTuple
 
+from attrs import evolve
+
 from benchmarks.fleet.size import Counts, Size
 from benchmarks.record import (
     PATIENCE,
@@ -25,12 +27,12 @@ from benchmarks.record import (
 from runai_async import HookEvent, PollFinished, RunaiClient, WorkloadFailed
 
 MAX_OUTAGE = 60.0
-"""Seconds."""
-BEFORE, FAILING, HEALTHY = 6, 36, 2
+GRACE = 20.0
+"""Seconds; a 404 where there were revisions is doubted for five graces."""
+BEFORE, FAILING, HEALTHY = 6, 20, 2
 """Intervals: before the first failures, with failures, and between them when all have recovered.
 
-A poll that hangs takes long to fail, and three have to; a 404 where there were revisions is doubted for 300 s.
-"""
+A poll that hangs takes long to fail, and three have to."""
 FAULTS = {
     "hang": "WatchOutageError",
     "refuse 403": "PermissionDeniedError",
@@ -101,11 +103,12 @@ async def story(control_plane: ControlPlane, size: Size) -> Counts:
     """Run the story and return its figures."""
     interval, recovery, log = size.interval, Recovery(), Log().listen()
     failing = dict(zip(control_plane.ids, FAULTS, strict=False))
+    poll = evolve(size.policy(MAX_OUTAGE), missing_grace=size.seconds(GRACE))
     expected = sorted((workload_id, FAULTS[fault]) for workload_id, fault in failing.items())
     with tempfile.TemporaryFile("w+", encoding="utf-8") as file:
         async with (
             RunaiClient(control_plane.url, control_plane.token, hooks=[recovery.hook]) as runai,
-            runai.watch_fleet(control_plane.ids, poll=size.policy(MAX_OUTAGE)) as fleet,
+            runai.watch_fleet(control_plane.ids, poll=poll) as fleet,
             written(fleet, file),
         ):
             await asyncio.sleep(1.5 * interval)
