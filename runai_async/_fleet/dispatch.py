@@ -98,6 +98,8 @@ class Dispatcher:
     def release(self) -> None:
         """Poll as usual again."""
         self._is_probing, self._paused_until = False, -math.inf
+        if self._sleeping is not None:
+            self._sleeping.cancel()
         self.wake()
 
     def due(self, now: float) -> int:
@@ -156,8 +158,8 @@ class Dispatcher:
             member = schedule.pop(now)
             member.due = None
             await self.pace()
-            while (left := self._paused_until - self._clock.monotonic()) > 0:
-                await self._clock.sleep(left)
+            while self._clock.monotonic() < self._paused_until:
+                await self._sleep(self._paused_until)
             if not (member.removed or self._stopped):
                 self._admit(member)
 

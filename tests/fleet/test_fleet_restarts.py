@@ -300,3 +300,17 @@ async def test_an_outage_of_another_kind_while_the_token_is_refused_keeps_the_pa
 
     assert all(isinstance(event, RevisionAdded) for event in events)
     assert len([at for at in harness.times() if 150 <= at < 300]) <= 20
+
+
+async def test_a_pause_that_is_over_early_is_over_at_once() -> None:
+    harness, ids, _ = of_size(20)
+    async with harness.client() as runai, runai.watch_fleet(ids, poll=POLICY) as fleet:
+        await harness.collect(fleet, 50)
+        fleet._dispatcher.hold(1000.0)
+        await harness.collect(fleet, 50)
+        held = len(harness.times())
+        fleet._dispatcher.release()
+        await harness.collect(fleet, 20)
+
+    assert held <= 100
+    assert len(harness.times()) - held >= 30
