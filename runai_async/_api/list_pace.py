@@ -88,7 +88,7 @@ class Stopwatch:
 
 
 class ListGate:
-    """Lets through one listing at a time; all copies of a client share it.
+    """Lets through one listing at a time. All copies of a client share one, for its own list of workloads.
 
     Attributes:
         sorts: whether the server puts the workloads in order. One that refused to is not asked again.

@@ -12,36 +12,54 @@ _OLD = 30.0
 """Seconds in use from which a refused token is replaced."""
 _OLDEST = 300.0
 """The same after any number of refused tokens."""
+_FORGIVEN = 600.0
+"""Seconds without a refusal after which the first limit holds again: of two gateways, one may accept all."""
+_TOKENS = 8
+"""Tokens that are remembered: a provider may use several in turn."""
 
 
-class TokenAge:
-    """The age of the token in use.
+class TokenAges:
+    """The ages of the tokens in use.
 
     Attributes:
-        is_doubted: the token was refused since it was last accepted.
+        is_doubted: a token was refused lately.
     """
 
     def __init__(self) -> None:
-        self.is_doubted = False
-        self._since = 0.0
+        self.is_doubted: bool = False
+        self._since: dict[str, float] = {}
+        self._counted: set[str] = set()
         self._old_after = _OLD
-        self._is_counted = False
+        self._refused_at = 0.0
 
-    def begin(self, now: float) -> None:
-        """Note that another token is in use from now on."""
-        self._since, self._is_counted = now, False
+    def begin(self, token: str, now: float) -> None:
+        """Note that a token is in use from now on, unless it was before."""
+        if token not in self._since:
+            self.renew(token, now)
 
-    def is_old(self, now: float) -> bool:
-        """Return whether a refusal means that a new token is needed."""
-        return now - self._since >= self._old_after
+    def renew(self, token: str, now: float) -> None:
+        """Note that a token is as good as new, since there is no other."""
+        self._since.pop(token, None)
+        self._since[token] = now
+        self._counted.discard(token)
+        if len(self._since) > _TOKENS:
+            oldest = next(iter(self._since))
+            del self._since[oldest]
+            self._counted.discard(oldest)
 
-    def refuse(self) -> None:
-        """Note that the token was refused while it was young: the next one gets twice the time."""
-        self.is_doubted = True
-        if not self._is_counted:
-            self._is_counted = True
+    def is_old(self, token: str, now: float) -> bool:
+        """Return whether a refusal means that another token is needed."""
+        since = self._since.get(token)
+        return since is None or now - since >= self._old_after
+
+    def refuse(self, token: str, now: float) -> None:
+        """Note that a token was refused while it was young: the next one gets twice the time."""
+        self.is_doubted, self._refused_at = True, now
+        if token not in self._counted and not self.is_old(token, now):
+            self._counted.add(token)
             self._old_after = min(_OLDEST, 2 * self._old_after)
 
-    def accept(self) -> None:
-        """Note that the token was accepted."""
-        self.is_doubted, self._old_after = False, _OLD
+    def accept(self, now: float) -> None:
+        """Note that a token was accepted."""
+        if now - self._refused_at >= _FORGIVEN:
+            self.is_doubted, self._old_after = False, _OLD

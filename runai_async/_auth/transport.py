@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
+from runai_async._api.server_time import parse_date
 from runai_async._api.statuses import error_for
 from runai_async._auth import jwt
-from runai_async._auth.age import TokenAge
+from runai_async._auth.age import TokenAges
 from runai_async._auth.masking import redact
 from runai_async._auth.sources import TokenSource
 from runai_async._clock import Clock
@@ -25,13 +26,13 @@ class Authenticated:
         self._source = source
         self._clock = clock
         self._token = ""
-        self._age = TokenAge()
+        self._ages = TokenAges()
         self._headers: dict[str, str] = {}
 
     async def send(self, request: Request, *, timeout: float, deadline: float) -> Response:
         """Send one request with a token; see `Transport.send`. After a 401 it is repeated with a new token.
 
-        A young token that is refused is kept: see `TokenAge`.
+        A young token that is refused is kept: see `TokenAges`.
 
         Raises:
             AuthenticationError: the token endpoint rejected the credentials, or the token has expired and
@@ -47,8 +48,8 @@ class Authenticated:
                 self._with_token(request, token), timeout=timeout, deadline=deadline
             )
         if response.status == _OK:
-            if self._age.is_doubted:
-                self._age.accept()
+            if self._ages.is_doubted:
+                self._ages.accept(self._clock.monotonic())
             return response
         response = redact(response, token)
         if response.status == _UNAUTHORIZED:
@@ -57,12 +58,15 @@ class Authenticated:
 
     async def _replace(self, token: str, deadline: float) -> str | None:
         """Return another token in place of a refused one, if there is one that may fare better."""
-        if token == self._token:
-            if not self._age.is_old(self._clock.monotonic()):
-                return None
-            self._source.invalidate(token)
+        now = self._clock.monotonic()
+        if not self._ages.is_old(token, now):
+            return None
+        self._source.invalidate(token)
         other = self._source.current() or await self._wait_for_token(deadline)
-        return None if other == token else other
+        if other != token:
+            return other
+        self._ages.renew(token, now)  # there is no other: asking for one again and again would not help
+        return None
 
     def _refused(self, request: Request, token: str, response: Response) -> None:
         """Note that the token in use was refused.
@@ -70,9 +74,9 @@ class Authenticated:
         Raises:
             AuthenticationError: it has expired, and there will be no other.
         """
-        if token == self._token:
-            self._age.refuse()
-        if self._source.is_fixed and jwt.has_expired(token, self._clock.now().timestamp()):
+        self._ages.refuse(token, self._clock.monotonic())
+        now = parse_date(response.headers.get("Date")) or self._clock.now()  # the server's clock decides
+        if self._source.is_fixed and jwt.has_expired(token, now.timestamp()):
             error = error_for(response, request)
             if isinstance(error, AuthenticationError):
                 error.is_final = True
@@ -92,7 +96,7 @@ class Authenticated:
         """Return a request with the token's header: one mapping for all, so it is prepared once."""
         if self._token != token:
             self._token, self._headers = token, {"Authorization": f"Bearer {token}"}
-            self._age.begin(self._clock.monotonic())
+            self._ages.begin(token, self._clock.monotonic())
         headers = self._headers if request.headers is None else {**request.headers, **self._headers}
         return Request(request.method, request.url, headers, request.body, request.queued)
 

@@ -108,7 +108,7 @@ class Discovery:
         self._empty_since: float | None = None
         self._streak = NO_FAILURES
         self._asked_to_wait = 0.0
-        self._is_token_refused = False
+        self._token_refusals = 0
 
     @property
     def is_new(self) -> bool:
@@ -162,6 +162,7 @@ class Discovery:
             The error that ends a fleet which watches nothing; None while there is patience left.
         """
         failure = error if isinstance(error, RunaiError) else _raised(error)
+        self._token_refusals = self._token_refusals + 1 if isinstance(failure, AuthenticationError) else 0
         verdict = self._streak.record(
             failure,
             policy,
@@ -173,14 +174,13 @@ class Discovery:
             grace=math.inf if policy.max_outage is None else policy.max_outage,
         )
         self._streak, self._asked_to_wait = verdict.streak, retry_after(failure)
-        self._is_token_refused = isinstance(failure, AuthenticationError)
         level = logging.WARNING if self._streak.failures == 1 else logging.DEBUG
         logger.log(level, "the fleet's discovery failed, nothing changes: %s", describe_failure(failure))
         return verdict.error
 
     def _tries_token_again(self, failure: RunaiError) -> bool:
         """Return whether a refused token is worth another listing, though none has succeeded yet."""
-        return self._streak.failures < len(_TOKEN_WAITS) or not isinstance(failure, AuthenticationError)
+        return self._token_refusals <= len(_TOKEN_WAITS) or not isinstance(failure, AuthenticationError)
 
     def pause(self, policy: PollPolicy, *, watches: bool, rest: float = 0.0) -> float:
         """Return the seconds until the next listing.
@@ -196,8 +196,8 @@ class Discovery:
         if not failures:
             return max(self.interval, rest)
         pause = self.interval
-        if self._is_token_refused and not self._listings and failures <= len(_TOKEN_WAITS):
-            pause = _TOKEN_WAITS[failures - 1]
+        if self._token_refusals and not self._listings and self._token_refusals <= len(_TOKEN_WAITS):
+            pause = _TOKEN_WAITS[self._token_refusals - 1]
         elif not watches:
             longest = min(policy.interval * 2.0 ** min(failures - 1, 32), self.interval)
             pause = random.uniform(longest / 2, longest)  # noqa: S311

@@ -9,19 +9,27 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections import defaultdict, deque
+import random
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator
 from itertools import chain
 from operator import itemgetter
+from typing import NamedTuple
 
 from runai_async._clock import Clock
 from runai_async._fleet.member import Member
+from runai_async._fleet.room import Room, Ticket
 from runai_async._fleet.schedule import RateLimit, Schedule
 from runai_async._fleet.tasks import Tasks
 from runai_async.errors import DeadlineExceededError
 
 _NAP = 0.05
 """Seconds that the loop may sleep without noticing what is added meanwhile."""
+
+
+class _Turn(NamedTuple):
+    member: Member
+    ticket: Ticket
 
 
 class Dispatcher:
@@ -35,10 +43,6 @@ class Dispatcher:
         max_concurrency: the most polls in flight.
         rate_limit: the most requests a second; None for no limit.
 
-    Attributes:
-        in_flight: polls in progress.
-
-    Members whose last poll failed hold at most half of the room: hanging ones would hold all of it.
     """
 
     def __init__(
@@ -51,23 +55,19 @@ class Dispatcher:
         max_concurrency: int,
         rate_limit: float | None,
     ) -> None:
-        self.in_flight: int = 0
         self._poll = poll
         self._is_full = is_full
         self._tasks = tasks
         self._clock = clock
-        self._max_concurrency = max_concurrency
         self._limit = RateLimit(rate_limit)
+        # One for each interval: where many are late, members polled faster wait only for their like.
         self._schedules: defaultdict[float, Schedule[Member]] = defaultdict(Schedule)
-        self._paused_until = -math.inf
-        self._is_probing = False
-        self._failing = 0  # polls in flight of members whose last poll failed
-        self._held: deque[Member] = deque()
+        self._room = Room(max_concurrency)
         self._stopped = False
         self._sleeping: asyncio.Task[None] | None = None
         self._sleeping_until = math.inf
         self._waiting: asyncio.Future[None] | None = None
-        self._idle: list[asyncio.Future[Member]] = []
+        self._idle: list[asyncio.Future[_Turn]] = []
 
     def start(self) -> None:
         """Begin to poll what is due."""
@@ -86,25 +86,29 @@ class Dispatcher:
             self._sleeping.cancel()
         self._schedules[member.interval].push(due, member)
 
+    @property
+    def in_flight(self) -> int:
+        """Polls in progress."""
+        return self._room.in_flight
+
     def pause(self, until: float) -> None:
         """Begin no poll before a monotonic time."""
-        self._paused_until = max(self._paused_until, until)
+        self._room.pause(until)
 
     def hold(self, until: float) -> None:
         """Begin no poll before a monotonic time, and then one at a time, until `release`."""
-        self._is_probing = True
-        self.pause(until)
+        self._room.hold(until)
 
     def release(self) -> None:
-        """Poll as usual again."""
-        self._is_probing, self._paused_until = False, -math.inf
+        """End what `hold` began."""
+        self._room.release()
         if self._sleeping is not None:
             self._sleeping.cancel()
         self.wake()
 
     def due(self, now: float) -> int:
         """Count the members that are due and wait for a poll."""
-        return sum(due <= now for due in self._dues()) + len(self._held)
+        return sum(due <= now for due in self._dues())
 
     def lag(self, now: float) -> float:
         """Return the seconds by which the longest waiting poll is late."""
@@ -112,15 +116,6 @@ class Dispatcher:
 
     def _dues(self) -> Iterator[float]:
         return chain.from_iterable(schedule.dues() for schedule in self._schedules.values())
-
-    @property
-    def _room_for_all(self) -> int:
-        return 1 if self._is_probing else self._max_concurrency
-
-    @property
-    def _has_room_for_failing(self) -> bool:
-        """Whether members whose last poll failed have room: half of it, so that they delay no others."""
-        return self._failing < max(1, self._max_concurrency // 2)
 
     def wake(self) -> None:
         """Continue, if nothing was polled for want of room."""
@@ -142,28 +137,45 @@ class Dispatcher:
     async def _run(self) -> None:
         """Hand out what is due, as long as there is room for it."""
         while not self._stopped:
-            if self.in_flight >= self._room_for_all or self._is_full():
-                await self._room()
+            if not self._room.has_room() or self._is_full():
+                await self._wait_for_room()
                 continue
             now = self._clock.monotonic()
-            # One schedule per interval: where many are late, members polled faster wait only for their like.
-            turn, schedule = min(
-                ((schedule.peek(now), schedule) for schedule in self._schedules.values()),
-                key=itemgetter(0),
-                default=(math.inf, None),
-            )
+            turn, schedule = self._next(now)
             if schedule is None or turn > now:
                 await self._sleep(turn)
+                continue
+            if schedule.next_item.streak.failures and not self._room.has_room(is_failing=True):
+                self._skip(schedule, now)
                 continue
             member = schedule.pop(now)
             member.due = None
             await self.pace()
-            while self._clock.monotonic() < self._paused_until:
-                await self._sleep(self._paused_until)
+            await self._unblocked()
             if not (member.removed or self._stopped):
-                self._admit(member)
+                self._hand_out(member)
 
-    async def _room(self) -> None:
+    def _next(self, now: float) -> tuple[float, Schedule[Member] | None]:
+        """Return when the next turn comes, and in which schedule."""
+        turns = ((schedule.peek(now), schedule) for schedule in self._schedules.values())
+        return min(turns, key=itemgetter(0), default=(math.inf, None))
+
+    def _skip(self, schedule: Schedule[Member], now: float) -> None:
+        """Leave out a poll for which there is no room; the next one is not at the same offset again."""
+        member = schedule.skip()
+        self.plan(member, now + member.interval * random.uniform(0.5, 1.5))  # noqa: S311
+
+    async def _unblocked(self) -> None:
+        """Wait until no pause keeps the next poll from beginning."""
+        while not self._stopped:
+            if self._clock.monotonic() < self._room.blocked_until:
+                await self._sleep(self._room.blocked_until)
+            elif not self._room.has_room():
+                await self._wait_for_room()
+            else:
+                return
+
+    async def _wait_for_room(self) -> None:
         self._waiting = asyncio.get_running_loop().create_future()
         try:
             await self._waiting
@@ -185,48 +197,27 @@ class Dispatcher:
             task.cancel()
             self._sleeping = None
 
-    def _admit(self, member: Member) -> None:
-        """Hand out a poll, unless too many of members that fail are in flight: they take long to fail."""
-        if not member.streak.failures:
-            self._hand_out(member)
-        elif self._has_room_for_failing:
-            self._failing += 1
-            self._hand_out(member)
-        else:
-            self._held.append(member)
-
-    def _finished(self, *, was_failing: bool) -> None:
-        """Make room for the next poll."""
-        self.in_flight -= 1
-        if was_failing:
-            self._failing -= 1
-            while self._held and self._has_room_for_failing and not self._stopped:
-                member = self._held.popleft()
-                if not member.removed:
-                    self._admit(member)
-        self.wake()
-
     def _hand_out(self, member: Member) -> None:
         """Give a poll to a worker that has none, or to a new one."""
-        self.in_flight += 1
+        turn = _Turn(member, self._room.begin(is_failing=member.streak.failures > 0))
         if self._idle:
-            self._idle.pop().set_result(member)
+            self._idle.pop().set_result(turn)
         else:
-            self._tasks.start(self._work, member)
+            self._tasks.start(self._work, turn)
 
-    async def _work(self, member: Member) -> None:
+    async def _work(self, turn: _Turn) -> None:
         """Poll, then wait for the next one to poll."""
         while True:
-            was_failing = member.streak.failures > 0
             try:
-                await self._poll(member)
+                await self._poll(turn.member)
             finally:
-                self._finished(was_failing=was_failing)
+                self._room.end(turn.ticket)
+                self.wake()
             if self._stopped:  # a transport may have made an error of the cancellation
                 return
-            turn: asyncio.Future[Member] = asyncio.get_running_loop().create_future()
-            self._idle.append(turn)
-            member = await turn
+            following: asyncio.Future[_Turn] = asyncio.get_running_loop().create_future()
+            self._idle.append(following)
+            turn = await following
 
 
 async def _slept(clock: Clock, seconds: float) -> None:

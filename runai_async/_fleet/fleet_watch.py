@@ -216,7 +216,7 @@ class FleetWatch(AsyncIterator[FleetEvent]):
     def _join(self, workload_id: str, existed: bool = True) -> None:  # noqa: FBT001, FBT002  (as `Fleet` has it)
         now = self._clock.monotonic()
         if not self._members:
-            self._health.outage.forget_silence()  # while there was nobody to ask about, nobody was silent
+            self._health.begin()
             self._began = now
         tracker = Tracker(
             workload_id,

@@ -63,6 +63,12 @@ class Health:
         """Whether the control plane does not respond to anyone, or refuses the token of all."""
         return self.outage.is_on or self._tokens.is_on
 
+    def begin(self) -> None:
+        """Count from the next poll on: while there was nobody to ask about, nothing was refused or silent."""
+        self.outage.forget_silence()
+        self._tokens = TokenRefusals()
+        self._dispatcher.release()
+
     def forget(self, workload_id: str) -> None:
         """Forget a workload that is no longer watched."""
         self._pauses.forget(workload_id)
@@ -108,7 +114,7 @@ class Health:
             return Consequence(ends=outcome.ends)
         if outcome.response == "yes":
             return self.note_response(poll.now)
-        if not watched:  # it was in flight when the last member was removed
+        if not member.is_watched:  # it was in flight when the member was removed
             return _NOTHING
         if outcome.response == "token" or self._tokens.is_on:
             return self._refuse_token(member, error, poll, watched)
@@ -120,7 +126,8 @@ class Health:
         """Count a workload that is refused though it was readable."""
         workload_id = member.tracker.workload_id
         is_refused = outcome.streak.refused_as is not None and member.tracker.synced
-        if not is_refused or outcome.without_revisions or not member.is_watched:
+        is_believed = outcome.deleted or outcome.backoff > 0
+        if not is_refused or is_believed or outcome.without_revisions or not member.is_watched:
             self.refusals.clear(workload_id)
         else:
             self.refusals.record(workload_id, error, now, interval=self._policy.interval, watched=watched)

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from uuid import UUID
 
 from runai_async._api.api import Api
-from runai_async._api.list_pace import Stopwatch
+from runai_async._api.list_pace import Pace, Stopwatch
 from runai_async._api.workload_list import IdListing
 from runai_async._arguments import check_id
 from runai_async._fleet.discovery import Ask, Ids, Listed
@@ -16,7 +16,10 @@ from runai_async.errors import AttemptTimeoutError
 
 
 class Lister:
-    """Lists one at a time with all else that its client lists by itself, and rests after each listing.
+    """Lists once and says how long to rest after it.
+
+    A listing of ours goes one at a time with all else that its client lists by itself. A function of the
+    caller's waits for nobody: it rests only after itself.
 
     Args:
         ask: the caller's function, which may return a listing of ours.
@@ -36,6 +39,7 @@ class Lister:
         self._ask = ask
         self._clock = api.clock
         self._gate = api.list_gate
+        self._pace = Pace()  # of the caller's function
         self._deadline = deadline
 
     async def list_ids(self) -> Listed:
@@ -47,18 +51,34 @@ class Lister:
             Exception: whatever a request or the function raises.
         """
         watch = Stopwatch(self._clock, self._deadline)
+        self.began_at = self._clock.monotonic()
+        try:
+            response = await self._asked(watch)
+            if not isinstance(response, IdListing):
+                listed = await self._of_caller(response, watch)
+                self._count(watch, failed=False)
+                return listed
+        except Exception:
+            self._count(watch, failed=True)
+            raise
+        return await self._of_ours(response)
+
+    def _count(self, watch: Stopwatch, *, failed: bool) -> None:
+        """Rest after a function of the caller's."""
+        self._pace.record(self._clock.monotonic(), watch.seconds, failed=failed)
+        self.seconds, self.rest = watch.seconds, self._pace.rest
+
+    async def _of_ours(self, listing: IdListing) -> Listed:
+        watch = Stopwatch(self._clock, self._deadline)
         try:
             async with self._gate.turn(watch):
                 self.began_at = self._clock.monotonic()
-                return await self._list(watch)
+                ids, is_sound = await listing.read(watch)
+                return Listed(ids, self.began_at, is_sound=is_sound, is_proof=listing.can_change)
         finally:
             self.seconds, self.rest = watch.seconds, self._gate.rest
 
-    async def _list(self, watch: Stopwatch) -> Listed:
-        response = await self._asked(watch)
-        if isinstance(response, IdListing):
-            ids, is_sound = await response.read(watch)
-            return Listed(ids, self.began_at, is_sound=is_sound, is_proof=response.can_change)
+    async def _of_caller(self, response: Ids, watch: Stopwatch) -> Listed:
         if isinstance(response, AsyncIterable):
             return Listed(await self._drained(response, watch), self.began_at)
         with watch.step():

@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import math
 
-from runai_async.errors import RunaiError
+from runai_async.errors import PermissionDeniedError, RunaiError
 
 logger = logging.getLogger("runai_async")
 
 _SETTLES = 10.0
 """Seconds after the first refusal at which they are counted, or an interval if that is shorter."""
+_FEW = 2
+"""Workloads that may be 404 at once without a warning."""
 _AGAIN = 600.0
 """Seconds between two warnings."""
 
@@ -20,6 +22,7 @@ class Refusals:
 
     def __init__(self) -> None:
         self._ids: set[str] = set()
+        self._forbidden = 0  # polls with a 403 since none was refused
         self._next_warning = -math.inf
         self._is_warned = False
 
@@ -41,9 +44,12 @@ class Refusals:
         if not self._ids:  # an authorization service that restarts refuses all: count them first
             self._next_warning = max(self._next_warning, now + min(_SETTLES, interval))
         self._ids.add(workload_id)
-        if now >= self._next_warning:
+        self._forbidden += isinstance(error, PermissionDeniedError)
+        # A few 404s are how workloads end.
+        is_unusual = self._forbidden or len(self._ids) > max(_FEW, watched / 2)
+        if is_unusual and now >= self._next_warning:
             self._next_warning, self._is_warned = now + _AGAIN, True
-            text = "%d of %d workloads are refused, though they were readable before: %s"
+            text = "refused, though they were readable before: %d of %d workloads; %s"
             logger.warning(text, len(self._ids), watched, error)
 
     def clear(self, workload_id: str) -> None:
@@ -51,6 +57,9 @@ class Refusals:
         if workload_id not in self._ids:
             return
         self._ids.discard(workload_id)
-        if not self._ids and self._is_warned:
+        if self._ids:
+            return
+        self._forbidden = 0
+        if self._is_warned:
             self._is_warned = False
             logger.info("no workload is refused any more")

@@ -70,6 +70,12 @@ class Schedule(Generic[T]):
         heapq.heappush(self._heap, (due, self._count, item))
 
     @property
+    def next_item(self) -> T:
+        """The first item."""
+        _ = self.first  # drops what is no longer due
+        return self._heap[0][2]
+
+    @property
     def first(self) -> float:
         """When the first item is due; infinite without any."""
         while self._heap and self._heap[0][2].due != self._heap[0][0]:
@@ -90,6 +96,11 @@ class Schedule(Generic[T]):
     def pop(self, now: float) -> T:
         """Take the first item, whose turn has come."""
         self._turn, self._due = self.peek(now), self.first
+        return heapq.heappop(self._heap)[2]
+
+    def skip(self) -> T:
+        """Take the first item and leave its turn to the next one."""
+        self._due = self.first
         return heapq.heappop(self._heap)[2]
 
     def dues(self) -> Iterator[float]:

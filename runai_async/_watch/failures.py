@@ -66,11 +66,13 @@ class Past(NamedTuple):
 def ends_at_once(error: RunaiError, past: Past, failures: int) -> bool:
     """Return whether an error ends a watch without another try.
 
-    That is what no wait can help: rejected credentials. And where no poll has succeeded yet, a refused token,
-    which the call has tried again by then, and at the first poll a configuration that does not work.
+    That is what no wait can help: rejected credentials. And where no poll has succeeded yet, a token that was
+    refused three times, by one call with its repeats or by polls in a row, and at the first poll a
+    configuration that does not work.
     """
     if isinstance(error, AuthenticationError):
-        return error.is_final or (is_from_api(error) and not past.succeeded)
+        was_tried_again = max(error.attempts, failures) >= LEAST_POLLS
+        return error.is_final or (is_from_api(error) and was_tried_again and not past.succeeded)
     return isinstance(error, ConfigurationError) and not past.succeeded and failures == 1
 
 

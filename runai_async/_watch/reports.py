@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from runai_async._watch.failures import OUTAGE, FailureStreak, Past, Verdict, describe_failure
-from runai_async.errors import RunaiError
+from runai_async.errors import PermissionDeniedError, RunaiError
 
 logger = logging.getLogger("runai_async")
 
@@ -31,13 +31,14 @@ class Reporter:
             grace: seconds after which a refusal is believed.
             past: what is known from earlier polls.
         """
-        if verdict.outage_begins:
+        if verdict.outage_begins and verdict.error is None:
             logger.warning("%s: polls fail, %s", self.what, describe_failure(error), extra=OUTAGE)
         elif verdict.is_reminder:
             logger.warning("%s: polls still fail, %s", self.what, describe_failure(error), extra=OUTAGE)
         elif verdict.refusal_begins and verdict.error is None:
-            # Right after a creation it is usual. Later it means an outage, or a permission that was taken.
-            level = logging.WARNING if past.readable else logging.INFO
+            # A 404 is how workloads end. A 403 where one could read means an outage, or a permission taken.
+            is_unusual = past.readable and isinstance(error, PermissionDeniedError)
+            level = logging.WARNING if is_unusual else logging.INFO
             text = "%s: refused; believed if every poll returns it for %g s: %s"
             logger.log(level, text, self.what, grace, error, extra=OUTAGE)
 

@@ -616,7 +616,7 @@ async def test_an_error_of_the_token_endpoint_is_not_taken_for_one_about_a_workl
 
 async def test_each_watch_that_waits_for_a_token_gets_an_error_with_its_own_checkpoint() -> None:
     control_plane = FakeServer()
-    control_plane.failing = REJECTED
+    control_plane.failing = REFUSED
     runai = control_plane.client()
     ids = [WORKLOAD, WORKLOAD.replace("1b11", "2b22")]
     errors = await asyncio.gather(*(anext(runai.watch_revisions(key)) for key in ids), return_exceptions=True)

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+from email.utils import format_datetime
 
 import pytest
 from hypothesis import given
@@ -17,7 +18,7 @@ from runai_async import (
     RevisionAdded,
     RunaiClient,
 )
-from runai_async._auth.age import TokenAge
+from runai_async._auth.age import TokenAges
 from runai_async._auth.jwt import has_expired
 from runai_async.testing import FakeClock, FakeControlPlane, FakeTransport, Response, SentRequest
 
@@ -140,6 +141,87 @@ async def test_a_fixed_token_that_was_accepted_may_be_refused_for_a_while() -> N
     waiting.cancel()
 
 
+async def test_a_wrong_clock_of_ours_does_not_make_a_fixed_token_expire() -> None:
+    clock = FakeClock()
+    expires = clock.now().timestamp() + 3600
+    claims = base64.urlsafe_b64encode(json.dumps({"exp": expires}).encode()).decode().rstrip("=")
+    date = format_datetime(clock.now(), usegmt=True)
+    clock.shift_now(7200)
+
+    async def respond(_: SentRequest) -> Response:
+        refused = Response(401, {"Date": date}, REFUSED.body)
+        return refused if 100 <= clock.monotonic() < 145 else EMPTY
+
+    transport = FakeTransport([respond] * 500)
+    runai = RunaiClient("https://acme.run.ai", f"head.{claims}.sign", transport=transport, clock=clock)
+    watch = runai.watch_revisions(WORKLOAD, poll=POLICY)
+    waiting = asyncio.ensure_future(anext(watch))
+    await clock.advance(300)
+    assert watch.status.consecutive_failures == 0
+    waiting.cancel()
+
+
+class Pool:
+    """A provider that uses two tokens in turn, and makes a new one of each that was rejected."""
+
+    def __init__(self) -> None:
+        self.tokens = ["a", "b"]
+        self.made = 0
+        self.rejected: list[str] = []
+
+    async def get_token(self) -> str:
+        self.tokens.reverse()
+        return self.tokens[0]
+
+    def invalidate(self, token: str) -> None:
+        self.rejected.append(token)
+        self.made += 1
+        self.tokens[self.tokens.index(token)] = f"new-{self.made}"
+
+
+async def test_a_provider_that_uses_tokens_in_turn_learns_which_are_too_old() -> None:
+    clock, provider = FakeClock(), Pool()
+
+    async def respond(sent: SentRequest) -> Response:
+        is_revoked = clock.monotonic() >= 100 and not sent.headers["Authorization"].startswith("Bearer new")
+        return REFUSED if is_revoked else EMPTY
+
+    runai = RunaiClient(
+        "https://acme.run.ai", provider, transport=FakeTransport([respond] * 900), clock=clock
+    )
+    watch = runai.watch_revisions(WORKLOAD, poll=POLICY)
+    waiting = asyncio.ensure_future(anext(watch))
+    await clock.advance(400)
+    assert watch.status.consecutive_failures == 0
+    assert sorted(provider.rejected) == ["a", "b"]
+    waiting.cancel()
+
+
+@pytest.mark.parametrize("gateways", [1, 2])
+async def test_token_requests_are_few_where_every_token_or_every_other_request_is_refused(
+    gateways: int,
+) -> None:
+    server, seen = SlowClocks(0.0), [0]
+    original = server._respond
+
+    async def respond(sent: SentRequest) -> Response:
+        seen[0] += 1
+        if gateways == 2 and server.clock.monotonic() > 100 and not sent.path.endswith("/token"):
+            await original(sent)
+            return REFUSED if seen[0] % 2 else EMPTY
+        return await original(sent)
+
+    server.transport = FakeTransport([respond] * 9000)
+    policy = PollPolicy(interval=10, jitter=0, max_outage=None)
+    async with server.client() as runai, runai.watch_revisions(WORKLOAD, poll=policy) as watch:
+        waiting = asyncio.ensure_future(anext(watch))
+        await server.clock.advance(100)
+        server.behind = 1e9 if gateways == 1 else 0.0
+        await server.clock.advance(3600)
+        assert len(server.issued) <= 18
+        waiting.cancel()
+
+
 # --- over a real socket -------------------------------------------------------------------------------------
 
 
@@ -184,19 +266,29 @@ async def test_a_secret_that_becomes_wrong_ends_a_watch_with_its_next_token(api:
 
 
 def test_each_token_that_was_refused_from_the_start_gets_twice_the_time_up_to_five_minutes() -> None:
-    age, now, lives = TokenAge(), 0.0, []
-    for _ in range(7):
-        age.begin(now)
+    ages, now, lives = TokenAges(), 0.0, []
+    for token in "abcdefg":
+        ages.begin(token, now)
         began = now
-        while not age.is_old(now):
-            age.refuse()
+        while not ages.is_old(token, now):
+            ages.refuse(token, now)
             now += 1
         lives.append(now - began)
 
     assert lives == [60, 120, 240, 300, 300, 300, 300]
-    age.accept()
-    age.begin(now)
-    assert (age.is_old(now + 29), age.is_old(now + 30), age.is_doubted) == (False, True, False)
+    ages.accept(now + 500)
+    ages.begin("h", now)
+    assert (ages.is_old("h", now + 299), ages.is_doubted) == (False, True)
+    ages.accept(now + 600)
+    assert (ages.is_old("h", now + 29), ages.is_old("h", now + 30), ages.is_doubted) == (False, True, False)
+
+
+def test_only_so_many_tokens_are_remembered() -> None:
+    ages = TokenAges()
+    for n in range(100):
+        ages.begin(str(n), 0.0)
+        ages.refuse(str(n), 0.0)
+    assert (len(ages._since), len(ages._counted)) == (8, 8)
 
 
 @given(st.text())

@@ -130,6 +130,8 @@ def test_a_refusal_where_one_could_read_is_doubted_longer(
 # --- a refused token ----------------------------------------------------------------------------------------
 
 TOKEN = AuthenticationError(401, "token used before issued", code=401)
+TOKEN_ONCE = AuthenticationError(401, "token used before issued", code=401)
+TOKEN.attempts = 3
 REJECTED = AuthenticationError(401, "invalid_client")
 REJECTED.is_final = True
 LOGIN_PAGE = AuthenticationError(401, "<html>log in</html>")
@@ -139,6 +141,11 @@ def test_a_refused_token_ends_a_watch_that_never_had_a_success() -> None:
     assert after((0, TOKEN)).error is TOKEN
     assert after((0, TOKEN), past=RESUMED).error is TOKEN
     assert after((0, OUTAGE), (10, TOKEN)).error is TOKEN
+
+
+def test_without_repeats_a_token_has_to_be_refused_by_three_polls() -> None:
+    assert after((0, TOKEN_ONCE), (10, TOKEN_ONCE)).error is None
+    assert after((0, TOKEN_ONCE), (10, TOKEN_ONCE), (20, TOKEN_ONCE)).error is TOKEN_ONCE
 
 
 def test_a_refused_token_is_an_outage_where_it_was_accepted_before_and_ends_as_what_it_is() -> None:
