@@ -59,7 +59,7 @@ class Dispatcher:
         self._max_concurrency = max_concurrency
         self._limit = RateLimit(rate_limit)
         self._schedules: defaultdict[float, Schedule[Member]] = defaultdict(Schedule)
-        self._paused_until = -math.inf
+        self._paused_until = self._held_until = -math.inf
         self._is_probing = False
         self._failing = 0  # polls in flight of members whose last poll failed
         self._held: deque[Member] = deque()
@@ -92,12 +92,13 @@ class Dispatcher:
 
     def hold(self, until: float) -> None:
         """Begin no poll before a monotonic time, and then one at a time, until `release`."""
-        self._is_probing = True
-        self.pause(until)
+        self._is_probing, self._held_until = True, until
 
     def release(self) -> None:
-        """Poll as usual again."""
-        self._is_probing, self._paused_until = False, -math.inf
+        """End what `hold` began, at once; a `pause` goes on."""
+        self._is_probing, self._held_until = False, -math.inf
+        if self._sleeping is not None:
+            self._sleeping.cancel()
         self.wake()
 
     def due(self, now: float) -> int:
@@ -110,6 +111,10 @@ class Dispatcher:
 
     def _dues(self) -> Iterator[float]:
         return chain.from_iterable(schedule.dues() for schedule in self._schedules.values())
+
+    @property
+    def _is_paused(self) -> bool:
+        return self._clock.monotonic() < max(self._paused_until, self._held_until)
 
     @property
     def _room_for_all(self) -> int:
@@ -156,8 +161,8 @@ class Dispatcher:
             member = schedule.pop(now)
             member.due = None
             await self.pace()
-            while (left := self._paused_until - self._clock.monotonic()) > 0:
-                await self._clock.sleep(left)
+            while self._is_paused:
+                await self._sleep(max(self._paused_until, self._held_until))
             if not (member.removed or self._stopped):
                 self._admit(member)
 
