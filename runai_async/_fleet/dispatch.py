@@ -204,10 +204,17 @@ class Dispatcher:
         if was_failing:
             self._failing -= 1
             while self._held and self._has_room_for_failing and not self._stopped:
-                member = self._held.popleft()
-                if not member.removed:
-                    self._admit(member)
+                self._readmit(self._held.popleft())
         self.wake()
+
+    def _readmit(self, member: Member) -> None:
+        """Hand out a poll that was held back; in a pause it waits for its turn like all others."""
+        if member.removed:
+            return
+        if self._is_probing or self._is_paused:
+            self.plan(member, self._clock.monotonic())
+        else:
+            self._admit(member)
 
     def _hand_out(self, member: Member) -> None:
         """Give a poll to a worker that has none, or to a new one."""

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from attrs import evolve
 from support.fleets import of_size
 from support.harness import REFUSED_401, Harness, Reply
 
@@ -80,6 +81,18 @@ async def test_a_token_that_is_accepted_again_does_not_end_a_pause_that_the_serv
 
 
 # --- fleets -------------------------------------------------------------------------------------------------
+
+
+async def test_polls_that_were_held_back_wait_for_the_end_of_the_pause() -> None:
+    harness, ids, _ = of_size(100)
+    harness.at(50, lambda: harness.by_id.update(dict.fromkeys(ids[:60], None)))
+    refused_from(harness, 300, 600)
+    policy = evolve(POLICY, deadline=30, max_outage=None)
+    async with harness.client() as runai, runai.watch_fleet(ids, poll=policy, max_concurrency=20) as fleet:
+        await harness.collect(fleet, 900)
+        assert fleet.status.failing == 0
+
+    assert len([at for at in harness.times() if 305 <= at < 600]) <= 35
 
 
 async def test_a_pause_is_no_shorter_than_retry_after() -> None:
