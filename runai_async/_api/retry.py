@@ -232,9 +232,10 @@ class Retrying:
         )
 
         def wait(state: tenacity.RetryCallState) -> float:
-            if _refuses_token(attempts.last_error):
-                return _REFUSED_TOKEN_WAITS[min(attempts.refused, len(_REFUSED_TOKEN_WAITS)) - 1]
             asked = getattr(state.outcome and state.outcome.exception(), "retry_after", None)
+            if _refuses_token(attempts.last_error):
+                own = _REFUSED_TOKEN_WAITS[min(attempts.refused, len(_REFUSED_TOKEN_WAITS)) - 1]
+                return max(own, float(asked or 0.0))
             # "At once" (0, or a date that has passed) is no reason to hurry a server that just failed.
             return float(asked) if asked else jitter(state)
 
