@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.clocks import ForwardClock
+from support.harness import Harness, within
 
 from runai_async import (
     AuthenticationError,
@@ -77,6 +78,26 @@ async def test_a_call_gives_up_after_two_repeats_and_fetches_no_other_token() ->
             await call
 
     assert (server.times, len(server.issued)) == ([0, 1, 3], 1)
+
+
+async def test_a_refused_token_is_not_tried_again_before_retry_after() -> None:
+    harness = Harness()
+    asked = Response(401, {"Retry-After": "7"}, REFUSED.body)
+    harness.next_lists.extend([asked, asked])
+    async with harness.client(retry=RetryPolicy()) as runai:
+        assert await within(harness, 20, runai.list_revisions(harness.workload_id)) == []
+
+    assert harness.times() == [0, 7, 14]
+
+
+async def test_a_refused_token_with_a_retry_after_beyond_the_deadline_is_raised() -> None:
+    harness = Harness()
+    harness.lists = Response(401, {"Retry-After": "70"}, REFUSED.body)
+    async with harness.client(retry=RetryPolicy()) as runai:
+        with pytest.raises(AuthenticationError):
+            await within(harness, 20, runai.list_revisions(harness.workload_id))
+
+    assert harness.times() == [0]
 
 
 async def test_a_watch_outlives_clocks_that_begin_to_differ_by_90_seconds_with_few_tokens() -> None:

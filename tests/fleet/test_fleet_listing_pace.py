@@ -147,7 +147,7 @@ async def test_of_a_function_that_returns_our_listing_only_the_requests_count(ki
         async with runai.watch_fleet(functions[kind], poll=POLICY, discovery_interval=2) as fleet:
             await harness.collect(fleet, 20)
             assert fleet.workload_ids >= set(ids)
-            rest = {"function": 36, "lambda": 9, "coroutine": 36}[kind]
+            rest = {"function": 36, "lambda": 9, "coroutine": 9}[kind]
             assert fleet.status.discovery_interval == rest
 
 

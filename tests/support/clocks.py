@@ -1,5 +1,6 @@
-"""A real clock that a test can put forward."""
+"""Clocks that are not the machine's: one that a test can put forward, and the time of its event loop."""
 
+import asyncio
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -21,3 +22,14 @@ class ForwardClock(SystemClock):
 
     def now(self) -> datetime:
         return datetime.now(UTC) + timedelta(seconds=self._ahead)
+
+
+class LoopClock(SystemClock):
+    """The time of the event loop in which it is made, whatever the machine's clock says."""
+
+    def __init__(self) -> None:
+        self.monotonic = asyncio.get_running_loop().time
+        self._epoch = datetime.now(UTC) - timedelta(seconds=self.monotonic())
+
+    def now(self) -> datetime:
+        return self._epoch + timedelta(seconds=self.monotonic())

@@ -196,6 +196,21 @@ def broken_neighbour() -> Row:
     return {**harmless(), **calls}
 
 
+def restarting(error: type[RunaiError]) -> Row:
+    """Return the row of a service that restarts within two polls: a call fails, what is followed goes on."""
+    calls = dict.fromkeys((*CALLS, "list_revisions, fault passes"), error)
+    return {**harmless(), **calls}
+
+
+def read_model(outcome: Outcome, **first_poll: Outcome) -> Row:
+    """Return the row of a server that is without revisions for a while, but not without workloads."""
+    counts = dict.fromkeys(("count_revisions", "token v1", "token v2"), EMPTY)
+    lists = dict.fromkeys(("list_revisions", "list_revisions, fault passes"), outcome)
+    missing = dict.fromkeys(("get_revision", "revision_history"), NotFoundError)
+    firsts = {f"{name}, first poll": first for name, first in first_poll.items()}
+    return {**harmless(), **counts, **lists, **missing, **firsts}
+
+
 def other_id() -> Row:
     """Return the row of a get that returns another revision."""
     first, later = "wait_for_phase, first poll", "wait_for_phase, later poll"
@@ -322,6 +337,12 @@ EXPECTED: dict[str, Row] = {
     "token expired, the next one is valid": harmless(),
     "the wall clock jumps a day ahead": harmless(),
     "the wall clock jumps a day back": harmless(),
+    "identity restarts": restarting(ServiceUnavailableError),
+    "authorization restarts": restarting(PermissionDeniedError),
+    "read model restarts, empty": read_model(EMPTY, wait_for_phase=NotFoundError),
+    "read model restarts, 404": read_model(NotFoundError),
+    "starting up: 200 of another shape once": restarting(DecodeError),
+    "young tokens refused": harmless(),
 }
 CELLS = {(name, operation): out for name, outcomes in EXPECTED.items() for operation, out in outcomes.items()}
 TOTALS = f"{len(EXPECTED)} faults, {len(OPERATIONS)} situations, {len(CELLS)} cells"

@@ -102,8 +102,9 @@ class Fault:
         play: responds to a request; None if connections are refused.
         slow: whether a timeout or deadline of the client ends it.
         deadline_first: whether that is the deadline of the call instead of the timeout of an attempt.
-        at: "token" or "api" if it hits only requests of that kind, whatever the operation; at "token", the
-            token in use is no longer accepted. An operation may also name "workloads", the list of them.
+        at: "token" or "api" if it hits only requests of that kind, whatever the operation, and "any" if it
+            hits both; at "token", the token in use is no longer accepted. An operation may also name
+            "workloads", the list of them.
         jump: seconds by which the wall clock jumps each time.
         times: how often it is played; None for until `heal`.
     """
@@ -459,6 +460,48 @@ response_fault("token expired, the next one is valid", 401, _UNAUTHORIZED, at="a
 response_fault("the wall clock jumps a day ahead", 200, None, at="api", jump=DAY)
 response_fault("the wall clock jumps a day back", 200, None, at="api", jump=-DAY)
 
+# --- services that restart ----------------------------------------------------------------------------------
+
+_NOT_YET = b'{"code": 401, "message": "token used before issued"}'
+_NO_PERMISSION = b'{"code": 403, "message": "the account lacks the permission"}'
+_NOT_READY = b'{"code": 401, "message": "the identity service is not ready"}'
+_MISSING = b'{"code": 404, "message": "there is no such revision"}'
+
+
+@fault("identity restarts", at="any", times=2)
+async def _(exchange: Exchange) -> None:
+    if b"accessToken" not in exchange.body:
+        await exchange.response(401, _NOT_YET)
+    elif exchange.server.played % 2:
+        await exchange.response(503, b"<html>starting</html>")
+    else:
+        await exchange.response(401, _NOT_READY)
+
+
+response_fault("authorization restarts", 403, _NO_PERMISSION, at="api", times=2)
+
+
+def read_model_fault(name: str, *, missing: bool) -> None:
+    """Register a fault in which the server has no revisions; it still has the workloads."""
+
+    async def play(exchange: Exchange) -> None:
+        if b'"workloads"' in exchange.body:
+            await exchange.response()
+        elif b'"count"' in exchange.body:
+            await exchange.response(200, b'{"count": 0}')
+        elif b'"revisions"' in exchange.body and not missing:
+            await exchange.response(200, b'{"revisions": []}')
+        else:
+            await exchange.response(404, _MISSING)
+
+    FAULTS[name] = Fault(name, play, at="api", times=2 if missing else 3)
+
+
+read_model_fault("read model restarts, empty", missing=False)
+read_model_fault("read model restarts, 404", missing=True)
+response_fault("starting up: 200 of another shape once", 200, b'{"status": "starting"}', times=1)
+response_fault("young tokens refused", 401, _NOT_YET, at="api", times=2)
+
 # --- the server ---------------------------------------------------------------------------------------------
 
 
@@ -603,7 +646,7 @@ class FaultyServer:
             await exchange.response(401, _UNAUTHORIZED)
             return
         exchange.body = self._body(path)
-        kinds = {"token"} if is_token else {"api", path.partition("?")[0].rpartition("/")[2]}
+        kinds = {"any", *({"token"} if is_token else {"api", path.partition("?")[0].rpartition("/")[2]})}
         await self._play(exchange, kinds)
 
     async def _play(self, exchange: Exchange, kinds: set[str]) -> None:

@@ -142,7 +142,8 @@ class Consumer:
 async def run(scenario: Scenario, seed: int) -> Consumer:
     """Run one seed and check what the consumer saw."""
     random = Random(seed)
-    async with FakeControlPlane(seed=seed, record_responses=True) as control_plane:
+    async with FakeControlPlane(seed=seed, record_responses=True, sorts=seed % 2 == 0) as control_plane:
+        control_plane.list_order = "random"
         workload_ids = [control_plane.add_workload() for _ in range(scenario.workloads)]
         chaos = Chaos(control_plane, workload_ids, random)
         consumer = Consumer(scenario, chaos)

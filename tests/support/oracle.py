@@ -51,6 +51,10 @@ BEHIND = GRACE / 2
 """Seconds by which a replica is behind at most: what was deleted is remembered for longer."""
 STALE_RATE = 0.1
 """The part of the lists that such a replica serves."""
+RESTART = 0.5
+"""Seconds that each service is away for at most, once in a run: less than a refused token is tried for."""
+ROWS = 3
+"""Workloads in a page of their list, so that a few of them take several pages."""
 LEAST_POLLS = 3
 """Polls in a row that must lack a revision before a 404 by id is believed."""
 ROUNDING = 0.1
@@ -123,6 +127,8 @@ class Interference:
         self._chaos = chaos
 
     async def send(self, request: Request, *, timeout: float, deadline: float) -> Response:
+        if request.url.path.endswith("/workloads"):
+            request = evolve(request, url=request.url.update_query(limit=ROWS))
         response = await self._inner.send(request, timeout=timeout, deadline=deadline)
         if response.status != OK:
             return response
@@ -149,6 +155,7 @@ class Chaos:
         sightings: a hook for every client that watches.
         replica: responds to some requests for a list, and is behind.
         flapped: the revisions that it showed in a phase which they had left.
+        lasting: live revisions that are never deleted, one of each workload.
     """
 
     def __init__(self, control_plane: FakeControlPlane, workload_ids: Sequence[str], random: Random) -> None:
@@ -161,19 +168,35 @@ class Chaos:
         self.sightings = Sightings()
         self.replica = StaleReplica(random, seconds=BEHIND, rate=STALE_RATE)
         self.flapped: set[str] = set()
+        self.lasting = {control_plane.add_revision(key, random.choice(PHASES)) for key in workload_ids}
+        self.live += self.lasting
+        self._rows: list[str] = []
         self._steps = 0
         self._lacks: dict[str, int] = {}
         self._is_over = False
 
     async def run(self, steps: int, *, pause: float) -> None:
         """Take *steps* random steps; then show all hidden revisions and remove all faults."""
-        for _ in range(steps):
-            self._step()
+        restarts = {self.random.randrange(steps): restart for restart in self._restarts()}
+        for step in range(steps):
+            restarts.get(step, self._step)()
             await asyncio.sleep(self.random.uniform(0, pause))
         for revision_id in list(self.hidden):
             self._show(revision_id)
         self.control_plane.clear_faults()
+        for restart in self._restarts(0.0):
+            restart()
         self._is_over = True
+
+    def _restarts(self, longest: float = RESTART) -> list[Callable[[], None]]:
+        """Return what lets each service be away for a while."""
+        control_plane, missing = self.control_plane, self.random.random() < 0.5
+        seconds = [self.random.uniform(longest / 10, longest) for _ in range(3)]
+        return [
+            lambda: control_plane.restart_identity(seconds[0]),
+            lambda: control_plane.restart_authorization(seconds[1]),
+            lambda: control_plane.restart_read_model(seconds[2], missing=missing),
+        ]
 
     def replicated(self, workload_id: str, body: bytes) -> bytes:
         """Return the list of a workload as it arrives: that of a replica counts as one of the responses."""
@@ -211,17 +234,26 @@ class Chaos:
             self._remove(self.control_plane.delete_revision)
         elif choice < 0.73:
             self._remove(self.control_plane.purge_revision)
-        elif choice < 0.80:
+        elif choice < 0.78:
             self._hide()
+        elif choice < 0.82:
+            self._move_rows()
         else:
             self._fail()
 
     def _remove(self, remove: Callable[[str], None]) -> None:
         revision_id = self.random.choice(self.live)
-        if revision_id not in self.hidden:
+        if revision_id not in self.hidden and revision_id not in self.lasting:
             self.live.remove(revision_id)
             self.deleted.add(revision_id)
             remove(revision_id)
+
+    def _move_rows(self) -> None:
+        """Add a workload of another kind to the list of workloads, or delete one."""
+        if self._rows and self.random.random() < 0.5:
+            self.control_plane.delete_workload(self._rows.pop(self.random.randrange(len(self._rows))))
+        else:
+            self._rows.append(self.control_plane.add_workload(type="Workspace"))
 
     def _hide(self) -> None:
         revision_id = self.random.choice(self.live)

@@ -153,7 +153,7 @@ Operation = Callable[[Cell], Awaitable[Outcome]]
 
 
 def value(actual: object, expected: object) -> Outcome:
-    if actual == []:
+    if actual in ([], 0):
         return EMPTY
     return VALUE if actual == expected else f"{actual!r} is not {expected!r}"
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import pytest
-from support.fuzz import Saved, Scenario, run_all
+from support.fuzz import Open, Saved, Scenario, run_all
 from support.oracle import GRACE
 
 from runai_async import FleetCheckpoint, FleetWatch, PollPolicy, RetryPolicy, RunaiClient
@@ -23,14 +23,24 @@ def open_fleet(runai: RunaiClient, workload_ids: Sequence[str], saved: Saved | N
     return runai.watch_fleet(workload_ids, poll=POLICY, resume_from=saved, buffer=5, max_concurrency=4)
 
 
-SCENARIO = Scenario(open_fleet, workloads=6, steps=80, retry=RetryPolicy(attempts=1), saves=0.2, dies=0.03)
+def open_fleet_of_the_list(
+    runai: RunaiClient, workload_ids: Sequence[str], saved: Saved | None
+) -> FleetWatch:
+    assert isinstance(saved, FleetCheckpoint | None)
+    return runai.watch_fleet(
+        runai.inference_workloads, poll=POLICY, discovery_interval=0.1, resume_from=saved, buffer=5
+    )
 
 
+@pytest.mark.parametrize("opened", [open_fleet, open_fleet_of_the_list])
 @pytest.mark.parametrize(
     "seeds",
     [range(6), pytest.param(range(1000, 1200), marks=[pytest.mark.slow, pytest.mark.timeout(300)])],
     ids=["6 seeds", "200 seeds"],
 )
-async def test_a_fleet_loses_and_repeats_nothing(seeds: range, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_fleet_loses_and_repeats_nothing(
+    seeds: range, opened: Open, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level("ERROR", "runai_async")
-    await run_all(SCENARIO, seeds)
+    scenario = Scenario(opened, workloads=6, steps=80, retry=RetryPolicy(attempts=1), saves=0.2, dies=0.03)
+    await run_all(scenario, seeds)

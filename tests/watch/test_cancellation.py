@@ -7,8 +7,12 @@ from typing import Any
 
 import pytest
 from support.clocks import ForwardClock
+from support.loops import in_passing_minutes
+from support.timed import TimedControlPlane
 
 from runai_async import ClientCredentials, RetryPolicy, RunaiClient
+from runai_async._api.list_pace import ListGate
+from runai_async._fleet.lister import Lister
 from runai_async.testing import FakeControlPlane
 
 
@@ -52,12 +56,12 @@ async def is_cancelled(work: Coroutine[Any, Any, object], n: int) -> bool:
 def state_of(runai: RunaiClient) -> dict[str, Any]:
     """Return the parts of a client that a call occupies while it runs."""
     authenticated: Any = runai._api.retrying._transport
-    session = authenticated._transport._pool.session
+    pool = authenticated._transport._pool
     return {
         "slots": authenticated._transport._limiter.free,
         "budget": runai._api.retrying._budget.tokens,
-        "connections in use": len(session.connector._acquired),
-        "requests of the session": authenticated._transport._pool.users,
+        "connections in use": len(pool.session.connector._acquired) if pool else 0,
+        "requests of the session": pool.users if pool else 0,
         "exchange": authenticated._source._task,
     }
 
@@ -123,3 +127,56 @@ def prepare(
         case _:
             pass
     return []
+
+
+@in_passing_minutes
+async def test_a_call_cancelled_between_its_repeats_of_a_refused_token_leaves_nothing_behind() -> None:
+    async with TimedControlPlane() as control_plane, control_plane.client() as runai:
+        workload_id = control_plane.add_workload()
+        await runai.count_revisions(workload_id)
+        before = state_of(runai)
+        n, cancelled = 0, True
+        while cancelled:
+            n += 1
+            control_plane.refuse_young_tokens(control_plane._tokens.age(f"Bearer {token_of(runai)}") + 2.5)
+            cancelled = await is_cancelled(runai.count_revisions(workload_id), n)
+            assert state_of(runai) == before
+            control_plane.refuse_young_tokens(0)
+            assert await runai.count_revisions(workload_id) == 0
+        assert n - 1 >= 5  # three requests, and two pauses between them
+
+
+def token_of(runai: RunaiClient) -> str:
+    authenticated: Any = runai._api.retrying._transport
+    token: str = authenticated._token
+    return token
+
+
+@pytest.mark.parametrize("story", ["alone", "behind another listing", "after another listing"])
+@in_passing_minutes
+async def test_a_listing_cancelled_at_any_await_lets_the_next_one_through(story: str) -> None:
+    async with TimedControlPlane() as control_plane, control_plane.client() as runai:
+        for _ in range(1200):
+            control_plane.add_workload()
+        control_plane.list_seconds = 1
+        before, n, cancelled = state_of(runai), 0, True
+        lister, other = (Lister(runai.inference_workloads, runai._api, 60) for _ in range(2))
+        while cancelled:
+            n += 1
+            beside = []
+            if story == "behind another listing":
+                beside = [asyncio.create_task(other.list_ids())]
+                await asyncio.sleep(0.5)
+            elif story == "after another listing":
+                await other.list_ids()
+            cancelled = await is_cancelled(lister.list_ids(), n)
+            await asyncio.gather(*beside)
+            gate: ListGate = runai._api.list_gate
+            assert not gate._lock.locked()
+            await asyncio.sleep(gate.rest)
+            began = control_plane.now
+            assert len((await lister.list_ids()).ids) == 1200
+            assert control_plane.now - began < 5
+            await asyncio.sleep(gate.rest)
+            assert state_of(runai) == before
+        assert n - 1 >= 3
