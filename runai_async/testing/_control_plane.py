@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
 from datetime import UTC, datetime
+from email.utils import format_datetime
 from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Self
@@ -497,13 +498,23 @@ class FakeControlPlane:
                 if self.list_seconds and request.path == WORKLOADS and response.status == HTTPStatus.OK:
                     await pause(self.list_seconds, self._stopping)
                 if fault is None:
-                    return response
+                    return self._dated(response)
                 assert isinstance(response, web.Response)  # noqa: S101  (no handler streams)
-                return await distort(fault, request, response, self._stopping, self._faults.random)
+                return self._dated(
+                    await distort(fault, request, response, self._stopping, self._faults.random)
+                )
             finally:
                 self.in_flight -= 1
 
         return serve
+
+    def _dated(self, response: web.StreamResponse) -> web.StreamResponse:
+        """Return a response that has the server's time, unless it is being sent or has a time of its own."""
+        if not response.prepared:
+            response.headers.setdefault(
+                "Date", format_datetime(self._state.clock().astimezone(UTC), usegmt=True)
+            )
+        return response
 
     def _record_request(self, request: web.Request) -> None:
         self.in_flight += 1

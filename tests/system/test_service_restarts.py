@@ -215,7 +215,7 @@ async def test_an_authorization_service_that_restarts_is_one_warning_of_a_fleet_
 
     assert Counter(event.kind for event in reported) == {"added": 200, "phase_changed": 1}
     (record,) = caplog.records
-    assert "workloads are refused, though they were readable before" in record.getMessage()
+    assert "refused, though they were readable before: " in record.getMessage()
 
 
 @pytest.mark.parametrize("missing", [False, True])
