@@ -52,7 +52,7 @@ class WorkloadQuery(NamedTuple):
 
     @property
     def can_change(self) -> bool:
-        """Whether a workload may stop to match while it exists."""
+        """Whether a workload may stop matching while it exists."""
         names = [re.match("[A-Za-z0-9]*", item) for text in self.filters for item in text.split(",")]
         return any(name is None or name[0] not in _LASTING for name in names)
 
@@ -196,7 +196,7 @@ class IdListing(AsyncIterator[str]):
 
     @property
     def can_change(self) -> bool:
-        """Whether a workload may stop to match while it exists."""
+        """Whether a workload may stop matching while it exists."""
         return self._query.can_change
 
     def __aiter__(self) -> Self:

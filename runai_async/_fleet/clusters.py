@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from runai_async._clock import Clock
 from runai_async._watch.cluster_watch import ClusterFeed
@@ -20,10 +20,14 @@ class FleetClusters:
         feed: what is known of them.
         clock: the client's clock.
         patience: seconds for one request.
+        pace: awaited before requests; waits for their turn if the rate is limited.
     """
 
-    def __init__(self, feed: ClusterFeed, clock: Clock, patience: float) -> None:
+    def __init__(
+        self, feed: ClusterFeed, clock: Clock, patience: float, pace: Callable[[], Awaitable[None]]
+    ) -> None:
         self._feed = feed
+        self._pace = pace
         self._clock = clock
         self._patience = patience
 
@@ -51,4 +55,5 @@ class FleetClusters:
             for event in self._feed.changes(cluster_ids(), self._clock.now()):
                 report(event)
             if self._feed.is_due:
+                await self._pace()
                 await self._feed.ask(until=self._clock.monotonic() + self._patience)

@@ -1,10 +1,10 @@
 """Which workloads there are: what a fleet is given, or what was listed. No I/O, no clock.
 
 A list that lacks a workload proves little: rows move while it is read, a read model restarts empty, an
-account loses sight for a while. So a workload that two listings in a row lack leaves only when its own polls
-agree that nothing is left of it. Where it can be gone from the list and still exist, because the caller's own
-function decides or a filter names what can change, its polls may never agree. There the listings decide, if
-no row moved while they were read.
+account may not see it for a while. So a workload that two listings in a row lack leaves only when its own
+polls agree that nothing is left of it. Where it can be gone from the list and still exist, because the
+caller's own function decides or a filter names what can change, its polls may never agree. There the listings
+decide, if no row moved while they were read.
 """
 
 from __future__ import annotations

@@ -114,7 +114,9 @@ class FleetWatch(AsyncIterator[FleetEvent]):
             buffer=self._buffer,
             end=self._end,
         )
-        self._clusters = FleetClusters(ClusterFeed(clusters), api.clock, policy.deadline)
+        self._clusters = FleetClusters(
+            ClusterFeed(clusters), api.clock, policy.deadline, self._dispatcher.pace
+        )
 
     # --- an async context manager and iterator ------------------------------------------------------------
 

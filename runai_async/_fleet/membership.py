@@ -112,9 +112,11 @@ class Membership:
         is_stretched = lister.rest > asked + ROUNDING
         if is_stretched and not self._is_stretched:
             logger.info(
-                "the workloads are listed every %.0f s, not every %.0f s, because that took %.1f s",
-                lister.rest, asked, lister.seconds,
-            )  # fmt: skip
+                "the workloads are listed every %.0f s or more, not every %.0f s: the list %s",
+                lister.rest,
+                asked,
+                "fails" if self._discovery.failures else f"takes {lister.seconds:.1f} s",
+            )
         elif self._is_stretched and not is_stretched:
             logger.info("the workloads are listed every %.0f s again", asked)
         self._is_stretched = is_stretched

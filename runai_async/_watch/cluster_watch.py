@@ -49,9 +49,12 @@ class ClusterWatch:
             cluster_id: the cluster.
             seconds: how long to wait for its state, if it is time to ask.
         """
-        await self.ask([cluster_id], until=self._api.clock.monotonic() + seconds)
-        link = self.link(cluster_id)
-        if link.is_connected is not False:
+        key, until = canonical_id(cluster_id), self._api.clock.monotonic() + seconds
+        await self.ask([key], until=until)
+        if self.link(key) is UNKNOWN and self._turns[key].refusals == 1:
+            await self._ask(key, until)  # in the other form at once: there is no later
+        link = self.link(key)
+        if link.is_connected is not False and not link.doubts:
             return ""
         loss = describe_loss(link.last_seen_at, self._api.server_time.now())
         return f"; cluster {link.name} {loss}"

@@ -59,7 +59,7 @@ def judged(link: Link, cluster: Cluster, now: datetime) -> Link:
     seen, doubts = cluster.last_seen_at, link.doubts + 1
     if doubts >= _ENOUGH or (seen is not None and now - seen > _SILENCE):
         return Link(is_connected=False, name=cluster.name, last_seen_at=seen)
-    return link._replace(doubts=doubts)
+    return link._replace(name=cluster.name, last_seen_at=seen, doubts=doubts)
 
 
 def describe_loss(last_seen_at: datetime | None, now: datetime) -> str:
@@ -89,23 +89,29 @@ class ClusterReports:
 
     def __init__(self) -> None:
         self._reported: dict[str, Link] = {}
+        self._present: frozenset[str] = frozenset()
 
     @property
     def disconnected(self) -> frozenset[str]:
-        """The ids of the clusters that are reported as disconnected."""
-        return frozenset(self._reported)
+        """The ids of those that are reported as disconnected, and have revisions that are watched."""
+        return self._present & self._reported.keys()
 
     def changes(self, links: Mapping[str, Link], now: datetime) -> list[ClusterEvent]:
         """Return the events that were not reported yet, by cluster id, and count them as reported.
 
-        A cluster that is no longer among them is forgotten without an event.
+        A lost cluster that is no longer among them is remembered: should it come back as lost, that is known.
 
         Args:
             links: what is known of the clusters of all revisions that are watched now.
             now: the present time by the client's clock.
         """
+        self._present = frozenset(links)
         events = [event for key in sorted(links) if (event := self._change(key, links[key], now)) is not None]
-        self._reported = {key: links[key] for key in links if links[key].is_connected is False}
+        for key, link in links.items():
+            if link.is_connected is False:
+                self._reported.setdefault(key, link)
+            elif link.is_connected:
+                self._reported.pop(key, None)
         return events
 
     def _change(self, cluster_id: str, link: Link, now: datetime) -> ClusterEvent | None:

@@ -189,7 +189,7 @@ class FailureStreak(NamedTuple):
         streak = self._with(error, policy, began, now)
         if not counts:
             streak = streak._replace(outage_seconds=self.outage_seconds)
-        ending, is_believed = streak._ending(error, policy, what, grace, past)  # noqa: SLF001
+        ending, is_believed = streak._ending(error, policy, what, grace, past=past, before=self)  # noqa: SLF001
         due = streak._next_due(error, now, interval, policy)  # noqa: SLF001
         return Verdict(
             streak._replace(pause=interval if due is None else due - now),
@@ -217,14 +217,21 @@ class FailureStreak(NamedTuple):
             refused_as=refused_as,
             refused_seconds=refused_seconds,
         )
-        if is_steady:
-            return more  # a refusal is a response: an outage before it does not last on
+        if is_steady and self.outage_since is None:
+            return more
         if self.outage_since is not None:
             return more._replace(outage_seconds=self.outage_seconds + seconds)
         return more._replace(outage_since=began, outage_seconds=own)
 
     def _ending(
-        self, error: RunaiError, policy: PollPolicy, what: str, grace: float, past: Past
+        self,
+        error: RunaiError,
+        policy: PollPolicy,
+        what: str,
+        grace: float,
+        *,
+        past: Past,
+        before: FailureStreak,
     ) -> tuple[RunaiError | None, bool]:
         """Return the error that ends the watch, if it ends, and whether that is a believed refusal."""
         if ends_at_once(error, past, self.failures):
@@ -235,7 +242,9 @@ class FailureStreak(NamedTuple):
             return error, False
         if self.refused_as is not None and self.refused_seconds >= grace - ROUNDING:
             return error, True
-        if self._patience(policy) <= ROUNDING:
+        # A refusal is a response: what else fails before or after it ends the watch, and not the refusal.
+        is_steady = self.refused_as is not None and before.refused_as in {None, self.refused_as}
+        if not is_steady and self._patience(policy) <= ROUNDING:
             is_refused_token = isinstance(error, AuthenticationError) and is_from_api(error)
             return error if is_refused_token else self._outage_error(what, error), False
         return None, False

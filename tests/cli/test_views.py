@@ -71,6 +71,20 @@ def test_a_deleted_revision_stays_on_the_board_for_a_while() -> None:
     assert not [line for line in drawn(board, now=NOW + timedelta(seconds=31)) if "  deleted  " in line]
 
 
+def test_a_lost_cluster_is_named_as_long_as_revisions_of_it_are_shown() -> None:
+    board, item = Board({WORKLOAD: "llm"}, ""), revision(1)
+    lost = ClusterDisconnected(
+        cluster_id=item.cluster_id, name="eu-1", last_seen_at=NOW, observed_at=NOW + timedelta(seconds=1)
+    )
+    board.note(RevisionAdded(revision=item, observed_at=NOW))
+    board.note(lost)
+    line = "cluster eu-1 lost its connection 5s ago: states may be out of date"
+    assert line in drawn(board, now=NOW + timedelta(seconds=5))
+    board.note(RevisionDeleted(revision=item, observed_at=NOW))
+    drawn(board, now=NOW + timedelta(seconds=300))  # drops the revision
+    assert "cluster eu-1" not in drawn(board, now=NOW + timedelta(seconds=301))[1]
+
+
 LOST = ClusterDisconnected(cluster_id="c", name="eu-1", last_seen_at=None, observed_at=NOW)
 
 

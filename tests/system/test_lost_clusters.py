@@ -9,7 +9,7 @@ from attrs import evolve
 from prometheus_client import generate_latest
 from support.cli import finished, ran, started
 from support.clocks import ForwardClock
-from support.harness import Harness, within
+from support.harness import REFUSED_403, Harness, within
 from support.metrics import series
 
 from runai_async import (
@@ -22,7 +22,7 @@ from runai_async import (
     WaitTimeoutError,
 )
 from runai_async.exporter import Metrics
-from runai_async.testing import FakeControlPlane
+from runai_async.testing import FakeControlPlane, Response
 
 POLICY = PollPolicy(interval=10, jitter=0, emit={"clusters"})
 
@@ -139,6 +139,21 @@ async def test_a_wait_that_times_out_names_a_lost_cluster(what: str) -> None:
         with pytest.raises(
             WaitTimeoutError, match=r"; cluster \S+ lost its connection 13m ago: states may be"
         ):
+            await within(harness, 65, wait)
+
+
+async def test_a_wait_names_a_lost_cluster_of_which_only_the_minimal_form_may_be_seen() -> None:
+    class Minimal(Harness):
+        def _respond(self, kind: str, key: str) -> Response:
+            return REFUSED_403 if kind == "cluster" else super()._respond(kind, key)
+
+    harness = Minimal()
+    revision_id = harness.add("Pending")
+    (cluster_id,) = harness.state.clusters
+    harness.state.disconnect_cluster(cluster_id, None)
+    async with harness.client() as runai:
+        wait = runai.wait_for_phase(revision_id, "Running", timeout=60)
+        with pytest.raises(WaitTimeoutError, match=r"; cluster \S+ lost its connection: states may be"):
             await within(harness, 65, wait)
 
 

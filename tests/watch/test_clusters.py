@@ -120,12 +120,15 @@ def test_a_return_is_reported_with_the_time_of_its_loss() -> None:
     assert reports.changes({"c": link_after(cluster("Connected"))}, NOW) == []
 
 
-def test_a_cluster_without_watched_revisions_is_forgotten() -> None:
-    reports, link = ClusterReports(), link_after(LOST, LOST)
-    reports.changes({"c": link}, NOW)
+def test_a_lost_cluster_whose_revisions_were_gone_for_a_while_is_not_reported_again() -> None:
+    reports, lost = ClusterReports(), link_after(cluster("Disconnected"), cluster("Disconnected"))
+    assert len(reports.changes({"c": lost}, NOW)) == 1
     assert reports.changes({}, NOW) == []
     assert reports.disconnected == frozenset()
-    assert len(reports.changes({"c": link}, NOW)) == 1
+    assert reports.changes({"c": lost}, NOW) == []
+    assert reports.disconnected == {"c"}
+    (back,) = reports.changes({"c": link_after(cluster("Connected"))}, NOW)
+    assert isinstance(back, ClusterConnected)
 
 
 def test_events_are_in_the_order_of_the_clusters_ids() -> None:

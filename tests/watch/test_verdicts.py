@@ -175,6 +175,22 @@ def test_without_a_limit_a_refused_token_is_warned_of_every_quarter_of_an_hour()
     assert not after(*steadily(OUTAGE, 900), policy=patient, past=SEEN).is_reminder
 
 
+def ended_at(*cycle: RunaiError) -> float:
+    """Return when a watch ends whose polls fail with these errors in turn, every ten seconds."""
+    polls = [(10.0 * n, cycle[n % len(cycle)]) for n in range(500)]
+    return next(10.0 * n for n in range(500) if after(*polls[: n + 1], past=SEEN).error)
+
+
+@pytest.mark.parametrize(
+    "cycle",
+    [(TOKEN, REFUSED), (TOKEN, OUTAGE), (REFUSED, REFUSED, GONE, GONE), (OUTAGE, GONE), (TOKEN, GONE)],
+)
+def test_whatever_fails_in_turn_no_success_for_max_outage_ends_the_watch(
+    cycle: tuple[RunaiError, ...],
+) -> None:
+    assert 900 <= ended_at(*cycle) <= 940
+
+
 # --- what is not the API's ----------------------------------------------------------------------------------
 
 FOREIGN = DecodeError("$.revisions: missing", path="$.revisions")

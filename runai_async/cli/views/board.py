@@ -180,16 +180,24 @@ class Board:
         table = plain_table("REVISION", "PHASE", "SINCE", "PODS", cut="REVISION")
         if width >= NARROW:
             table.add_column("MESSAGE")
-        for row in self._rows(now, max(_LEAST_ROWS, height - events - _FRAME - len(self._lost))):
+        lost = self._losses()
+        for row in self._rows(now, max(_LEAST_ROWS, height - events - _FRAME - len(lost))):
             table.add_row(*row[: len(table.columns)])
         return Group(
             one_line(self.headline, style="bold"),
-            *(one_line(_loss(event, now), style="yellow") for event in self._lost.values()),
+            *(one_line(_loss(event, now), style="yellow") for event in lost),
             table,
             Text(""),
             *list(self._log)[-events:],
             one_line(self._footer(now), style="bright_black"),
         )
+
+    def _losses(self) -> list[ClusterDisconnected]:
+        """Return the lost clusters of what is shown; those of workloads that have left do not matter."""
+        shown = {
+            item.cluster_id for section in self._sections.values() for item in section.revisions.values()
+        }
+        return [event for key, event in self._lost.items() if key in shown]
 
     def _footer(self, now: datetime) -> str:
         at = self._last_success_at
