@@ -18,25 +18,25 @@ class TokenAge:
     """The age of the token in use.
 
     Attributes:
-        is_doubted: the token was refused since it was last accepted.
+        is_doubted: the token is new, or was refused since it was last accepted.
     """
 
     def __init__(self) -> None:
-        self.is_doubted = False
+        self.is_doubted = True
         self._since = 0.0
         self._old_after = _OLD
         self._is_counted = False
 
     def begin(self, now: float) -> None:
         """Note that another token is in use from now on."""
-        self._since, self._is_counted = now, False
+        self._since, self._is_counted, self.is_doubted = now, False, True
 
     def is_old(self, now: float) -> bool:
         """Return whether a refusal means that a new token is needed."""
         return now - self._since >= self._old_after
 
     def refuse(self) -> None:
-        """Note that the token was refused while it was young: the next one gets twice the time."""
+        """Note that the token was refused; from the start, it and the next one get twice the time."""
         self.is_doubted = True
         if not self._is_counted:
             self._is_counted = True
@@ -44,4 +44,4 @@ class TokenAge:
 
     def accept(self) -> None:
         """Note that the token was accepted."""
-        self.is_doubted, self._old_after = False, _OLD
+        self.is_doubted, self._is_counted, self._old_after = False, True, _OLD

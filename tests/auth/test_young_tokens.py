@@ -217,7 +217,15 @@ def test_each_token_that_was_refused_from_the_start_gets_twice_the_time_up_to_fi
     assert lives == [60, 120, 240, 300, 300, 300, 300]
     age.accept()
     age.begin(now)
-    assert (age.is_old(now + 29), age.is_old(now + 30), age.is_doubted) == (False, True, False)
+    assert (age.is_old(now + 29), age.is_old(now + 30)) == (False, True)
+
+
+def test_a_token_that_was_accepted_before_it_was_refused_is_replaced_as_soon_as_it_is_old() -> None:
+    age = TokenAge()
+    age.begin(0)
+    age.accept()
+    age.refuse()
+    assert (age.is_old(29), age.is_old(30), age.is_doubted) == (False, True, True)
 
 
 @given(st.text())
