@@ -9,6 +9,7 @@ commands from stdin, until that ends:
 - `slow`, `err`, `healthy`: for all workloads
 - `hang ID`, `garbage ID`, `refuse ID STATUS`: for one workload, until `healthy`
 - `revoke`: revoke all tokens
+- `identity SECONDS`, `authorization SECONDS`: restart a service
 - `report`: print the record of what happened
 """
 
@@ -67,6 +68,10 @@ class Changing:
                 self.control_plane.fault("bad_json", path=workload_id, times=None)
             case ["refuse", workload_id, status]:
                 self.control_plane.fail_next(None, int(status), path=workload_id)
+            case ["identity", seconds]:
+                self.control_plane.restart_identity(float(seconds))
+            case ["authorization", seconds]:
+                self.control_plane.restart_authorization(float(seconds))
             case ["slow" | "err" | "healthy" as mode]:
                 self._behave_for_all(mode)
             case _:

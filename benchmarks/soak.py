@@ -1,9 +1,10 @@
 """A fleet that runs for a long time while its control plane fails on schedule: `python -m benchmarks.soak`.
 
 1,000 workloads at 10 s for ten minutes, 50 changes a second, a fifth of which replace a revision. In each
-minute the control plane is healthy, slow, failing, down, and up again with all tokens revoked. The lowest
-memory, file descriptors and tasks of the last third are compared with those of the first, and the events with
-the server's own record. The events are kept on disk, so that the memory is the client's alone.
+cycle the control plane is healthy, without its identity service, slow, failing, without its authorization
+service, down, and up again with all tokens revoked. The lowest memory, file descriptors and tasks of the last
+third are compared with those of the first, and the events with the server's own record. The events are kept
+on disk, so that the memory is the client's alone.
 """
 
 from __future__ import annotations
@@ -29,15 +30,21 @@ POLLS_PER_CHANGE = 2
 TURNOVER = 0.2
 SCHEDULE = (
     ("healthy", 1.5),
+    ("identity", 1.0),
     ("slow", 1.0),
     ("err", 1.0),
     ("healthy", 0.5),
+    ("authorization", 1.0),
     ("down", 1.5),  # longer than an interval, which makes it an outage
     ("revoke", 0.0),
     ("up", 0.5),
 )
 """The commands for the control plane, and for how many intervals each lasts."""
+SERVICES = ("identity", "authorization")
+"""The commands that take the seconds for which a service is away."""
 CYCLE = sum(intervals for _, intervals in SCHEDULE)
+TOKEN_AGE = 40.0
+"""Seconds that a cycle has to last for tokens to be revoked in it: a young one that is refused is kept."""
 SLACK = {"memory, MB": 1.0, "file descriptors": 3, "tasks": 3}
 """How much higher the last third may be than the first: what comes and goes all the time."""
 
@@ -69,6 +76,14 @@ class Samples:
         }
 
 
+def order(control_plane: ControlPlane, command: str, seconds: float, interval: float) -> None:
+    """Send a command that lasts for so many seconds, if the cycles leave room for it."""
+    if command in SERVICES:
+        control_plane.send(command, str(seconds))
+    elif command != "revoke" or CYCLE * interval >= TOKEN_AGE:
+        control_plane.send(command)
+
+
 async def story(control_plane: ControlPlane, minutes: float, interval: float) -> dict[str, Any]:
     """Run the schedule and return the figures."""
     policy = PollPolicy(
@@ -94,7 +109,7 @@ async def story(control_plane: ControlPlane, minutes: float, interval: float) ->
                 if cycle == 1:  # the first one warms up
                     sampler = asyncio.create_task(samples.take(interval / 10))
                 for command, intervals in SCHEDULE:
-                    control_plane.send(command)
+                    order(control_plane, command, intervals * interval, interval)
                     await asyncio.sleep(intervals * interval)
             control_plane.send("rest")
             if sampler is not None:
@@ -138,7 +153,10 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=MINUTES, help="how long, rounded to whole cycles")
     parser.add_argument("--workloads", type=int, default=WORKLOADS, help="how many are watched")
     parser.add_argument(
-        "--interval", type=float, default=INTERVAL, help="seconds between polls; a cycle takes six intervals"
+        "--interval",
+        type=float,
+        default=INTERVAL,
+        help="seconds between polls; a cycle takes eight",
     )
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     options = parser.parse_args()

@@ -8,6 +8,8 @@ token is kept until it is old, and that takes twice as long with each token that
 
 from __future__ import annotations
 
+import math
+
 _OLD = 30.0
 """Seconds in use from which a refused token is replaced."""
 _OLDEST = 300.0
@@ -22,15 +24,15 @@ class TokenAges:
     """The ages of the tokens in use.
 
     Attributes:
-        is_doubted: a token was refused lately.
+        is_doubted: a token is new, or one was refused lately.
     """
 
     def __init__(self) -> None:
-        self.is_doubted: bool = False
+        self.is_doubted: bool = True
         self._since: dict[str, float] = {}
         self._counted: set[str] = set()
         self._old_after = _OLD
-        self._refused_at = 0.0
+        self._refused_at = -math.inf
 
     def begin(self, token: str, now: float) -> None:
         """Note that a token is in use from now on, unless it was before."""
@@ -40,7 +42,7 @@ class TokenAges:
     def renew(self, token: str, now: float) -> None:
         """Note that a token is as good as new, since there is no other."""
         self._since.pop(token, None)
-        self._since[token] = now
+        self._since[token], self.is_doubted = now, True
         self._counted.discard(token)
         if len(self._since) > _TOKENS:
             oldest = next(iter(self._since))
@@ -53,13 +55,14 @@ class TokenAges:
         return since is None or now - since >= self._old_after
 
     def refuse(self, token: str, now: float) -> None:
-        """Note that a token was refused while it was young: the next one gets twice the time."""
+        """Note that a token was refused. If it was from the start, it and the next one get twice the time."""
         self.is_doubted, self._refused_at = True, now
         if token not in self._counted and not self.is_old(token, now):
             self._counted.add(token)
             self._old_after = min(_OLDEST, 2 * self._old_after)
 
-    def accept(self, now: float) -> None:
+    def accept(self, token: str, now: float) -> None:
         """Note that a token was accepted."""
+        self._counted.add(token)
         if now - self._refused_at >= _FORGIVEN:
             self.is_doubted, self._old_after = False, _OLD

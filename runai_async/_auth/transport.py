@@ -49,7 +49,7 @@ class Authenticated:
             )
         if response.status == _OK:
             if self._ages.is_doubted:
-                self._ages.accept(self._clock.monotonic())
+                self._ages.accept(token, self._clock.monotonic())
             return response
         response = redact(response, token)
         if response.status == _UNAUTHORIZED:

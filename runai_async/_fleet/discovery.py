@@ -108,7 +108,7 @@ class Discovery:
         self._empty_since: float | None = None
         self._streak = NO_FAILURES
         self._asked_to_wait = 0.0
-        self._token_refusals = 0
+        self._token_refusals = 0  # in a row
 
     @property
     def is_new(self) -> bool:
@@ -132,7 +132,7 @@ class Discovery:
         self.began_at, self._listed = listed.began_at, listed.ids
         if self._streak.failures:
             logger.info("the fleet's discovery succeeds again")
-            self._streak = NO_FAILURES
+            self._streak, self._token_refusals = NO_FAILURES, 0
         counts = self._counts(listed, now, policy)
         self._lacking = {
             key: _lacking(self._lacking.get(key, _LISTED), listed, counts=counts)
@@ -162,7 +162,8 @@ class Discovery:
             The error that ends a fleet which watches nothing; None while there is patience left.
         """
         failure = error if isinstance(error, RunaiError) else _raised(error)
-        self._token_refusals = self._token_refusals + 1 if isinstance(failure, AuthenticationError) else 0
+        is_refused = isinstance(failure, AuthenticationError)
+        self._token_refusals = self._token_refusals + 1 if is_refused else 0
         verdict = self._streak.record(
             failure,
             policy,
@@ -170,7 +171,7 @@ class Discovery:
             began=began,
             now=now,
             interval=self.interval,
-            past=Past(succeeded=self._listings > 0 or self._tries_token_again(failure), readable=True),
+            past=Past(succeeded=self._listings > 0 or self._tries_token_again, readable=True),
             grace=math.inf if policy.max_outage is None else policy.max_outage,
         )
         self._streak, self._asked_to_wait = verdict.streak, retry_after(failure)
@@ -178,9 +179,10 @@ class Discovery:
         logger.log(level, "the fleet's discovery failed, nothing changes: %s", describe_failure(failure))
         return verdict.error
 
-    def _tries_token_again(self, failure: RunaiError) -> bool:
-        """Return whether a refused token is worth another listing, though none has succeeded yet."""
-        return self._token_refusals <= len(_TOKEN_WAITS) or not isinstance(failure, AuthenticationError)
+    @property
+    def _tries_token_again(self) -> bool:
+        """Whether a refused token is worth another listing, though none has succeeded yet."""
+        return self._token_refusals <= len(_TOKEN_WAITS)
 
     def pause(self, policy: PollPolicy, *, watches: bool, rest: float = 0.0) -> float:
         """Return the seconds until the next listing.
@@ -196,7 +198,7 @@ class Discovery:
         if not failures:
             return max(self.interval, rest)
         pause = self.interval
-        if self._token_refusals and not self._listings and self._token_refusals <= len(_TOKEN_WAITS):
+        if self._token_refusals and not self._listings and self._tries_token_again:
             pause = _TOKEN_WAITS[self._token_refusals - 1]
         elif not watches:
             longest = min(policy.interval * 2.0 ** min(failures - 1, 32), self.interval)

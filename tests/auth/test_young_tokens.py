@@ -297,11 +297,19 @@ def test_each_token_that_was_refused_from_the_start_gets_twice_the_time_up_to_fi
         lives.append(now - began)
 
     assert lives == [60, 120, 240, 300, 300, 300, 300]
-    ages.accept(now + 500)
     ages.begin("h", now)
+    ages.accept("h", now + 500)
     assert (ages.is_old("h", now + 299), ages.is_doubted) == (False, True)
-    ages.accept(now + 600)
+    ages.accept("h", now + 600)
     assert (ages.is_old("h", now + 29), ages.is_old("h", now + 30), ages.is_doubted) == (False, True, False)
+
+
+def test_a_token_that_was_accepted_before_it_was_refused_is_replaced_as_soon_as_it_is_old() -> None:
+    ages = TokenAges()
+    ages.begin("a", 0)
+    ages.accept("a", 0)
+    ages.refuse("a", 1)
+    assert (ages.is_old("a", 29), ages.is_old("a", 30), ages.is_doubted) == (False, True, True)
 
 
 def test_only_so_many_tokens_are_remembered() -> None:

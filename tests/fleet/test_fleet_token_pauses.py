@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from attrs import evolve
 from support.fleets import of_size
-from support.harness import REFUSED_401, Harness, Reply
+from support.harness import HTML_502, REFUSED_401, Harness, Reply
 
 from runai_async import PollPolicy, RevisionAdded
 from runai_async._fleet.dispatch import Dispatcher
@@ -149,3 +149,26 @@ async def test_all_workloads_that_are_removed_in_a_pause_leave_no_pause_behind()
         events = await harness.collect(fleet, 70)
         assert [event.workload_id for event in events] == [ids[3]]
         assert len(harness.times_of(ids[3])) >= 4
+
+
+@pytest.mark.parametrize("failures", [1, 2, 3])
+async def test_a_first_listing_whose_token_is_refused_behind_other_failures_is_tried_again(
+    failures: int,
+) -> None:
+    class Starting(Harness):
+        replies = [HTML_502] * failures + [REFUSED_401] * 2
+
+        def _reply(self, kind: str, key: str) -> Reply | bool:
+            return self.replies.pop(0) if kind == "workloads" and self.replies else super()._reply(kind, key)
+
+    harness = Starting()
+    harness.add()
+    async with (
+        harness.client() as runai,
+        runai.watch_fleet(runai.inference_workloads, poll=POLICY) as fleet,
+    ):
+        events = await harness.collect(fleet, 100)
+
+    assert [event.kind for event in events] == ["added"]
+    refused, again, accepted = harness.times("workloads")[failures : failures + 3]
+    assert (again - refused, accepted - again) == (1, 2)
