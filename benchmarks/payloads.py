@@ -77,6 +77,32 @@ def revision(number: int, tail: str, *, step: int = 0, unknown: bool = False) ->
     return value
 
 
+def workload(number: int) -> dict[str, Any]:
+    """Return a row of the list of workloads in the API's own shape."""
+    at = "2025-12-31T09:00:00.531Z"
+    return {
+        "type": "Inference",
+        "name": f"llama-serving-{number:05d}",
+        "id": workload_id(number),
+        "clusterId": "71f69d83-ba66-4822-adf5-55ce55efd210",
+        "projectId": "4501234",
+        "projectName": "team-a",
+        "departmentId": "4500012",
+        "departmentName": "research",
+        "tenantId": 1001,
+        "namespace": "runai-team-a",
+        "createdAt": at,
+        "updatedAt": at,
+        "phase": "Running",
+        "phaseUpdatedAt": at,
+        "phaseMessage": "The workload serves on every replica that was asked for",
+        "runningPods": 2,
+        "requestedPods": {"min": 1, "max": 4},
+        "images": ["registry.example.com/serving/vllm-openai:v0.9.1"],
+        "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": at}],
+    }
+
+
 def encode(value: Any) -> bytes:
     """Encode without spaces, as servers do."""
     return json.dumps(value, separators=(",", ":")).encode()

@@ -46,10 +46,14 @@ class ControlPlane:
         self._process.stdin.write(" ".join(words) + "\n")
         self._process.stdin.flush()
 
+    def ask(self, *words: str) -> dict[str, Any]:
+        """Send it a command that it responds to."""
+        self.send(*words)
+        return self._read()
+
     def report(self) -> dict[str, Any]:
         """Return its record of what happened."""
-        self.send("report")
-        return self._read()
+        return self.ask("report")
 
     def _read(self) -> dict[str, Any]:
         assert self._process.stdout is not None
@@ -58,9 +62,16 @@ class ControlPlane:
 
 
 @contextmanager
-def running_control_plane(*arguments: float) -> Iterator[ControlPlane]:
-    """Run a control plane in a process of its own; `benchmarks.control_plane` explains the *arguments*."""
-    command = [sys.executable, "-m", "benchmarks.control_plane", *map(str, arguments)]
+def running_control_plane(
+    *arguments: float, module: str = "benchmarks.control_plane"
+) -> Iterator[ControlPlane]:
+    """Run a control plane in a process of its own.
+
+    Args:
+        arguments: what *module* explains.
+        module: the program: the fake control plane, or one that speaks the same commands.
+    """
+    command = [sys.executable, "-m", module, *map(str, arguments)]
     process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     with ended(process):
         yield ControlPlane(process)

@@ -20,7 +20,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from benchmarks.payloads import Churn, Template, workload_id
@@ -32,6 +32,7 @@ _HEAD = (
 )
 _LIST = re.compile(rb"GET /(\w+)/api/v1/workloads/inferences/[0-9a-f-]{24}([0-9a-f]{12})/revisions(\S*)")
 _POST_LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
+Write = Callable[[bytes], None]
 
 
 def token() -> str:
@@ -39,6 +40,11 @@ def token() -> str:
     now = int(time.time())
     claims = json.dumps({"iat": now, "exp": now + 3600}).encode()
     return ".".join(base64.urlsafe_b64encode(part).decode().rstrip("=") for part in (b"{}", claims, b"-"))
+
+
+def response(body: bytes, status: bytes = b"200 OK") -> bytes:
+    """Return a whole response."""
+    return _HEAD % (status, len(body)) + body
 
 
 class Responses:
@@ -49,6 +55,10 @@ class Responses:
         self._template = Template()
         self._churn = Churn()
 
+    def send(self, request: bytes, write: Write) -> None:
+        """Respond at once."""
+        write(self.to(request))
+
     def to(self, request: bytes) -> bytes:
         """Return the whole response to a request."""
         match = _LIST.match(request)
@@ -56,29 +66,30 @@ class Responses:
             return self._token(request)
         mode, tail, rest = match.groups()
         if rest == b"/count":
-            return self._ok(b'{"count":%d}' % self.lists)
+            return response(b'{"count":%d}' % self.lists)
         if mode == b"churn" and rest == b"?deleted=true":
-            return self._ok(self._churn.deleted())
+            return response(self._churn.deleted())
         self.lists += 1
         if mode == b"churn":
-            return self._ok(self._churn.response())
-        return self._ok(self._template.body(tail if mode == b"fixed" else b"%012x" % self.lists))
+            return response(self._churn.response())
+        return response(self._template.body(tail if mode == b"fixed" else b"%012x" % self.lists))
 
     def _token(self, request: bytes) -> bytes:
         if request.startswith(b"POST ") and request.split(b" ", 2)[1].endswith(b"/token"):
-            return self._ok(json.dumps({"accessToken": token(), "expiresIn": 3600}).encode())
+            return response(json.dumps({"accessToken": token(), "expiresIn": 3600}).encode())
         body = b'{"code":404,"message":"no such path"}'
-        return _HEAD % (b"404 Not Found", len(body)) + body
-
-    def _ok(self, body: bytes) -> bytes:
-        return _HEAD % (b"200 OK", len(body)) + body
+        return response(body, b"404 Not Found")
 
 
 class Connection(asyncio.Protocol):
-    """One persistent connection."""
+    """One persistent connection.
 
-    def __init__(self, responses: Responses) -> None:
-        self._responses = responses
+    Args:
+        send: takes a request, and the function that writes a response to it, now or later.
+    """
+
+    def __init__(self, send: Callable[[bytes, Write], None]) -> None:
+        self._send = send
         self._rest = b""
         self._transport: asyncio.Transport | None = None
 
@@ -94,16 +105,20 @@ class Connection(asyncio.Protocol):
                 end += int(announced[1]) if announced else 0
                 if len(data) < end:
                     break
-            assert self._transport is not None
-            self._transport.write(self._responses.to(data[:end]))
+            self._send(data[:end], self._write)
             data = data[end:]
         self._rest = data
+
+    def _write(self, response: bytes) -> None:
+        assert self._transport is not None
+        if not self._transport.is_closing():
+            self._transport.write(response)
 
 
 async def serve() -> None:
     """Serve until stdin ends."""
     responses, loop = Responses(), asyncio.get_running_loop()
-    server = await loop.create_server(lambda: Connection(responses), "127.0.0.1", 0, backlog=4096)
+    server = await loop.create_server(lambda: Connection(responses.send), "127.0.0.1", 0, backlog=4096)
     print(json.dumps({"port": server.sockets[0].getsockname()[1]}), flush=True)
     await loop.run_in_executor(None, sys.stdin.read)
     server.close()

@@ -7,6 +7,7 @@ steady: three minutes of changes, then one minute without a control plane.
 kill: the watching process is killed three times and restarted from its last saved checkpoint.
 trouble: one workload hangs, one returns 403, one 404 and one garbage; then all recover; then once more.
 sleep: the consumer takes no event for thirty seconds, twice.
+neighbour: what a fleet asks of a control plane whose list and polls take their time, beside a plain loop.
 """
 
 from __future__ import annotations
@@ -16,22 +17,37 @@ import asyncio
 import random
 import subprocess
 import sys
+from collections.abc import Callable, Coroutine
+from functools import partial
 
-from benchmarks.fleet import kill, sleep, steady, trouble
-from benchmarks.fleet.size import Size
+from benchmarks.fleet import kill, neighbour, sleep, steady, trouble
+from benchmarks.fleet.size import Counts, Size
 from benchmarks.processes import ROOT
-from benchmarks.record import running_control_plane
+from benchmarks.record import ControlPlane, running_control_plane
 
-STORIES = {"steady": steady.story, "kill": kill.story, "trouble": trouble.story, "sleep": sleep.story}
+
+def _one_fleet(story: Callable[[ControlPlane, Size], Coroutine[None, None, Counts]], size: Size) -> list[str]:
+    """Run a story of one fleet and print its figures; return those that are wrong."""
+    with running_control_plane(size.workloads, size.changes) as control_plane:
+        seen, wrong = asyncio.run(story(control_plane, size))
+    for what, value in seen.items():
+        print(f"| {what:<62} | {value} |")
+    return wrong
+
+
+STORIES: dict[str, Callable[[Size], list[str]]] = {
+    "steady": partial(_one_fleet, steady.story),
+    "kill": partial(_one_fleet, kill.story),
+    "trouble": partial(_one_fleet, trouble.story),
+    "sleep": partial(_one_fleet, sleep.story),
+    "neighbour": neighbour.story,
+}
 
 
 def run(name: str, size: Size) -> bool:
     """Run a story, print its figures, and return whether they are right."""
-    with running_control_plane(size.workloads, size.changes) as control_plane:
-        seen, wrong = asyncio.run(STORIES[name](control_plane, size))
     print(f"{name}: {size.workloads:,} workloads at {size.interval:g} s, {size.changes:g} changes a second")
-    for what, value in seen.items():
-        print(f"| {what:<62} | {value} |")
+    wrong = STORIES[name](size)
     if wrong:
         print(f"{name}: wrong: {', '.join(wrong)}", file=sys.stderr)
     return not wrong

@@ -8,6 +8,8 @@ from runai_async import PollPolicy
 
 Counts = tuple[dict[str, str], list[str]]
 """What a story returns: its figures, and the names of those that are wrong."""
+AT_ONCE = 32
+"""Polls that a fleet has in flight at most, by default."""
 
 
 class Size(NamedTuple):

@@ -8,14 +8,14 @@ import tempfile
 import time
 from typing import IO, NamedTuple
 
-from benchmarks.fleet.size import Counts, Size
+from benchmarks.fleet.size import AT_ONCE, Counts, Size
 from benchmarks.processes import megabytes
 from benchmarks.record import PATIENCE, ControlPlane, compared, grew, line_of, read, settled, summary, wrong
 from runai_async import FleetStatus, FleetWatch, RunaiClient
 
 BEFORE, SLEEP, BETWEEN = 30.0, 30.0, 30.0
 """Seconds."""
-BUFFER, AT_ONCE = 1000, 100
+BUFFER = 1000
 
 
 async def _consume(fleet: FleetWatch, file: IO[str], awake: asyncio.Event) -> None:
