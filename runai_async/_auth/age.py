@@ -32,7 +32,7 @@ class TokenAges:
         self._since: dict[str, float] = {}
         self._counted: set[str] = set()
         self._old_after = _OLD
-        self._refused_at = -math.inf
+        self._refused_at = self._replaced_at = -math.inf
 
     def begin(self, token: str, now: float) -> None:
         """Note that a token is in use from now on, unless it was before."""
@@ -53,6 +53,12 @@ class TokenAges:
         """Return whether a refusal means that another token is needed."""
         since = self._since.get(token)
         return since is None or now - since >= self._old_after
+
+    def replace(self, now: float) -> None:
+        """Note that an old token was replaced. Where that happens again soon, another one does not help."""
+        if now - self._replaced_at < _FORGIVEN:
+            self._old_after = min(_OLDEST, 2 * self._old_after)
+        self._replaced_at = now
 
     def refuse(self, token: str, now: float) -> None:
         """Note that a token was refused. If it was from the start, it and the next one get twice the time."""

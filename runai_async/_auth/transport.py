@@ -64,6 +64,7 @@ class Authenticated:
         self._source.invalidate(token)
         other = self._source.current() or await self._wait_for_token(deadline)
         if other != token:
+            self._ages.replace(now)
             return other
         self._ages.renew(token, now)  # there is no other: asking for one again and again would not help
         return None
