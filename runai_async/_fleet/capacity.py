@@ -6,8 +6,8 @@ from collections import Counter
 
 _WEIGHT = 0.02
 """Weight of one poll in the average of their seconds."""
-_LEAST = 50
-"""Polls before which the average says nothing."""
+_LASTS = 30.0
+"""Seconds for which room has to be short, so that a slow moment is no reason for a warning."""
 _ENOUGH = 0.8
 """Share of a limit below which there is room again."""
 
@@ -26,7 +26,8 @@ class Capacity:
         self._intervals: Counter[float] = Counter()
         self._seconds = 0.0
         self._polls = 0
-        self._is_short = False
+        self._short_since: float | None = None
+        self._is_reported = False
 
     def join(self, interval: float) -> None:
         """Count a workload that is polled once in so many seconds."""
@@ -53,16 +54,22 @@ class Capacity:
         """Polls in flight that the intervals ask for."""
         return self.rate * self._seconds
 
-    def shortfall(self) -> str | None:
-        """Return what is missing, with the figures, when that is new; None otherwise."""
-        if self._polls < _LEAST:
-            return None
-        rate, needed = self.rate, self.needed
-        limit = self._rate_limit
+    def shortfall(self, now: float) -> str | None:
+        """Return what is missing, with the figures, once it has been missing for a while; None otherwise.
+
+        Args:
+            now: monotonic time.
+        """
+        rate, needed, limit = self.rate, self.needed, self._rate_limit
         used = max(needed / self._max_concurrency, rate / limit if limit else 0.0)
-        was_short, self._is_short = self._is_short, used > (_ENOUGH if self._is_short else 1.0)
-        if was_short or not self._is_short:
+        if used <= (1.0 if self._short_since is None else _ENOUGH):
+            self._short_since, self._is_reported = None, False
             return None
+        if self._short_since is None:
+            self._short_since = now
+        if self._is_reported or now - self._short_since < _LASTS:
+            return None
+        self._is_reported = True
         asked = f"{rate:.0f} polls a second of {1000 * self._seconds:.0f} ms each"
         if needed > self._max_concurrency:
             return f"{asked} need {needed:.0f} in flight, but max_concurrency is {self._max_concurrency}"

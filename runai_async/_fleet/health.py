@@ -81,7 +81,7 @@ class Health:
         self._pauses.clear()
         self._has_succeeded = True
         self.capacity.note(poll.now - poll.began)
-        if (shortfall := self.capacity.shortfall()) is not None:
+        if (shortfall := self.capacity.shortfall(poll.now)) is not None:
             logger.warning("the fleet cannot keep its intervals: %s", shortfall)
         return self.note_response(poll.now)
 
