@@ -242,8 +242,8 @@ class Chaos:
             self._fail()
 
     def _remove(self, remove: Callable[[str], None]) -> None:
-        revision_id = self.random.choice(self.live)
-        if revision_id not in self.hidden and revision_id not in self.lasting:
+        removable = [key for key in self.live if key not in self.lasting]
+        if removable and (revision_id := self.random.choice(removable)) not in self.hidden:
             self.live.remove(revision_id)
             self.deleted.add(revision_id)
             remove(revision_id)
