@@ -145,6 +145,7 @@ class FailureStreak(NamedTuple):
         outage_since: monotonic time at which the outage began; None outside of one.
         outage_seconds: how much of the outage counts against patience.
         refused_as: the class of the refusal that the last poll returned; None if it was not refused.
+        refusals: how many polls in a row have returned it.
         refused_seconds: for how long every poll has returned that refusal, as far as it counts.
         malformed: how many of the failures were JSON but not the API's, if all were.
         noted_at: monotonic time up to which seconds are counted.
@@ -155,6 +156,7 @@ class FailureStreak(NamedTuple):
     outage_since: float | None = None
     outage_seconds: float = 0.0
     refused_as: type[RunaiError] | None = None
+    refusals: int = 0
     refused_seconds: float = 0.0
     malformed: int = 0
     noted_at: float = 0.0
@@ -210,18 +212,19 @@ class FailureStreak(NamedTuple):
         # Where 403 and 404 alternate, neither is a trustworthy refusal.
         is_steady = refused_as is not None and self.refused_as in {None, refused_as}
         refused_seconds = self.refused_seconds + seconds if is_steady and self.refused_as else 0.0
+        refusals = self.refusals + 1 if is_steady else int(refused_as is not None)
         more = self._replace(
             failures=self.failures + 1,
             malformed=self.malformed + 1 if is_malformed(error) and self.malformed == self.failures else -1,
             noted_at=now,
             refused_as=refused_as,
+            refusals=refusals,
             refused_seconds=refused_seconds,
         )
-        if is_steady and self.outage_since is None:
-            return more
-        if self.outage_since is not None:
-            return more._replace(outage_seconds=self.outage_seconds + seconds)
-        return more._replace(outage_since=began, outage_seconds=own)
+        if self.outage_since is None:
+            return more if is_steady else more._replace(outage_since=began, outage_seconds=own)
+        # Several refusals in a row are responses: an outage before them does not last on.
+        return more._replace(outage_seconds=0.0 if refusals >= LEAST_POLLS else self.outage_seconds + seconds)
 
     def _ending(
         self,
