@@ -7,13 +7,13 @@ made, since the server may have had it.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable
 from datetime import datetime
 
 from runai_async._api.api import Api
 from runai_async._api.statuses import is_from_api
 from runai_async._ids import canonical_id
+from runai_async._observe.log import logger
 from runai_async._watch.clusters import (
     FIRST_TURN,
     UNKNOWN,
@@ -26,8 +26,6 @@ from runai_async._watch.clusters import (
 )
 from runai_async.errors import ApiError, NotFoundError, PermissionDeniedError, RunaiError
 from runai_async.events import ClusterEvent
-
-logger = logging.getLogger("runai_async")
 
 
 class ClusterWatch:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from runai_async._api.api import Api
 from runai_async._api.endpoints import Call, with_parse
+from runai_async._observe.log import logger
 from runai_async._watch.confirm import Confirmer
 from runai_async._watch.gaps import GapFiller
 from runai_async._watch.listing import Snapshot
@@ -27,7 +27,6 @@ deletion may be the first of them.
 """
 Pace = Callable[[float], Awaitable[None]]
 """Waits for a request's turn; raises `DeadlineExceededError` if that comes after the given monotonic time."""
-logger = logging.getLogger("runai_async")
 
 
 class Poller:
@@ -123,8 +122,6 @@ class Poller:
         snapshot = await self._lists.call(call, deadline=deadline)
         if snapshot is None:
             return 0
-        for problem in snapshot.problems:
-            logger.warning("workload %s: a revision cannot be decoded: %s", tracker.workload_id, problem)
         missing = tracker.missing(snapshot)
         found: dict[str, Lookup] = {}
         if missing:
@@ -148,4 +145,6 @@ class Poller:
         events = tracker.pending - before
         if first and "synced" in policy.emit:
             tracker.put(Synced(workload_id=tracker.workload_id, observed_at=clock.now()))
+        for problem in snapshot.problems:
+            logger.warning("workload %s: a revision cannot be decoded: %s", tracker.workload_id, problem)
         return events
