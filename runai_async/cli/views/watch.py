@@ -11,6 +11,7 @@ import click
 from attrs import frozen
 
 from runai_async._codec import encode, to_cloudevent, to_json
+from runai_async.cli.diagnostics import say
 from runai_async.events import ClusterEvent, FleetEvent, RevisionEvent
 from runai_async.hooks import HookEvent, PollFinished
 from runai_async.policy import Emit
@@ -72,10 +73,7 @@ class PrintingView(View):
         if event.error in {"NotFoundError", "PermissionDeniedError"}:
             if event.workload_id not in self._refused | self._readable:
                 self._refused.add(event.workload_id)
-                click.echo(
-                    f"runai-async: workload {event.workload_id}: {event.error}; retrying for a while",
-                    err=True,
-                )
+                say(f"runai-async: workload {event.workload_id}: {event.error}; retrying for a while")
         elif event.error is None:
             self._readable.add(event.workload_id)
 
