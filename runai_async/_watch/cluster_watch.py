@@ -36,6 +36,11 @@ class ClusterWatch:
         self._turns: dict[str, Turn] = {}
         self._links: dict[str, Link] = {}
 
+    @property
+    def ahead(self) -> float:
+        """Seconds by which the server's clock is ahead of the client's."""
+        return self._api.server_time.offset
+
     def link(self, cluster_id: str) -> Link:
         """Return what is known of a cluster."""
         return self._links.get(canonical_id(cluster_id), UNKNOWN)
@@ -139,7 +144,7 @@ class ClusterFeed:
             now: the present time by the client's clock.
         """
         self._ids = frozenset(canonical_id(cluster_id) for cluster_id in cluster_ids if cluster_id)
-        return self._reports.changes(self.links, now)
+        return self._reports.changes(self.links, now, ahead=self._clusters.ahead)
 
     async def ask(self, *, until: float) -> None:
         """Ask for those of the clusters whose turn it is; see `ClusterWatch.ask`."""

@@ -13,6 +13,7 @@ from runai_async._watch.confirm import Confirmer
 from runai_async._watch.gaps import GapFiller
 from runai_async._watch.listing import Snapshot
 from runai_async._watch.tracker import Lookup, Tracker
+from runai_async.errors import RunaiError
 from runai_async.events import Synced
 from runai_async.hooks import PollFinished, PollStarted
 from runai_async.models import Revision
@@ -119,9 +120,14 @@ class Poller:
     ) -> int:
         clock, policy = self._api.clock, self._policy
         deadline = min(clock.monotonic() + policy.deadline, until)
-        snapshot = await self._lists.call(call, deadline=deadline)
+        try:
+            snapshot = await self._lists.call(call, deadline=deadline)
+        except RunaiError:
+            tracker.ahead = self._api.server_time.offset  # if it means that all is deleted
+            raise
         if snapshot is None:
             return 0
+        tracker.ahead = self._api.server_time.offset
         missing = tracker.missing(snapshot)
         found: dict[str, Lookup] = {}
         if missing:

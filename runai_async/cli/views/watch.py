@@ -36,11 +36,13 @@ class View(ABC):
     Attributes:
         emit: the further events that it needs.
         displays_outages: whether it displays outages, so that they need not be logged.
+        leaves_out: the further events that it cannot print.
         names: of workloads, by id, as far as they are known.
     """
 
     emit: ClassVar[frozenset[Emit]] = frozenset({"clusters"})
     displays_outages: ClassVar[bool] = False
+    leaves_out: ClassVar[frozenset[Emit]] = frozenset()
 
     def __init__(self) -> None:
         self.names: dict[str, str] = {}
@@ -92,6 +94,8 @@ class JsonView(PrintingView):
 
 class CloudEventView(JsonView):
     """Prints each event about a revision or a cluster as a CloudEvent; there are none for other events."""
+
+    leaves_out: ClassVar[frozenset[Emit]] = frozenset({"synced", "degraded", "recovered"})
 
     def display(self, event: FleetEvent) -> None:
         """Print an event if it is about a revision or a cluster."""
