@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import ClassVar
 from uuid import UUID, uuid5
 
@@ -31,6 +31,8 @@ class _RevisionEvent:
     observed_at: datetime = field(eq=False)
     # The number of earlier events of the revision, where its times do not distinguish this one from them.
     _ordinal: int | None = field(default=None, eq=False, repr=False, alias="ordinal")
+    # Seconds by which the server's clock was ahead of the client's.
+    _ahead: float = field(default=0.0, eq=False, repr=False, alias="ahead")
 
     @property
     def workload_id(self) -> str:
@@ -277,6 +279,8 @@ class _ClusterEvent:
     cluster_id: str
     name: str
     observed_at: datetime = field(eq=False)
+    # Seconds by which the server's clock was ahead of the client's.
+    _ahead: float = field(default=0.0, eq=False, repr=False, alias="ahead", kw_only=True)
 
     @property
     def workload_id(self) -> str:
@@ -372,3 +376,11 @@ WatchEvent = RevisionEvent | Synced | WatchDegraded | WatchRecovered | ClusterEv
 
 FleetEvent = WatchEvent | WorkloadFailed
 """Everything that a fleet watch yields."""
+
+
+def happened_at(event: RevisionEvent | ClusterEvent) -> datetime:
+    """Return when something happened, by the server's clock; where it does not say, when it was observed."""
+    if event.server_time is not None:
+        return event.server_time
+    ahead = event._ahead  # noqa: SLF001  (of this module)  # pyright: ignore[reportPrivateUsage]
+    return event.observed_at + timedelta(seconds=ahead)

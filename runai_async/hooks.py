@@ -6,12 +6,11 @@ runs in the event loop, so it should be quick. If it raises, that is logged once
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable
 
 from attrs import frozen
 
-_logger = logging.getLogger("runai_async")
+from runai_async._observe.log import logger
 
 
 @frozen
@@ -184,9 +183,9 @@ class Hooks:
         for index, hook in enumerate(self._hooks):
             try:
                 hook(event)
-            except Exception:
+            except Exception:  # noqa: BLE001  (whatever it is, it is the hook's own)
                 if index not in self._logged:
                     self._logged.add(index)
-                    _logger.exception(
+                    logger.exception(
                         "a hook raised on %s; its further errors are ignored", type(event).__name__
                     )

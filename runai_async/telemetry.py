@@ -14,8 +14,19 @@ from runai_async.hooks import CallFinished, CallStarted, HookEvent, PollFinished
 
 try:
     from opentelemetry import context, trace
-    from opentelemetry.context import Context
-    from opentelemetry.trace import Span, SpanKind, StatusCode, TracerProvider
+    from opentelemetry.context import (
+        _SUPPRESS_INSTRUMENTATION_KEY,  # pyright: ignore[reportPrivateUsage]  (there is no public name)
+        Context,
+    )
+    from opentelemetry.trace import (
+        INVALID_SPAN,
+        Link,
+        Span,
+        SpanContext,
+        SpanKind,
+        StatusCode,
+        TracerProvider,
+    )
 except ImportError as _error:
     raise ImportError("spans need opentelemetry-api: pip install 'runai-async[telemetry]'") from _error
 
@@ -34,14 +45,38 @@ class _Open:
 
 
 _innermost: ContextVar[_Open | None] = ContextVar("runai_async_span", default=None)
+_origin: ContextVar[SpanContext | None] = ContextVar("runai_async_origin", default=None)
+"""The span that `leave_span` left; the traces that begin in this context have a link to it."""
+
+
+def leave_span() -> None:
+    """Leave the current span, which will end before the work that begins in this context does."""
+    span = trace.get_current_span().get_span_context()
+    _origin.set(span if span.is_valid else _origin.get())
+    _innermost.set(None)
+    context.attach(trace.set_span_in_context(INVALID_SPAN))
+
+
+def _links() -> list[Link]:
+    """Return the links of a span that begins now: a trace of its own has one to the span that was left."""
+    origin, is_root = _origin.get(), not trace.get_current_span().get_span_context().is_valid
+    return [Link(origin)] if is_root and origin is not None else []
+
+
+def _is_suppressed() -> bool:
+    """Return whether no spans are wanted here; the second key is that of older libraries."""
+    return any(map(context.get_value, (_SUPPRESS_INSTRUMENTATION_KEY, "suppress_instrumentation")))
 
 
 class SpanHook:
     """A hook that makes an INTERNAL span for each operation and each poll, with retries as its events.
 
     The span is the current one in the meantime, so the HTTP spans of aiohttp's instrumentation become its
-    children. A cancelled call is not an error; its span has the attribute `runai.cancelled`. One hook is
-    enough for a client.
+    children. A cancelled call is not an error; its span has the attribute `runai.cancelled`. Where
+    instrumentation is suppressed there are no spans. One hook is enough for a client.
+
+    A call, and a poll of a watch, belongs to the trace of whoever awaits it. A fleet outlives the span in
+    which it was entered, so each of its polls and listings is a trace of its own, with a link to that span.
 
     Args:
         tracer_provider: makes the spans; by default the global provider.
@@ -76,9 +111,14 @@ class SpanHook:
                 pass
 
     def _begin(self, name: str, attributes: dict[str, str]) -> None:
-        span = self._tracer.start_span(name, kind=SpanKind.INTERNAL, attributes=attributes)
-        token = context.attach(trace.set_span_in_context(span))
-        _innermost.set(_Open(span, token, _innermost.get()))
+        if _is_suppressed():
+            span: Span = INVALID_SPAN
+            within = context.get_current()
+        else:
+            kind = SpanKind.INTERNAL
+            span = self._tracer.start_span(name, kind=kind, attributes=attributes, links=_links())
+            within = trace.set_span_in_context(span)
+        _innermost.set(_Open(span, context.attach(within), _innermost.get()))
 
     def _retry(self, event: RetryScheduled) -> None:
         if (current := _innermost.get()) is not None:

@@ -2,11 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import aclosing
+from contextlib import aclosing, contextmanager
+from contextvars import ContextVar
+from typing import Any
 
 import pytest
-from opentelemetry import trace
+from opentelemetry import baggage, context, trace
 from opentelemetry.instrumentation.aiohttp_client import AioHttpClientInstrumentor
+from opentelemetry.instrumentation.utils import suppress_instrumentation
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -232,6 +235,107 @@ async def test_polls_of_a_fleet_are_traces_of_their_own(
     calls = [span for span in spans.ours if span.name == "list_revisions"]
     assert {span.parent.span_id for span in calls if span.parent} == set(polls)
     assert len(calls) == len(polls)
+
+
+def links(span: ReadableSpan) -> list[int]:
+    return [link.context.span_id for link in span.links]
+
+
+@pytest.mark.parametrize("given", [True, False], ids=["ids", "discovery"])
+async def test_polls_of_a_fleet_are_not_in_the_trace_in_which_it_was_entered(
+    control_plane: FakeControlPlane, runai: RunaiClient, spans: Spans, given: bool
+) -> None:
+    workload_id = control_plane.add_workload()
+    control_plane.add_revision(workload_id, "Running")
+    workloads = [workload_id] if given else runai.inference_workloads
+    with spans.provider.get_tracer("app").start_as_current_span("request") as request:
+        async with runai.watch_fleet(workloads, poll=POLL) as fleet:
+            await anext(fleet)
+            while sum(span.name == "poll" for span in spans.ended) < 3:
+                await asyncio.sleep(0.01)
+            assert trace.get_current_span() is request
+    traces = {span.context.trace_id for span in spans.ours if span.name == "poll"}
+    roots = [span for span in spans.ours if span.name in {"poll", "list_workloads"}]
+    assert len(traces) == sum(span.name == "poll" for span in roots)
+    assert {span.parent for span in roots} == {None}
+    assert {tuple(links(span)) for span in roots} == {(request.get_span_context().span_id,)}
+    inside = [span for span in spans.ended if span.context.trace_id == request.get_span_context().trace_id]
+    assert [span.name for span in inside] == ["request"]
+    calls = [span for span in spans.ours if span.name == "list_revisions"]
+    assert [links(span) for span in calls] == [[]] * len(calls)
+
+
+async def test_requests_of_a_fleet_without_the_hook_are_not_in_that_trace_either(
+    control_plane: FakeControlPlane, spans: Spans
+) -> None:
+    workload_id = control_plane.add_workload()
+    control_plane.add_revision(workload_id, "Running")
+    async with RunaiClient(control_plane.url, control_plane.token) as runai:
+        with spans.provider.get_tracer("app").start_as_current_span("request"):
+            async with runai.watch_fleet([workload_id], poll=POLL) as fleet:
+                await anext(fleet)
+    assert spans.only("request").parent is None
+    assert {span.parent for span in spans.ended} == {None}
+
+
+async def test_a_fleet_keeps_the_rest_of_the_context_in_which_it_was_entered(
+    control_plane: FakeControlPlane, runai: RunaiClient, spans: Spans
+) -> None:
+    tenant: ContextVar[str] = ContextVar("tenant", default="none")
+    seen: list[tuple[str, object]] = []
+
+    def workloads() -> list[str]:
+        seen.append((tenant.get(), baggage.get_baggage("key")))
+        return []
+
+    tenant.set("acme")
+    token = context.attach(baggage.set_baggage("key", "value"))
+    async with runai.watch_fleet(workloads, poll=POLL):
+        tenant.set("other")
+        while not seen:
+            await asyncio.sleep(0.01)
+    context.detach(token)
+    assert seen[0] == ("acme", "value")
+    assert spans.ended == ()
+
+
+async def test_a_watch_polls_in_the_trace_of_its_consumer(
+    control_plane: FakeControlPlane, runai: RunaiClient, spans: Spans
+) -> None:
+    workload_id = control_plane.add_workload()
+    control_plane.add_revision(workload_id)
+    tracer = spans.provider.get_tracer("app")
+    with tracer.start_as_current_span("opens it"):
+        watch = runai.watch_revisions(workload_id, poll=POLL)
+    with tracer.start_as_current_span("consumes it"):
+        await anext(watch)
+    assert spans.parent(spans.only("poll")) == spans.only("consumes it")
+
+
+@contextmanager
+def suppressed_as_before() -> Iterator[None]:
+    token = context.attach(context.set_value("suppress_instrumentation", value=True))
+    yield
+    context.detach(token)
+
+
+@pytest.mark.parametrize("suppress", [suppress_instrumentation, suppressed_as_before])
+async def test_suppressed_instrumentation_makes_no_span(
+    control_plane: FakeControlPlane, runai: RunaiClient, spans: Spans, suppress: Any
+) -> None:
+    workload_id = control_plane.add_workload()
+    revision_id = control_plane.add_revision(workload_id)
+    control_plane.fail_next(1, 503, headers={"Retry-After": "0"})
+    with spans.provider.get_tracer("app").start_as_current_span("outer") as outer, suppress():
+        await runai.get_revision(revision_id)
+        await anext(runai.watch_revisions(workload_id, poll=POLL))
+        async with runai.watch_fleet([workload_id], poll=POLL) as fleet:
+            await anext(fleet)
+        assert trace.get_current_span() is outer
+    assert [span.name for span in spans.ended] == ["outer"]
+    assert spans.only("outer").events == ()
+    await runai.get_revision(revision_id)
+    assert spans.only("get_revision").parent is None
 
 
 def test_a_call_that_began_before_the_hook_was_added_has_no_span(spans: Spans) -> None:

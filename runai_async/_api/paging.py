@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import TypeVar
 
 from runai_async import _codec
+from runai_async._observe.log import logger
 
 T = TypeVar("T")
 
@@ -14,7 +15,6 @@ LONGEST_PAGE = 500
 """The maximum number of items in one page, by the API's contract."""
 _ROWS_MAX = 10_000
 """Rows of which a `LeftOut` remembers that it reported them."""
-logger = logging.getLogger("runai_async")
 
 
 class LeftOut:
@@ -36,13 +36,13 @@ class LeftOut:
     def report(self, row: str, problem: str) -> None:
         """Report a row, by its id, that is left out; the second one in a listing is no warning any more."""
         is_new = row not in self._rows and not self._has_warned
+        self._has_warned |= is_new
+        if len(self._rows) < _ROWS_MAX:
+            self._rows.add(row)
         logger.log(
             logging.WARNING if is_new else logging.DEBUG,
             "%s: left out what cannot be read: %s (%s)", self.operation, problem, row,
         )  # fmt: skip
-        self._has_warned |= is_new
-        if len(self._rows) < _ROWS_MAX:
-            self._rows.add(row)
 
 
 async def paged(

@@ -56,7 +56,7 @@ class ServerTime:
     @property
     def offset(self) -> float:
         """Seconds by which the server's clock is ahead of this machine's; 0 until it is known."""
-        return (self.now() - self._clock.now()).total_seconds()
+        return (self.now() - self._clock.now()).total_seconds() if self.is_known else 0.0
 
 
 def parse_date(value: str | None) -> datetime | None:

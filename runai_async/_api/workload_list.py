@@ -6,7 +6,6 @@ its retry, and a list that timed out is still running on the server.
 
 from __future__ import annotations
 
-import logging
 import re
 from collections import defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
@@ -20,10 +19,9 @@ from runai_async._api.moving_pages import MovingPages
 from runai_async._api.paging import LONGEST_PAGE, LeftOut
 from runai_async._api.statuses import is_from_api
 from runai_async._ids import is_uuid
+from runai_async._observe.log import logger
 from runai_async.errors import ApiError
 from runai_async.models import Workload
-
-logger = logging.getLogger("runai_async")
 
 _Page = _codec.Page[Workload]
 _Ask = Callable[[Call[_Page]], Awaitable[_Page]]

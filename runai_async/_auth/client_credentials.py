@@ -9,7 +9,6 @@ same task. That task belongs to no caller, so cancelling a caller does not cance
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 from copy import copy
 from typing import ClassVar
@@ -24,6 +23,7 @@ from runai_async._auth.masking import redact
 from runai_async._auth.token_endpoint import Token, parse_token, token_requests
 from runai_async._clock import Clock
 from runai_async._http.messages import Request, Response, Transport
+from runai_async._observe.log import logger
 from runai_async.errors import (
     ApiError,
     AuthenticationError,
@@ -32,8 +32,6 @@ from runai_async.errors import (
     RunaiError,
 )
 from runai_async.hooks import Hooks, TokenRefreshed
-
-logger = logging.getLogger("runai_async")
 
 _OK = 200
 _NO_SUCH_ENDPOINT = frozenset({404, 405})

@@ -25,13 +25,26 @@ from runai_async.events import (
     WatchDegraded,
     WatchRecovered,
     WorkloadFailed,
+    happened_at,
 )
 from runai_async.models import SECRET_FIELDS
 
+_LINE_ENDS = tuple((end.encode(), f"\\u{ord(end):04x}".encode()) for end in "\u0085\u2028\u2029")
+"""What Unicode counts as the end of a line beyond the control characters, which JSON escapes anyway."""
+_LARGEST = 64_000
+"""Bytes of a CloudEvent that everything between producer and consumer has to take."""
+_SHORTEST = 100
+"""Characters to which a message is cut at most."""
+_CHANGE = {"path", "old", "new"}
+"""The keys of a changed field."""
+
 
 def encode(value: Any) -> bytes:
-    """Encode Python's own types as JSON."""
-    return msgspec.json.encode(value)
+    """Encode Python's own types as JSON in one line, whatever the reader takes for the end of a line."""
+    data = msgspec.json.encode(value)
+    for character, escaped in _LINE_ENDS:
+        data = data.replace(character, escaped)
+    return data
 
 
 def to_json(value: Any, *, include_secrets: bool | None = None) -> bytes:
@@ -140,6 +153,9 @@ def to_cloudevent(event: RevisionEvent | ClusterEvent, *, include_secrets: bool 
 
     https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md
 
+    Its time is the server's, or that of the observation by the server's clock where the server does not say.
+    If it has more than 64 kB as JSON, the messages in it are cut.
+
     Args:
         event: an event that a watch yielded.
         include_secrets: whether `data` includes environment, command and arguments.
@@ -153,16 +169,49 @@ def to_cloudevent(event: RevisionEvent | ClusterEvent, *, include_secrets: bool 
     """
     source, kind, subject = _attributes(event)
     data = event_to_dict(event, include_secrets=include_secrets)
-    return {
-        "specversion": "1.0",
-        "id": event.id,
-        "source": source,
-        "type": f"runai_async.{kind}",
-        "subject": subject,
-        "time": _text(event.server_time or event.observed_at),
-        "datacontenttype": "application/json",
-        "data": msgspec.to_builtins(data),
-    }
+    return _fitting(
+        {
+            "specversion": "1.0",
+            "id": event.id,
+            "source": source,
+            "type": f"runai_async.{kind}",
+            "subject": subject,
+            "time": _text(happened_at(event)),
+            "datacontenttype": "application/json",
+            "data": msgspec.to_builtins(data),
+        }
+    )
+
+
+def _fitting(cloudevent: dict[str, Any]) -> dict[str, Any]:
+    """Cut the messages of a CloudEvent that is too large, unless something else in it is."""
+    fitting, longest = cloudevent, _LARGEST
+    while len(encode(fitting)) > _LARGEST:
+        longest //= 2
+        if longest < _SHORTEST:
+            return cloudevent
+        fitting = {**cloudevent, "data": _cut(cloudevent["data"], longest)}
+    return fitting
+
+
+def _cut(value: Any, longest: int, key: str = "") -> Any:
+    """Cut every message in a value of JSON's types to so many characters.
+
+    Args:
+        value: any.
+        longest: the most characters.
+        key: where the value stands, or the path of the field whose change it is part of.
+    """
+    if isinstance(value, str):
+        is_cut = len(value) > longest and key.lower().endswith("message")
+        return f"{value[:longest]}..." if is_cut else value
+    if isinstance(value, list):
+        return [_cut(item, longest, key) for item in cast(list[Any], value)]  # type: ignore[redundant-cast]
+    if isinstance(value, dict):
+        items = cast(dict[str, Any], value)
+        path = str(items["path"]) if items.keys() == _CHANGE else ""
+        return {name: _cut(item, longest, path or name) for name, item in items.items()}
+    return value
 
 
 def _attributes(event: RevisionEvent | ClusterEvent) -> tuple[str, str, str]:

@@ -17,6 +17,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from runai_async._arguments import check_id
+from runai_async._observe.log import logger
 from runai_async._watch.failures import NO_FAILURES, ROUNDING, Past, describe_failure, retry_after
 from runai_async.errors import AuthenticationError, RunaiError
 from runai_async.policy import PollPolicy
@@ -33,7 +34,6 @@ _RESUME_ROUNDS = 2
 """Listings after which what a checkpoint has beyond them is watched, too: the first may be incomplete."""
 _TOKEN_WAITS = (1.0, 2.0)
 """Seconds before the first listings with a token that was never accepted; then it is believed."""
-logger = logging.getLogger("runai_async")
 
 
 class Listed(NamedTuple):
@@ -130,15 +130,16 @@ class Discovery:
         self._listings += 1
         self.rounds += bool(listed.ids)
         self.began_at, self._listed = listed.began_at, listed.ids
-        if self._streak.failures:
-            logger.info("the fleet's discovery succeeds again")
-            self._streak, self._token_refusals = NO_FAILURES, 0
+        streak, self._streak = self._streak, NO_FAILURES
+        self._token_refusals = 0
         counts = self._counts(listed, now, policy)
         self._lacking = {
             key: _lacking(self._lacking.get(key, _LISTED), listed, counts=counts)
             for key in watched
             if key not in listed.ids
         }
+        if streak.failures:
+            logger.info("the fleet's discovery succeeds again")
 
     def _counts(self, listed: Listed, now: float, policy: PollPolicy) -> bool:
         """Return whether a listing is no glitch: an empty one may be, until all have been for a while."""

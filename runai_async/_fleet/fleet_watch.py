@@ -8,7 +8,6 @@ about a poll's outcome, and how the fleet begins, is iterated, and ends.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Awaitable, Mapping
 from datetime import timedelta
 from types import TracebackType
@@ -30,6 +29,7 @@ from runai_async._fleet.polling import Polling
 from runai_async._fleet.schedule import next_slot
 from runai_async._fleet.status import FleetStatus
 from runai_async._fleet.tasks import Tasks
+from runai_async._observe.log import logger
 from runai_async._watch.cluster_watch import ClusterFeed, ClusterWatch
 from runai_async._watch.clusters import Link
 from runai_async._watch.poll import Poller
@@ -38,8 +38,6 @@ from runai_async.checkpoint import Checkpoint, FleetCheckpoint
 from runai_async.errors import RunaiError
 from runai_async.events import FleetEvent
 from runai_async.policy import PollPolicy, stale_after
-
-logger = logging.getLogger("runai_async")
 
 
 class FleetWatch(AsyncIterator[FleetEvent]):
@@ -247,9 +245,10 @@ class FleetWatch(AsyncIterator[FleetEvent]):
 
     def _fail(self, error: BaseException) -> None:
         """End the fleet with an unexpected error of a task; it is raised to the consumer."""
-        if self._is_running and not isinstance(error, asyncio.CancelledError):
-            logger.error("the fleet watch failed", exc_info=error)
+        was_running = self._is_running
         self._end(_defect(error))
+        if was_running and not isinstance(error, asyncio.CancelledError):
+            logger.error("the fleet watch failed", exc_info=error)
 
     def _end(self, error: RunaiError) -> None:
         """End the fleet; the error is raised to the consumer behind what is buffered."""

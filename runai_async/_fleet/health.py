@@ -14,11 +14,10 @@ from runai_async._fleet.outcomes import Outcome, Poll
 from runai_async._fleet.pauses import Pauses
 from runai_async._fleet.refusals import Refusals
 from runai_async._fleet.token_refusals import TokenRefusals
+from runai_async._observe.log import logger
 from runai_async._watch.failures import OUTAGE, describe_failure, retry_after
 from runai_async.errors import RateLimitError, RunaiError, WatchOutageError
 from runai_async.policy import PollPolicy
-
-logger = logging.getLogger("runai_async")
 
 
 class Consequence(NamedTuple):
@@ -159,10 +158,10 @@ class Health:
         )
         if pause is None:
             return _NOTHING
+        self._dispatcher.hold(pause.until)
         if pause.begins or pause.is_reminder:
             text = "the token is refused; the fleet pauses until it is accepted: %s"
             logger.warning(text, describe_failure(error), extra=OUTAGE)
-        self._dispatcher.hold(pause.until)
         return Consequence(ends=pause.error, due=pause.until)
 
     def _no_response(self, error: RunaiError, poll: Poll, pause: float, watched: int) -> Consequence:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Collection, Mapping
 
 from attrs import frozen
@@ -10,12 +9,11 @@ from attrs import frozen
 from runai_async._api.api import Api
 from runai_async._fleet.discovery import Discovery, Listed
 from runai_async._fleet.lister import Lister
+from runai_async._observe.log import logger
 from runai_async._watch.failures import ROUNDING
 from runai_async.checkpoint import Checkpoint
 from runai_async.errors import AuthenticationError, RunaiError
 from runai_async.policy import PollPolicy
-
-logger = logging.getLogger("runai_async")
 
 
 @frozen
@@ -109,14 +107,14 @@ class Membership:
     def _note_interval(self, lister: Lister) -> None:
         """Log that listings are further apart than was asked for, and that they no longer are."""
         asked = self._discovery.interval
-        is_stretched = lister.rest > asked + ROUNDING
-        if is_stretched and not self._is_stretched:
+        was_stretched, is_stretched = self._is_stretched, lister.rest > asked + ROUNDING
+        self._is_stretched = is_stretched
+        if is_stretched and not was_stretched:
             logger.info(
                 "the workloads are listed every %.0f s or more, not every %.0f s: the list %s",
                 lister.rest,
                 asked,
                 "fails" if self._discovery.failures else f"takes {lister.seconds:.1f} s",
             )
-        elif self._is_stretched and not is_stretched:
+        elif was_stretched and not is_stretched:
             logger.info("the workloads are listed every %.0f s again", asked)
-        self._is_stretched = is_stretched

@@ -7,14 +7,12 @@ would.
 
 from __future__ import annotations
 
-import logging
 import math
 
+from runai_async._observe.log import logger
 from runai_async._watch.failures import LEAST_POLLS, OUTAGE, counted, describe_failure
 from runai_async.errors import RunaiError
 from runai_async.policy import PollPolicy
-
-logger = logging.getLogger("runai_async")
 
 _OUTAGE_AFTER = 10
 """Failed polls in a row, over the fleet, that are an outage if an interval brought no response either."""

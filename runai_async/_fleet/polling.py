@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 
 from runai_async._clock import Clock
@@ -16,12 +15,11 @@ from runai_async._fleet.member import Member
 from runai_async._fleet.members import Members
 from runai_async._fleet.outcomes import Outcome
 from runai_async._fleet.schedule import next_slot
+from runai_async._observe.log import logger
 from runai_async._watch.poll import Poller
 from runai_async.errors import NotFoundError, RunaiError
 from runai_async.events import WatchDegraded, WatchRecovered, WorkloadFailed
 from runai_async.policy import PollPolicy
-
-logger = logging.getLogger("runai_async")
 
 
 class Polling:
@@ -147,9 +145,9 @@ class Polling:
             member.tracker.put(WatchRecovered(workload_id=workload_id, observed_at=now, seconds=seconds))
 
     def _note_revisions(self, member: Member, outcome: Outcome) -> None:
+        member.without_revisions = outcome.without_revisions
         if outcome.without_revisions:
             logger.info("workload %s is listed but has no revisions", member.tracker.workload_id)
-        member.without_revisions = outcome.without_revisions
 
     def responded(self, now: float) -> None:
         """Note a response to something else than a poll."""

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import math
 
+from runai_async._observe.log import logger
 from runai_async.errors import PermissionDeniedError, RunaiError
-
-logger = logging.getLogger("runai_async")
 
 _SETTLES = 10.0
 """Seconds after the first refusal at which they are counted, or an interval if that is shorter."""

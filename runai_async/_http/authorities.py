@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import ssl
 from pathlib import Path
 
+from runai_async._observe.log import logger
 from runai_async.errors import ConfigurationError
-
-logger = logging.getLogger("runai_async")
 
 
 class Authorities:

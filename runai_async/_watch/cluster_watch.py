@@ -7,13 +7,13 @@ made, since the server may have had it.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable
 from datetime import datetime
 
 from runai_async._api.api import Api
 from runai_async._api.statuses import is_from_api
 from runai_async._ids import canonical_id
+from runai_async._observe.log import logger
 from runai_async._watch.clusters import (
     FIRST_TURN,
     UNKNOWN,
@@ -27,8 +27,6 @@ from runai_async._watch.clusters import (
 from runai_async.errors import ApiError, NotFoundError, PermissionDeniedError, RunaiError
 from runai_async.events import ClusterEvent
 
-logger = logging.getLogger("runai_async")
-
 
 class ClusterWatch:
     """What one client knows of clusters: each is asked for once a minute, however many watches need it."""
@@ -37,6 +35,11 @@ class ClusterWatch:
         self._api = api
         self._turns: dict[str, Turn] = {}
         self._links: dict[str, Link] = {}
+
+    @property
+    def ahead(self) -> float:
+        """Seconds by which the server's clock is ahead of the client's."""
+        return self._api.server_time.offset
 
     def link(self, cluster_id: str) -> Link:
         """Return what is known of a cluster."""
@@ -144,7 +147,7 @@ class ClusterFeed:
             now: the present time by the client's clock.
         """
         self._ids = frozenset(canonical_id(cluster_id) for cluster_id in cluster_ids if cluster_id)
-        return self._reports.changes(self.links, now)
+        return self._reports.changes(self.links, now, ahead=self._clusters.ahead)
 
     async def ask(self, *, until: float) -> None:
         """Ask for those of the clusters whose turn it is; see `ClusterWatch.ask`."""

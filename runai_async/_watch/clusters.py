@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from runai_async.events import ClusterConnected, ClusterDisconnected, ClusterEvent
 from runai_async.models import Cluster, ClusterState
@@ -96,7 +96,7 @@ class ClusterReports:
         """The ids of those that are reported as disconnected, and have revisions that are watched."""
         return self._present & self._reported.keys()
 
-    def changes(self, links: Mapping[str, Link], now: datetime) -> list[ClusterEvent]:
+    def changes(self, links: Mapping[str, Link], now: datetime, *, ahead: float = 0.0) -> list[ClusterEvent]:
         """Return the events that were not reported yet, by cluster id, and count them as reported.
 
         A lost cluster that is no longer among them is remembered: should it come back as lost, that is known.
@@ -104,9 +104,11 @@ class ClusterReports:
         Args:
             links: what is known of the clusters of all revisions that are watched now.
             now: the present time by the client's clock.
+            ahead: seconds by which the server's clock is ahead of that.
         """
         self._present = frozenset(links)
-        events = [event for key in sorted(links) if (event := self._change(key, links[key], now)) is not None]
+        changes = (self._change(key, links[key], now, ahead) for key in sorted(links))
+        events = [event for event in changes if event is not None]
         for key, link in links.items():
             if link.is_connected is False:
                 self._reported.setdefault(key, link)
@@ -114,16 +116,18 @@ class ClusterReports:
                 self._reported.pop(key, None)
         return events
 
-    def _change(self, cluster_id: str, link: Link, now: datetime) -> ClusterEvent | None:
+    def _change(self, cluster_id: str, link: Link, now: datetime, ahead: float) -> ClusterEvent | None:
         before = self._reported.get(cluster_id)
+        common: dict[str, Any] = {
+            "cluster_id": cluster_id,
+            "name": link.name,
+            "observed_at": now,
+            "ahead": ahead,
+        }
         if link.is_connected is False and before is None:
-            return ClusterDisconnected(
-                cluster_id=cluster_id, name=link.name, last_seen_at=link.last_seen_at, observed_at=now
-            )
+            return ClusterDisconnected(**common, last_seen_at=link.last_seen_at)
         if link.is_connected and before is not None:
-            return ClusterConnected(
-                cluster_id=cluster_id, name=link.name, last_seen_at=before.last_seen_at, observed_at=now
-            )
+            return ClusterConnected(**common, last_seen_at=before.last_seen_at)
         return None
 
 

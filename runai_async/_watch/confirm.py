@@ -7,7 +7,6 @@ from its turn for ever, they take turns in going first once that happens.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeVar
 
@@ -17,12 +16,12 @@ from runai_async import _codec
 from runai_async._api.endpoints import Call, Endpoints, with_parse
 from runai_async._api.statuses import is_from_api
 from runai_async._clock import Clock
+from runai_async._observe.log import logger
 from runai_async._watch.failures import ROUNDING
 from runai_async._watch.tracker import Lookup, Tracker
 from runai_async.errors import DecodeError, NotFoundError, RunaiError
 
 T = TypeVar("T")
-logger = logging.getLogger("runai_async")
 
 
 class Ask(Protocol):
@@ -95,10 +94,10 @@ class Confirmer:
                 try:
                     found[key] = Lookup(raw, _codec.decode_revision(raw))
                 except DecodeError as error:
+                    found[key] = Lookup(None, evolve(tracker.last_state(key), deleted_at=at))
                     logger.warning(
                         "workload %s: a revision cannot be decoded: %s", tracker.workload_id, error
                     )
-                    found[key] = Lookup(None, evolve(tracker.last_state(key), deleted_at=at))
         return found
 
     async def _by_id(self, revision_id: str, deadline: float) -> Lookup:

@@ -11,14 +11,13 @@ from runai_async import _codec
 from runai_async._api.endpoints import Endpoints
 from runai_async._api.paging import LeftOut, paged
 from runai_async._clock import is_same_moment
+from runai_async._observe.log import logger
 from runai_async._watch.confirm import Ask
 from runai_async._watch.listing import Snapshot
 from runai_async._watch.tracker import Tracker
 from runai_async.checkpoint import RevisionMark
 from runai_async.errors import RunaiError
 from runai_async.models import HistoryRecord, Revision
-
-logger = logging.getLogger("runai_async")
 
 
 class GapFiller:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from runai_async._api.api import Api
 from runai_async._api.endpoints import Call, with_parse
+from runai_async._observe.log import logger
 from runai_async._watch.confirm import Confirmer
 from runai_async._watch.gaps import GapFiller
 from runai_async._watch.listing import Snapshot
 from runai_async._watch.tracker import Lookup, Tracker
+from runai_async.errors import RunaiError
 from runai_async.events import Synced
 from runai_async.hooks import PollFinished, PollStarted
 from runai_async.models import Revision
@@ -27,7 +28,6 @@ deletion may be the first of them.
 """
 Pace = Callable[[float], Awaitable[None]]
 """Waits for a request's turn; raises `DeadlineExceededError` if that comes after the given monotonic time."""
-logger = logging.getLogger("runai_async")
 
 
 class Poller:
@@ -120,11 +120,14 @@ class Poller:
     ) -> int:
         clock, policy = self._api.clock, self._policy
         deadline = min(clock.monotonic() + policy.deadline, until)
-        snapshot = await self._lists.call(call, deadline=deadline)
+        try:
+            snapshot = await self._lists.call(call, deadline=deadline)
+        except RunaiError:
+            tracker.ahead = self._api.server_time.offset  # if it means that all is deleted
+            raise
         if snapshot is None:
             return 0
-        for problem in snapshot.problems:
-            logger.warning("workload %s: a revision cannot be decoded: %s", tracker.workload_id, problem)
+        tracker.ahead = self._api.server_time.offset
         missing = tracker.missing(snapshot)
         found: dict[str, Lookup] = {}
         if missing:
@@ -148,4 +151,6 @@ class Poller:
         events = tracker.pending - before
         if first and "synced" in policy.emit:
             tracker.put(Synced(workload_id=tracker.workload_id, observed_at=clock.now()))
+        for problem in snapshot.problems:
+            logger.warning("workload %s: a revision cannot be decoded: %s", tracker.workload_id, problem)
         return events

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 
+from runai_async._observe.log import logger
 from runai_async._watch.failures import OUTAGE, FailureStreak, Past, Verdict, describe_failure
 from runai_async.errors import PermissionDeniedError, RunaiError
-
-logger = logging.getLogger("runai_async")
 
 
 class Reporter:

@@ -370,18 +370,18 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
         )
         self._streak = verdict.streak
         self._last_error = error
-        self._reporter.failed(verdict, error, grace, past)
         if verdict.outage_begins and "degraded" in self._policy.emit:
             at = self._clock.now()
             self._tracker.put(WatchDegraded(workload_id=self.workload_id, observed_at=at, error=error))
         if verdict.error is not None:
             self._end(verdict, verdict.error)
-            return
-        drop_frames(error)
-        if verdict.due is None:
+        elif verdict.due is None:
             slots.advance(now, interval, self._policy.jitter)
         else:
             slots.postpone(verdict.due, verdict.earliest)
+        if verdict.error is None:
+            drop_frames(error)
+        self._reporter.failed(verdict, error, grace, past)
 
     def _end(self, verdict: Verdict, error: RunaiError) -> None:
         """End the watch: a workload that was seen is deleted; otherwise the error is raised."""

@@ -80,6 +80,7 @@ class Tracker:
     Attributes:
         workload_id: whose revisions these are.
         synced: whether a first response was taken in.
+        ahead: seconds by which the server's clock is ahead, for events without a time of the server's.
         get_first: whether the next look for missing revisions begins with a get by id.
 
     Raises:
@@ -88,7 +89,7 @@ class Tracker:
 
     __slots__ = (
         "_emit_updates", "_fast_since", "_include_existing", "_initial_left", "_known",
-        "_listing", "_pending", "_settled", "get_first", "synced", "workload_id",
+        "_listing", "_pending", "_settled", "ahead", "get_first", "synced", "workload_id",
     )  # fmt: skip
 
     def __init__(
@@ -102,6 +103,7 @@ class Tracker:
         self.workload_id: str = workload_id
         self.synced: bool = False
         self.get_first: bool = False
+        self.ahead: float = 0.0
         self._include_existing = include_existing
         self._emit_updates = emit_updates
         self._known: dict[str, Known] = {}
@@ -396,7 +398,7 @@ class Tracker:
                 timed.append((latest, event.revision_id, index, item))
         if timed:
             timed.sort(key=lambda row: row[:3])
-            self._extend(row[3] for row in timed)
+            self._extend(self._dated(row[3]) for row in timed)
 
     def _extend(self, items: Iterable[_Item]) -> None:
         if self._pending is None:
@@ -404,6 +406,13 @@ class Tracker:
         self._pending.extend(items)
 
     # --- delivering ---------------------------------------------------------------------------------------
+
+    def _dated(self, item: _Item) -> _Item:
+        """Return an item whose event knows the server's clock, if no time of the server's is in it."""
+        event, before = item
+        if not self.ahead or not isinstance(event, RevisionEvent) or event.server_time is not None:
+            return item
+        return evolve(event, ahead=self.ahead), before
 
     def put(self, event: WatchEvent) -> None:
         """Queue an event about the watch itself behind those that wait."""

@@ -60,14 +60,14 @@ class Application(click.Group):
     def main(self, *args: Any, **extra: Any) -> Any:
         """Run the command line and end the process."""
         diagnostics = Diagnostics()
-        try:
-            with diagnostics.logged():
+        with diagnostics.logged():
+            try:
                 status = super().main(*args, **{**extra, "standalone_mode": False, "obj": diagnostics})
-        except NoArgsIsHelpError as error:
-            error.show()
-            sys.exit(error.exit_code)
-        except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  (every error ends the process here)
-            leave(error, diagnostics)
+            except NoArgsIsHelpError as error:
+                error.show()
+                sys.exit(error.exit_code)
+            except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  (every error ends the process here)
+                leave(error, diagnostics)
         sys.exit(status if isinstance(status, int) else 0)
 
     def invoke(self, ctx: click.Context) -> Any:

@@ -1,4 +1,7 @@
-"""What a command prints on stderr beside its result, without secrets."""
+"""What a command prints on stderr beside its result, without secrets.
+
+None of it is waited for; see `stderr`.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from collections.abc import Generator
 import click
 from attrs import Factory, define
 
+from runai_async.cli.stderr import StderrWriter
 from runai_async.cli.text import clean
 
 
@@ -20,11 +24,13 @@ class Diagnostics:
         debug: print tracebacks and everything that is logged.
         secrets: texts that must not be printed.
         outages_displayed: log no outages, because the view displays them.
+        stderr: what it is printed with.
     """
 
     debug: bool = False
     secrets: set[str] = Factory(set[str])
     outages_displayed: bool = False
+    stderr: StderrWriter = Factory(StderrWriter)
 
     def masked(self, text: str) -> str:
         """Return a text with its secrets replaced."""
@@ -32,9 +38,13 @@ class Diagnostics:
             text = text.replace(secret, "***")
         return text
 
+    def say(self, text: str) -> None:
+        """Print a line, or several."""
+        self.stderr.write(f"{self.masked(text)}\n")
+
     @contextlib.contextmanager
     def logged(self) -> Generator[None, None, None]:
-        """Print what the package logs, for as long as the context lasts."""
+        """Print what the package logs, for as long as the context lasts; then wait for the rest."""
         log = logging.getLogger("runai_async")
         handler, level, propagate = _Printer(self), log.level, log.propagate
         log.addHandler(handler)
@@ -46,6 +56,12 @@ class Diagnostics:
             log.removeHandler(handler)
             log.setLevel(level)
             log.propagate = propagate
+            self.stderr.close()
+
+
+def say(text: str) -> None:
+    """Print a line on stderr, beside the result of the command that runs."""
+    click.get_current_context().ensure_object(Diagnostics).say(text)
 
 
 class _Printer(logging.Handler):
@@ -59,5 +75,5 @@ class _Printer(logging.Handler):
         """Print a warning; with --debug, any record."""
         displayed = self._diagnostics.outages_displayed and getattr(record, "is_outage", False)
         if self._diagnostics.debug or (record.levelno >= logging.WARNING and not displayed):
-            text = self._diagnostics.masked(clean(record.getMessage()))
-            click.echo(f"runai-async: {record.levelname.lower()}: {text}", err=True)
+            text = clean(record.getMessage())
+            self._diagnostics.say(f"runai-async: {record.levelname.lower()}: {text}")

@@ -135,8 +135,7 @@ def _help_for(error: click.ClickException) -> str:
 def leave(error: BaseException, diagnostics: Diagnostics) -> NoReturn:
     """Print what went wrong, with `--debug` also where, and end the process."""
     if diagnostics.debug:
-        text = "".join(traceback.format_exception(error))
-        click.echo(diagnostics.masked(text), err=True, nl=False)
+        diagnostics.say("".join(traceback.format_exception(error)).removesuffix("\n"))
     if line := describe(error):
-        click.echo(diagnostics.masked(f"runai-async: error: {line}"), err=True)
+        diagnostics.say(f"runai-async: error: {line}")
     sys.exit(exit_status(error))

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import os
 import time
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
+from runai_async._observe.log import logger
 from runai_async.checkpoint import Checkpoint, FleetCheckpoint
 from runai_async.cli.exits import InputError
-
-logger: logging.Logger = logging.getLogger("runai_async")
 
 _PAUSE = 0.5
 """Seconds between two saves, at least."""
@@ -81,9 +79,9 @@ class StateFile:
                 try:
                     await self._save_changed(current())
                 except InputError as error:
-                    if not failing:
+                    was_failing, failing = failing, True
+                    if not was_failing:
                         logger.warning("%s; retrying", error)
-                    failing = True
                 else:
                     failing = False
                 pause = max(_PAUSE, _SHARE * (time.monotonic() - began))

@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import TypeVar
 from uuid import UUID
 
-import click
 from attrs import frozen
 
+from runai_async.cli.diagnostics import say
 from runai_async.cli.exits import InputError
 from runai_async.client import RunaiClient, is_inference_type
 from runai_async.errors import ApiError, AuthenticationError
@@ -72,7 +72,7 @@ async def check_discovery(discovered: AsyncIterator[str], what: str) -> None:
         what: what they are, in the singular.
     """
     if not [item async for item in discovered]:
-        click.echo(f"no {what} matches yet; looking for new ones every minute", err=True)
+        say(f"no {what} matches yet; looking for new ones every minute")
 
 
 def _workload(known: Sequence[Workload], text: str) -> WorkloadRef:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-import logging
 import socket
 import threading
 from collections.abc import AsyncGenerator, Callable, Iterable
@@ -19,9 +18,8 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 
 from prometheus_client import make_wsgi_app  # pyright: ignore[reportUnknownVariableType]  (its result is untyped)
 
+from runai_async._observe.log import logger
 from runai_async.exporter._metrics import Metrics
-
-_logger = logging.getLogger("runai_async")
 
 _PATIENCE = 10.0
 """Seconds that a connection may be silent."""
@@ -74,8 +72,8 @@ class _Application:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         try:
             status, headers, body = self._page(environ)
-        except Exception:
-            _logger.exception("a request to the exporter failed")
+        except Exception:  # noqa: BLE001  (whatever it is, the response says so)
+            logger.exception("a request to the exporter failed")
             status, headers, body = _text("500 Internal Server Error", "the exporter failed; see its log")
         headers = [*headers, ("Content-Length", str(len(body))), ("Server", "runai-async")]
         start_response(status, headers)
@@ -127,7 +125,7 @@ class _Server(ThreadingMixIn, WSGIServer):
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Print no traceback: the other side has closed the connection, or was silent for too long."""
         del request
-        _logger.debug("a connection from %s to the exporter ended early", client_address)
+        logger.debug("a connection from %s to the exporter ended early", client_address)
 
 
 class _Handler(WSGIRequestHandler):

@@ -85,12 +85,24 @@ async def test_only_events_about_revisions_are_cloudevents(
         control_plane, "watch", workload_id, "-o", "cloudevents", "--emit", "synced", *FAST, "-n", "2"
     )
     (event,) = events(result)
-    assert (result.status, result.err) == (0, "")
+    assert (result.status, result.err) == (
+        0,
+        "runai-async: warning: --output cloudevents leaves out synced\n",
+    )
     assert (event["specversion"], event["type"], event["source"]) == (
         "1.0",
         "runai_async.revision.added",
         f"/workloads/{workload_id}",
     )
+
+
+async def test_what_cloudevents_leave_out_is_named_once(
+    control_plane: FakeControlPlane, workload_id: str
+) -> None:
+    emit = [f"--emit={kind}" for kind in ("recovered", "updated", "degraded", "clusters", "degraded")]
+    result = await ran(control_plane, "watch", workload_id, "-o", "cloudevents", *emit, *FAST, "-n", "1")
+    assert result.err == "runai-async: warning: --output cloudevents leaves out degraded, recovered\n"
+    assert (await ran(control_plane, "watch", workload_id, *emit, *FAST, "-n", "1")).err == ""
 
 
 async def test_other_events_are_printed_on_demand(control_plane: FakeControlPlane, workload_id: str) -> None:

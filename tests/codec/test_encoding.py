@@ -18,6 +18,7 @@ from runai_async import (
     ClusterConnected,
     ClusterDisconnected,
     ClusterState,
+    Condition,
     FieldChange,
     FleetEvent,
     HistoryRecord,
@@ -42,6 +43,7 @@ from runai_async import (
     to_cloudevent,
     to_json,
 )
+from runai_async._codec import encode
 
 DATA = Path(__file__).parents[1] / "data"
 RAW = (DATA / "revision.json").read_bytes()
@@ -365,3 +367,56 @@ def test_a_cloudevent_has_only_json_s_own_types() -> None:
 def test_an_event_about_a_watch_is_not_a_cloudevent(event: Any) -> None:
     with pytest.raises(TypeError, match=f"not {type(event).__name__}"):
         to_cloudevent(event)
+
+
+@pytest.mark.parametrize("ahead", [90.0, -3600.0])
+def test_a_cloudevent_s_time_without_one_of_the_server_s_is_by_the_server_s_clock(ahead: float) -> None:
+    lost = attrs.evolve(DELETED, revision=attrs.evolve(REVISION, deleted_at=None), ahead=ahead)
+    for event in (lost, attrs.evolve(UPDATED, ahead=ahead), attrs.evolve(UNTIMED, ahead=ahead)):
+        assert datetime.fromisoformat(to_cloudevent(event)["time"]) == SEEN + timedelta(seconds=ahead)
+        assert json.loads(to_json(event))["observedAt"] == "2025-09-14T10:00:00.000500Z"
+    for timed in (attrs.evolve(CHANGED, ahead=ahead), attrs.evolve(LOST, ahead=ahead)):
+        assert timed.server_time is not None
+        assert datetime.fromisoformat(to_cloudevent(timed)["time"]) == timed.server_time
+
+
+@pytest.mark.parametrize("end", ["\u0085", "\u2028", "\u2029"])
+def test_json_is_one_line_whatever_counts_as_the_end_of_one(end: str) -> None:
+    text = f"pulled{end}started"
+    written = to_json(attrs.evolve(CHANGED, revision=attrs.evolve(REVISION, phase_message=text))).decode()
+    assert len(written.splitlines()) == 1
+    assert f"pulled\\u{ord(end):04x}started" in written
+    assert json.loads(written)["revision"]["phaseMessage"] == text
+
+
+LONG = "\N{PILE OF POO}x" * 40_000
+CONDITION = Condition(type="Ready", status="False", message=LONG)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        attrs.evolve(CHANGED, revision=attrs.evolve(REVISION, phase_message=LONG)),
+        attrs.evolve(UPDATED, changes=(FieldChange("phase_message", LONG, LONG + "!"),)),
+        attrs.evolve(UPDATED, changes=(FieldChange("conditions", (), (CONDITION,)),)),
+        attrs.evolve(CHANGED, revision=attrs.evolve(REVISION, phase_message="\u2028" * 60_000)),
+    ],
+    ids=["message", "changed message", "condition", "escaped"],
+)
+def test_a_cloudevent_that_is_too_large_is_cut_at_its_messages(event: RevisionEvent) -> None:
+    whole, cut = json.loads(to_json(event)), to_cloudevent(event)
+    assert 16_000 < len(encode(cut)) <= 64_000
+    assert (cut["id"], cut["data"]["revision"]["name"]) == (event.id, REVISION.name)
+    assert cut["data"].keys() == whole.keys()
+    assert "..." in encode(cut).decode()
+
+
+def test_a_cloudevent_that_is_small_enough_is_whole() -> None:
+    message = "x" * 50_000
+    event = attrs.evolve(CHANGED, revision=attrs.evolve(REVISION, phase_message=message))
+    assert to_cloudevent(event)["data"]["revision"]["phaseMessage"] == message
+
+
+def test_what_is_large_for_another_reason_is_not_cut_to_pieces() -> None:
+    event = attrs.evolve(CHANGED, revision=attrs.evolve(REVISION, phase_message="", name="n" * 70_000))
+    assert to_cloudevent(event)["data"] == json.loads(to_json(event))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from runai_async.cli.connection import Connection, connecting
+from runai_async.cli.diagnostics import say
 from runai_async.cli.exits import InputError
 from runai_async.cli.ids import check_discovery, check_reachable, find_workloads
 from runai_async.cli.options import DURATION, NON_EMPTY, check_workloads, examples
@@ -122,5 +123,5 @@ async def _served(metrics: Metrics, patience: float, host: str, port: int) -> As
             ) from error
         name = f"[{host}]" if ":" in host else host
         limit = f"503 after {patience:g} s without a successful poll"
-        click.echo(f"serving http://{name}:{bound}/metrics and /healthz ({limit})", err=True)
+        say(f"serving http://{name}:{bound}/metrics and /healthz ({limit})")
         yield

@@ -12,6 +12,7 @@ import click
 from runai_async._clock import EARLIEST
 from runai_async.cli import views
 from runai_async.cli.connection import Connection, connecting
+from runai_async.cli.diagnostics import say
 from runai_async.cli.files import replace_file
 from runai_async.cli.ids import find_workload
 from runai_async.cli.options import DURATION, NON_EMPTY, NonEmptyPath, examples
@@ -72,10 +73,10 @@ def timeline(
             start = now - timedelta(seconds=since)
         lanes = cut(lanes, start)
     if not lanes:
-        click.echo(f"{workload} has no revisions to draw", err=True)
+        say(f"{workload} has no revisions to draw")
     elif picture is not None:
         replace_file("--svg", picture, svg(f"Revisions of {name}", lanes))
-        click.echo(f"wrote {picture}", err=True)
+        say(f"wrote {picture}")
     else:
         items = [lane.to_dict() for lane in lanes]
         output(Result(items, document=items, draw=lambda: views.bars.print_bars(lanes)))

@@ -144,6 +144,8 @@ def watch(
     headline = f"Revisions of {', '.join(workloads) or 'all inference workloads'}"
     view = output(ViewOptions(headline, show_secrets))
     diagnostics.outages_displayed = view.displays_outages
+    if ignored := sorted(view.leaves_out & {*emit}):
+        diagnostics.say(f"runai-async: warning: --output cloudevents leaves out {', '.join(ignored)}")
     poll = PollPolicy(
         interval=max(interval, LEAST_INTERVAL),
         max_outage=max_outage,

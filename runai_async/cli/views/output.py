@@ -16,6 +16,7 @@ from attrs import frozen
 
 from runai_async._codec import to_json
 from runai_async.cli import views
+from runai_async.cli.diagnostics import say
 from runai_async.cli.options import Command
 from runai_async.cli.views.watch import CloudEventView, JsonView, View, ViewOptions
 
@@ -39,7 +40,7 @@ class Result:
 
 def _table(result: Result) -> None:
     if result.empty and not result.items:
-        click.echo(result.empty, err=True)
+        say(result.empty)
     else:
         result.draw()
 

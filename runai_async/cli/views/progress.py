@@ -9,6 +9,7 @@ from contextlib import AbstractAsyncContextManager
 from rich.spinner import Spinner
 from rich.text import Text
 
+from runai_async.cli.diagnostics import say
 from runai_async.cli.text import clean, duration, pods, shortened
 from runai_async.cli.views.console import can_draw, console, live
 from runai_async.cli.views.lines import cluster_text, workload_text
@@ -82,8 +83,10 @@ class Progress:
 def print_state(revision: Revision) -> None:
     """Print on stderr what a revision says about itself: phase, message and conditions."""
     screen = console(stderr=True)
-    screen.print(Text.assemble((clean(revision.name), "bold"), " is ").append(phase_text(revision.phase)))
-    if revision.phase_message:
-        screen.print(Text(clean(revision.phase_message)), soft_wrap=True)
-    if revision.conditions:
-        screen.print(conditions_table(revision.conditions))
+    with screen.capture() as lines:
+        screen.print(Text.assemble((clean(revision.name), "bold"), " is ").append(phase_text(revision.phase)))
+        if revision.phase_message:
+            screen.print(Text(clean(revision.phase_message)), soft_wrap=True)
+        if revision.conditions:
+            screen.print(conditions_table(revision.conditions))
+    say(lines.get().removesuffix("\n"))

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
-import click
 from rich import box
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from runai_async.cli.diagnostics import say
 from runai_async.cli.text import clean, moment, phase_style, pods, short_ids, since
 from runai_async.cli.views.console import console
 from runai_async.diff import MASK, FieldChange
@@ -149,7 +149,7 @@ def print_changes(changes: Sequence[FieldChange], old: Revision, new: Revision) 
         table.add_row(clean(change.path), _value(change.old), _value(change.new))
     console().print(table)
     if any(MASK in (change.old, change.new) for change in changes):
-        click.echo(f"{MASK} may hide a secret: --show-secrets shows the values", err=True)
+        say(f"{MASK} may hide a secret: --show-secrets shows the values")
 
 
 def _value(value: object) -> str:

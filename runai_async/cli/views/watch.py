@@ -11,6 +11,7 @@ import click
 from attrs import frozen
 
 from runai_async._codec import encode, to_cloudevent, to_json
+from runai_async.cli.diagnostics import say
 from runai_async.events import ClusterEvent, FleetEvent, RevisionEvent
 from runai_async.hooks import HookEvent, PollFinished
 from runai_async.policy import Emit
@@ -35,11 +36,13 @@ class View(ABC):
     Attributes:
         emit: the further events that it needs.
         displays_outages: whether it displays outages, so that they need not be logged.
+        leaves_out: the further events that it cannot print.
         names: of workloads, by id, as far as they are known.
     """
 
     emit: ClassVar[frozenset[Emit]] = frozenset({"clusters"})
     displays_outages: ClassVar[bool] = False
+    leaves_out: ClassVar[frozenset[Emit]] = frozenset()
 
     def __init__(self) -> None:
         self.names: dict[str, str] = {}
@@ -72,10 +75,7 @@ class PrintingView(View):
         if event.error in {"NotFoundError", "PermissionDeniedError"}:
             if event.workload_id not in self._refused | self._readable:
                 self._refused.add(event.workload_id)
-                click.echo(
-                    f"runai-async: workload {event.workload_id}: {event.error}; retrying for a while",
-                    err=True,
-                )
+                say(f"runai-async: workload {event.workload_id}: {event.error}; retrying for a while")
         elif event.error is None:
             self._readable.add(event.workload_id)
 
@@ -94,6 +94,8 @@ class JsonView(PrintingView):
 
 class CloudEventView(JsonView):
     """Prints each event about a revision or a cluster as a CloudEvent; there are none for other events."""
+
+    leaves_out: ClassVar[frozenset[Emit]] = frozenset({"synced", "degraded", "recovered"})
 
     def display(self, event: FleetEvent) -> None:
         """Print an event if it is about a revision or a cluster."""

@@ -1,0 +1,1 @@
+"""What only reports what happens, and cannot change it."""
