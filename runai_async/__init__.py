@@ -13,7 +13,8 @@ rollout.
 The names by theme:
 
 - the client: `RunaiClient`; its keyword arguments are `ClientOptions`
-- authentication: `StaticToken`, `ClientCredentials`, `CliCredentials`, `TokenProvider`; `Auth` is any of them
+- authentication: `StaticToken`, `FileToken`, `ClientCredentials`, `CliCredentials`, `TokenProvider`; `Auth`
+  is any of them
 - policies: `RetryPolicy` says how often to retry, `PollPolicy` how often to poll
 - models: `Revision` with its `Phase`, `Workload`, `HistoryRecord`, `Cluster` with its `ClusterState`, and
   their parts
@@ -63,6 +64,7 @@ __all__ = [
     "DecodeError",
     "ExtendedResource",
     "FieldChange",
+    "FileToken",
     "FleetCheckpoint",
     "FleetEvent",
     "FleetStatus",
@@ -127,7 +129,7 @@ __all__ = [
 ]
 
 _NAMES = {
-    "_auth.credentials": "Auth CliCredentials ClientCredentials StaticToken TokenProvider",
+    "_auth.credentials": "Auth CliCredentials ClientCredentials FileToken StaticToken TokenProvider",
     "_clock": "Clock",
     "_codec": "from_json to_cloudevent to_json",
     "_fleet.discovery": "WorkloadIds",
@@ -165,6 +167,7 @@ if TYPE_CHECKING:
         Auth,
         CliCredentials,
         ClientCredentials,
+        FileToken,
         StaticToken,
         TokenProvider,
     )

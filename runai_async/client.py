@@ -99,7 +99,8 @@ class RunaiClient:
     Args:
         base_url: the control plane's URL; a port and a path prefix are allowed. Plain http is for loopback
             only, unless *allow_http*.
-        auth: a bearer token, `StaticToken`, `ClientCredentials`, `CliCredentials`, or a `TokenProvider`.
+        auth: a bearer token, `StaticToken`, `FileToken`, `ClientCredentials`, `CliCredentials`, or a
+            `TokenProvider`.
         session: an `aiohttp.ClientSession` of yours; it is used and never closed. It must not add credentials
             of its own.
         timeout: seconds for one attempt, everything in it. The exchange of a token, which all calls share,
@@ -180,7 +181,8 @@ class RunaiClient:
     def from_env(cls, *, environ: Mapping[str, str] | None = None, **options: Unpack[ClientOptions]) -> Self:
         """Create a client from the environment.
 
-        `RUNAI_BASE_URL` names the control plane. The credentials are `RUNAI_TOKEN`, or `RUNAI_CLIENT_ID` and
+        `RUNAI_BASE_URL` names the control plane. The credentials are the first of these that is
+        set: `RUNAI_TOKEN`; `RUNAI_TOKEN_FILE`, the path of a `FileToken`; or `RUNAI_CLIENT_ID` and
         `RUNAI_CLIENT_SECRET`, with the *api* and *token_url* of `ClientCredentials` in `RUNAI_TOKEN_API` and
         `RUNAI_TOKEN_URL`. If the URL or the credentials are missing, the login of the vendor's command line
         (`~/.runai`) provides them. `RUNAI_CA_FILE` names a PEM file of authorities to trust.
