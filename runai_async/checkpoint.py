@@ -1,7 +1,8 @@
 """What a watch has delivered, as a value that outlives the process.
 
-A checkpoint holds, for each known revision, the fields that the schema requires, when its phase changed,
-when it was deleted, and the count and time from which the ids of its events are made. None of that is secret.
+A checkpoint holds the control plane's URL and, for each known revision, the fields that the schema requires,
+when its phase changed, when it was deleted, and the count and time from which the ids of its events are made.
+None of that is secret.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Self
 
-from attrs import asdict, frozen
+from attrs import asdict, evolve, frozen
 
+from runai_async._base_url import normal_base_url
 from runai_async._ids import canonical_id
 from runai_async.models import Phase
 
@@ -64,6 +66,8 @@ class Checkpoint:
         workload_id: the id of the workload; a watch of another one does not accept the checkpoint.
         revisions: what was delivered of each known revision.
         synced: whether a first poll was delivered; without one, a resume starts afresh.
+        base_url: the control plane's URL, as in `RunaiClient.base_url`; a client of another one does not
+            accept the checkpoint. None in those of 0.1, which every client accepts.
 
     Example:
         >>> watch = runai.watch_revisions(workload_id, resume_from=Checkpoint.from_json(saved))
@@ -73,10 +77,27 @@ class Checkpoint:
     workload_id: str
     revisions: tuple[RevisionMark, ...] = ()
     synced: bool = True
+    base_url: str | None = None
+
+    def moved_to(self, base_url: str) -> Self:
+        """Return the checkpoint for the same control plane under another name.
+
+        Args:
+            base_url: the URL by which a client knows it now.
+
+        Raises:
+            ValueError: not a URL.
+
+        Example:
+            >>> checkpoint = Checkpoint.from_json(saved).moved_to("https://runai.acme.example")
+            >>> checkpoint.base_url
+            'https://runai.acme.example'
+        """
+        return evolve(self, base_url=normal_base_url(base_url))
 
     def to_json(self) -> str:
         """Return the checkpoint as JSON, for any file or store."""
-        return _dumps(_plain(self))
+        return _dumps(_plain(self, None))
 
     @classmethod
     def from_json(cls, data: str | bytes) -> Self:
@@ -85,7 +106,7 @@ class Checkpoint:
         Raises:
             ValueError: not a checkpoint, or one of a version that this release does not know.
         """
-        return cls(*_parts(_loads(data)))
+        return cls(**_parts(_loads(data), None))
 
 
 @frozen
@@ -94,6 +115,7 @@ class FleetCheckpoint:
 
     Attributes:
         workloads: the checkpoint of each workload.
+        base_url: the control plane's URL, as in `Checkpoint`.
 
     Example:
         >>> async with runai.watch_fleet(workload_ids) as fleet:
@@ -103,10 +125,31 @@ class FleetCheckpoint:
     """
 
     workloads: Mapping[str, Checkpoint]
+    base_url: str | None = None
+
+    def moved_to(self, base_url: str) -> Self:
+        """Return the checkpoint for the same control plane under another name.
+
+        Args:
+            base_url: the URL by which a client knows it now.
+
+        Raises:
+            ValueError: not a URL.
+
+        Example:
+            >>> async with runai.watch_fleet(workload_ids) as fleet:
+            ...     checkpoint = fleet.checkpoint().moved_to("https://runai.acme.example")
+            >>> {part.base_url for part in checkpoint.workloads.values()}
+            {'https://runai.acme.example'}
+        """
+        url = normal_base_url(base_url)
+        moved = {key: evolve(part, base_url=url) for key, part in self.workloads.items()}
+        return evolve(self, workloads=moved, base_url=url)
 
     def to_json(self) -> str:
         """Return the checkpoint as JSON, for any file or store."""
-        return _dumps({"workloads": [_plain(checkpoint) for checkpoint in self.workloads.values()]})
+        parts = [_plain(checkpoint, self.base_url) for checkpoint in self.workloads.values()]
+        return _dumps(_named(self.base_url, None) | {"workloads": parts})
 
     @classmethod
     def from_json(cls, data: str | bytes) -> Self:
@@ -116,9 +159,11 @@ class FleetCheckpoint:
             ValueError: not a fleet's checkpoint, or one of a version that this release does not know.
         """
         array = "an array (is this the checkpoint of a single watch?)"
-        workloads = _check(list, array, _loads(data).get("workloads"), "workloads")
-        parts = [Checkpoint(*_parts(_object(item, "a workload"))) for item in workloads]
-        return cls({part.workload_id: part for part in parts})
+        value = _loads(data)
+        workloads = _check(list, array, value.get("workloads"), "workloads")
+        base_url = _base_url(value, None)
+        parts = [Checkpoint(**_parts(_object(item, "a workload"), base_url)) for item in workloads]
+        return cls({part.workload_id: part for part in parts}, base_url)
 
 
 # --- to JSON ----------------------------------------------------------------------------------------------
@@ -128,8 +173,14 @@ def _dumps(value: Mapping[str, Any]) -> str:
     return json.dumps({"version": VERSION, **value}, separators=(",", ":"))
 
 
-def _plain(checkpoint: Checkpoint) -> dict[str, Any]:
-    return {
+def _named(base_url: str | None, usual: str | None) -> dict[str, Any]:
+    """Return the entry for a base URL; none where it is the *usual* one, so that a fleet has it once."""
+    return {} if base_url == usual else {"base_url": base_url}
+
+
+def _plain(checkpoint: Checkpoint, base_url: str | None) -> dict[str, Any]:
+    """Turn a checkpoint, in a fleet's of that *base_url*, into JSON's types."""
+    return _named(checkpoint.base_url, base_url) | {
         "workload_id": checkpoint.workload_id,
         "synced": checkpoint.synced,
         "revisions": [_plain_mark(mark) for mark in checkpoint.revisions],
@@ -162,11 +213,21 @@ def _loads(data: str | bytes) -> dict[str, Any]:
     return value
 
 
-def _parts(value: dict[str, Any]) -> tuple[str, tuple[RevisionMark, ...], bool]:
+def _base_url(value: dict[str, Any], usual: str | None) -> str | None:
+    given = value.get("base_url", usual)
+    return None if given is None else _text(given, "base_url")
+
+
+def _parts(value: dict[str, Any], base_url: str | None) -> dict[str, Any]:
+    """Read the fields of a checkpoint, in a fleet's of that *base_url*."""
     array = "an array (is this a fleet's? The .workloads of FleetCheckpoint.from_json(data) has one for each)"
     revisions = _check(list, array, value.get("revisions"), "revisions")
-    synced = _check(bool, "true or false", value.get("synced"), "synced")
-    return _id(value.get("workload_id"), "workload_id"), tuple(map(_mark, revisions)), synced
+    return {
+        "workload_id": _id(value.get("workload_id"), "workload_id"),
+        "revisions": tuple(map(_mark, revisions)),
+        "synced": _check(bool, "true or false", value.get("synced"), "synced"),
+        "base_url": _base_url(value, base_url),
+    }
 
 
 def _mark(value: Any) -> RevisionMark:

@@ -23,6 +23,7 @@ from runai_async._api.retry import Retrying
 from runai_async._api.workload_list import IdListing, WorkloadQuery, conditions, each_once
 from runai_async._arguments import (
     check_client,
+    check_control_plane,
     check_fleet,
     check_id,
     check_resume,
@@ -204,6 +205,16 @@ class RunaiClient:
             options.setdefault("ca_file", ca_file)
         return cls(base_url, auth, **options)
 
+    @property
+    def base_url(self) -> str:
+        """The control plane's URL in the spelling that checkpoints keep, without a trailing slash.
+
+        Example:
+            >>> RunaiClient("https://ACME.run.ai:443/", token).base_url
+            'https://acme.run.ai'
+        """
+        return self._api.endpoints.normal_url
+
     def with_options(self, *, timeout: float | None = None, retry: RetryPolicy | None = None) -> Self:
         """Return a copy with another timeout or retry policy.
 
@@ -352,7 +363,7 @@ class RunaiClient:
 
         Raises:
             ValueError: the id is not a UUID, the interval is below 0.01 s, or the checkpoint is of another
-                workload. See `RevisionWatch` for what ends the iteration.
+                workload or control plane. See `RevisionWatch` for what ends the iteration.
             TypeError: an argument has the wrong type.
 
         Example:
@@ -365,12 +376,14 @@ class RunaiClient:
             deleted chat-00002 Running
         """
         check_resume(resume_from, Checkpoint)
+        check_control_plane(resume_from, self.base_url)
         policy = poll_policy(poll, interval)
         tracker = Tracker(
             check_id(workload_id, "workload_id"),
             include_existing=include_existing,
             emit_updates="updated" in policy.emit,
             resume_from=resume_from,
+            base_url=self.base_url,
         )
         poller = Poller(self._api, policy, fill_gaps=fill_gaps)
         return RevisionWatch(poller, tracker, self._api, policy, self._clusters)
@@ -417,8 +430,8 @@ class RunaiClient:
         what can change, such as a phase, it leaves with its next successful poll.
 
         Raises:
-            ValueError: an id is not a UUID, or a number is out of range. See `FleetWatch` for what ends the
-                iteration.
+            ValueError: an id is not a UUID, a number is out of range, or the checkpoint is of another control
+                plane. See `FleetWatch` for what ends the iteration.
             TypeError: an argument has the wrong type; a single id as *workloads*, for one.
 
         Example:
@@ -436,6 +449,7 @@ class RunaiClient:
             discovery_interval=discovery_interval,
         )
         check_resume(resume_from, FleetCheckpoint)
+        check_control_plane(resume_from, self.base_url)
         policy = poll_policy(poll, interval)
         return FleetWatch(
             self._api,

@@ -51,7 +51,10 @@ MARKS = st.builds(
     created_at=TIMES,
     phase=st.sampled_from(Phase) | TEXTS.map(Phase),
 )
-CHECKPOINTS = st.builds(Checkpoint, TEXTS, st.lists(MARKS, max_size=3).map(tuple), synced=st.booleans())
+URLS = st.none() | st.sampled_from(["https://acme.run.ai", "http://[::1]:8080/prefix"])
+CHECKPOINTS = st.builds(
+    Checkpoint, TEXTS, st.lists(MARKS, max_size=3).map(tuple), synced=st.booleans(), base_url=URLS
+)
 
 
 @given(CHECKPOINTS)
@@ -62,9 +65,11 @@ def test_a_checkpoint_is_the_same_after_a_round_trip(checkpoint: Checkpoint) -> 
     assert {mark.created_at.tzinfo for mark in again.revisions} <= {UTC}
 
 
-@given(st.lists(CHECKPOINTS, max_size=3))
-def test_a_fleet_s_checkpoint_is_the_same_after_a_round_trip(checkpoints: list[Checkpoint]) -> None:
-    fleet = FleetCheckpoint({checkpoint.workload_id: checkpoint for checkpoint in checkpoints})
+@given(st.lists(CHECKPOINTS, max_size=3), URLS)
+def test_a_fleet_s_checkpoint_is_the_same_after_a_round_trip(
+    checkpoints: list[Checkpoint], base_url: str | None
+) -> None:
+    fleet = FleetCheckpoint({checkpoint.workload_id: checkpoint for checkpoint in checkpoints}, base_url)
     assert FleetCheckpoint.from_json(fleet.to_json()) == fleet
 
 
@@ -97,6 +102,43 @@ def test_a_checkpoint_is_plain_json_with_a_version() -> None:
         "version": 1,
         "workloads": [one, {"workload_id": "w", "synced": False, "revisions": []}],
     }
+
+
+def test_a_fleet_s_checkpoint_names_the_control_plane_once() -> None:
+    url = "https://acme.run.ai"
+    parts = {key: Checkpoint(key, base_url=url) for key in ("a", "b")}
+    fleet = FleetCheckpoint(parts, url)
+    assert fleet.to_json().count(url) == 1
+    again = FleetCheckpoint.from_json(fleet.to_json())
+    assert again == fleet
+    assert [part.base_url for part in again.workloads.values() if part.base_url is not again.base_url] == []
+
+
+@pytest.mark.parametrize(
+    ("url", "normal"),
+    [
+        ("https://acme.run.ai", "https://acme.run.ai"),
+        ("HTTPS://user:pass@ACME.Run.ai:443/?q=1#f", "https://acme.run.ai"),
+        ("http://acme.run.ai:80/Prefix//", "http://acme.run.ai/Prefix"),
+        ("http://acme.run.ai:443/a b", "http://acme.run.ai:443/a%20b"),
+        ("https://[::1]:8443/", "https://[::1]:8443"),
+        ("https://b\u00fccher.example", "https://xn--bcher-kva.example"),
+    ],
+)
+def test_a_checkpoint_can_be_moved_to_another_name(url: str, normal: str) -> None:
+    moved = CHECKPOINT.moved_to(url)
+    assert moved == attrs.evolve(CHECKPOINT, base_url=normal) != CHECKPOINT
+    assert moved.moved_to(normal) == moved
+    fleet = FLEET.moved_to(url)
+    assert {fleet.base_url, *(part.base_url for part in fleet.workloads.values())} == {normal}
+    assert attrs.evolve(fleet.workloads["w"], base_url=None) == FLEET.workloads["w"]
+
+
+@pytest.mark.parametrize("url", ["", "acme.run.ai", "ftp://s3cret@a", "https://", "https://a:s3cret/", 5])
+def test_what_is_not_a_url_cannot_be_moved_to(url: Any) -> None:
+    for checkpoint in (CHECKPOINT, FLEET):
+        with pytest.raises(ValueError, match=r"^base_url must be a URL like https://acme\.run\.ai$"):
+            checkpoint.moved_to(url)
 
 
 def test_a_mark_has_the_required_fields_of_a_revision_and_none_that_may_be_secret() -> None:
@@ -185,6 +227,7 @@ def test_what_is_not_a_checkpoint_is_refused_with_the_reason(
         ({"revisions": [{"id": "a"}]}, "a revision lacks cluster_id, count, created_at, department_id, name"),
         ({"synced": 1}, "synced must be true or false"),
         ({"synced": None}, "synced must be true or false"),
+        ({"base_url": 5}, "base_url must be a string, not int"),
     ],
 )
 def test_a_wrong_part_is_named(fields: dict[str, Any], problem: str) -> None:
@@ -246,6 +289,7 @@ HOSTILE = st.one_of(
         optional={
             "workload_id": st.just("w") | JSON,
             "synced": st.booleans() | JSON,
+            "base_url": st.just("https://acme.run.ai") | JSON,
             "revisions": MARK_JSON | JSON,
             "workloads": st.lists(st.just(PLAIN) | JSON, max_size=2) | JSON,
         },

@@ -79,6 +79,7 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         clusters: ClusterWatch,
     ) -> None:
         self._clock = api.clock
+        self._base_url = api.endpoints.normal_url
         self._policy = policy
         self._discovery = Discovery(workloads, discovery_interval)
         self._include_existing = include_existing
@@ -223,6 +224,7 @@ class FleetWatch(AsyncIterator[FleetEvent]):
             include_existing=self._include_existing or not existed,
             emit_updates="updated" in self._policy.emit,
             resume_from=self._membership.unclaimed.pop(workload_id, None),
+            base_url=self._base_url,
         )
         member = Member(tracker, self._poller.list_call(tracker), self._policy.interval)
         self._members.add(member)
@@ -307,7 +309,7 @@ class FleetWatch(AsyncIterator[FleetEvent]):
             return self._members[check_id(workload_id, "workload_id")].tracker.checkpoint()
         trackers = (member.tracker for member in self._members)
         delivered = {tracker.workload_id: tracker.checkpoint() for tracker in trackers}
-        return FleetCheckpoint({**self._membership.unclaimed, **delivered})
+        return FleetCheckpoint({**self._membership.unclaimed, **delivered}, self._base_url)
 
     def __repr__(self) -> str:
         state = "open" if self._open else "closed" if self._entered else "not entered"

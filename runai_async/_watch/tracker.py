@@ -76,6 +76,7 @@ class Tracker:
         include_existing: whether the revisions of the first response are reported.
         emit_updates: whether changes of other fields than the phase are reported.
         resume_from: what was delivered before.
+        base_url: the control plane's URL, for checkpoints.
 
     Attributes:
         workload_id: whose revisions these are.
@@ -87,7 +88,7 @@ class Tracker:
     """
 
     __slots__ = (
-        "_emit_updates", "_fast_since", "_include_existing", "_initial_left", "_known",
+        "_base_url", "_emit_updates", "_fast_since", "_include_existing", "_initial_left", "_known",
         "_listing", "_pending", "_settled", "get_first", "synced", "workload_id",
     )  # fmt: skip
 
@@ -98,7 +99,9 @@ class Tracker:
         include_existing: bool = True,
         emit_updates: bool = False,
         resume_from: Checkpoint | None = None,
+        base_url: str | None = None,
     ) -> None:
+        self._base_url = base_url
         self.workload_id: str = workload_id
         self.synced: bool = False
         self.get_first: bool = False
@@ -431,7 +434,7 @@ class Tracker:
             if isinstance(event, RevisionEvent):
                 marks[event.revision_id] = before
         delivered = tuple(mark for mark in marks.values() if mark is not None)
-        return Checkpoint(self.workload_id, delivered, self.synced and not self._initial_left)
+        return Checkpoint(self.workload_id, delivered, self.synced and not self._initial_left, self._base_url)
 
 
 _FIRST = (False, EARLIEST)
