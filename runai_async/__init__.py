@@ -24,6 +24,7 @@ The names by theme:
   `WatchDegraded`, `WatchRecovered`, and, of the clusters, `ClusterDisconnected` and `ClusterConnected`;
   `WatchEvent` is any of them
 - watching many workloads: `FleetWatch`, `FleetStatus`, `FleetCheckpoint`; it also yields `WorkloadFailed`
+- what checkpoints consist of: `RevisionMark`, `PollStreak`
 - hooks: a `Hook` receives `CallStarted`, `RetryScheduled`, `CallFinished`, `PollStarted`, `PollFinished`,
   `TokenRefreshed`; `HookEvent` is any of them
 - errors: `RunaiError` is the base of all; the tree is in `runai_async.errors`
@@ -84,6 +85,7 @@ __all__ = [
     "PollFinished",
     "PollPolicy",
     "PollStarted",
+    "PollStreak",
     "RateLimitError",
     "Request",
     "RequestedPods",
@@ -138,7 +140,7 @@ _NAMES = {
     "_http.messages": "Request Response Transport",
     "_watch.revision_watch": "RevisionWatch",
     "_watch.status": "WatchStatus",
-    "checkpoint": "Checkpoint FleetCheckpoint RevisionMark",
+    "checkpoint": "Checkpoint FleetCheckpoint PollStreak RevisionMark",
     "client": "ClientOptions RunaiClient",
     "diff": "FieldChange compare_revisions",
     "errors": "ApiError AttemptTimeoutError AuthenticationError ConfigurationError DeadlineExceededError "
@@ -179,7 +181,7 @@ if TYPE_CHECKING:
     from runai_async._http.messages import Request, Response, Transport
     from runai_async._watch.revision_watch import RevisionWatch
     from runai_async._watch.status import WatchStatus
-    from runai_async.checkpoint import Checkpoint, FleetCheckpoint, RevisionMark
+    from runai_async.checkpoint import Checkpoint, FleetCheckpoint, PollStreak, RevisionMark
     from runai_async.client import ClientOptions, RunaiClient
     from runai_async.diff import FieldChange, compare_revisions
     from runai_async.errors import (

@@ -386,7 +386,8 @@ class RunaiClient:
             base_url=self.base_url,
         )
         poller = Poller(self._api, policy, fill_gaps=fill_gaps)
-        return RevisionWatch(poller, tracker, self._api, policy, self._clusters)
+        refusal = resume_from.refusal if resume_from else None
+        return RevisionWatch(poller, tracker, self._api, policy, self._clusters, refusal=refusal)
 
     def watch_fleet(
         self,

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from runai_async import Checkpoint, FleetCheckpoint, Phase, Revision, RevisionMark
+from runai_async import Checkpoint, FleetCheckpoint, Phase, PollStreak, Revision, RevisionMark
 
 TIME = datetime(2025, 9, 14, 7, 31, 12, 481000, UTC)
 MARK = RevisionMark(
@@ -41,6 +41,14 @@ PLAIN: dict[str, Any] = json.loads(CHECKPOINT.to_json())
 TEXTS = st.text(max_size=8)
 ZONES = st.builds(timezone, st.integers(-14 * 60, 14 * 60).map(lambda minutes: timedelta(minutes=minutes)))
 TIMES = st.datetimes(datetime(1900, 1, 1), datetime(2200, 1, 1), timezones=ZONES)
+
+
+def streaks(*found: str) -> st.SearchStrategy[PollStreak]:
+    """Return streaks of polls that found one of these."""
+    seconds = st.integers(0, 10**6) | st.floats(0, 1e9)
+    return st.builds(PollStreak, st.sampled_from(found), st.integers(), seconds, TIMES)
+
+
 MARKS = st.builds(
     RevisionMark,
     **dict.fromkeys(
@@ -50,10 +58,16 @@ MARKS = st.builds(
     **{name: st.none() | TIMES for name in ("phase_updated_at", "deleted_at", "told_until")},
     created_at=TIMES,
     phase=st.sampled_from(Phase) | TEXTS.map(Phase),
+    streak=st.none() | streaks("missing", "live"),
 )
 URLS = st.none() | st.sampled_from(["https://acme.run.ai", "http://[::1]:8080/prefix"])
 CHECKPOINTS = st.builds(
-    Checkpoint, TEXTS, st.lists(MARKS, max_size=3).map(tuple), synced=st.booleans(), base_url=URLS
+    Checkpoint,
+    TEXTS,
+    st.lists(MARKS, max_size=3).map(tuple),
+    synced=st.booleans(),
+    base_url=URLS,
+    refusal=st.none() | streaks("forbidden", "not_found"),
 )
 
 
@@ -143,8 +157,54 @@ def test_what_is_not_a_url_cannot_be_moved_to(url: Any) -> None:
 
 def test_a_mark_has_the_required_fields_of_a_revision_and_none_that_may_be_secret() -> None:
     required = {field.name for field in attrs.fields(Revision) if field.default is attrs.NOTHING}
-    beside = {"phase_updated_at", "deleted_at", "count", "told_until", "returns", "updates"}
+    beside = {"phase_updated_at", "deleted_at", "count", "told_until", "returns", "updates", "streak"}
     assert set(attrs.fields_dict(RevisionMark)) == required | beside
+
+
+def test_polls_that_count_are_kept_in_a_few_bytes() -> None:
+    missing = attrs.evolve(MARK, streak=PollStreak("missing", 2, 10.5, TIME))
+    refused = attrs.evolve(CHECKPOINT, revisions=(missing,), refusal=PollStreak("forbidden", 3, 20.0, TIME))
+    plain = json.loads(refused.to_json())
+    assert plain["revisions"][0]["streak"] == {
+        "found": "missing",
+        "polls": 2,
+        "seconds": 10.5,
+        "at": "2025-09-14T07:31:12.481000+00:00",
+    }
+    assert plain["refusal"]["found"] == "forbidden"
+    assert len(json.dumps(plain["refusal"])) < 100
+    assert Checkpoint.from_json(refused.to_json()) == refused
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ([], "streak must be an object, not list"),
+        ({"found": "forbidden"}, "streak.found must be missing or live"),
+        ({"found": []}, "streak.found must be missing or live"),
+        ({"polls": 1.5}, "streak.polls must be a whole number, not float"),
+        ({"seconds": -1}, "streak.seconds must be seconds, not -1"),
+        ({"seconds": float("nan")}, "streak.seconds must be seconds, not nan"),
+        ({"seconds": 10**400}, "streak.seconds must be seconds, not 1000"),
+        ({"seconds": True}, "streak.seconds must be seconds, not True"),
+        ({"at": "2025-09-14T07:31:12"}, "streak.at has no time zone"),
+    ],
+)
+def test_a_wrong_part_of_a_streak_is_named(change: Any, problem: str) -> None:
+    streak = {"found": "missing", "polls": 2, "seconds": 10.5, "at": "2025-09-14T07:31:12Z"}
+    given = streak | change if isinstance(change, dict) else change
+    with pytest.raises(ValueError, match=f"^checkpoint: {problem}"):
+        Checkpoint.from_json(edited(streak=given))
+    if isinstance(change, dict):
+        (mark,) = Checkpoint.from_json(edited(streak=streak)).revisions
+        assert mark.streak == PollStreak("missing", 2, 10.5, TIME.replace(microsecond=0))
+
+
+def test_a_refusal_is_one_of_a_workload() -> None:
+    streak = {"found": "missing", "polls": 2, "seconds": 10.5, "at": "2025-09-14T07:31:12Z"}
+    with pytest.raises(ValueError, match=r"^checkpoint: refusal\.found must be forbidden or not_found"):
+        Checkpoint.from_json(json.dumps(PLAIN | {"refusal": streak}))
+    assert Checkpoint.from_json(json.dumps(PLAIN | {"refusal": None})) == CHECKPOINT
 
 
 def test_a_mark_of_an_earlier_release_has_no_updates() -> None:
@@ -290,6 +350,8 @@ HOSTILE = st.one_of(
             "workload_id": st.just("w") | JSON,
             "synced": st.booleans() | JSON,
             "base_url": st.just("https://acme.run.ai") | JSON,
+            "refusal": st.just({"found": "forbidden", "polls": 2, "seconds": 1, "at": "2025-09-14T07:31Z"})
+            | JSON,
             "revisions": MARK_JSON | JSON,
             "workloads": st.lists(st.just(PLAIN) | JSON, max_size=2) | JSON,
         },

@@ -38,7 +38,8 @@ NAMES = {
     "events": "RevisionAdded PhaseChanged RevisionUpdated RevisionDeleted Synced WatchDegraded "
     "WatchRecovered WorkloadFailed ClusterDisconnected ClusterConnected RevisionEvent ClusterEvent "
     "WatchEvent FleetEvent",
-    "watches": "RevisionWatch WatchStatus FleetWatch FleetStatus Checkpoint FleetCheckpoint RevisionMark",
+    "watches": "RevisionWatch WatchStatus FleetWatch FleetStatus Checkpoint FleetCheckpoint RevisionMark "
+    "PollStreak",
     "the version": "__version__",
 }
 LISTED = sorted(name for names in NAMES.values() for name in names.split())
