@@ -13,7 +13,8 @@ rollout.
 The names by theme:
 
 - the client: `RunaiClient`; its keyword arguments are `ClientOptions`
-- authentication: `StaticToken`, `ClientCredentials`, `CliCredentials`, `TokenProvider`; `Auth` is any of them
+- authentication: `StaticToken`, `FileToken`, `ClientCredentials`, `CliCredentials`, `TokenProvider`; `Auth`
+  is any of them
 - policies: `RetryPolicy` says how often to retry, `PollPolicy` how often to poll
 - models: `Revision` with its `Phase`, `Workload`, `HistoryRecord`, `Cluster` with its `ClusterState`, and
   their parts
@@ -23,6 +24,7 @@ The names by theme:
   `WatchDegraded`, `WatchRecovered`, and, of the clusters, `ClusterDisconnected` and `ClusterConnected`;
   `WatchEvent` is any of them
 - watching many workloads: `FleetWatch`, `FleetStatus`, `FleetCheckpoint`; it also yields `WorkloadFailed`
+- what checkpoints consist of: `RevisionMark`, `PollStreak`
 - hooks: a `Hook` receives `CallStarted`, `RetryScheduled`, `CallFinished`, `PollStarted`, `PollFinished`,
   `TokenRefreshed`; `HookEvent` is any of them
 - errors: `RunaiError` is the base of all; the tree is in `runai_async.errors`
@@ -63,6 +65,7 @@ __all__ = [
     "DecodeError",
     "ExtendedResource",
     "FieldChange",
+    "FileToken",
     "FleetCheckpoint",
     "FleetEvent",
     "FleetStatus",
@@ -82,6 +85,7 @@ __all__ = [
     "PollFinished",
     "PollPolicy",
     "PollStarted",
+    "PollStreak",
     "RateLimitError",
     "Request",
     "RequestedPods",
@@ -127,7 +131,7 @@ __all__ = [
 ]
 
 _NAMES = {
-    "_auth.credentials": "Auth CliCredentials ClientCredentials StaticToken TokenProvider",
+    "_auth.credentials": "Auth CliCredentials ClientCredentials FileToken StaticToken TokenProvider",
     "_clock": "Clock",
     "_codec": "from_json to_cloudevent to_json",
     "_fleet.discovery": "WorkloadIds",
@@ -136,7 +140,7 @@ _NAMES = {
     "_http.messages": "Request Response Transport",
     "_watch.revision_watch": "RevisionWatch",
     "_watch.status": "WatchStatus",
-    "checkpoint": "Checkpoint FleetCheckpoint RevisionMark",
+    "checkpoint": "Checkpoint FleetCheckpoint PollStreak RevisionMark",
     "client": "ClientOptions RunaiClient",
     "diff": "FieldChange compare_revisions",
     "errors": "ApiError AttemptTimeoutError AuthenticationError ConfigurationError DeadlineExceededError "
@@ -165,6 +169,7 @@ if TYPE_CHECKING:
         Auth,
         CliCredentials,
         ClientCredentials,
+        FileToken,
         StaticToken,
         TokenProvider,
     )
@@ -176,7 +181,7 @@ if TYPE_CHECKING:
     from runai_async._http.messages import Request, Response, Transport
     from runai_async._watch.revision_watch import RevisionWatch
     from runai_async._watch.status import WatchStatus
-    from runai_async.checkpoint import Checkpoint, FleetCheckpoint, RevisionMark
+    from runai_async.checkpoint import Checkpoint, FleetCheckpoint, PollStreak, RevisionMark
     from runai_async.client import ClientOptions, RunaiClient
     from runai_async.diff import FieldChange, compare_revisions
     from runai_async.errors import (

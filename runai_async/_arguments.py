@@ -11,6 +11,7 @@ from attrs import evolve
 
 from runai_async._ids import canonical_id, is_uuid
 from runai_async._numbers import check_number, check_whole
+from runai_async.checkpoint import Checkpoint, FleetCheckpoint
 from runai_async.errors import ConfigurationError
 from runai_async.models import Phase
 from runai_async.policy import PollPolicy, RetryPolicy
@@ -51,6 +52,22 @@ def check_resume(value: object, kind: type) -> None:
         raise TypeError(
             f"resume_from must be a {kind.__name__}, as {kind.__name__}.from_json(saved) returns, "
             f"not {type(value).__name__}"
+        )
+
+
+def other_base_url(checkpoint: Checkpoint | FleetCheckpoint, base_url: str) -> str | None:
+    """Return the base URL of a checkpoint, if it has one and that is another one."""
+    parts = checkpoint.workloads.values() if isinstance(checkpoint, FleetCheckpoint) else ()
+    others = {checkpoint.base_url, *(part.base_url for part in parts)} - {None, base_url}
+    return min((other for other in others if other is not None), default=None)
+
+
+def check_control_plane(checkpoint: Checkpoint | FleetCheckpoint | None, base_url: str) -> None:
+    """Raise `ValueError` for the checkpoint of another control plane, where all revisions would be gone."""
+    if checkpoint is not None and (other := other_base_url(checkpoint, base_url)) is not None:
+        raise ValueError(
+            f"the checkpoint is of {other}, but this client is of {base_url}; if that is the same control "
+            f"plane under another name, resume from checkpoint.moved_to({base_url!r})"
         )
 
 

@@ -1,23 +1,63 @@
 """What a watch has delivered, as a value that outlives the process.
 
-A checkpoint holds, for each known revision, the fields that the schema requires, when its phase changed,
-when it was deleted, and the count and time from which the ids of its events are made. None of that is secret.
+A checkpoint holds the control plane's URL and, for each known revision, the fields that the schema requires,
+when its phase changed, when it was deleted, and the count and time from which the ids of its events are made;
+also how many polls, and for how long, have lacked a revision or were refused. None of that is secret.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from collections.abc import Callable, Collection, Mapping
+from datetime import datetime
 from functools import partial
-from typing import Any, Self
+from typing import Any, Literal, Self
 
-from attrs import asdict, frozen
+from attrs import asdict, evolve, frozen
 
-from runai_async._ids import canonical_id
+from runai_async._checkpoint.base_url import normal_base_url
+from runai_async._checkpoint.fields import (
+    as_count,
+    as_flag,
+    as_id,
+    as_object,
+    as_phase,
+    as_seconds,
+    as_text,
+    as_time,
+    check,
+    parsed,
+)
 from runai_async.models import Phase
 
 VERSION = 1
+Found = Literal["missing", "live", "forbidden", "not_found"]
+
+
+@frozen
+class PollStreak:
+    """The polls in a row that found the same, for the next process to continue counting.
+
+    A deletion or refusal is believed after a while only; a command that runs for seconds at a time would
+    never get there if each run began anew.
+
+    Attributes:
+        found: "missing", or "live" after its deletion, of a revision; "forbidden" (403) or "not_found" (404)
+            of a workload.
+        polls: how many.
+        seconds: for how long, as far as it counts.
+        at: the time of the last of them, by the clock of the machine.
+
+    Example:
+        >>> checkpoint = Checkpoint.from_json(saved)
+        >>> [mark.name for mark in checkpoint.revisions if isinstance(mark.streak, PollStreak)]
+        []
+    """
+
+    found: Found
+    polls: int
+    seconds: float
+    at: datetime
 
 
 @frozen
@@ -32,6 +72,7 @@ class RevisionMark:
         told_until: the latest `phase_updated_at` of those events.
         returns: how often it was reported as deleted and existed again.
         updates: how often it was reported as updated.
+        streak: the last polls, if they lacked it, or showed it live after its deletion was reported.
 
     Example:
         >>> [(mark.name, mark.phase.value) for mark in Checkpoint.from_json(saved).revisions]
@@ -54,6 +95,7 @@ class RevisionMark:
     told_until: datetime | None = None
     returns: int = 0
     updates: int = 0
+    streak: PollStreak | None = None
 
 
 @frozen
@@ -64,6 +106,9 @@ class Checkpoint:
         workload_id: the id of the workload; a watch of another one does not accept the checkpoint.
         revisions: what was delivered of each known revision.
         synced: whether a first poll was delivered; without one, a resume starts afresh.
+        base_url: the control plane's URL, as in `RunaiClient.base_url`; a client of another one does not
+            accept the checkpoint. None in those of 0.1, which every client accepts.
+        refusal: the last polls, if the API refused them.
 
     Example:
         >>> watch = runai.watch_revisions(workload_id, resume_from=Checkpoint.from_json(saved))
@@ -73,10 +118,28 @@ class Checkpoint:
     workload_id: str
     revisions: tuple[RevisionMark, ...] = ()
     synced: bool = True
+    base_url: str | None = None
+    refusal: PollStreak | None = None
+
+    def moved_to(self, base_url: str) -> Self:
+        """Return the checkpoint for the same control plane under another name.
+
+        Args:
+            base_url: the URL by which a client knows it now.
+
+        Raises:
+            ValueError: not a URL.
+
+        Example:
+            >>> checkpoint = Checkpoint.from_json(saved).moved_to("https://runai.acme.example")
+            >>> checkpoint.base_url
+            'https://runai.acme.example'
+        """
+        return evolve(self, base_url=normal_base_url(base_url))
 
     def to_json(self) -> str:
         """Return the checkpoint as JSON, for any file or store."""
-        return _dumps(_plain(self))
+        return _dumps(_plain(self, None))
 
     @classmethod
     def from_json(cls, data: str | bytes) -> Self:
@@ -85,7 +148,7 @@ class Checkpoint:
         Raises:
             ValueError: not a checkpoint, or one of a version that this release does not know.
         """
-        return cls(*_parts(_loads(data)))
+        return cls(**_parts(parsed(data, VERSION), None))
 
 
 @frozen
@@ -94,6 +157,7 @@ class FleetCheckpoint:
 
     Attributes:
         workloads: the checkpoint of each workload.
+        base_url: the control plane's URL, as in `Checkpoint`.
 
     Example:
         >>> async with runai.watch_fleet(workload_ids) as fleet:
@@ -103,10 +167,31 @@ class FleetCheckpoint:
     """
 
     workloads: Mapping[str, Checkpoint]
+    base_url: str | None = None
+
+    def moved_to(self, base_url: str) -> Self:
+        """Return the checkpoint for the same control plane under another name.
+
+        Args:
+            base_url: the URL by which a client knows it now.
+
+        Raises:
+            ValueError: not a URL.
+
+        Example:
+            >>> async with runai.watch_fleet(workload_ids) as fleet:
+            ...     checkpoint = fleet.checkpoint().moved_to("https://runai.acme.example")
+            >>> {part.base_url for part in checkpoint.workloads.values()}
+            {'https://runai.acme.example'}
+        """
+        url = normal_base_url(base_url)
+        moved = {key: evolve(part, base_url=url) for key, part in self.workloads.items()}
+        return evolve(self, workloads=moved, base_url=url)
 
     def to_json(self) -> str:
         """Return the checkpoint as JSON, for any file or store."""
-        return _dumps({"workloads": [_plain(checkpoint) for checkpoint in self.workloads.values()]})
+        parts = [_plain(checkpoint, self.base_url) for checkpoint in self.workloads.values()]
+        return _dumps(_named(self.base_url, None) | {"workloads": parts})
 
     @classmethod
     def from_json(cls, data: str | bytes) -> Self:
@@ -116,9 +201,11 @@ class FleetCheckpoint:
             ValueError: not a fleet's checkpoint, or one of a version that this release does not know.
         """
         array = "an array (is this the checkpoint of a single watch?)"
-        workloads = _check(list, array, _loads(data).get("workloads"), "workloads")
-        parts = [Checkpoint(*_parts(_object(item, "a workload"))) for item in workloads]
-        return cls({part.workload_id: part for part in parts})
+        value = parsed(data, VERSION)
+        workloads = check(list, array, value.get("workloads"), "workloads")
+        base_url = _base_url(value, None)
+        parts = [Checkpoint(**_parts(as_object(item, "a workload"), base_url)) for item in workloads]
+        return cls({part.workload_id: part for part in parts}, base_url)
 
 
 # --- to JSON ----------------------------------------------------------------------------------------------
@@ -128,49 +215,57 @@ def _dumps(value: Mapping[str, Any]) -> str:
     return json.dumps({"version": VERSION, **value}, separators=(",", ":"))
 
 
-def _plain(checkpoint: Checkpoint) -> dict[str, Any]:
-    return {
+def _named(base_url: str | None, usual: str | None) -> dict[str, Any]:
+    """Return the entry for a base URL; none where it is the *usual* one, so that a fleet has it once."""
+    return {} if base_url == usual else {"base_url": base_url}
+
+
+def _plain(checkpoint: Checkpoint, base_url: str | None) -> dict[str, Any]:
+    """Turn a checkpoint, in a fleet's of that *base_url*, into JSON's types."""
+    return _named(checkpoint.base_url, base_url) | {
         "workload_id": checkpoint.workload_id,
         "synced": checkpoint.synced,
-        "revisions": [_plain_mark(mark) for mark in checkpoint.revisions],
+        "revisions": [_plain_fields(mark) for mark in checkpoint.revisions],
+        **({} if checkpoint.refusal is None else {"refusal": _plain_fields(checkpoint.refusal)}),
     }
 
 
-def _plain_mark(mark: RevisionMark) -> dict[str, Any]:
-    """Turn a mark into JSON's types, without what is None."""
+def _plain_fields(value: RevisionMark | PollStreak) -> dict[str, Any]:
+    """Turn a value into JSON's types, without what is None."""
     return {
-        name: value.isoformat() if isinstance(value, datetime) else value
-        for name, value in asdict(mark).items()
-        if value is not None
+        name: _plain_field(item) for name, item in asdict(value, recurse=False).items() if item is not None
     }
+
+
+def _plain_field(value: object) -> object:
+    if isinstance(value, PollStreak):
+        return _plain_fields(value)
+    return value.isoformat() if isinstance(value, datetime) else value
 
 
 # --- from JSON --------------------------------------------------------------------------------------------
 
 
-def _loads(data: str | bytes) -> dict[str, Any]:
-    try:
-        parsed = json.loads(data)
-    except RecursionError as error:
-        raise ValueError("checkpoint: nested too deeply") from error
-    except ValueError as error:
-        raise ValueError(f"checkpoint: not JSON: {error}") from error
-    value: dict[str, Any] = _object(parsed, "the top level")
-    version = value.get("version")
-    if type(version) is not int or version != VERSION:
-        raise ValueError(f"checkpoint: version {version!r:.40} is unknown here; this release reads {VERSION}")
-    return value
+def _base_url(value: dict[str, Any], usual: str | None) -> str | None:
+    given = value.get("base_url", usual)
+    return None if given is None else as_text(given, "base_url")
 
 
-def _parts(value: dict[str, Any]) -> tuple[str, tuple[RevisionMark, ...], bool]:
+def _parts(value: dict[str, Any], base_url: str | None) -> dict[str, Any]:
+    """Read the fields of a checkpoint, in a fleet's of that *base_url*."""
     array = "an array (is this a fleet's? The .workloads of FleetCheckpoint.from_json(data) has one for each)"
-    revisions = _check(list, array, value.get("revisions"), "revisions")
-    synced = _check(bool, "true or false", value.get("synced"), "synced")
-    return _id(value.get("workload_id"), "workload_id"), tuple(map(_mark, revisions)), synced
+    revisions = check(list, array, value.get("revisions"), "revisions")
+    return {
+        "workload_id": as_id(value.get("workload_id"), "workload_id"),
+        "revisions": tuple(map(_mark, revisions)),
+        "synced": as_flag(value.get("synced"), "synced"),
+        "base_url": _base_url(value, base_url),
+        "refusal": None if value.get("refusal") is None else _refusal(value["refusal"], "refusal"),
+    }
 
 
 def _mark(value: Any) -> RevisionMark:
-    data = _object(value, "a revision")
+    data = as_object(value, "a revision")
     if missing := sorted(_REQUIRED - data.keys()):
         raise ValueError(f"checkpoint: a revision lacks {', '.join(missing)}")
     given = [name for name in _READERS if name in _REQUIRED or data.get(name) is not None]
@@ -180,43 +275,27 @@ def _mark(value: Any) -> RevisionMark:
     return RevisionMark(**fields)
 
 
-def _check(kind: type, expected: str, value: Any, name: str) -> Any:
-    """Return a value that is exactly of one of JSON's types."""
-    if type(value) is not kind:
-        raise ValueError(f"checkpoint: {name} must be {expected}, not {type(value).__name__}")
-    return value
+def _streak(value: Any, name: str, *, allowed: Collection[Found]) -> PollStreak:
+    data = as_object(value, name)
+    found: Found | None = next((item for item in allowed if item == data.get("found")), None)
+    if found is None:
+        raise ValueError(f"checkpoint: {name}.found must be {' or '.join(allowed)}")
+    return PollStreak(
+        found,
+        as_count(data.get("polls"), f"{name}.polls"),
+        as_seconds(data.get("seconds"), f"{name}.seconds"),
+        as_time(data.get("at"), f"{name}.at"),
+    )
 
 
-_object = partial(_check, dict, "an object")
-_text = partial(_check, str, "a string")
-_count = partial(_check, int, "a whole number")
-
-
-def _id(value: Any, name: str) -> str:
-    return canonical_id(_text(value, name))
-
-
-def _phase(value: Any, name: str) -> Phase:
-    return Phase(_text(value, name))
-
-
-def _time(value: Any, name: str) -> datetime:
-    text = _check(str, "a time as a string", value, name)
-    try:
-        time = datetime.fromisoformat(text)
-        utc = time.astimezone(UTC)
-    except (ValueError, OverflowError) as error:
-        raise ValueError(f"checkpoint: {name} is not a time: {error}") from error
-    if time.tzinfo is None:
-        raise ValueError(f"checkpoint: {name} has no time zone")
-    return utc
-
-
+_refusal = partial(_streak, allowed=("forbidden", "not_found"))
 _READERS: Mapping[str, Callable[[Any, str], Any]] = {
-    **dict.fromkeys(("type", "name"), _text),
-    **dict.fromkeys(("id", "workload_id", "cluster_id", "department_id", "project_id"), _id),
-    **dict.fromkeys(("tenant_id", "count", "returns", "updates"), _count),
-    **dict.fromkeys(("created_at", "phase_updated_at", "deleted_at", "told_until"), _time),
-    "phase": _phase,
+    **dict.fromkeys(("type", "name"), as_text),
+    **dict.fromkeys(("id", "workload_id", "cluster_id", "department_id", "project_id"), as_id),
+    **dict.fromkeys(("tenant_id", "count", "returns", "updates"), as_count),
+    **dict.fromkeys(("created_at", "phase_updated_at", "deleted_at", "told_until"), as_time),
+    "phase": as_phase,
+    "streak": partial(_streak, allowed=("missing", "live")),
 }
-_REQUIRED = _READERS.keys() - {"phase_updated_at", "deleted_at", "told_until", "returns", "updates"}
+_OPTIONAL = {"phase_updated_at", "deleted_at", "told_until", "returns", "updates", "streak"}
+_REQUIRED = _READERS.keys() - _OPTIONAL

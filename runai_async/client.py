@@ -23,6 +23,7 @@ from runai_async._api.retry import Retrying
 from runai_async._api.workload_list import IdListing, WorkloadQuery, conditions, each_once
 from runai_async._arguments import (
     check_client,
+    check_control_plane,
     check_fleet,
     check_id,
     check_resume,
@@ -99,7 +100,8 @@ class RunaiClient:
     Args:
         base_url: the control plane's URL; a port and a path prefix are allowed. Plain http is for loopback
             only, unless *allow_http*.
-        auth: a bearer token, `StaticToken`, `ClientCredentials`, `CliCredentials`, or a `TokenProvider`.
+        auth: a bearer token, `StaticToken`, `FileToken`, `ClientCredentials`, `CliCredentials`, or a
+            `TokenProvider`.
         session: an `aiohttp.ClientSession` of yours; it is used and never closed. It must not add credentials
             of its own.
         timeout: seconds for one attempt, everything in it. The exchange of a token, which all calls share,
@@ -180,7 +182,8 @@ class RunaiClient:
     def from_env(cls, *, environ: Mapping[str, str] | None = None, **options: Unpack[ClientOptions]) -> Self:
         """Create a client from the environment.
 
-        `RUNAI_BASE_URL` names the control plane. The credentials are `RUNAI_TOKEN`, or `RUNAI_CLIENT_ID` and
+        `RUNAI_BASE_URL` names the control plane. The credentials are the first of these that is
+        set: `RUNAI_TOKEN`; `RUNAI_TOKEN_FILE`, the path of a `FileToken`; or `RUNAI_CLIENT_ID` and
         `RUNAI_CLIENT_SECRET`, with the *api* and *token_url* of `ClientCredentials` in `RUNAI_TOKEN_API` and
         `RUNAI_TOKEN_URL`. If the URL or the credentials are missing, the login of the vendor's command line
         (`~/.runai`) provides them. `RUNAI_CA_FILE` names a PEM file of authorities to trust.
@@ -201,6 +204,16 @@ class RunaiClient:
         if (ca_file := env.get("RUNAI_CA_FILE")) and options.get("ssl_context") is None:
             options.setdefault("ca_file", ca_file)
         return cls(base_url, auth, **options)
+
+    @property
+    def base_url(self) -> str:
+        """The control plane's URL in the spelling that checkpoints keep, without a trailing slash.
+
+        Example:
+            >>> RunaiClient("https://ACME.run.ai:443/", token).base_url
+            'https://acme.run.ai'
+        """
+        return self._api.endpoints.normal_url
 
     def with_options(self, *, timeout: float | None = None, retry: RetryPolicy | None = None) -> Self:
         """Return a copy with another timeout or retry policy.
@@ -350,7 +363,7 @@ class RunaiClient:
 
         Raises:
             ValueError: the id is not a UUID, the interval is below 0.01 s, or the checkpoint is of another
-                workload. See `RevisionWatch` for what ends the iteration.
+                workload or control plane. See `RevisionWatch` for what ends the iteration.
             TypeError: an argument has the wrong type.
 
         Example:
@@ -363,15 +376,18 @@ class RunaiClient:
             deleted chat-00002 Running
         """
         check_resume(resume_from, Checkpoint)
+        check_control_plane(resume_from, self.base_url)
         policy = poll_policy(poll, interval)
         tracker = Tracker(
             check_id(workload_id, "workload_id"),
             include_existing=include_existing,
             emit_updates="updated" in policy.emit,
             resume_from=resume_from,
+            base_url=self.base_url,
         )
         poller = Poller(self._api, policy, fill_gaps=fill_gaps)
-        return RevisionWatch(poller, tracker, self._api, policy, self._clusters)
+        refusal = resume_from.refusal if resume_from else None
+        return RevisionWatch(poller, tracker, self._api, policy, self._clusters, refusal=refusal)
 
     def watch_fleet(
         self,
@@ -415,8 +431,8 @@ class RunaiClient:
         what can change, such as a phase, it leaves with its next successful poll.
 
         Raises:
-            ValueError: an id is not a UUID, or a number is out of range. See `FleetWatch` for what ends the
-                iteration.
+            ValueError: an id is not a UUID, a number is out of range, or the checkpoint is of another control
+                plane. See `FleetWatch` for what ends the iteration.
             TypeError: an argument has the wrong type; a single id as *workloads*, for one.
 
         Example:
@@ -434,6 +450,7 @@ class RunaiClient:
             discovery_interval=discovery_interval,
         )
         check_resume(resume_from, FleetCheckpoint)
+        check_control_plane(resume_from, self.base_url)
         policy = poll_policy(poll, interval)
         return FleetWatch(
             self._api,

@@ -61,8 +61,9 @@ def no_blocking_calls() -> Iterator[None]:
         # aiohttp does this where a session trusts the environment
         blockbuster.functions[call].can_block_in("aiohttp/helpers.py", "netrc_from_env")
     for call in ("io.BufferedReader.read", "os.stat"):
-        # two small files, once, where a client uses the login of the vendor's command line
+        # small files, once, where `from_env` uses the login of the vendor's command line, or a token's file
         blockbuster.functions[call].can_block_in("runai_async/_auth/credentials.py", "_read_key")
+        blockbuster.functions[call].can_block_in("runai_async/_auth/environment.py", "_file_token")
     blockbuster.activate()
     yield
     blockbuster.deactivate()

@@ -15,6 +15,7 @@ from yarl import URL
 from runai_async import _codec
 from runai_async._api.paging import LONGEST_PAGE
 from runai_async._api.statuses import raise_for_status
+from runai_async._checkpoint.base_url import normal_base_url
 from runai_async._http.messages import Request, Response
 from runai_async._ids import canonical_id
 from runai_async.errors import DecodeError
@@ -52,10 +53,16 @@ class Call(Generic[T]):
 
 
 class Endpoints:
-    """The calls that the control plane at one base URL accepts."""
+    """The calls that the control plane at one base URL accepts.
+
+    Attributes:
+        base_url: the root of all paths.
+        normal_url: the same in its normal spelling: one object for all checkpoints of a client.
+    """
 
     def __init__(self, base_url: URL) -> None:
         self.base_url = base_url
+        self.normal_url: str = normal_base_url(base_url)
 
     def _inferences(self, path: str) -> URL:
         # Not joined, which takes seven times as long: the path is quoted already.

@@ -17,6 +17,8 @@ from runai_async.errors import ConfigurationError
 
 SENDABLE = re.compile(r"[\x21-\x7e]+")
 """What fits into an Authorization header: printable ASCII without spaces."""
+_LONGEST_TOKEN_FILE = 2**16
+"""Bytes in a token file; more, as from a device, are no token."""
 
 
 @runtime_checkable
@@ -167,6 +169,46 @@ class CliCredentials:
         return _read_key(self.folder / "config.json", "control_plane", "url")
 
 
+@frozen
+class FileToken:
+    """A bearer token in a file that something else renews, such as a secret that Kubernetes mounts.
+
+    The file is read again when the token was refused, and when the file has changed: it is looked at before
+    a request, at most once a second, and links are followed. Where it is missing or empty meanwhile, the
+    last token stays in use, and one warning says so. A pipe is read once.
+
+    Attributes:
+        path: the file. White space around the token is ignored.
+
+    Raises:
+        ConfigurationError: the path begins with `~`, and there is no home directory.
+
+    Example:
+        >>> runai = RunaiClient("https://acme.run.ai", FileToken("~/runai-token"))
+    """
+
+    path: Path = field(converter=_path)
+
+    def read_token(self) -> str:
+        """Read the token.
+
+        Raises:
+            ConfigurationError: there is none; the message names the file.
+        """
+        try:
+            with self.path.open("rb") as file:
+                token = file.read(_LONGEST_TOKEN_FILE).decode("utf-8-sig").strip()
+        except FileNotFoundError:
+            raise ConfigurationError(f"the token file {self.path} does not exist") from None
+        except OSError as error:
+            raise ConfigurationError(f"the token file {self.path} cannot be read: {error.strerror}") from None
+        except ValueError:
+            raise ConfigurationError(f"the token file {self.path} is not a text file") from None
+        if not token:
+            raise ConfigurationError(f"the token file {self.path} contains no token")
+        return check_token(token, f"the token in {self.path}")
+
+
 def _read_key(path: Path, *keys: str) -> str:
     """Read a string from a JSON file of the vendor's command line."""
     try:
@@ -186,5 +228,5 @@ def _read_key(path: Path, *keys: str) -> str:
     return value
 
 
-Auth = str | StaticToken | ClientCredentials | CliCredentials | TokenProvider
+Auth = str | StaticToken | FileToken | ClientCredentials | CliCredentials | TokenProvider
 """What `RunaiClient` takes as *auth*."""

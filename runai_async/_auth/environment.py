@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-from runai_async._auth.credentials import Auth, CliCredentials, ClientCredentials, StaticToken
+from runai_async._auth.credentials import Auth, CliCredentials, ClientCredentials, FileToken, StaticToken
 from runai_async._http.addresses import check_token_url
 from runai_async.errors import ConfigurationError
 
@@ -21,6 +21,8 @@ def auth_from(environ: Mapping[str, str]) -> Auth:
     )
     if token:
         return StaticToken(token)
+    if path := environ.get("RUNAI_TOKEN_FILE"):
+        return _file_token(path)
     if client_id and client_secret:
         return _client_credentials(environ, client_id, client_secret)
     if client_id or client_secret:
@@ -33,9 +35,21 @@ def auth_from(environ: Mapping[str, str]) -> Auth:
         credentials.read_token()
     except ConfigurationError as error:
         raise ConfigurationError(
-            f"no credentials: set RUNAI_TOKEN, or RUNAI_CLIENT_ID and RUNAI_CLIENT_SECRET ({error})"
+            "no credentials: set RUNAI_TOKEN or RUNAI_TOKEN_FILE, or RUNAI_CLIENT_ID and "
+            f"RUNAI_CLIENT_SECRET ({error})"
         ) from error
     return credentials
+
+
+def _file_token(path: str) -> FileToken:
+    """Return the token in a file, which must have one by now."""
+    auth = FileToken(path)
+    try:
+        if not auth.path.is_fifo():  # what is read from a pipe is gone
+            auth.read_token()
+    except ConfigurationError as error:
+        raise ConfigurationError(f"RUNAI_TOKEN_FILE: {error}") from None
+    return auth
 
 
 def _client_credentials(environ: Mapping[str, str], client_id: str, client_secret: str) -> ClientCredentials:

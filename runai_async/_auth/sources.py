@@ -13,10 +13,12 @@ from runai_async._auth.credentials import (
     Auth,
     CliCredentials,
     ClientCredentials,
+    FileToken,
     StaticToken,
     TokenProvider,
     check_token,
 )
+from runai_async._auth.token_file import FileTokenSource
 from runai_async._clock import Clock
 from runai_async._http.messages import Transport
 from runai_async.errors import (
@@ -143,10 +145,10 @@ def token_source(
     Raises:
         ConfigurationError: *auth* is not usable; the message says what is.
     """
-    if isinstance(auth, str):
-        return FixedTokenSource(check_token(auth, "auth"))
-    if isinstance(auth, StaticToken):
-        return FixedTokenSource(auth.token)
+    if isinstance(auth, str | StaticToken):
+        return FixedTokenSource(check_token(auth, "auth") if isinstance(auth, str) else auth.token)
+    if isinstance(auth, FileToken):
+        return FileTokenSource(auth, clock)
     if isinstance(auth, ClientCredentials):
         return ClientCredentialsSource(auth, base_url, transport, clock, hooks=hooks, timeout=timeout)
     if isinstance(auth, CliCredentials):
@@ -154,6 +156,6 @@ def token_source(
     if isinstance(auth, TokenProvider) and not isinstance(auth, type):  # pyright: ignore[reportUnnecessaryIsInstance]
         return ProviderSource(auth)
     raise ConfigurationError(
-        f"auth must be a token (str), StaticToken, ClientCredentials, CliCredentials, or an object with the "
-        f"methods get_token and invalidate; not {type(auth).__name__}"
+        f"auth must be a token (str), StaticToken, FileToken, ClientCredentials, CliCredentials, or an "
+        f"object with the methods get_token and invalidate; not {type(auth).__name__}"
     )

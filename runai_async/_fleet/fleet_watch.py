@@ -32,6 +32,7 @@ from runai_async._fleet.tasks import Tasks
 from runai_async._observe.log import logger
 from runai_async._watch.cluster_watch import ClusterFeed, ClusterWatch
 from runai_async._watch.clusters import Link
+from runai_async._watch.failures import resumed_streak
 from runai_async._watch.poll import Poller
 from runai_async._watch.tracker import Tracker
 from runai_async.checkpoint import Checkpoint, FleetCheckpoint
@@ -77,6 +78,7 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         clusters: ClusterWatch,
     ) -> None:
         self._clock = api.clock
+        self._base_url = api.endpoints.normal_url
         self._policy = policy
         self._discovery = Discovery(workloads, discovery_interval)
         self._include_existing = include_existing
@@ -218,13 +220,16 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         if not self._members:
             self._health.begin()
             self._began = now
+        saved = self._membership.unclaimed.pop(workload_id, None)
         tracker = Tracker(
             workload_id,
             include_existing=self._include_existing or not existed,
             emit_updates="updated" in self._policy.emit,
-            resume_from=self._membership.unclaimed.pop(workload_id, None),
+            resume_from=saved,
+            base_url=self._base_url,
         )
-        member = Member(tracker, self._poller.list_call(tracker), self._policy.interval)
+        streak = resumed_streak(saved.refusal if saved else None)
+        member = Member(tracker, self._poller.list_call(tracker), self._policy.interval, streak)
         self._members.add(member)
         self._dispatcher.plan(member, next_slot(member.offset, member.interval, now))
 
@@ -305,10 +310,9 @@ class FleetWatch(AsyncIterator[FleetEvent]):
             KeyError: the workload is not watched.
         """
         if workload_id is not None:
-            return self._members[check_id(workload_id, "workload_id")].tracker.checkpoint()
-        trackers = (member.tracker for member in self._members)
-        delivered = {tracker.workload_id: tracker.checkpoint() for tracker in trackers}
-        return FleetCheckpoint({**self._membership.unclaimed, **delivered})
+            return self._members[check_id(workload_id, "workload_id")].checkpoint()
+        delivered = {member.tracker.workload_id: member.checkpoint() for member in self._members}
+        return FleetCheckpoint({**self._membership.unclaimed, **delivered}, self._base_url)
 
     def __repr__(self) -> str:
         state = "open" if self._open else "closed" if self._entered else "not entered"

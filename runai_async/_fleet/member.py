@@ -6,9 +6,10 @@ import math
 
 from runai_async._api.endpoints import Call
 from runai_async._fleet.schedule import offset_of
-from runai_async._watch.failures import NO_FAILURES
+from runai_async._watch.failures import NO_FAILURES, FailureStreak
 from runai_async._watch.listing import Snapshot
 from runai_async._watch.tracker import Tracker
+from runai_async.checkpoint import Checkpoint
 
 
 class Member:
@@ -36,7 +37,13 @@ class Member:
         "left", "offset", "removed", "streak", "tracker", "without_revisions",
     )  # fmt: skip
 
-    def __init__(self, tracker: Tracker, call: Call[Snapshot | None], interval: float) -> None:
+    def __init__(
+        self,
+        tracker: Tracker,
+        call: Call[Snapshot | None],
+        interval: float,
+        streak: FailureStreak = NO_FAILURES,
+    ) -> None:
         self.tracker = tracker
         self.call = call
         self.due: float | None = None
@@ -44,13 +51,17 @@ class Member:
         self.interval = interval
         self.offset = offset_of(tracker.workload_id)
         self.buffered = 0
-        self.streak = NO_FAILURES
+        self.streak = streak
         self.backoff = 0
         self.gone_since: float | None = None
         self.last_success_at: float | None = None
         self.without_revisions = False
         self.removed = False
         self.left = False
+
+    def checkpoint(self) -> Checkpoint:
+        """Return what was delivered of it."""
+        return self.tracker.checkpoint(self.streak.saved())
 
     @property
     def is_watched(self) -> bool:

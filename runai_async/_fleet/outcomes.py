@@ -6,8 +6,10 @@ A member, a result and the time go in; one value comes out, which `FleetWatch` a
 from __future__ import annotations
 
 import math
+from datetime import datetime
 from typing import Literal, NamedTuple
 
+from runai_async._clock import EARLIEST
 from runai_async._fleet.doubt import NO_DOUBT, Doubt
 from runai_async._fleet.member import Member
 from runai_async._fleet.schedule import next_slot
@@ -71,6 +73,7 @@ class Poll(NamedTuple):
         ever_responded: whether the control plane has ever responded to the fleet.
         is_silent: whether the control plane does not respond to anyone: then no workload loses patience.
         doubt: what is known of the workload should it be gone.
+        wall: wall-clock time at which it ended.
     """
 
     began: float
@@ -80,6 +83,7 @@ class Poll(NamedTuple):
     is_silent: bool = False
     is_proven: bool = False
     doubt: Doubt = NO_DOUBT
+    wall: datetime = EARLIEST
 
 
 def of_success(member: Member, poll: Poll, policy: PollPolicy) -> Outcome:
@@ -149,6 +153,7 @@ def _verdict(member: Member, error: RunaiError, poll: Poll, policy: PollPolicy, 
         past=past,
         grace=poll.doubt.grace_of(error, policy, past, since),
         counts=not poll.is_silent,
+        wall=poll.wall,
     )
 
 

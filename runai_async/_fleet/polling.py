@@ -87,6 +87,7 @@ class Polling:
             ever_responded=self._health.outage.ever_responded,
             is_silent=self._health.is_silent,
             doubt=NO_DOUBT if error is None else self._members.doubt(member),
+            wall=self._clock.now(),
         )
 
     def _apply(self, member: Member, outcome: Outcome, error: RunaiError | None, poll: outcomes.Poll) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from runai_async._wait.failing import Failure
 from runai_async._wait.order import Created, is_newer, newest
 from runai_async._wait.phase import FAILED_PHASES, cluster_note, describe_revision, last_failure
-from runai_async._watch.absence import Absence
+from runai_async._watch.absence import Absence, Patience
 from runai_async._watch.failures import is_refusal
 from runai_async._watch.revision_watch import RevisionWatch, parts_of
 from runai_async._watch.status import Batch
@@ -106,7 +106,7 @@ class RolloutWait:
             )
         except RunaiError as error:
             if isinstance(error, NotFoundError) and is_refusal(error):
-                self._lookups.record(clock.monotonic(), self._policy.missing_grace, self._longest_gap)
+                self._lookups.record(self._patience)
             return
         self._adopt(found)
 
@@ -118,8 +118,9 @@ class RolloutWait:
         self._choose(*self._live.values())
 
     @property
-    def _longest_gap(self) -> float:
-        return self._policy.interval + self._policy.deadline
+    def _patience(self) -> Patience:
+        policy, now = self._policy, self._api.clock.monotonic()
+        return Patience(now, policy.missing_grace, policy.interval + policy.deadline)
 
     def note(self, event: WatchEvent) -> None:
         """Take in an event of the watch."""
@@ -160,7 +161,7 @@ class RolloutWait:
         if revision is None or batch is None or self._blocking() is not None or self._is_looking_up:
             return None
         if revision.id not in self._live:
-            self._deletion.record(now, self._policy.missing_grace, self._longest_gap)
+            self._deletion.record(self._patience)
             if self._deletion.is_believed:
                 raise self._failed(f"revision {revision.name} ({revision.id}) was deleted")
             return None

@@ -7,8 +7,8 @@ Everything else that fails is an outage, which ends by itself or lasts too long;
 with a 404, and a refused token where one was accepted before.
 
 Patience counts failed polls, not the clock on the wall: a process or machine that stood still, or a consumer
-that did not ask, adds no more than one pause and one deadline. And nothing is given up before the third
-failed poll.
+that did not ask, adds no more than one pause and one deadline, and the time between two processes
+no more than one interval. And nothing is given up before the third failed poll.
 
 A watch, a wait and a fleet decide the same after a failed poll, so the decision is one value.
 """
@@ -17,9 +17,12 @@ from __future__ import annotations
 
 import math
 import random
+from datetime import datetime
 from typing import NamedTuple
 
 from runai_async._api.statuses import is_from_api
+from runai_async._clock import EARLIEST
+from runai_async.checkpoint import Found, PollStreak
 from runai_async.errors import (
     ApiError,
     AuthenticationError,
@@ -63,7 +66,7 @@ class Past(NamedTuple):
     readable: bool
 
 
-def ends_at_once(error: RunaiError, past: Past, failures: int) -> bool:
+def ends_at_once(error: RunaiError, past: Past, failures: int, *, is_first: bool) -> bool:
     """Return whether an error ends a watch without another try.
 
     That is what no wait can help: rejected credentials. And where no poll has succeeded yet, a token that was
@@ -73,7 +76,7 @@ def ends_at_once(error: RunaiError, past: Past, failures: int) -> bool:
     if isinstance(error, AuthenticationError):
         was_tried_again = max(error.attempts, failures) >= LEAST_POLLS
         return error.is_final or (is_from_api(error) and was_tried_again and not past.succeeded)
-    return isinstance(error, ConfigurationError) and not past.succeeded and failures == 1
+    return isinstance(error, ConfigurationError) and not past.succeeded and is_first
 
 
 def is_malformed(error: RunaiError) -> bool:
@@ -121,7 +124,7 @@ class Verdict(NamedTuple):
         error: what ends the watch; None to poll again.
         is_believed: *error* is a refusal.
         outage_begins: this failure is the first of an outage.
-        refusal_begins: this failure is a refusal, and the first of the streak.
+        refusal_begins: this failure is a refusal, and the first of the streak in this process.
         is_reminder: it is time for another warning about a refused token, as nothing else reports it.
         earliest: monotonic time before which the server asked not to be polled.
         due: monotonic time of the next poll; None for the usual schedule.
@@ -150,6 +153,8 @@ class FailureStreak(NamedTuple):
         malformed: how many of the failures were JSON but not the API's, if all were.
         noted_at: monotonic time up to which seconds are counted.
         pause: seconds that were planned until the next poll.
+        wall: wall-clock time of the last poll.
+        is_resumed: whether that was in the process before, whose monotonic clock is not ours.
     """
 
     failures: int = 0
@@ -161,6 +166,8 @@ class FailureStreak(NamedTuple):
     malformed: int = 0
     noted_at: float = 0.0
     pause: float = 0.0
+    wall: datetime = EARLIEST
+    is_resumed: bool = False
 
     def record(
         self,
@@ -174,6 +181,7 @@ class FailureStreak(NamedTuple):
         past: Past,
         grace: float,
         counts: bool = True,
+        wall: datetime = EARLIEST,
     ) -> Verdict:
         """Return what a failed poll means.
 
@@ -187,27 +195,36 @@ class FailureStreak(NamedTuple):
             past: what is known from earlier polls.
             grace: seconds after which a refusal is believed.
             counts: whether an outage counts against patience.
+            wall: wall-clock time, where the streak outlives the process.
         """
-        streak = self._with(error, policy, began, now)
+        is_first = self.is_resumed or not self.failures
+        streak = self._with(error, policy, began, now, wall)
         if not counts:
             streak = streak._replace(outage_seconds=self.outage_seconds)
-        ending, is_believed = streak._ending(error, policy, what, grace, past=past, before=self)  # noqa: SLF001
+        ending, is_believed = streak._ending(  # noqa: SLF001
+            error, policy, what, grace, past=past, before=self, is_first=is_first
+        )
         due = streak._next_due(error, now, interval, policy)  # noqa: SLF001
         return Verdict(
             streak._replace(pause=interval if due is None else due - now),
             ending,
             is_believed,
             outage_begins=self.outage_since is None and streak.outage_since is not None,
-            refusal_begins=streak.failures == 1 and streak.refused_as is not None,
+            refusal_begins=is_first and streak.refused_as is not None,
             is_reminder=policy.max_outage is None and streak._is_reminder(error, self),  # noqa: SLF001
             earliest=now + retry_after(error),
             due=due,
         )
 
-    def _with(self, error: RunaiError, policy: PollPolicy, began: float, now: float) -> FailureStreak:
+    def _with(
+        self, error: RunaiError, policy: PollPolicy, began: float, now: float, wall: datetime
+    ) -> FailureStreak:
         """Return the streak with one more failure, and with the seconds that it adds."""
         own = min(now - began, policy.deadline)
-        seconds = counted(self.noted_at, now, self.pause, policy) if self.failures else own
+        if self.is_resumed:
+            seconds = counted_across(self.wall, wall, policy.interval)
+        else:
+            seconds = counted(self.noted_at, now, self.pause, policy) if self.failures else own
         refused_as = type(error) if is_refusal(error) else None
         # Where 403 and 404 alternate, neither is a trustworthy refusal.
         is_steady = refused_as is not None and self.refused_as in {None, refused_as}
@@ -220,6 +237,8 @@ class FailureStreak(NamedTuple):
             refused_as=refused_as,
             refusals=refusals,
             refused_seconds=refused_seconds,
+            wall=wall,
+            is_resumed=False,
         )
         if self.outage_since is None:
             return more if is_steady else more._replace(outage_since=began, outage_seconds=own)
@@ -235,9 +254,10 @@ class FailureStreak(NamedTuple):
         *,
         past: Past,
         before: FailureStreak,
+        is_first: bool,
     ) -> tuple[RunaiError | None, bool]:
         """Return the error that ends the watch, if it ends, and whether that is a believed refusal."""
-        if ends_at_once(error, past, self.failures):
+        if ends_at_once(error, past, self.failures, is_first=is_first):
             return error, False
         if self.failures < LEAST_POLLS:
             return None, False
@@ -251,6 +271,13 @@ class FailureStreak(NamedTuple):
             is_refused_token = isinstance(error, AuthenticationError) and is_from_api(error)
             return error if is_refused_token else self._outage_error(what, error), False
         return None, False
+
+    def saved(self) -> PollStreak | None:
+        """Return what the next process continues from; None if the last poll was not refused."""
+        if self.refused_as is None:
+            return None
+        found: Found = "not_found" if issubclass(self.refused_as, NotFoundError) else "forbidden"
+        return PollStreak(found, self.failures, self.refused_seconds, self.wall)
 
     def _is_reminder(self, error: RunaiError, before: FailureStreak) -> bool:
         passed = self.outage_seconds // _REMINDER > before.outage_seconds // _REMINDER
@@ -294,6 +321,11 @@ def counted(since: float, now: float, pause: float, policy: PollPolicy) -> float
     return min(now - since, pause + policy.deadline)
 
 
+def counted_across(since: datetime, now: datetime, longest: float) -> float:
+    """Return the seconds that the first poll of a process adds, by the wall clock, which may be set back."""
+    return min(max(0.0, (now - since).total_seconds()), longest)
+
+
 def retry_after(error: RunaiError) -> float:
     """Return the seconds by which a response's `Retry-After` postpones the next poll; 0 without one."""
     asked = error.retry_after if isinstance(error, ApiError) else None
@@ -309,3 +341,17 @@ def describe_failure(error: RunaiError) -> str:
 
 NO_FAILURES = FailureStreak()
 """The streak of a watch whose last poll succeeded."""
+
+
+def resumed_streak(refusal: PollStreak | None) -> FailureStreak:
+    """Return the streak that continues that of another process."""
+    if refusal is None:
+        return NO_FAILURES
+    return FailureStreak(
+        refusal.polls,
+        refused_as=NotFoundError if refusal.found == "not_found" else PermissionDeniedError,
+        refused_seconds=refusal.seconds,
+        malformed=-1,
+        wall=refusal.at,
+        is_resumed=True,
+    )

@@ -8,29 +8,17 @@ shown it live for as long. While it flaps between the two, neither is the case, 
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Literal
 
-from runai_async._watch.absence import Absence, PollCount, Presence
+from attrs import evolve
+
+from runai_async._watch.absence import Absence, Patience, PollCount, Presence, resumed
 from runai_async._watch.listing import Snapshot
 from runai_async.checkpoint import RevisionMark
 
 NEVER = float("-inf")
 Recall = Literal["remembered", "forgotten", "back"]
 """What a poll means for a revision that was reported as deleted."""
-
-
-class Patience(NamedTuple):
-    """How long polls must find the same before it is believed.
-
-    Attributes:
-        at: monotonic time of the poll.
-        grace: seconds over which they must find it.
-        longest_gap: seconds that one poll counts at most.
-    """
-
-    at: float
-    grace: float
-    longest_gap: float
 
 
 class Known:
@@ -50,6 +38,13 @@ class Known:
         self.changed_at: float = changed_at
         self.asked_at: float = NEVER
         self.polls: PollCount | None = None
+        if mark.streak is not None:
+            self.mark, self.polls = evolve(mark, streak=None), resumed(mark.streak)
+
+    @property
+    def saved(self) -> RevisionMark:
+        """Its state with the polls that count, for a checkpoint."""
+        return self.mark if self.polls is None else evolve(self.mark, streak=self.polls.saved())
 
     @property
     def is_live(self) -> bool:
@@ -61,7 +56,7 @@ class Known:
         polls = self.polls
         if polls is None or type(polls) is not kind:
             polls = self.polls = kind()
-        polls.record(*patience)
+        polls.record(patience)
         return polls.is_believed
 
     def recall(self, snapshot: Snapshot, patience: Patience) -> Recall:
@@ -75,7 +70,6 @@ class Known:
         kind = Presence if snapshot.lists(key) else Absence
         if not self.count(kind, patience):
             return "remembered"
-        self.polls = None
         return "back" if kind is Presence else "forgotten"
 
     def _is_shown_live(self, snapshot: Snapshot) -> bool:

@@ -146,6 +146,7 @@ class Poller:
             missing_grace=policy.missing_grace,
             all_missing_grace=all_missing_grace,
             longest_gap=policy.interval + policy.deadline,
+            longest_cut=policy.interval,
             between=between,
         )
         events = tracker.pending - before

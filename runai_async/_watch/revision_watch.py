@@ -24,13 +24,14 @@ from runai_async._watch.failures import (
     cause_of_cut,
     grace_of,
     grace_of_missing,
+    resumed_streak,
 )
 from runai_async._watch.poll import Poller
 from runai_async._watch.reports import Reporter, drop_frames
 from runai_async._watch.slots import Slots, interval_at
 from runai_async._watch.status import Batch, WatchStatus
 from runai_async._watch.tracker import Tracker
-from runai_async.checkpoint import Checkpoint
+from runai_async.checkpoint import Checkpoint, PollStreak
 from runai_async.errors import DeadlineExceededError, NotFoundError, RunaiError
 from runai_async.events import WatchDegraded, WatchEvent, WatchRecovered
 from runai_async.policy import PollPolicy, stale_after
@@ -72,7 +73,14 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
     )  # fmt: skip
 
     def __init__(
-        self, poller: Poller, tracker: Tracker, api: Api, policy: PollPolicy, clusters: ClusterWatch
+        self,
+        poller: Poller,
+        tracker: Tracker,
+        api: Api,
+        policy: PollPolicy,
+        clusters: ClusterWatch,
+        *,
+        refusal: PollStreak | None = None,
     ) -> None:
         self._poller = poller
         self._tracker = tracker
@@ -83,7 +91,7 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
         self._clusters = clusters
         self._feed = ClusterFeed(clusters) if "clusters" in policy.emit else None
         self._reporter = Reporter(f"workload {tracker.workload_id}")
-        self._streak = NO_FAILURES
+        self._streak = resumed_streak(refusal)
         self._slots: Slots | None = None
         self._began = api.clock.monotonic()
         self._last_success: float | None = None
@@ -290,7 +298,7 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
             >>> async for event in watch:
             ...     saved = watch.checkpoint().to_json()  # after handling the event
         """
-        return self._tracker.checkpoint()
+        return self._tracker.checkpoint(self._streak.saved())
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else "synced" if self._tracker.synced else "not synced"
@@ -367,6 +375,7 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
             interval=interval,
             past=past,
             grace=grace,
+            wall=self._clock.now(),
         )
         self._streak = verdict.streak
         self._last_error = error

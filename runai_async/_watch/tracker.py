@@ -28,8 +28,8 @@ from attrs import evolve
 
 from runai_async import _codec
 from runai_async._clock import EARLIEST, finest
-from runai_async._watch.absence import Absence
-from runai_async._watch.known import NEVER, Known, Patience
+from runai_async._watch.absence import Absence, Patience
+from runai_async._watch.known import NEVER, Known
 from runai_async._watch.listing import Listing, Snapshot
 from runai_async._watch.state import (
     REQUIRED,
@@ -41,7 +41,7 @@ from runai_async._watch.state import (
     phase_change,
     time_key,
 )
-from runai_async.checkpoint import Checkpoint, RevisionMark
+from runai_async.checkpoint import Checkpoint, PollStreak, RevisionMark
 from runai_async.diff import compare_revisions
 from runai_async.events import RevisionAdded, RevisionEvent, RevisionUpdated, WatchEvent
 from runai_async.models import Revision
@@ -76,6 +76,7 @@ class Tracker:
         include_existing: whether the revisions of the first response are reported.
         emit_updates: whether changes of other fields than the phase are reported.
         resume_from: what was delivered before.
+        base_url: the control plane's URL, for checkpoints.
 
     Attributes:
         workload_id: whose revisions these are.
@@ -88,7 +89,7 @@ class Tracker:
     """
 
     __slots__ = (
-        "_emit_updates", "_fast_since", "_include_existing", "_initial_left", "_known",
+        "_base_url", "_emit_updates", "_fast_since", "_include_existing", "_initial_left", "_known",
         "_listing", "_pending", "_settled", "ahead", "get_first", "synced", "workload_id",
     )  # fmt: skip
 
@@ -99,7 +100,9 @@ class Tracker:
         include_existing: bool = True,
         emit_updates: bool = False,
         resume_from: Checkpoint | None = None,
+        base_url: str | None = None,
     ) -> None:
+        self._base_url = base_url
         self.workload_id: str = workload_id
         self.synced: bool = False
         self.get_first: bool = False
@@ -216,6 +219,7 @@ class Tracker:
         missing_grace: float = 0.0,
         all_missing_grace: float | None = None,
         longest_gap: float = math.inf,
+        longest_cut: float = math.inf,
         between: Mapping[str, Sequence[Revision]] | None = None,
     ) -> None:
         """Take a response in, with what other requests found, and queue the events.
@@ -231,9 +235,10 @@ class Tracker:
                 missing; *missing_grace* by default.
             longest_gap: seconds that one poll counts at most, so that a process that stood still proves
                 nothing.
+            longest_cut: seconds that the first poll after a resume counts at most.
             between: the states in the gaps, by id.
         """
-        patience = Patience(at, missing_grace, longest_gap)
+        patience = Patience(at, missing_grace, longest_gap, now, longest_cut)
         missing = [self._known[key] for key in self.missing(snapshot)]
         groups = [
             self._take(revision, now, at, (between or {}).get(key, ()))
@@ -313,6 +318,7 @@ class Tracker:
         key = entry.mark.id
         verdict = entry.recall(snapshot, patience)
         if verdict == "forgotten":
+            entry.polls = None
             del self._known[key]
         if verdict != "back":
             return []
@@ -321,11 +327,11 @@ class Tracker:
 
     def _returned(self, entry: Known, revision: Revision, now: datetime, at: float) -> _Item:
         """Report a revision that was reported as deleted and is live again."""
-        before = entry.mark
+        before, saved = entry.mark, entry.saved
         event = RevisionAdded(revision=revision, observed_at=now, ordinal=ordinal_of(before, revision))
         entry.mark = evolve(mark_after(before, revision), deleted_at=None, returns=before.returns + 1)
-        entry.changed_at = at
-        return event, before
+        entry.changed_at, entry.polls = at, None
+        return event, saved
 
     def _updated(self, entry: Known, revision: Revision, now: datetime) -> list[WatchEvent]:
         raw = self._listing.raw(revision.id)
@@ -354,9 +360,9 @@ class Tracker:
 
     def _gone(self, entry: Known, now: datetime) -> _Item:
         """Report a deletion whose time no response gives: `deleted_at` is when it was observed."""
-        before, revision = entry.mark, self.last_state(entry.mark.id)
+        before, saved, revision = entry.mark, entry.saved, self.last_state(entry.mark.id)
         entry.mark, entry.polls = evolve(before, deleted_at=now.astimezone(UTC)), None
-        return deletion(before, revision, now), before
+        return deletion(before, revision, now), saved
 
     def delete_all(self, now: datetime) -> None:
         """Report the deletion of every known revision: their workload is gone."""
@@ -433,17 +439,30 @@ class Tracker:
             self._pending = None
         return event
 
-    def checkpoint(self) -> Checkpoint:
-        """Return what was delivered: the known state, with the undelivered events taken back."""
-        marks: dict[str, RevisionMark | None] = {key: entry.mark for key, entry in self._known.items()}
+    def checkpoint(self, refusal: PollStreak | None = None) -> Checkpoint:
+        """Return what was delivered: the known state, with the undelivered events taken back.
+
+        Args:
+            refusal: the polls in a row that the API has refused.
+        """
+        marks: dict[str, RevisionMark | None] = {key: entry.saved for key, entry in self._known.items()}
         for event, before in reversed(self._pending or ()):
             if isinstance(event, RevisionEvent):
-                marks[event.revision_id] = before
+                marks[event.revision_id] = before and _with_streak(before, marks.get(event.revision_id))
         delivered = tuple(mark for mark in marks.values() if mark is not None)
-        return Checkpoint(self.workload_id, delivered, self.synced and not self._initial_left)
+        synced = self.synced and not self._initial_left
+        return Checkpoint(self.workload_id, delivered, synced, self._base_url, refusal)
 
 
 _FIRST = (False, EARLIEST)
+
+
+def _with_streak(mark: RevisionMark, later: RevisionMark | None) -> RevisionMark:
+    """Return the mark from before an event with the polls that were counted after it."""
+    if later is None or later.streak is None or mark.streak is not None:
+        return mark
+    is_same_life = (mark.deleted_at is None) == (later.deleted_at is None)
+    return evolve(mark, streak=later.streak) if is_same_life else mark
 
 
 def _dated(mark: RevisionMark, revision: Revision) -> RevisionMark:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 import warnings
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from getpass import GetPassWarning, getpass
-from typing import Any, TextIO, TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 from attrs import frozen
 
+from runai_async._auth.credentials import FileToken
 from runai_async.cli.diagnostics import Diagnostics
 from runai_async.cli.options import DURATION, NON_EMPTY, Command, NonEmptyPath
 from runai_async.cli.run import run
@@ -71,8 +74,9 @@ _OPTIONS = (
     ),
     click.option(
         "--token-file",
-        type=click.File("r"),
-        help="Read the token from a file (- is stdin), instead of RUNAI_TOKEN.",
+        type=NonEmptyPath(exists=True, dir_okay=False, allow_dash=True),
+        help="Read the token from a file (- is stdin), instead of RUNAI_TOKEN. A file that changes is read "
+        "again.",
     ),
     click.option("--ask-token", is_flag=True, help="Ask for the token on the terminal."),
     click.option(
@@ -106,18 +110,16 @@ def connecting(command: Command) -> Command:
         /,
         *,
         base_url: str | None,
-        token_file: TextIO | None,
+        token_file: str | None,
         ask_token: bool,
         ca_file: str | None,
         allow_http: bool,
         deadline: float,
         **options: Any,
     ) -> Any:
-        token = _token(token_file, ask=ask_token)
-        given = {"RUNAI_BASE_URL": base_url, "RUNAI_TOKEN": token, "RUNAI_CA_FILE": ca_file}
-        environ = {**os.environ, **{name: value for name, value in given.items() if value}}
-        secrets = {environ.get(name, "") for name in ("RUNAI_TOKEN", "RUNAI_CLIENT_SECRET")}
-        diagnostics.secrets |= {secret for secret in secrets if len(secret) >= _LEAST_SECRET}
+        given = {"RUNAI_BASE_URL": base_url, "RUNAI_CA_FILE": ca_file, **_token(token_file, ask=ask_token)}
+        environ = {**os.environ, **{name: value for name, value in given.items() if value is not None}}
+        diagnostics.secrets |= {secret for secret in _secrets(environ) if len(secret) >= _LEAST_SECRET}
         return command(connection=Connection(environ, deadline, allow_http), **options)
 
     wrapper: Command = functools.update_wrapper(click.pass_obj(connected), command)
@@ -126,25 +128,38 @@ def connecting(command: Command) -> Command:
     return wrapper
 
 
-def _token(file: TextIO | None, *, ask: bool) -> str | None:
+def _token(file: str | None, *, ask: bool) -> Mapping[str, str]:
+    """Return the variables that an environment would have with the token that the options name."""
     if file is not None and ask:
         raise click.UsageError("give --token-file or --ask-token, not both")
-    if ask:
-        token, problem = _ask(), "no token was typed"
-    elif file is not None:
-        token, problem = _read(file), f"{file.name} contains no token"
-    else:
-        return None
-    if not token:
-        raise click.UsageError(problem)
-    return token
+    if ask or file == "-":
+        token, problem = (_ask(), "no token was typed") if ask else (_read_stdin(), "stdin contains no token")
+        if not token:
+            raise click.UsageError(problem)
+        return {"RUNAI_TOKEN": token}
+    return {} if file is None else {"RUNAI_TOKEN_FILE": file, "RUNAI_TOKEN": ""}
 
 
-def _read(file: TextIO) -> str:
+def _secrets(environ: Mapping[str, str]) -> Iterable[str]:
+    """Yield what must not be printed.
+
+    Raises:
+        ConfigurationError: there is no token in the file that should have one.
+    """
+    yield environ.get("RUNAI_TOKEN", "")
+    yield environ.get("RUNAI_CLIENT_SECRET", "")
+    path = "" if environ.get("RUNAI_TOKEN") else environ.get("RUNAI_TOKEN_FILE")
+    if path and not Path(path).is_fifo():  # what is read from a pipe is gone
+        yield FileToken(path).read_token()
+
+
+def _read_stdin() -> str:
+    if sys.stdin is None:  # pyright: ignore[reportUnnecessaryComparison]  (so it is where it was closed)
+        raise click.UsageError("--token-file - reads stdin, which is closed")
     try:
-        return file.read().strip()
+        return sys.stdin.buffer.read().decode("utf-8-sig").strip()
     except UnicodeDecodeError:
-        raise click.UsageError(f"{file.name} is not a text file") from None
+        raise click.UsageError("stdin is not text") from None
 
 
 def _ask() -> str:

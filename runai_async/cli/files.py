@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
+from runai_async._arguments import other_base_url
 from runai_async._observe.log import logger
 from runai_async.checkpoint import Checkpoint, FleetCheckpoint
 from runai_async.cli.exits import InputError
@@ -23,18 +24,24 @@ class StateFile:
     """A file that holds what was delivered, of any number of workloads.
 
     Every method raises `InputError` if the file cannot be used; the message says what to do.
+
+    Args:
+        path: the file.
+        adopt: whether the state of another base URL is that of the same control plane.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, adopt: bool = False) -> None:
         self._path = path
+        self._adopt = adopt
         self._saved: FleetCheckpoint | None = None
         self._others: Mapping[str, Checkpoint] = {}
 
-    def load(self, watched: Collection[str] | None) -> FleetCheckpoint | None:
+    def load(self, watched: Collection[str] | None, base_url: str) -> FleetCheckpoint | None:
         """Read the saved state; None if there is none yet.
 
         Args:
             watched: the ids of the workloads to watch; None for every workload there is.
+            base_url: of the control plane.
         """
         if self._path.exists() and not self._path.is_file():
             raise InputError(f"--state {self._path} is not a regular file: name another one")
@@ -42,15 +49,27 @@ class StateFile:
             text = self._path.read_text(encoding="utf-8")
             checkpoint = FleetCheckpoint.from_json(text)
         except FileNotFoundError:
-            text, checkpoint = FleetCheckpoint({}).to_json(), None
+            text, checkpoint = FleetCheckpoint({}, base_url).to_json(), None
         except (OSError, ValueError) as error:
             raise InputError(
                 f"--state {self._path}: {error}; move it away, or name another file, to start afresh"
             ) from error
+        if checkpoint is not None and (other := other_base_url(checkpoint, base_url)) is not None:
+            checkpoint = self._adopted(checkpoint, other, base_url)
+            text = checkpoint.to_json()
         if checkpoint is not None and watched is not None:
             self._others = self._checked(checkpoint, watched)
         self.save(text)  # now rather than after hours it shows whether the file can be written
         return checkpoint
+
+    def _adopted(self, checkpoint: FleetCheckpoint, other: str, base_url: str) -> FleetCheckpoint:
+        """Return the state of another base URL as one of this, if that is the same control plane."""
+        if not self._adopt:
+            raise InputError(
+                f"--state {self._path} is of {other}, but this control plane is {base_url}: name another "
+                "file, or give --adopt-state if it is the same one under another name"
+            )
+        return checkpoint.moved_to(base_url)
 
     def _checked(self, checkpoint: FleetCheckpoint, watched: Collection[str]) -> Mapping[str, Checkpoint]:
         """Return the state of other workloads; it must not be the state of nothing but others."""
@@ -92,7 +111,7 @@ class StateFile:
         """Save in a thread, and wait for it even when cancelled: two saves must not overlap."""
         if checkpoint == self._saved:
             return
-        whole = FleetCheckpoint({**self._others, **checkpoint.workloads})
+        whole = FleetCheckpoint({**self._others, **checkpoint.workloads}, checkpoint.base_url)
         saving = asyncio.ensure_future(asyncio.to_thread(lambda: self.save(whole.to_json())))
         try:
             await asyncio.shield(saving)

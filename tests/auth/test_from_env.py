@@ -287,7 +287,10 @@ def homeless(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("environ", "text"),
     [
-        ({}, r"no credentials: set RUNAI_TOKEN, .*~/\.runai cannot be found, .* no home directory: set HOME"),
+        (
+            {},
+            r"no credentials: set RUNAI_TOKEN .*~/\.runai cannot be found, .* no home directory: set HOME",
+        ),
         (URL, "no credentials: .* no home directory"),
         ({"RUNAI_TOKEN": "t"}, "no control plane: set RUNAI_BASE_URL, .* no home directory: set HOME"),
     ],

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import pty
 import re
@@ -13,7 +14,7 @@ from pathlib import Path
 import click
 import pytest
 from attrs import evolve
-from support.cli import Ran, environment, finished, ran
+from support.cli import Ran, environment, finished, polled, ran, started
 
 import runai_async
 from runai_async.cli.options import NON_EMPTY
@@ -111,7 +112,7 @@ API_COMMANDS = [
 async def test_without_credentials_a_command_says_what_to_set(args: list[str]) -> None:
     result = await ran(None, *args, RUNAI_BASE_URL="https://acme.run.ai")
     assert (result.status, result.out, result.err.count("\n")) == (2, "", 1)
-    assert "set RUNAI_TOKEN, or RUNAI_CLIENT_ID and RUNAI_CLIENT_SECRET" in result.err
+    assert "set RUNAI_TOKEN or RUNAI_TOKEN_FILE, or RUNAI_CLIENT_ID and RUNAI_CLIENT_SECRET" in result.err
 
 
 @pytest.mark.parametrize("args", API_COMMANDS, ids=" ".join)
@@ -208,8 +209,61 @@ async def test_the_token_comes_from_a_file(tmp_path: Path) -> None:
         args = ["revisions", "count", workload_id, "--base-url", control_plane.url, "--token-file"]
         assert await ran(None, *args, str(file)) == Ran(0, "0\n", "")
         assert await ran(None, *args, "-", stdin=control_plane.token) == Ran(0, "0\n", "")
+        others = {"RUNAI_TOKEN": "another", "RUNAI_TOKEN_FILE": "/nonexistent"}
+        assert await ran(None, *args, str(file), **others) == Ran(0, "0\n", "")
         file.write_text("\n", encoding="utf-8")
         assert (await ran(None, *args, str(file))).status == 2
+        assert (await ran(None, *args, "/nonexistent")).status == 2
+        assert (await ran(None, *args, "-", stdin=" ")).status == 2
+
+
+async def test_a_token_file_that_changes_is_read_again(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    async with FakeControlPlane() as control_plane:
+        workload_id = control_plane.add_workload()
+        file.write_text(control_plane.token)
+        args = ("watch", workload_id, "--interval", "20ms", "--token-file", str(file))
+        async with started(None, *args, env={"RUNAI_BASE_URL": control_plane.url}) as process:
+            await polled(control_plane)
+            control_plane.revoke_tokens()
+            file.write_text(control_plane.token)
+            control_plane.add_revision(workload_id)
+            assert process.stdout is not None
+            line = await process.stdout.readline()
+    assert json.loads(line)["event"] == "added"
+
+
+async def test_a_token_file_may_be_a_pipe() -> None:
+    read, write = os.pipe()
+    async with FakeControlPlane() as control_plane:
+        os.write(write, control_plane.token.encode())
+        os.close(write)
+        args = ("revisions", "count", control_plane.add_workload(), "--base-url", control_plane.url)
+        assert await ran(None, *args, "--token-file", f"/dev/fd/{read}") == Ran(0, "0\n", "")
+    os.close(read)
+
+
+@pytest.mark.parametrize(
+    ("redirection", "problem"),
+    [
+        ("<&-", "reads stdin, which is closed"),
+        ("</dev/null", "stdin contains no token"),
+        ('<"$0"', "stdin is not text"),
+    ],
+)
+async def test_a_token_from_stdin_that_cannot_be_read_is_a_usage_error(
+    redirection: str, problem: str
+) -> None:
+    line = f'exec "$0" -m runai_async revisions count x --token-file - {redirection}'
+    process = await asyncio.create_subprocess_exec(
+        *("sh", "-c", line, sys.executable),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env=environment(None, RUNAI_BASE_URL="https://acme.run.ai"),
+    )
+    ended = await finished(process)
+    assert (ended.status, ended.out, ended.err.count("\n")) == (2, "", 1)
+    assert problem in ended.err
 
 
 async def asked(control_plane: FakeControlPlane, stdin: int) -> asyncio.subprocess.Process:

@@ -340,6 +340,48 @@ async def test_a_state_file_of_another_workload_is_rejected(
     assert f"belongs to workload {workload_id}: name another file" in result.err
 
 
+@pytest.mark.parametrize("everything", [False, True])
+async def test_a_state_file_of_another_control_plane_is_rejected_until_it_is_adopted(
+    control_plane: FakeControlPlane, workload_id: str, tmp_path: Path, everything: bool
+) -> None:
+    file = tmp_path / "state.json"
+    args = ["watch", *(["--all"] if everything else [workload_id]), "--state", str(file), *FAST, "-n", "1"]
+    await ran(control_plane, *args)
+    alias = control_plane.url.replace("127.0.0.1", "localhost")
+    before = file.read_text(encoding="utf-8")
+    result = await ran(control_plane, *args, RUNAI_BASE_URL=alias)
+    assert (result.status, result.out, result.err.count("\n")) == (2, "", 1)
+    assert f"{file} is of {control_plane.url}, but this control plane is {alias}" in result.err
+    assert "give --adopt-state if it is the same one under another name" in result.err
+    assert file.read_text(encoding="utf-8") == before
+
+    control_plane.add_revision(workload_id, "Creating")
+    result = await ran(control_plane, *args, "--adopt-state", RUNAI_BASE_URL=alias)
+    assert (result.status, len(events(result))) == (0, 1)
+    assert FleetCheckpoint.from_json(file.read_text(encoding="utf-8")).base_url == alias
+
+
+async def test_a_state_that_is_adopted_includes_that_of_other_workloads(
+    control_plane: FakeControlPlane, workload_id: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "state.json"
+    parts = {key: Checkpoint(key, base_url="https://old.example") for key in (workload_id, OTHER)}
+    file.write_text(FleetCheckpoint(parts, "https://old.example").to_json())
+    result = await ran(
+        control_plane, "watch", workload_id, *FAST, "-n", "1", "--state", str(file), "--adopt-state"
+    )
+    assert result.status == 0
+    kept = FleetCheckpoint.from_json(file.read_text())
+    assert {kept.base_url, *(part.base_url for part in kept.workloads.values())} == {control_plane.url}
+    assert kept.workloads.keys() == {workload_id, OTHER}
+
+
+async def test_adopting_a_state_requires_one(control_plane: FakeControlPlane, workload_id: str) -> None:
+    result = await ran(control_plane, "watch", workload_id, "--adopt-state")
+    assert (result.status, result.out) == (2, "")
+    assert "--adopt-state requires --state" in result.err
+
+
 async def test_a_state_file_in_a_missing_folder_is_rejected_before_anything_is_printed(
     control_plane: FakeControlPlane, workload_id: str, tmp_path: Path
 ) -> None:
@@ -458,7 +500,7 @@ async def test_a_state_file_behind_a_link_stays_there_and_keeps_the_state_of_oth
 def test_a_state_of_all_workloads_has_no_others(tmp_path: Path) -> None:
     path = tmp_path / "state.json"
     path.write_text(checkpoint_of(ONE).to_json())
-    assert StateFile(path).load(None) == checkpoint_of(ONE)
+    assert StateFile(path).load(None, "https://acme.run.ai") == checkpoint_of(ONE)
 
 
 async def test_a_state_that_is_not_a_regular_file_is_rejected(

@@ -33,6 +33,8 @@ from runai_async import (
 from runai_async._fleet.lister import Lister
 from runai_async.testing import Response
 
+BASE_URL = "https://acme.example"
+
 
 async def test_workloads_may_be_listed_by_a_coroutine() -> None:
     harness, ids, _ = of_size(3)
@@ -141,14 +143,14 @@ async def test_an_outage_before_the_first_discovery_is_handled_like_any_other(
     caplog: pytest.LogCaptureFixture, resumed: bool
 ) -> None:
     harness, ids, _ = of_size(1)
-    saved = FleetCheckpoint({ids[0]: Checkpoint(ids[0], synced=True)}) if resumed else None
+    saved = FleetCheckpoint({ids[0]: Checkpoint(ids[0], synced=True)} if resumed else {}, BASE_URL)
     harness.others = HTML_502
     caplog.set_level(logging.INFO)
     async with harness.client() as runai:
         async with runai.watch_fleet(runai.inference_workloads, poll=POLICY, resume_from=saved) as fleet:
             with pytest.raises(WatchOutageError, match="the list of workloads for 60 s") as caught:
                 await harness.collect(fleet, 200)
-        assert caught.value.checkpoint == (saved or FleetCheckpoint({}))
+        assert caught.value.checkpoint == saved
         assert [record.levelname for record in caplog.records] == ["WARNING"]
 
         caplog.clear()
@@ -321,7 +323,7 @@ async def test_an_unlisted_workload_with_a_403_is_reported_as_failed_and_stays()
 
 async def test_checkpoints_of_workloads_not_yet_discovered_are_kept() -> None:
     harness, ids, _ = of_size(2)
-    saved = FleetCheckpoint({key: Checkpoint(key, synced=True) for key in ids})
+    saved = FleetCheckpoint({key: Checkpoint(key, synced=True) for key in ids}, BASE_URL)
     listed = [[ids[0]]]
     harness.others = REFUSED_401
     async with harness.client() as runai:
@@ -338,7 +340,7 @@ async def test_checkpoints_of_workloads_not_yet_discovered_are_kept() -> None:
             other.remove(ids[0])
             with pytest.raises(AuthenticationError) as caught:
                 await harness.collect(other, 5)
-    assert caught.value.checkpoint == FleetCheckpoint({ids[1]: saved.workloads[ids[1]]})
+    assert caught.value.checkpoint == FleetCheckpoint({ids[1]: saved.workloads[ids[1]]}, BASE_URL)
 
 
 async def test_a_discovery_that_is_asked_to_wait_waits() -> None:

@@ -25,6 +25,7 @@ from runai_async.testing import FakeClock, Request, Response
 
 RUNS = 15
 GRACE = 30.0
+INTERVAL = 10.0
 LATENCY = 2.0
 HTML_502 = Response(502, body=b"<html>Bad Gateway</html>")
 NOT_FOUND = Response(404, body=b'{"code": 404, "message": "no such revision"}')
@@ -36,7 +37,7 @@ class Workload:
     def __init__(self, workload_id: str, random: Random, *, emit_updates: bool) -> None:
         self.id = workload_id
         self.control_plane = ControlPlaneModel(random, workload_id)
-        self.consumer = ConsumerModel(emit_updates=emit_updates)
+        self.consumer = ConsumerModel(emit_updates=emit_updates, longest_cut=INTERVAL)
         self.events: list[RevisionEvent] = []
         self.responded: dict[str, list[tuple[str, str]]] = defaultdict(list)
         self.listed: list[RawRevision] = []
@@ -71,7 +72,7 @@ class Run:
         ids = [str(UUID(int=self.random.getrandbits(128), version=4)) for _ in range(3)]
         self.workloads = {key: Workload(key, self.random, emit_updates=emit_updates) for key in ids}
         self.policy = PollPolicy(
-            interval=10,
+            interval=INTERVAL,
             fast_interval=5,
             missing_grace=GRACE,
             max_outage=None,
@@ -114,7 +115,7 @@ class Run:
         workload = self.workloads[revision_id[-36:]]
         item = workload.control_plane.get(revision_id)
         now = self.clock.monotonic()
-        age = now - workload.consumer.missing_since.get(revision_id, now)
+        age = now - workload.consumer.missing_since(revision_id, now)
         if not self.is_sound and age + LATENCY < GRACE and self.chance(0.3):
             self.counts["wrong 404"] += item is not None
             item = None

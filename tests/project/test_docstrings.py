@@ -344,8 +344,9 @@ class Session:
 
 
 def log_in(folder: Path) -> None:
-    """Create the files of a login with the vendor's command line."""
+    """Create the files of a login with the vendor's command line, and a token's file beside them."""
     folder.mkdir()
+    folder.with_name("runai-token").write_text("token\n")
     (folder / "authentication.json").write_text(json.dumps({"accessToken": "dG9rZW4="}))
     (folder / "config.json").write_text(json.dumps({"control_plane": {"url": "https://acme.run.ai"}}))
 

@@ -22,8 +22,8 @@ from runai_async import errors, events, exporter, hooks, models, telemetry, test
 from runai_async._version import __version__
 
 NAMES = {
-    "the client": "RunaiClient ClientOptions Auth WorkloadIds ClientCredentials CliCredentials StaticToken "
-    "TokenProvider",
+    "the client": "RunaiClient ClientOptions Auth WorkloadIds ClientCredentials CliCredentials FileToken "
+    "StaticToken TokenProvider",
     "for a clock or transport of the user's own": "Clock Transport Request Response",
     "policies": "PollPolicy RetryPolicy",
     "hooks": "Hook HookEvent CallStarted CallFinished PollStarted PollFinished RetryScheduled TokenRefreshed",
@@ -38,7 +38,8 @@ NAMES = {
     "events": "RevisionAdded PhaseChanged RevisionUpdated RevisionDeleted Synced WatchDegraded "
     "WatchRecovered WorkloadFailed ClusterDisconnected ClusterConnected RevisionEvent ClusterEvent "
     "WatchEvent FleetEvent",
-    "watches": "RevisionWatch WatchStatus FleetWatch FleetStatus Checkpoint FleetCheckpoint RevisionMark",
+    "watches": "RevisionWatch WatchStatus FleetWatch FleetStatus Checkpoint FleetCheckpoint RevisionMark "
+    "PollStreak",
     "the version": "__version__",
 }
 LISTED = sorted(name for names in NAMES.values() for name in names.split())

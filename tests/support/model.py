@@ -7,6 +7,7 @@ import json
 from collections import deque
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from math import inf
 from random import Random
 from typing import Any, NamedTuple
 
@@ -187,43 +188,54 @@ class Known:
 
 @dataclass(frozen=True)
 class Agreement:
-    """The polls in a row that have shown a deleted revision live, or lacked it, and when the first did."""
+    """The polls in a row that have shown a revision live, or lacked it, and when the first and last did."""
 
     is_live: bool
     since: float
+    last: float
     polls: int = 0
+
+    def one_more(self, at: float, longest: float) -> "Agreement":
+        """Return it with one more poll, which counts so many seconds at most."""
+        lost = max(0.0, at - self.last - longest) if self.polls else 0.0
+        return replace(self, since=self.since + lost, last=at, polls=self.polls + 1)
 
 
 @dataclass
 class Undelivered:
-    """An event that was found and not delivered yet, and what the consumer knows after it."""
+    """An event that was found and not delivered yet, what is known after it, and why it is believed."""
 
     event: EventSummary
     poll: int
     after: Known | None
+    agreed: Agreement | None = None
 
 
 class ConsumerModel:
     """Derives from the responses alone which events the consumer of a watch must receive.
 
+    Args:
+        emit_updates: whether it receives updates.
+        longest_cut: seconds that the first poll after a resume counts at most.
+
     Attributes:
         delivered: what the consumer knows of each revision.
         latest: the same once all undelivered events are delivered.
         undelivered: the events that the consumer must receive next, of each revision.
-        missing_since: when each missing revision was first missing.
-        missing_polls: how many polls in a row have lacked it.
+        missing: the polls in a row that have lacked each missing revision.
         agreed: what the last polls agreed on about each deleted revision that is remembered.
     """
 
     LEAST_POLLS = 3
 
-    def __init__(self, *, emit_updates: bool) -> None:
+    def __init__(self, *, emit_updates: bool, longest_cut: float = inf) -> None:
         self.emit_updates = emit_updates
+        self._longest_cut = longest_cut
+        self._longest_gap = inf
         self.delivered: dict[str, Known] = {}
         self.latest: dict[str, Known] = {}
         self.undelivered: dict[str, deque[Undelivered]] = {}
-        self.missing_since: dict[str, float] = {}
-        self.missing_polls: dict[str, int] = {}
+        self.missing: dict[str, Agreement] = {}
         self.agreed: dict[str, Agreement] = {}
         self._polls = 0
         self._synced = False
@@ -250,23 +262,32 @@ class ConsumerModel:
             self._compare(item)
         are_all = len(missing) == sum(not known.deleted for known in self.latest.values())
         doubted = all_missing_grace if are_all and all_missing_grace is not None else grace
-        self.missing_since = {key: self.missing_since.get(key, at) for key in missing}
-        self.missing_polls = {key: self.missing_polls.get(key, 0) + 1 for key in missing}
+        self.missing = {
+            key: self.missing.get(key, Agreement(False, at, at)).one_more(at, self._longest_gap)
+            for key in missing
+        }
         for key, found_item in found.items():
             if found_item is not None:
                 self._compare(found_item)
-                del self.missing_since[key], self.missing_polls[key]
-            elif self._is_enough(self.missing_polls[key], at - self.missing_since[key], doubted):
-                known = self.latest[key]
-                self._expect(EventSummary("deleted", key, known.phase, None), replace(known, deleted=True))
+                del self.missing[key]
+            elif self._is_enough(self.missing[key], at, doubted):
+                known, agreed = self.latest[key], self.missing.pop(key)
+                event = EventSummary("deleted", key, known.phase, None)
+                self._expect(event, replace(known, deleted=True), agreed)
         for key in [key for key, known in self.latest.items() if known.deleted]:
             self._recall(key, next((item for item in listed if item["id"] == key), None), at, grace)
         if not self._synced:
             self._synced = True
             self._initial_left = sum(map(len, self.undelivered.values()))
+        self._longest_gap = inf
 
-    def _is_enough(self, polls: int, seconds: float, grace: float) -> bool:
-        return polls >= self.LEAST_POLLS and seconds >= grace - 1e-6  # the times are sums of pauses
+    def missing_since(self, key: str, at: float) -> float:
+        """Return when a revision was first missing, if a poll now lacks it."""
+        return self.missing[key].since if key in self.missing else at
+
+    def _is_enough(self, agreed: Agreement, at: float, grace: float) -> bool:
+        # the times are sums of pauses
+        return agreed.polls >= self.LEAST_POLLS and at - agreed.since >= grace - 1e-6
 
     def _recall(self, key: str, item: RawRevision | None, at: float, grace: float) -> None:
         """Forget a deleted revision, or expect that it is back, once polls have agreed for long enough."""
@@ -274,14 +295,15 @@ class ConsumerModel:
         if item is not None and "deletedAt" in item:
             return
         if before is None or before.is_live != (item is not None):
-            before = Agreement(item is not None, at)
-        if not self._is_enough(before.polls + 1, at - before.since, grace):
-            self.agreed[key] = replace(before, polls=before.polls + 1)
+            before = Agreement(item is not None, at, at)
+        agreed = before.one_more(at, self._longest_gap)
+        if not self._is_enough(agreed, at, grace):
+            self.agreed[key] = agreed
         elif item is None:
             self._learn(key, None)
         else:
             state = Known(item["phase"], item.get("phaseUpdatedAt"), item["phaseMessage"])
-            self._expect(EventSummary("added", key, state.phase, item["createdAt"]), state)
+            self._expect(EventSummary("added", key, state.phase, item["createdAt"]), state, agreed)
 
     def _compare(self, item: RawRevision) -> None:
         """Expect the events by which a revision differs from what is known of it."""
@@ -311,10 +333,10 @@ class ConsumerModel:
         if is_deleted:
             self._expect(EventSummary("deleted", key, phase, item["deletedAt"]), replace(state, deleted=True))
 
-    def _expect(self, event: EventSummary, after: Known | None) -> None:
-        """Add an event that the consumer must receive, and what it knows after that."""
+    def _expect(self, event: EventSummary, after: Known | None, agreed: Agreement | None = None) -> None:
+        """Add an event that the consumer must receive, what it knows after that, and why it is believed."""
         queue = self.undelivered.setdefault(event.revision_id, deque())
-        queue.append(Undelivered(event, self._polls, after))
+        queue.append(Undelivered(event, self._polls, after, agreed))
         _put(self.latest, event.revision_id, after)
 
     def _learn(self, key: str, state: Known | None) -> None:
@@ -338,15 +360,21 @@ class ConsumerModel:
         return first.poll
 
     def resume(self) -> None:
-        """Start again from what was delivered."""
+        """Start again from what was delivered, and from what the polls agreed on before the next event."""
+        self._longest_gap = self._longest_cut
+        for key, queue in self.undelivered.items():
+            # What polls have found since a revision came or went is about a state that was not delivered.
+            turn = next((item for item in queue if item.event.kind in {"added", "deleted"}), None)
+            if turn is not None:
+                self.missing.pop(key, None)
+                self.agreed.pop(key, None)
+                if turn.agreed is not None:
+                    (self.missing if turn.event.kind == "deleted" else self.agreed)[key] = turn.agreed
         self._synced = self._synced and not self._initial_left
         self._initial_left = 0
         self.latest = {key: replace(known, serial=None) for key, known in self.delivered.items()}
         self.delivered = dict(self.latest)
         self.undelivered.clear()
-        self.missing_since.clear()
-        self.missing_polls.clear()
-        self.agreed.clear()
 
 
 def _put(states: dict[str, Known], key: str, state: Known | None) -> None:

@@ -24,6 +24,7 @@ from runai_async import (
     CliCredentials,
     ClientCredentials,
     ConfigurationError,
+    FileToken,
     Phase,
     PollPolicy,
     RetryPolicy,
@@ -212,8 +213,9 @@ async def test_no_error_of_a_call_reveals_a_secret(
     workload_id, revision_id = planted(control_plane)
     encoded = base64.b64encode(OF_OTHERS["login"].encode()).decode()
     (tmp_path / "authentication.json").write_text(json.dumps({"accessToken": encoded}))
+    (tmp_path / "token").write_text(token := control_plane.token)
     async with collecting(control_plane, caplog) as collected:
-        for auth in (control_plane.token, StaticToken(control_plane.token), CliCredentials(tmp_path)):
+        for auth in (token, StaticToken(token), FileToken(tmp_path / "token"), CliCredentials(tmp_path)):
             secret = OF_OTHERS["login"] if isinstance(auth, CliCredentials) else control_plane.token
             async with RunaiClient(control_plane.url, auth, retry=ONCE, hooks=collected.hooks) as runai:
                 collected.add("client", runai, [] if isinstance(auth, str) else auth)

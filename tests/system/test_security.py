@@ -21,6 +21,7 @@ from runai_async import (
     ClientCredentials,
     ConfigurationError,
     DecodeError,
+    FileToken,
     Phase,
     PollPolicy,
     RetryPolicy,
@@ -225,10 +226,16 @@ async def test_no_token_adds_a_header(bad: str, tmp_path: Path) -> None:
             make()
     (tmp_path / "authentication.json").write_text(json.dumps({"accessToken": f"x{bad}x"}))
     responses = [Response(body=json.dumps({"accessToken": bad}).encode())]
-    for auth in (GivenToken(bad), CliCredentials(tmp_path), ClientCredentials("id", "secret")):
+    (tmp_path / "token").write_bytes(f"x{bad}x".encode("utf-8", "surrogatepass"))
+    for auth in (
+        GivenToken(bad),
+        FileToken(tmp_path / "token"),
+        CliCredentials(tmp_path),
+        ClientCredentials("id", "secret"),
+    ):
         transport = FakeTransport(responses)
         runai = RunaiClient("https://acme.run.ai", auth, transport=transport, retry=ONCE)
-        if not (isinstance(auth, CliCredentials) and bad == ""):
+        if not (isinstance(auth, CliCredentials | FileToken) and bad == ""):
             with pytest.raises((ConfigurationError, DecodeError)):
                 await runai.count_revisions(WORKLOAD)
         assert [request for request in transport.requests if "Authorization" in request.headers] == []

@@ -85,7 +85,9 @@ async def test_a_foreign_envelope_at_the_first_three_polls_ends_a_watch() -> Non
         with pytest.raises(DecodeError, match=r"\$\.revisions") as caught:
             await harness.collect(runai.watch_revisions(harness.workload_id), 100)
 
-    assert caught.value.checkpoint == Checkpoint(harness.workload_id, (), synced=False)
+    assert caught.value.checkpoint == Checkpoint(
+        harness.workload_id, (), synced=False, base_url="https://acme.example"
+    )
     assert len(harness.times()) == 3
 
 

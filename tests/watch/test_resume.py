@@ -187,6 +187,38 @@ async def test_a_checkpoint_of_another_workload_is_a_value_error_that_says_which
             runai.watch_revisions(harness.workload_id, resume_from=Checkpoint(other))
 
 
+async def test_a_checkpoint_of_another_control_plane_is_a_value_error_that_names_both() -> None:
+    harness = Harness()
+    key, foreign = harness.workload_id, "https://other.example/prefix"
+    single = Checkpoint(key, base_url=foreign)
+    problem = (
+        f"is of {foreign}, but this client is of https://acme.example; if that is the same control plane "
+        r"under another name, resume from checkpoint.moved_to\('https://acme.example'\)"
+    )
+    async with harness.client() as runai:
+        with pytest.raises(ValueError, match=problem):
+            runai.watch_revisions(key, resume_from=single)
+        for fleet in (FleetCheckpoint({}, foreign), FleetCheckpoint({key: single})):
+            with pytest.raises(ValueError, match=problem):
+                runai.watch_fleet([key], resume_from=fleet)
+            runai.watch_fleet([key], resume_from=fleet.moved_to("HTTPS://Acme.example:443/"))
+        runai.watch_revisions(key, resume_from=single.moved_to(runai.base_url))
+
+
+async def test_checkpoints_know_the_control_plane_and_share_its_name() -> None:
+    harness = Harness()
+    harness.add()
+    async with harness.client() as runai:
+        watch = runai.watch_revisions(harness.workload_id, resume_from=Checkpoint(harness.workload_id))
+        await harness.collect(watch, 1)
+        async with runai.watch_fleet([harness.workload_id]) as fleet:
+            await harness.collect(fleet, 1)
+            whole = fleet.checkpoint()
+        names = [watch.checkpoint().base_url, whole.base_url, whole.workloads[harness.workload_id].base_url]
+    assert names == ["https://acme.example"] * 3
+    assert [name for name in names if name is not runai.base_url] == []
+
+
 async def test_a_checkpoint_of_the_wrong_type_is_a_type_error_that_names_the_right_one() -> None:
     harness = Harness()
     fleet, single = FleetCheckpoint({}), Checkpoint(harness.workload_id)

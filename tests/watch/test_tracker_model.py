@@ -147,7 +147,7 @@ class Run:
         rest = [key for key in missing if key not in found]
         if rest and not self.fails(is_sound=is_sound):
             item = self.control_plane.get(rest[0])
-            since = self.consumer.missing_since.get(rest[0], self.at)
+            since = self.consumer.missing_since(rest[0], self.at)
             if not is_sound and self.at - since < self.grace and self.chance(0.3):
                 self.counts["wrong 404"] += item is not None
                 item = None
@@ -269,7 +269,7 @@ def check_crashes(run: Run) -> None:
 
 @pytest.fixture(scope="module")
 def one_poll_is_enough() -> Iterator[None]:
-    """Let a 404 by id count at once, since a checkpoint does not hold how many polls have lacked it."""
+    """Let a 404 by id count at once: polls that are repeated after a crash would count twice."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("runai_async._watch.absence.LEAST_POLLS", 1)
         patch.setattr(ConsumerModel, "LEAST_POLLS", 1)

@@ -103,6 +103,12 @@ class WatchOptions:
     type=NonEmptyPath(dir_okay=False, path_type=Path),
     help="Resume from this file, and keep it up to date.",
 )
+@click.option(
+    "--adopt-state",
+    "adopt",
+    is_flag=True,
+    help="With --state: the file is of this control plane, though it had another URL then.",
+)
 @click.option("--timeout", type=DURATION, help="End after this time, with exit status 3.")
 @click.option("-n", "--count", type=click.IntRange(min=1), help="End after this number of events.")
 @max_outage_option
@@ -123,6 +129,7 @@ def watch(
     kind: str | None,
     interval: float,
     state: Path | None,
+    adopt: bool,
     timeout: float | None,
     count: int | None,
     max_outage: float,
@@ -141,6 +148,8 @@ def watch(
     for name, value in (("--filter", filters), ("--type", kind)):
         if value and not everything:
             raise click.UsageError(f"{name} requires --all")
+    if adopt and state is None:
+        raise click.UsageError("--adopt-state requires --state")
     headline = f"Revisions of {', '.join(workloads) or 'all inference workloads'}"
     view = output(ViewOptions(headline, show_secrets))
     diagnostics.outages_displayed = view.displays_outages
@@ -162,7 +171,7 @@ def watch(
         count=count,
         existing=not new_only,
     )
-    file = None if state is None else StateFile(state)
+    file = None if state is None else StateFile(state, adopt=adopt)
     connection.run(lambda runai: _watch(runai, options, view, file), hooks=[view.hook])
 
 
@@ -185,7 +194,7 @@ async def _display(stream: Stream, view: View, count: int | None) -> None:
 async def _open(runai: RunaiClient, options: WatchOptions, view: View, file: StateFile | None) -> Stream:
     if not options.workloads:
         await check_discovery(_discover(runai, options, view), options.what)
-        saved = None if file is None else await asyncio.to_thread(file.load, None)
+        saved = None if file is None else await asyncio.to_thread(file.load, None, runai.base_url)
         return runai.watch_fleet(
             lambda: _discover(runai, options, view),
             poll=options.poll,
@@ -195,7 +204,7 @@ async def _open(runai: RunaiClient, options: WatchOptions, view: View, file: Sta
     found = await find_workloads(runai, options.workloads)
     view.names.update({item.id: item.name for item in found if item.name})
     ids = list(dict.fromkeys(item.id for item in found))
-    saved = None if file is None else await asyncio.to_thread(file.load, ids)
+    saved = None if file is None else await asyncio.to_thread(file.load, ids, runai.base_url)
     await check_reachable(runai, ids[0])
     return _open_ids(runai, ids, options, saved)
 
@@ -234,7 +243,7 @@ async def _saved(stream: Stream, file: StateFile | None) -> AsyncGenerator[None,
         checkpoint = stream.checkpoint()
         if isinstance(checkpoint, FleetCheckpoint):
             return checkpoint
-        return FleetCheckpoint({checkpoint.workload_id: checkpoint})
+        return FleetCheckpoint({checkpoint.workload_id: checkpoint}, checkpoint.base_url)
 
     saving = asyncio.create_task(file.keep(current))
     try:

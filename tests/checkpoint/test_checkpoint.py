@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from runai_async import Checkpoint, FleetCheckpoint, Phase, Revision, RevisionMark
+from runai_async import Checkpoint, FleetCheckpoint, Phase, PollStreak, Revision, RevisionMark
 
 TIME = datetime(2025, 9, 14, 7, 31, 12, 481000, UTC)
 MARK = RevisionMark(
@@ -41,6 +41,14 @@ PLAIN: dict[str, Any] = json.loads(CHECKPOINT.to_json())
 TEXTS = st.text(max_size=8)
 ZONES = st.builds(timezone, st.integers(-14 * 60, 14 * 60).map(lambda minutes: timedelta(minutes=minutes)))
 TIMES = st.datetimes(datetime(1900, 1, 1), datetime(2200, 1, 1), timezones=ZONES)
+
+
+def streaks(*found: str) -> st.SearchStrategy[PollStreak]:
+    """Return streaks of polls that found one of these."""
+    seconds = st.integers(0, 10**6) | st.floats(0, 1e9)
+    return st.builds(PollStreak, st.sampled_from(found), st.integers(), seconds, TIMES)
+
+
 MARKS = st.builds(
     RevisionMark,
     **dict.fromkeys(
@@ -50,8 +58,17 @@ MARKS = st.builds(
     **{name: st.none() | TIMES for name in ("phase_updated_at", "deleted_at", "told_until")},
     created_at=TIMES,
     phase=st.sampled_from(Phase) | TEXTS.map(Phase),
+    streak=st.none() | streaks("missing", "live"),
 )
-CHECKPOINTS = st.builds(Checkpoint, TEXTS, st.lists(MARKS, max_size=3).map(tuple), synced=st.booleans())
+URLS = st.none() | st.sampled_from(["https://acme.run.ai", "http://[::1]:8080/prefix"])
+CHECKPOINTS = st.builds(
+    Checkpoint,
+    TEXTS,
+    st.lists(MARKS, max_size=3).map(tuple),
+    synced=st.booleans(),
+    base_url=URLS,
+    refusal=st.none() | streaks("forbidden", "not_found"),
+)
 
 
 @given(CHECKPOINTS)
@@ -62,9 +79,11 @@ def test_a_checkpoint_is_the_same_after_a_round_trip(checkpoint: Checkpoint) -> 
     assert {mark.created_at.tzinfo for mark in again.revisions} <= {UTC}
 
 
-@given(st.lists(CHECKPOINTS, max_size=3))
-def test_a_fleet_s_checkpoint_is_the_same_after_a_round_trip(checkpoints: list[Checkpoint]) -> None:
-    fleet = FleetCheckpoint({checkpoint.workload_id: checkpoint for checkpoint in checkpoints})
+@given(st.lists(CHECKPOINTS, max_size=3), URLS)
+def test_a_fleet_s_checkpoint_is_the_same_after_a_round_trip(
+    checkpoints: list[Checkpoint], base_url: str | None
+) -> None:
+    fleet = FleetCheckpoint({checkpoint.workload_id: checkpoint for checkpoint in checkpoints}, base_url)
     assert FleetCheckpoint.from_json(fleet.to_json()) == fleet
 
 
@@ -99,10 +118,93 @@ def test_a_checkpoint_is_plain_json_with_a_version() -> None:
     }
 
 
+def test_a_fleet_s_checkpoint_names_the_control_plane_once() -> None:
+    url = "https://acme.run.ai"
+    parts = {key: Checkpoint(key, base_url=url) for key in ("a", "b")}
+    fleet = FleetCheckpoint(parts, url)
+    assert fleet.to_json().count(url) == 1
+    again = FleetCheckpoint.from_json(fleet.to_json())
+    assert again == fleet
+    assert [part.base_url for part in again.workloads.values() if part.base_url is not again.base_url] == []
+
+
+@pytest.mark.parametrize(
+    ("url", "normal"),
+    [
+        ("https://acme.run.ai", "https://acme.run.ai"),
+        ("HTTPS://user:pass@ACME.Run.ai:443/?q=1#f", "https://acme.run.ai"),
+        ("http://acme.run.ai:80/Prefix//", "http://acme.run.ai/Prefix"),
+        ("http://acme.run.ai:443/a b", "http://acme.run.ai:443/a%20b"),
+        ("https://[::1]:8443/", "https://[::1]:8443"),
+        ("https://b\u00fccher.example", "https://xn--bcher-kva.example"),
+    ],
+)
+def test_a_checkpoint_can_be_moved_to_another_name(url: str, normal: str) -> None:
+    moved = CHECKPOINT.moved_to(url)
+    assert moved == attrs.evolve(CHECKPOINT, base_url=normal) != CHECKPOINT
+    assert moved.moved_to(normal) == moved
+    fleet = FLEET.moved_to(url)
+    assert {fleet.base_url, *(part.base_url for part in fleet.workloads.values())} == {normal}
+    assert attrs.evolve(fleet.workloads["w"], base_url=None) == FLEET.workloads["w"]
+
+
+@pytest.mark.parametrize("url", ["", "acme.run.ai", "ftp://s3cret@a", "https://", "https://a:s3cret/", 5])
+def test_what_is_not_a_url_cannot_be_moved_to(url: Any) -> None:
+    for checkpoint in (CHECKPOINT, FLEET):
+        with pytest.raises(ValueError, match=r"^base_url must be a URL like https://acme\.run\.ai$"):
+            checkpoint.moved_to(url)
+
+
 def test_a_mark_has_the_required_fields_of_a_revision_and_none_that_may_be_secret() -> None:
     required = {field.name for field in attrs.fields(Revision) if field.default is attrs.NOTHING}
-    beside = {"phase_updated_at", "deleted_at", "count", "told_until", "returns", "updates"}
+    beside = {"phase_updated_at", "deleted_at", "count", "told_until", "returns", "updates", "streak"}
     assert set(attrs.fields_dict(RevisionMark)) == required | beside
+
+
+def test_polls_that_count_are_kept_in_a_few_bytes() -> None:
+    missing = attrs.evolve(MARK, streak=PollStreak("missing", 2, 10.5, TIME))
+    refused = attrs.evolve(CHECKPOINT, revisions=(missing,), refusal=PollStreak("forbidden", 3, 20.0, TIME))
+    plain = json.loads(refused.to_json())
+    assert plain["revisions"][0]["streak"] == {
+        "found": "missing",
+        "polls": 2,
+        "seconds": 10.5,
+        "at": "2025-09-14T07:31:12.481000+00:00",
+    }
+    assert plain["refusal"]["found"] == "forbidden"
+    assert len(json.dumps(plain["refusal"])) < 100
+    assert Checkpoint.from_json(refused.to_json()) == refused
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ([], "streak must be an object, not list"),
+        ({"found": "forbidden"}, "streak.found must be missing or live"),
+        ({"found": []}, "streak.found must be missing or live"),
+        ({"polls": 1.5}, "streak.polls must be a whole number, not float"),
+        ({"seconds": -1}, "streak.seconds must be seconds, not -1"),
+        ({"seconds": float("nan")}, "streak.seconds must be seconds, not nan"),
+        ({"seconds": 10**400}, "streak.seconds must be seconds, not 1000"),
+        ({"seconds": True}, "streak.seconds must be seconds, not True"),
+        ({"at": "2025-09-14T07:31:12"}, "streak.at has no time zone"),
+    ],
+)
+def test_a_wrong_part_of_a_streak_is_named(change: Any, problem: str) -> None:
+    streak = {"found": "missing", "polls": 2, "seconds": 10.5, "at": "2025-09-14T07:31:12Z"}
+    given = streak | change if isinstance(change, dict) else change
+    with pytest.raises(ValueError, match=f"^checkpoint: {problem}"):
+        Checkpoint.from_json(edited(streak=given))
+    if isinstance(change, dict):
+        (mark,) = Checkpoint.from_json(edited(streak=streak)).revisions
+        assert mark.streak == PollStreak("missing", 2, 10.5, TIME.replace(microsecond=0))
+
+
+def test_a_refusal_is_one_of_a_workload() -> None:
+    streak = {"found": "missing", "polls": 2, "seconds": 10.5, "at": "2025-09-14T07:31:12Z"}
+    with pytest.raises(ValueError, match=r"^checkpoint: refusal\.found must be forbidden or not_found"):
+        Checkpoint.from_json(json.dumps(PLAIN | {"refusal": streak}))
+    assert Checkpoint.from_json(json.dumps(PLAIN | {"refusal": None})) == CHECKPOINT
 
 
 def test_a_mark_of_an_earlier_release_has_no_updates() -> None:
@@ -185,6 +287,7 @@ def test_what_is_not_a_checkpoint_is_refused_with_the_reason(
         ({"revisions": [{"id": "a"}]}, "a revision lacks cluster_id, count, created_at, department_id, name"),
         ({"synced": 1}, "synced must be true or false"),
         ({"synced": None}, "synced must be true or false"),
+        ({"base_url": 5}, "base_url must be a string, not int"),
     ],
 )
 def test_a_wrong_part_is_named(fields: dict[str, Any], problem: str) -> None:
@@ -246,6 +349,9 @@ HOSTILE = st.one_of(
         optional={
             "workload_id": st.just("w") | JSON,
             "synced": st.booleans() | JSON,
+            "base_url": st.just("https://acme.run.ai") | JSON,
+            "refusal": st.just({"found": "forbidden", "polls": 2, "seconds": 1, "at": "2025-09-14T07:31Z"})
+            | JSON,
             "revisions": MARK_JSON | JSON,
             "workloads": st.lists(st.just(PLAIN) | JSON, max_size=2) | JSON,
         },
