@@ -29,8 +29,9 @@ POLLS_PER_CHANGE = 2
 """Few enough that nearly every workload changes in the first cycle; once changed, it takes more memory."""
 TURNOVER = 0.2
 SCHEDULE = (
-    ("healthy", 1.5),
-    ("identity", 1.0),
+    ("healthy", 0.5),
+    ("identity", 0.5),
+    ("healthy", 1.5),  # until the fleet has ended its pause, so that it meets all of what is slow
     ("slow", 1.0),
     ("err", 1.0),
     ("healthy", 0.5),
