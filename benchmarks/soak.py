@@ -29,8 +29,9 @@ POLLS_PER_CHANGE = 2
 """Few enough that nearly every workload changes in the first cycle; once changed, it takes more memory."""
 TURNOVER = 0.2
 SCHEDULE = (
-    ("healthy", 1.5),
-    ("identity", 1.0),
+    ("healthy", 0.5),
+    ("identity", 0.5),
+    ("healthy", 1.5),  # until the fleet has ended its pause, so that it meets all of what is slow
     ("slow", 1.0),
     ("err", 1.0),
     ("healthy", 0.5),
@@ -43,6 +44,8 @@ SCHEDULE = (
 SERVICES = ("identity", "authorization")
 """The commands that take the seconds for which a service is away."""
 CYCLE = sum(intervals for _, intervals in SCHEDULE)
+WARM_UP = 2
+"""Cycles before anything is measured: until the slow one has met a fleet that was not pausing."""
 TOKEN_AGE = 40.0
 """Seconds that a cycle has to last for tokens to be revoked in it: a young one that is refused is kept."""
 SLACK = {"memory, MB": 1.0, "file descriptors": 3, "tasks": 3}
@@ -96,7 +99,7 @@ async def story(control_plane: ControlPlane, minutes: float, interval: float) ->
     # As many as a slow control plane needs, so that the first cycle already opens every connection.
     at_once = max(10, round(len(control_plane.ids) / interval * SLOW))
     log, samples, before = Log().listen(), Samples(), {name: gauge() for name, gauge in GAUGES.items()}
-    cycles = max(4, round(minutes * 60 / (CYCLE * interval)))
+    cycles = max(WARM_UP + 3, round(minutes * 60 / (CYCLE * interval)))
     with tempfile.TemporaryFile("w+", encoding="utf-8") as file:
         async with (
             RunaiClient(control_plane.url, control_plane.credentials) as runai,
@@ -106,7 +109,7 @@ async def story(control_plane: ControlPlane, minutes: float, interval: float) ->
             control_plane.send("go")
             sampler: asyncio.Task[None] | None = None
             for cycle in range(cycles):
-                if cycle == 1:  # the first one warms up
+                if cycle == WARM_UP:
                     sampler = asyncio.create_task(samples.take(interval / 10))
                 for command, intervals in SCHEDULE:
                     order(control_plane, command, intervals * interval, interval)
