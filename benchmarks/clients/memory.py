@@ -121,7 +121,8 @@ class SkippingClock:
 async def churn(url: str) -> AsyncIterator[Run]:
     """Watch a workload that differs in every response and whose revisions are deleted one by one."""
     async with RunaiClient(f"{url}/churn", CREDENTIALS, clock=SkippingClock()) as runai:
-        policy = PollPolicy(interval=0.01, jitter=0)
+        # As at 10 s, with all else: a deleted revision is remembered for six polls.
+        policy = PollPolicy(interval=0.01, jitter=0, missing_grace=0.06)
         watch = runai.watch_revisions(workload_id(1), poll=policy)
 
         async def run(amount: int) -> Sample:
