@@ -9,7 +9,7 @@ from runai_async._api.api import Api
 from runai_async._wait.failing import Failure
 from runai_async._watch.cluster_watch import ClusterWatch
 from runai_async._watch.failures import NO_FAILURES, Past, Verdict, cause_of_cut, grace_of
-from runai_async._watch.reports import Reporter
+from runai_async._watch.reports import report_failure, report_recovery
 from runai_async._watch.slots import Slots, interval_at
 from runai_async.errors import (
     DeadlineExceededError,
@@ -41,7 +41,7 @@ class PhaseWait:
         self._last_error: RunaiError | None = None
         self._changed_at = api.clock.monotonic()
         self._streak = NO_FAILURES
-        self._reporter = Reporter(f"revision {revision_id}")
+        self._what = f"revision {revision_id}"
         self._failure = Failure()
         self._server_time = api.server_time
 
@@ -79,7 +79,7 @@ class PhaseWait:
         revision = await self._retrying.call(self._call, deadline=deadline)
         if self._last is None or revision.phase != self._last.phase:
             self._changed_at = self._clock.monotonic()
-        self._reporter.recovered(self._streak, self._clock.monotonic())
+        report_recovery(self._what, self._streak, self._clock.monotonic())
         self._last, self._streak = revision, NO_FAILURES
         return revision
 
@@ -109,7 +109,7 @@ class PhaseWait:
         verdict = self._streak.record(
             error,
             self._policy,
-            what=self._reporter.what,
+            what=self._what,
             began=began,
             now=now,
             interval=self._interval(now),
@@ -117,7 +117,7 @@ class PhaseWait:
             grace=grace,
         )
         self._streak = verdict.streak
-        self._reporter.failed(verdict, error, grace, past)
+        report_failure(self._what, verdict, error, grace, past)
         if verdict.error is None:
             return verdict
         if verdict.is_believed and isinstance(error, NotFoundError) and self._last is not None:

@@ -9,50 +9,41 @@ from runai_async._watch.failures import OUTAGE, FailureStreak, Past, Verdict, de
 from runai_async.errors import PermissionDeniedError, RunaiError
 
 
-class Reporter:
-    """Logs an outage once when it begins and once when it ends.
+def report_failure(what: str, verdict: Verdict, error: RunaiError, grace: float, past: Past) -> None:
+    """Log what begins with a failed poll: an outage once when it begins.
 
     Args:
-        what: whose polls these are, for messages: `workload …`.
+        what: whose poll it was, for messages: `workload …`.
+        verdict: what the poll means.
+        error: what it raised.
+        grace: seconds after which a refusal is believed.
+        past: what is known from earlier polls.
     """
+    if verdict.outage_begins and verdict.error is None:
+        logger.warning("%s: polls fail, %s", what, describe_failure(error), extra=OUTAGE)
+    elif verdict.is_reminder:
+        logger.warning("%s: polls still fail, %s", what, describe_failure(error), extra=OUTAGE)
+    elif verdict.refusal_begins and verdict.error is None:
+        # A 404 is how workloads end. A 403 where one could read means an outage, or a permission taken.
+        is_unusual = past.readable and isinstance(error, PermissionDeniedError)
+        level = logging.WARNING if is_unusual else logging.INFO
+        text = "%s: refused; believed if every poll returns it for %g s: %s"
+        logger.log(level, text, what, grace, error, extra=OUTAGE)
 
-    __slots__ = ("what",)
 
-    def __init__(self, what: str) -> None:
-        self.what = what
+def report_recovery(what: str, streak: FailureStreak, now: float) -> float | None:
+    """Log that polls succeed again; return the seconds of the outage, None if there was none.
 
-    def failed(self, verdict: Verdict, error: RunaiError, grace: float, past: Past) -> None:
-        """Log what begins with a failed poll.
-
-        Args:
-            verdict: what the poll means.
-            error: what it raised.
-            grace: seconds after which a refusal is believed.
-            past: what is known from earlier polls.
-        """
-        if verdict.outage_begins and verdict.error is None:
-            logger.warning("%s: polls fail, %s", self.what, describe_failure(error), extra=OUTAGE)
-        elif verdict.is_reminder:
-            logger.warning("%s: polls still fail, %s", self.what, describe_failure(error), extra=OUTAGE)
-        elif verdict.refusal_begins and verdict.error is None:
-            # A 404 is how workloads end. A 403 where one could read means an outage, or a permission taken.
-            is_unusual = past.readable and isinstance(error, PermissionDeniedError)
-            level = logging.WARNING if is_unusual else logging.INFO
-            text = "%s: refused; believed if every poll returns it for %g s: %s"
-            logger.log(level, text, self.what, grace, error, extra=OUTAGE)
-
-    def recovered(self, streak: FailureStreak, now: float) -> float | None:
-        """Log that polls succeed again; return the seconds of the outage, None if there was none.
-
-        Args:
-            streak: the polls that failed until now.
-            now: monotonic time.
-        """
-        if streak.outage_since is None:
-            return None
-        seconds, text = now - streak.outage_since, "%s: polls succeed again after %.0f s and %d failures"
-        logger.info(text, self.what, seconds, streak.failures, extra=OUTAGE)
-        return seconds
+    Args:
+        what: whose polls these are.
+        streak: the polls that failed until now.
+        now: monotonic time.
+    """
+    if streak.outage_since is None:
+        return None
+    seconds, text = now - streak.outage_since, "%s: polls succeed again after %.0f s and %d failures"
+    logger.info(text, what, seconds, streak.failures, extra=OUTAGE)
+    return seconds
 
 
 def drop_frames(error: RunaiError) -> None:

@@ -27,7 +27,7 @@ from runai_async._watch.failures import (
     resumed_streak,
 )
 from runai_async._watch.poll import Poller
-from runai_async._watch.reports import Reporter, drop_frames
+from runai_async._watch.reports import drop_frames, report_failure, report_recovery
 from runai_async._watch.slots import Slots, interval_at
 from runai_async._watch.status import Batch, WatchStatus
 from runai_async._watch.tracker import Tracker
@@ -69,7 +69,7 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
     __slots__ = (
         "__weakref__", "_api", "_began", "_call", "_clock", "_closed", "_clusters", "_ending", "_error",
         "_fast_until", "_feed", "_idle", "_interrupted", "_last_error", "_last_success", "_last_success_at",
-        "_policy", "_poller", "_reporter", "_slots", "_streak", "_tracker", "_waiter",
+        "_policy", "_poller", "_slots", "_streak", "_tracker", "_waiter",
     )  # fmt: skip
 
     def __init__(
@@ -90,7 +90,6 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
         self._policy = policy
         self._clusters = clusters
         self._feed = ClusterFeed(clusters) if "clusters" in policy.emit else None
-        self._reporter = Reporter(f"workload {tracker.workload_id}")
         self._streak = resumed_streak(refusal)
         self._slots: Slots | None = None
         self._began = api.clock.monotonic()
@@ -356,6 +355,11 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
             now = self._clock.monotonic()
             await self._feed.ask(until=min(until, now + max(_CLUSTER_SECONDS, slots.wait(now))))
 
+    @property
+    def _what(self) -> str:
+        """Whose polls these are, for messages."""
+        return f"workload {self.workload_id}"
+
     def _interval(self, now: float) -> float:
         fast_until = max(self._fast_until, self._tracker.fast_until(self._policy.fast_for))
         return interval_at(self._policy, now, fast_until)
@@ -369,7 +373,7 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
         verdict = self._streak.record(
             error,
             self._policy,
-            what=self._reporter.what,
+            what=self._what,
             began=began,
             now=now,
             interval=interval,
@@ -390,7 +394,7 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
             slots.postpone(verdict.due, verdict.earliest)
         if verdict.error is None:
             drop_frames(error)
-        self._reporter.failed(verdict, error, grace, past)
+        report_failure(self._what, verdict, error, grace, past)
 
     def _end(self, verdict: Verdict, error: RunaiError) -> None:
         """End the watch: a workload that was seen is deleted; otherwise the error is raised."""
@@ -402,7 +406,7 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
 
     def _recovered(self) -> None:
         streak, self._streak = self._streak, NO_FAILURES
-        seconds = self._reporter.recovered(streak, self._clock.monotonic())
+        seconds = report_recovery(self._what, streak, self._clock.monotonic())
         if seconds is not None and "recovered" in self._policy.emit:
             now = self._clock.now()
             self._tracker.put(WatchRecovered(workload_id=self.workload_id, observed_at=now, seconds=seconds))
