@@ -7,9 +7,12 @@ the token that is known stays in use, and no other thread is lost to it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import os
 import stat
+import threading
+from collections.abc import Callable
 from typing import ClassVar, NamedTuple
 
 from runai_async._auth.credentials import FileToken
@@ -46,7 +49,8 @@ def _look(auth: FileToken, seen: _Signature | None, *, again: bool) -> _Found:
         # Before reading, so that a change in between shows the next time.
         status = os.stat(auth.path)  # noqa: PTH116
         signature = (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino)
-        is_pipe = not stat.S_ISREG(status.st_mode)
+        mode = status.st_mode
+        is_pipe = stat.S_ISFIFO(mode) or stat.S_ISCHR(mode) or stat.S_ISSOCK(mode)
     except (OSError, ValueError):
         signature, is_pipe = None, False  # reading it says what is wrong
     if seen is not None and (is_pipe or (signature == seen and not again)):
@@ -55,6 +59,24 @@ def _look(auth: FileToken, seen: _Signature | None, *, again: bool) -> _Found:
         return _Found(auth.read_token(), signature)
     except ConfigurationError as error:
         return _Found(problem=str(error))
+
+
+def _in_thread(look: Callable[[], _Found]) -> asyncio.Future[_Found]:
+    """Look in a thread of its own. It may hang, so it is none for whose end the interpreter waits."""
+    loop = asyncio.get_running_loop()
+    result: asyncio.Future[_Found] = loop.create_future()
+
+    def finish(found: _Found) -> None:
+        if not result.done():
+            result.set_result(found)
+
+    def run() -> None:
+        found = look()
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(finish, found)
+
+    threading.Thread(target=run, name="runai-async token file", daemon=True).start()
+    return result
 
 
 class FileTokenSource:
@@ -95,9 +117,7 @@ class FileTokenSource:
         """Look at the file."""
         again, self._is_refused = self._is_refused, False
         self._looked_at = self._clock.monotonic()
-        look = asyncio.get_running_loop().run_in_executor(
-            None, lambda: _look(self._auth, self._seen, again=again)
-        )
+        look = _in_thread(lambda: _look(self._auth, self._seen, again=again))
         look.add_done_callback(self._ended)
         self._looking = look
         return look

@@ -230,7 +230,7 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         )
         streak = resumed_streak(saved.refusal if saved else None)
         member = Member(tracker, self._poller.list_call(tracker), self._policy.interval, streak)
-        self._members.add(member)
+        self._members.add(member, now)
         self._dispatcher.plan(member, next_slot(member.offset, member.interval, now))
 
     def remove(self, workload_id: str | UUID) -> None:
@@ -285,7 +285,7 @@ class FleetWatch(AsyncIterator[FleetEvent]):
             buffered=len(self._buffer),
             lag=self._dispatcher.lag(now),
             oldest_success_at=oldest_at,
-            failing=sum(member.streak.failures > 0 and not member.without_revisions for member in members),
+            failing=sum(member.is_failing and not member.without_revisions for member in members),
             without_revisions=sum(member.without_revisions for member in members),
             refused=len(self._health.refusals),
             disconnected=self._clusters.disconnected,

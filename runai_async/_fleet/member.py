@@ -61,7 +61,13 @@ class Member:
 
     def checkpoint(self) -> Checkpoint:
         """Return what was delivered of it."""
-        return self.tracker.checkpoint(self.streak.saved())
+        # A refusal that was reported is not kept: the next process would report it at its first poll.
+        return self.tracker.checkpoint(None if self.backoff else self.streak.saved())
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether its last poll failed, in this process."""
+        return self.streak.failures > 0 and not self.streak.is_resumed
 
     @property
     def is_watched(self) -> bool:

@@ -9,6 +9,7 @@ from runai_async._fleet.discovery import Discovery
 from runai_async._fleet.doubt import Doubt, is_common
 from runai_async._fleet.health import Health
 from runai_async._fleet.member import Member
+from runai_async.errors import NotFoundError
 
 
 class Members:
@@ -41,10 +42,17 @@ class Members:
         """Their ids, kept up to date."""
         return self._by_id.keys()
 
-    def add(self, member: Member) -> None:
-        """Add a workload."""
+    def add(self, member: Member, now: float) -> None:
+        """Add a workload, which may be gone already by the polls of the process that it resumes from.
+
+        Args:
+            member: the workload.
+            now: monotonic time.
+        """
         self._by_id[member.tracker.workload_id] = member
         self._capacity.join(member.interval)
+        if member.streak.refused_as is NotFoundError or member.tracker.is_all_missing:
+            self.note_gone(member, now, is_believed=False)
 
     def remove(self, workload_id: str) -> None:
         """Forget a workload with what is buffered of it, if there is one with this id."""

@@ -277,7 +277,7 @@ class FailureStreak(NamedTuple):
         if self.refused_as is None:
             return None
         found: Found = "not_found" if issubclass(self.refused_as, NotFoundError) else "forbidden"
-        return PollStreak(found, self.failures, self.refused_seconds, self.wall)
+        return PollStreak(found, self.refusals, self.refused_seconds, self.wall)
 
     def _is_reminder(self, error: RunaiError, before: FailureStreak) -> bool:
         passed = self.outage_seconds // _REMINDER > before.outage_seconds // _REMINDER
@@ -349,6 +349,7 @@ def resumed_streak(refusal: PollStreak | None) -> FailureStreak:
         return NO_FAILURES
     return FailureStreak(
         refusal.polls,
+        refusals=refusal.polls,
         refused_as=NotFoundError if refusal.found == "not_found" else PermissionDeniedError,
         refused_seconds=refusal.seconds,
         malformed=-1,

@@ -283,7 +283,7 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
         return WatchStatus(
             synced=self._tracker.synced,
             last_success_at=self._last_success_at,
-            consecutive_failures=self._streak.failures,
+            consecutive_failures=0 if self._streak.is_resumed else self._streak.failures,
             next_poll_at=self._clock.now() + timedelta(seconds=wait),
             stale=now - last > stale_after(self._policy, self._interval(now)),
             undecodable=self._tracker.undecodable,
@@ -297,7 +297,8 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
             >>> async for event in watch:
             ...     saved = watch.checkpoint().to_json()  # after handling the event
         """
-        return self._tracker.checkpoint(self._streak.saved())
+        # What has ended the watch is not kept: the next one has patience of its own.
+        return self._tracker.checkpoint(None if self._ending else self._streak.saved())
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else "synced" if self._tracker.synced else "not synced"

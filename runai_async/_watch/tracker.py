@@ -186,10 +186,12 @@ class Tracker:
     @property
     def is_all_missing(self) -> bool:
         """Whether live revisions are known, and the last response lists none of them."""
-        if self._settled or not self._listing.body:
+        if self._settled:
             return False
-        live = [key for key, entry in self._known.items() if entry.is_live]
-        return bool(live) and not any(map(self._listing.lists, live))
+        live = [(key, entry) for key, entry in self._known.items() if entry.is_live]
+        if not self._listing.body:  # resumed: what the last response of the process before listed counts
+            return bool(live) and all(isinstance(entry.polls, Absence) for _, entry in live)
+        return bool(live) and not any(self._listing.lists(key) for key, _ in live)
 
     @property
     def cluster_ids(self) -> frozenset[str]:

@@ -41,14 +41,18 @@ class StderrWriter:
                 return
             self._waiting.put(text)
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="runai-async stderr", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name="runai-async stderr", daemon=True)
+                with contextlib.suppress(RuntimeError):  # the system has none left: `close` writes then
+                    thread.start()
+                    self._thread = thread
 
     def close(self) -> None:
         """Wait until everything is written, a second at most."""
-        if self._thread is not None:
-            self._waiting.put(None)
-            with contextlib.suppress(KeyboardInterrupt):  # who presses Ctrl-C now does not want to wait
+        self._waiting.put(None)
+        with contextlib.suppress(KeyboardInterrupt):  # who presses Ctrl-C now does not want to wait
+            if self._thread is None:
+                self._run()
+            else:
                 self._thread.join(_PATIENCE)
 
     def _run(self) -> None:
@@ -60,7 +64,7 @@ class StderrWriter:
     def _try(self, text: str) -> None:
         """Write a text, behind the number of those that were dropped before it."""
         dropped, change = self._dropped, int(bool(text))
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(Exception):  # a display that stands in for stderr may raise anything
             self._emit(("\n" if self._torn else "") + _lost(dropped) + text)
             change = -dropped
         with self._lock:

@@ -229,6 +229,20 @@ async def test_a_file_that_is_missing_or_empty_later_keeps_the_token_and_is_one_
     assert first.endswith("the last token stays in use")
 
 
+async def test_a_folder_in_the_place_of_the_file_is_a_warning_too(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    calls = Calls(path)
+    await calls.count()
+    path.unlink()
+    path.mkdir()
+    await calls.count(after=1)
+    await calls.count(after=1)
+    assert calls.tokens == ["one"] * 3
+    (said,) = warnings(caplog)
+    assert said.endswith("the last token stays in use")
+
+
 async def test_a_file_that_comes_back_unchanged_ends_the_streak(
     path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

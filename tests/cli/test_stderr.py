@@ -121,6 +121,37 @@ def test_ctrl_c_ends_the_wait_for_the_rest(monkeypatch: pytest.MonkeyPatch) -> N
         assert rest(reading) == ["text"]
 
 
+def test_without_a_thread_the_end_writes_what_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    writer, later = StderrWriter(), io.StringIO()
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        writer.write("one\n")
+        writer.write("two\n")
+    with contextlib.redirect_stderr(later):
+        writer.close()
+    assert later.getvalue() == "one\ntwo\n"
+
+
+class Failing(io.StringIO):
+    def write(self, text: str) -> int:
+        raise RuntimeError("a display with a bug")
+
+
+def test_a_display_that_raises_loses_its_own_text_only() -> None:
+    writer, later = StderrWriter(), io.StringIO()
+    with contextlib.redirect_stderr(Failing()):
+        writer.write("lost\n")
+        while not writer._dropped:
+            threading.Event().wait(0.001)
+    with contextlib.redirect_stderr(later):
+        writer.write("error: the last line\n")
+        writer.close()
+    assert later.getvalue().endswith("1 message dropped\nerror: the last line\n")
+
+
 # --- commands ---------------------------------------------------------------------------------------------
 
 
