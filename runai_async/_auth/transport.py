@@ -79,8 +79,8 @@ class Authenticated:
         now = parse_date(response.headers.get("Date")) or self._clock.now()  # the server's clock decides
         if self._source.is_fixed and jwt.has_expired(token, now.timestamp()):
             error = error_for(response, request)
-            if isinstance(error, AuthenticationError):
-                error.is_final = True
+            assert isinstance(error, AuthenticationError)  # noqa: S101  (for the type checkers: that is a 401)
+            error.is_final = True
             raise error
 
     async def _wait_for_token(self, deadline: float) -> str:

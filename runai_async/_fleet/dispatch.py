@@ -151,7 +151,8 @@ class Dispatcher:
             member = schedule.pop(now)
             member.due = None
             await self.pace()
-            await self._unblocked()
+            while self._clock.monotonic() < self._room.blocked_until:
+                await self._sleep(self._room.blocked_until)
             if not (member.removed or self._stopped):
                 self._hand_out(member)
 
@@ -164,16 +165,6 @@ class Dispatcher:
         """Leave out a poll for which there is no room; the next one is not at the same offset again."""
         member = schedule.skip()
         self.plan(member, now + member.interval * random.uniform(0.5, 1.5))  # noqa: S311
-
-    async def _unblocked(self) -> None:
-        """Wait until no pause keeps the next poll from beginning."""
-        while not self._stopped:
-            if self._clock.monotonic() < self._room.blocked_until:
-                await self._sleep(self._room.blocked_until)
-            elif not self._room.has_room():
-                await self._wait_for_room()
-            else:
-                return
 
     async def _wait_for_room(self) -> None:
         self._waiting = asyncio.get_running_loop().create_future()

@@ -13,6 +13,7 @@ from rich.text import Text
 from support.samples import CONTROL_PLANE, NOW, WORKLOAD, revision
 
 from runai_async import (
+    ClusterConnected,
     ClusterDisconnected,
     RevisionAdded,
     RevisionDeleted,
@@ -80,6 +81,9 @@ def test_a_lost_cluster_is_named_as_long_as_revisions_of_it_are_shown() -> None:
     board.note(lost)
     line = "cluster eu-1 lost its connection 5s ago: states may be out of date"
     assert line in drawn(board, now=NOW + timedelta(seconds=5))
+    board.note(ClusterConnected(cluster_id=item.cluster_id, name="eu-1", observed_at=NOW))
+    assert line not in drawn(board, now=NOW + timedelta(seconds=5))
+    board.note(lost)
     board.note(RevisionDeleted(revision=item, observed_at=NOW))
     drawn(board, now=NOW + timedelta(seconds=300))  # drops the revision
     assert "cluster eu-1" not in drawn(board, now=NOW + timedelta(seconds=301))[1]

@@ -38,7 +38,9 @@ from runai_async import (
     TransportError,
     WorkloadFailed,
 )
+from runai_async._watch.clusters import UNKNOWN, Link
 from runai_async.exporter import Metrics, serving
+from runai_async.exporter._collector import _of_clusters
 from runai_async.exporter._server import _Handler
 from runai_async.testing import FakeControlPlane
 
@@ -608,3 +610,9 @@ async def test_promtool_finds_no_fault(control_plane: FakeControlPlane) -> None:
         check=False,
     )
     assert (checked.returncode, checked.stdout, checked.stderr) == (0, "", "")
+
+
+def test_what_is_not_known_of_a_cluster_is_absent() -> None:
+    connected, seen = _of_clusters({"a": UNKNOWN, "b": Link(is_connected=True, name="eu-1")})
+    assert [sample.labels["cluster_id"] for sample in connected.samples] == ["b"]
+    assert seen.samples == []
