@@ -66,14 +66,10 @@ def _in_thread(look: Callable[[], _Found]) -> asyncio.Future[_Found]:
     loop = asyncio.get_running_loop()
     result: asyncio.Future[_Found] = loop.create_future()
 
-    def finish(found: _Found) -> None:
-        if not result.done():
-            result.set_result(found)
-
     def run() -> None:
         found = look()
         with contextlib.suppress(RuntimeError):  # the loop is closed
-            loop.call_soon_threadsafe(finish, found)
+            loop.call_soon_threadsafe(result.set_result, found)
 
     threading.Thread(target=run, name="runai-async token file", daemon=True).start()
     return result
