@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from typing import Any
+
+_BASE64 = re.compile(r"[A-Za-z0-9_-]+={0,2}")
 
 
 def lifetime(token: str, now: float) -> float | None:
@@ -34,6 +37,8 @@ def _times(token: str, now: float) -> tuple[float, float]:
     """Return when a token expires and when it was issued; for ever and now if it does not say."""
     try:
         part = token.split(".")[1]
+        if not _BASE64.fullmatch(part):  # which a decoder may skip, with a warning
+            return float("inf"), now
         claims: Any = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
         return float(claims["exp"]), float(claims["iat"]) if "iat" in claims else now
     except (IndexError, KeyError, TypeError, ValueError, RecursionError, OverflowError):
