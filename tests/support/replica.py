@@ -11,6 +11,8 @@ from attrs import frozen
 
 Phases = Mapping[str, tuple[str, str | None]]
 """The phase and `phaseUpdatedAt` of each revision, by its id."""
+_WHERE_GONE = 0.5
+"""The part of the lists that it serves while it could show what is gone: that is rare, and what it is for."""
 
 
 @frozen
@@ -46,7 +48,7 @@ class StaleReplica:
         while lists and lists[0].at < now - self._seconds:
             lists.popleft()
         gone = [listed for listed in lists if listed.phases.keys() - phases.keys()]
-        rate = 3 * self._rate if gone else self._rate
+        rate = max(_WHERE_GONE, self._rate) if gone else self._rate
         older = self._random.choice(gone or lists) if lists and self._random.random() < rate else None
         lists.append(Listed(now, body, phases))
         self.shown += bool(gone and older)
