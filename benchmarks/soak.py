@@ -115,9 +115,9 @@ async def story(control_plane: ControlPlane, minutes: float, interval: float) ->
                     order(control_plane, command, intervals * interval, interval)
                     await asyncio.sleep(intervals * interval)
             control_plane.send("rest")
-            if sampler is not None:
-                sampler.cancel()
             figures = await record.settled(lambda: compared(read(file), control_plane.report()), interval)
+            if sampler is not None:  # the calm at the end belongs to it: on a busy machine there is no other
+                sampler.cancel()
     await asyncio.sleep(0.1)  # until what is being closed is closed
     after = {name: gauge() for name, gauge in GAUGES.items()}
     return {

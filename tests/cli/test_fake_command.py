@@ -10,6 +10,7 @@ from support.cli import finished, ran, started
 
 from runai_async import RunaiClient
 from runai_async.cli.commands.fake import serve
+from tests.support.ports import lasting_port
 
 
 def exported(text: str) -> dict[str, str]:
@@ -69,11 +70,11 @@ async def test_every_fourth_rollout_fails_and_old_revisions_go() -> None:
 
 
 async def test_a_restart_on_the_same_port_keeps_ids_and_credentials() -> None:
-    async with started(None, "fake", "--rollouts", "0") as process:
+    command = ["fake", "--rollouts", "0", "--port", str(lasting_port())]
+    async with started(None, *command) as process:
         assert process.stdout is not None
         env = await introduction(process.stdout)
-    port = env["RUNAI_BASE_URL"].rpartition(":")[2]
-    async with started(None, "fake", "--rollouts", "0", "--port", port) as process:
+    async with started(None, *command) as process:
         assert process.stdout is not None
         assert await introduction(process.stdout) == env
         result = await ran(None, "revisions", "get", env["REVISION"], "-o", "json", **env)

@@ -8,7 +8,6 @@ import json
 import os
 import resource
 import signal
-import socket
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -21,6 +20,7 @@ from support.metrics import get
 
 from runai_async.cli.stderr import StderrWriter
 from runai_async.testing import FakeControlPlane
+from tests.support.ports import lasting_port
 
 LIMIT = 400
 """The size that no file of a process may exceed, where that is limited."""
@@ -252,8 +252,7 @@ async def test_an_exporter_goes_on_whatever_becomes_of_its_stderr(
     control_plane: FakeControlPlane, make: Callable[[Path], Stderr], tmp_path: Path
 ) -> None:
     revision_id = control_plane.add_revision(control_plane.add_workload("chat"), "Pending")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = lasting_port()
     listen = ["--listen", f"127.0.0.1:{port}"]
     async with running(control_plane, make(tmp_path), "exporter", "chat", *listen, *BRIEF) as process:
         await until_exported(port, "Pending")

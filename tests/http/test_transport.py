@@ -4,7 +4,6 @@ import asyncio
 import gc
 import gzip
 import re
-import socket
 import traceback
 import warnings
 from collections.abc import Coroutine
@@ -35,6 +34,7 @@ from runai_async._http.aiohttp_errors import map_error
 from runai_async._http.aiohttp_transport import USER_AGENT, AiohttpTransport
 from runai_async._http.messages import Request
 from runai_async.testing import FakeClock, FakeControlPlane, Response
+from tests.support.ports import lasting_port
 
 WORKLOAD = "3f0f1e0c-7d61-4c0e-9d4a-0d2f6f8f1b11"
 BASE = "https://acme.run.ai"
@@ -218,8 +218,7 @@ async def test_a_response_that_is_not_valid_http_is_not_quoted(sent: bytes, text
 
 
 async def test_a_refused_connection_is_a_transport_error() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        port = closed.getsockname()[1]
+    port = lasting_port()
     async with RunaiClient(f"http://127.0.0.1:{port}", "abc", retry=ONCE) as runai:
         with pytest.raises(TransportError, match=f"ClientConnectorError: .*127.0.0.1:{port}") as caught:
             await runai.count_revisions(WORKLOAD)

@@ -15,6 +15,7 @@ from typing import Any, Self
 from attrs import frozen
 
 from support.fault_table import BODIES
+from tests.support.ports import lasting_port
 
 WORKLOAD_ID = "2b2b2b2b-2222-4222-8222-222222222222"
 REVISION_ID = "1a1a1a1a-1111-4111-8111-111111111111"
@@ -544,7 +545,7 @@ class FaultyServer:
 
     def __init__(self) -> None:
         self.phase = "Pending"
-        self.port = 0
+        self.port = lasting_port()
         self.other_port = 0
         self.redirected = 0
         self.connections: set[asyncio.StreamWriter] = set()
@@ -605,7 +606,6 @@ class FaultyServer:
             self._closed.close()
             self._closed = None
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
-        self.port = self._server.sockets[0].getsockname()[1]
 
     async def _refuse(self) -> None:
         """Keep the port without listening on it."""

@@ -28,6 +28,7 @@ from runai_async import (
     WatchEvent,
 )
 from runai_async.testing import FakeControlPlane
+from tests.support.ports import lasting_port
 
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/opt/homebrew/bin")
 pytestmark = [
@@ -108,8 +109,7 @@ def gateway(control_plane: FakeControlPlane, tmp_path: Path) -> Iterator[Gateway
     certificate.private_key_pem.write_to_path(str(tmp_path / "server.key"))
     for blob in certificate.cert_chain_pems:
         blob.write_to_path(str(tmp_path / "server.pem"), append=True)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = lasting_port()
     user = "user root;" if os.getuid() == 0 else ""  # only this user may read the folder
     text = CONFIGURATION.format(folder=tmp_path, upstream=control_plane.port, port=port, user=user)
     (tmp_path / "nginx.conf").write_text(text, encoding="utf-8")

@@ -25,6 +25,7 @@ from runai_async import (
 )
 from runai_async.testing import FakeControlPlane
 from runai_async.testing._state import State, stamp
+from tests.support.ports import lasting_port
 
 
 @pytest.fixture
@@ -120,12 +121,12 @@ async def test_it_stops_on_a_loop_that_cannot_remove_readers(monkeypatch: pytest
         raise NotImplementedError
 
     monkeypatch.setattr(asyncio.get_running_loop(), "remove_reader", missing)
+    port = lasting_port()
     async with (
-        FakeControlPlane() as control_plane,
+        FakeControlPlane(port=port) as control_plane,
         RunaiClient(control_plane.url, control_plane.token) as runai,
     ):
         assert [item async for item in runai.list_workloads()] == []
-        port = control_plane.port
     async with FakeControlPlane(port=port):
         pass
 
