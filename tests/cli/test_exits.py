@@ -128,7 +128,9 @@ async def test_with_a_refused_token_a_command_ends_with_status_4(args: list[str]
 async def test_without_a_server_a_command_ends_with_status_4(args: list[str]) -> None:
     async with FakeControlPlane() as control_plane:
         gone = control_plane.url
-    result = await ran(None, *args, "--deadline", "50ms", RUNAI_BASE_URL=gone, RUNAI_TOKEN="some-token")
+    patience = ["--max-outage", "50ms"] if args[0] in {"watch", "rollout", "exporter"} else []
+    brief = ["--deadline", "50ms", *patience, *(["--interval", "20ms"] if patience else [])]
+    result = await ran(None, *args, *brief, RUNAI_BASE_URL=gone, RUNAI_TOKEN="some-token")
     assert result.status == 4
     assert result.err.splitlines()[-1].startswith("runai-async: error: ")
     assert "Traceback" not in result.err
