@@ -54,7 +54,7 @@ def shows() -> dict[str, Ran]:
     async def play() -> dict[str, Ran]:
         async with FakeControlPlane() as control_plane:
             control_plane.add_revision(control_plane.add_workload("my-llm"), "Pending")
-            watch = ["watch", "my-llm", "--timeout", "1500ms"]  # its first poll is due within a second
+            watch = ["watch", "my-llm", "--timeout", "600ms"]
             shown = await asyncio.gather(
                 on_terminal(control_plane, *watch),
                 on_terminal(control_plane, *watch, NO_COLOR="1"),

@@ -113,7 +113,7 @@ async def _export(
         found = await find_patiently(runai, workloads, patience)
         following = Following(runai, found, metrics.names, every)
         await check_reachable(runai, found[0].id)
-        fleet = runai.watch_fleet(following.workloads, poll=poll, discovery_interval=every)
+        fleet = following.fleet(poll)
     else:
         ask = await discovered(lambda: _listing(runai, metrics), "inference workload", patience, every)
         fleet = runai.watch_fleet(ask, poll=poll, discovery_interval=every)

@@ -12,7 +12,6 @@ import click
 from attrs import frozen
 
 from runai_async._api.workload_list import IdListing
-from runai_async._fleet.discovery import WorkloadIds
 from runai_async._fleet.fleet_watch import FleetWatch
 from runai_async._watch.revision_watch import RevisionWatch
 from runai_async.checkpoint import FleetCheckpoint
@@ -210,13 +209,19 @@ async def _open(runai: RunaiClient, options: WatchOptions, view: View, file: Sta
             lambda: _listing(runai, options, view), options.what, patience, options.discovery_interval
         )
         saved = None if file is None else await asyncio.to_thread(file.load, None, runai.base_url)
-        return _fleet(runai, workloads, options, saved)
+        return runai.watch_fleet(
+            workloads,
+            poll=options.poll,
+            discovery_interval=options.discovery_interval,
+            include_existing=options.existing,
+            resume_from=saved,
+        )
     found = await find_patiently(runai, options.workloads, patience)
     following = Following(runai, found, view.names, options.discovery_interval)
     saved = None if file is None else await asyncio.to_thread(_load, file, following, runai.base_url)
     await check_reachable(runai, following.ids[0])
     if len(following.ids) > 1 or not following.is_fixed:
-        return _fleet(runai, following.workloads, options, saved)
+        return following.fleet(options.poll, include_existing=options.existing, resume_from=saved)
     return runai.watch_revisions(
         following.ids[0],
         poll=options.poll,
@@ -228,18 +233,6 @@ async def _open(runai: RunaiClient, options: WatchOptions, view: View, file: Sta
 def _load(file: StateFile, following: Following, base_url: str) -> FleetCheckpoint | None:
     """Read what was saved of the workloads, and of those that had their names before."""
     return file.load(following.ids, base_url, is_former=None if following.is_fixed else following.is_former)
-
-
-def _fleet(
-    runai: RunaiClient, workloads: WorkloadIds, options: WatchOptions, saved: FleetCheckpoint | None
-) -> FleetWatch:
-    return runai.watch_fleet(
-        workloads,
-        poll=options.poll,
-        discovery_interval=options.discovery_interval,
-        include_existing=options.existing,
-        resume_from=saved,
-    )
 
 
 def _listing(runai: RunaiClient, options: WatchOptions, view: View) -> IdListing:
