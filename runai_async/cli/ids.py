@@ -44,11 +44,20 @@ def as_uuid(text: str) -> str | None:
         return None
 
 
-async def find_workloads(runai: RunaiClient, texts: Sequence[str]) -> list[WorkloadRef]:
-    """Find workloads by id, name, or the beginning of an id. Whole ids cost no request."""
+async def find_workloads(
+    runai: RunaiClient, texts: Sequence[str], *, project_id: str | None = None
+) -> list[WorkloadRef]:
+    """Find workloads by id, name, or the beginning of an id. Whole ids cost no request.
+
+    Args:
+        runai: the client.
+        texts: what the user gave.
+        project_id: the project in which to look; None for all.
+    """
     if (given := _whole_ids(texts)) is not None:
         return given
-    return _found([item async for item in runai.list_workloads()], texts)
+    known = [item async for item in runai.list_workloads() if project_id in {None, item.project_id}]
+    return _found(known, texts)
 
 
 async def find_workload(runai: RunaiClient, text: str) -> WorkloadRef:
