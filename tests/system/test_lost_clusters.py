@@ -1,6 +1,7 @@
 """A cluster that has lost its control plane: watches, fleets, waits, the exporter and commands say so."""
 
 import asyncio
+from collections.abc import Awaitable
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
@@ -20,6 +21,7 @@ from runai_async import (
     RevisionAdded,
     RunaiClient,
     WaitTimeoutError,
+    WatchEvent,
 )
 from runai_async.exporter import Metrics
 from runai_async.testing import FakeControlPlane, Response
@@ -170,6 +172,15 @@ async def test_a_wait_that_is_done_does_not_ask_for_clusters() -> None:
 QUICK = PollPolicy(interval=0.02, fast_interval=0.02, emit={"clusters"})
 
 
+async def forwarded(clock: ForwardClock, event: Awaitable[WatchEvent]) -> WatchEvent:
+    """Let time pass in steps of half a minute until there is an event."""
+    waiting = asyncio.ensure_future(event)
+    while not waiting.done():
+        await asyncio.sleep(0.05)
+        clock.forward(30)
+    return waiting.result()
+
+
 async def test_a_lost_cluster_over_a_socket_in_a_watch_and_in_the_exporter() -> None:
     clock = ForwardClock()
     async with FakeControlPlane() as control_plane:
@@ -184,17 +195,12 @@ async def test_a_lost_cluster_over_a_socket_in_a_watch_and_in_the_exporter() -> 
             asyncio.timeout(20),
         ):
             assert isinstance(await anext(watch), RevisionAdded)
-            waiting = asyncio.ensure_future(anext(watch))
-            while not waiting.done():
-                await asyncio.sleep(0.05)
-                clock.forward(30)
-            assert isinstance(waiting.result(), ClusterDisconnected)
+            assert isinstance(await forwarded(clock, anext(watch)), ClusterDisconnected)
             clock.forward(60)
             async with runai.watch_fleet([workload_id], poll=QUICK) as fleet:
                 metrics.of_fleet(fleet)
-                event = await anext(fleet)
-                while not isinstance(event, ClusterDisconnected):
-                    event = await anext(fleet)
+                while not isinstance(await forwarded(clock, anext(fleet)), ClusterDisconnected):
+                    pass
                 found = series(generate_latest(metrics.registry).decode(), "runai_async_cluster_")
 
     values = {name: (dict(labels)["cluster_id"], value) for (name, labels), value in found.items()}
