@@ -326,12 +326,14 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
             raise error
         return not self._closed
 
+    def _grace(self) -> float:
+        return grace_of_missing(self._policy)
+
     async def _poll(self, slots: Slots, until: float) -> bool:
         """Poll once; return whether that succeeded."""
         began = slots.last_start = self._clock.monotonic()
         try:
-            grace = grace_of_missing(self._policy)
-            await self._poller.poll(self._tracker, self._call, until, all_missing_grace=grace)
+            await self._poller.poll(self._tracker, self._call, until, all_missing_grace=self._grace)
         except RunaiError as error:
             if isinstance(error, DeadlineExceededError) and self._clock.monotonic() >= until:
                 responded = self._last_success is not None

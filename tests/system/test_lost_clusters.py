@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from typing import TypeVar
 
 import pytest
 from attrs import evolve
@@ -21,12 +22,12 @@ from runai_async import (
     RevisionAdded,
     RunaiClient,
     WaitTimeoutError,
-    WatchEvent,
 )
 from runai_async.exporter import Metrics
 from runai_async.testing import FakeControlPlane, Response
 
 POLICY = PollPolicy(interval=10, jitter=0, emit={"clusters"})
+T = TypeVar("T")
 
 
 def lose(harness: Harness, at: float, *, until: float = 1e9) -> str:
@@ -172,7 +173,7 @@ async def test_a_wait_that_is_done_does_not_ask_for_clusters() -> None:
 QUICK = PollPolicy(interval=0.02, fast_interval=0.02, emit={"clusters"})
 
 
-async def forwarded(clock: ForwardClock, event: Awaitable[WatchEvent]) -> WatchEvent:
+async def forwarded(clock: ForwardClock, event: Awaitable[T]) -> T:
     """Let time pass in steps of half a minute until there is an event."""
     waiting = asyncio.ensure_future(event)
     while not waiting.done():
