@@ -328,8 +328,8 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         """Return what was delivered, of the whole fleet or of one workload.
 
         It includes the part of *resume_from* whose workloads have not joined yet, which takes up to two
-        listings, and workloads that have left while events of theirs are still to be delivered. For thousands of workloads it takes a second to make and write: do it now and then, or for
-        one workload.
+        listings, and workloads that have left while events of theirs are still to be delivered. For thousands
+        of workloads it takes a second to make and write: do it now and then, or for one workload.
 
         Raises:
             ValueError: not a UUID.

@@ -100,10 +100,10 @@ def test_an_event_about_a_cluster_is_a_line_and_no_workload() -> None:
     assert lines[-1].startswith("0 workloads, 1 event, ")
 
 
-def test_an_event_about_a_cluster_is_a_cloudevent(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_an_event_about_a_cluster_is_a_cloudevent(capsys: pytest.CaptureFixture[str]) -> None:
     view = CloudEventView(ViewOptions("Revisions of llm"))
-    view.display(LOST)
-    view.display(Synced(workload_id=WORKLOAD, observed_at=NOW))
+    await view.display(LOST)
+    await view.display(Synced(workload_id=WORKLOAD, observed_at=NOW))
     assert json.loads(capsys.readouterr().out)["type"] == "runai_async.cluster.disconnected"
 
 

@@ -16,6 +16,7 @@ from runai_async._watch.revision_watch import RevisionWatch
 from runai_async.checkpoint import FleetCheckpoint
 from runai_async.cli.connection import Connection, connecting
 from runai_async.cli.diagnostics import Diagnostics
+from runai_async.cli.exits import InputError, OutputError
 from runai_async.cli.files import StateFile
 from runai_async.cli.ids import check_discovery, check_reachable, find_workloads
 from runai_async.cli.options import (
@@ -183,12 +184,20 @@ async def _watch(runai: RunaiClient, options: WatchOptions, view: View, file: St
 
 
 async def _display(stream: Stream, view: View, count: int | None) -> None:
+    """Display the events, and take each one once it is displayed.
+
+    So an event counts as delivered when its line is written. Until then it is in no checkpoint, whenever the
+    state is saved and whatever ends the write: the next run displays it again, and nothing has to be undone.
+    """
     displayed = 0
-    async for event in stream:
-        view.display(event)
-        displayed += 1
-        if displayed == count:
+    while displayed != count:
+        try:
+            event = await stream.peek()
+        except StopAsyncIteration:
             return
+        await view.display(event)
+        await anext(stream)
+        displayed += 1
 
 
 async def _open(runai: RunaiClient, options: WatchOptions, view: View, file: StateFile | None) -> Stream:
@@ -248,7 +257,20 @@ async def _saved(stream: Stream, file: StateFile | None) -> AsyncGenerator[None,
     saving = asyncio.create_task(file.keep(current))
     try:
         yield
-    finally:
-        saving.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await saving
+    except OutputError as error:
+        try:
+            await _ended(saving)
+        except InputError as unsaved:  # a full disk is often that of both
+            raise OutputError(f"{error.message}; {unsaved.message}") from error
+        raise
+    except BaseException:
+        await _ended(saving)
+        raise
+    await _ended(saving)
+
+
+async def _ended(saving: asyncio.Task[None]) -> None:
+    """Have the state saved for the last time."""
+    saving.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await saving
