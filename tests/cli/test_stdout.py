@@ -5,6 +5,7 @@ import asyncio
 import fcntl
 import json
 import os
+import pty
 import resource
 import signal
 import sys
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.cli import Ran, environment
+from support.cli import Ran, environment, polled
 
 from runai_async import FleetCheckpoint
 from runai_async.testing import FakeControlPlane
@@ -233,6 +234,29 @@ def slowly_read(reading: int) -> bytes:
     return os.read(reading, 1000)
 
 
+async def test_a_terminal_that_goes_costs_the_view_and_not_the_watch(
+    control_plane: FakeControlPlane, tmp_path: Path
+) -> None:
+    workload_id, (revision_id,) = with_revisions(control_plane, 1)
+    state = tmp_path / "state.json"
+    ours, theirs = pty.openpty()
+    args = ["watch", "chat", "--state", str(state), *BRIEF]
+    async with running(control_plane, theirs, *args, env={"TERM": "xterm-256color"}) as process:
+        while not await asyncio.to_thread(os.read, ours, 65536):
+            pass
+        os.close(ours)
+        control_plane.set_phase(revision_id, "Degraded")
+        while "Degraded" not in (state.read_text() if state.exists() else ""):
+            await asyncio.sleep(0.05)
+        await polled(control_plane)
+        process.send_signal(signal.SIGTERM)
+        line = (
+            "runai-async: warning: the view cannot be drawn: stdout cannot be written: Input/output error\n"
+        )
+        assert await ended(process) == (143, line)
+    assert workload_id in state.read_text()
+
+
 # --- other commands -----------------------------------------------------------------------------------------
 
 
@@ -255,6 +279,16 @@ async def test_output_that_cannot_be_written_is_one_line_and_status_5(
 ) -> None:
     with_revisions(control_plane, 2)
     assert await ran_to(control_plane, "/dev/full", *command, env=env) == Ran(5, "", FULL)
+
+
+@UNBUFFERED
+async def test_a_rollout_that_cannot_print_its_progress_has_its_own_exit_status(
+    control_plane: FakeControlPlane, env: dict[str, str]
+) -> None:
+    with_revisions(control_plane, 1)
+    warning = FULL.replace("error", "warning")
+    result = await ran_to(control_plane, "/dev/full", "rollout", "status", "chat", env=env)
+    assert result == Ran(0, "", warning)
 
 
 @UNBUFFERED
