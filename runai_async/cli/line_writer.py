@@ -33,6 +33,7 @@ class LineWriter:
 
     def __init__(self, stream: IO[str], *, write: Callable[[int, memoryview], int] = os.write) -> None:
         self._stream = stream
+        self._encoding: str = getattr(stream, "encoding", None) or "utf-8"
         self._write = write
         self._lock = asyncio.Lock()
         self._piece: int | None = _PIECE
@@ -57,7 +58,7 @@ class LineWriter:
                 with own_errors():
                     click.echo(line, self._stream, color=True)
             else:
-                text = line if isinstance(line, bytes) else line.encode(self._stream.encoding, "replace")
+                text = line if isinstance(line, bytes) else line.encode(self._encoding, "replace")
                 await self._write_whole(self._descriptor, b"%b%b\n" % (self._before, text))
                 self._before = b""
 

@@ -255,6 +255,7 @@ async def _saved(stream: Stream, file: StateFile | None) -> AsyncGenerator[None,
         return FleetCheckpoint({checkpoint.workload_id: checkpoint}, checkpoint.base_url)
 
     saving = asyncio.create_task(file.keep(current))
+    await asyncio.sleep(0)  # a task that is cancelled before it has begun would not save at its end
     try:
         yield
     except OutputError as error:
