@@ -17,6 +17,8 @@ from runai_async.cli.stdout import own_errors, write_some
 
 _SHORT, _LONG = 0.001, 0.05
 """Seconds between two looks for room: the first pause, and the longest."""
+_OPEN_FILES = Path("/proc/self/fd")
+"""Where an open file can be opened for reading, as stdout itself cannot be read; a system may lack it."""
 _PIECE: int = getattr(select, "PIPE_BUF", 4096)
 """Bytes that a pipe with any room takes at once, so that not even one that blocks stops the event loop."""
 
@@ -82,7 +84,7 @@ def _ends_inside_a_line(descriptor: int) -> bool:
     # Where a file is appended to, the position is 0 until something is written.
     end = os.lseek(descriptor, 0, os.SEEK_CUR) or os.fstat(descriptor).st_size
     try:
-        with Path(f"/proc/self/fd/{descriptor}").open("rb") as file:  # stdout itself cannot be read
+        with (_OPEN_FILES / str(descriptor)).open("rb") as file:
             file.seek(max(0, end - 1))
             return file.read(1) not in {b"", b"\n"}
     except OSError:

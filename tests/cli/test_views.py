@@ -247,12 +247,12 @@ class Broken(io.StringIO):
 
 async def test_a_terminal_that_fails_stops_nothing(caplog: pytest.LogCaptureFixture) -> None:
     def draw(width: int, height: int) -> Text:
-        drawn.append((width, height))
+        sizes.append((width, height))
         return Text("the view")
 
-    drawn: list[tuple[int, int]] = []
+    sizes: list[tuple[int, int]] = []
     async with live(Console(file=Broken(), force_terminal=True, width=80, height=24), draw):
-        while len(drawn) < 3:
+        while len(sizes) < 3:
             await asyncio.sleep(0.01)
     assert caplog.messages == ["the view cannot be drawn: OSError: [Errno 5] Input/output error"]
 
