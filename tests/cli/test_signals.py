@@ -42,16 +42,20 @@ def test_a_signal_that_is_ignored_stays_ignored(ignored: signal.Signals) -> None
 
 
 def test_process_1_has_a_handler_for_what_the_kernel_would_ignore(monkeypatch: pytest.MonkeyPatch) -> None:
+    statuses: list[int] = []
     monkeypatch.setattr(os, "getpid", lambda: 1)
+    monkeypatch.setattr(os, "_exit", statuses.append)
     end_at_once()
-    assert callable(signal.getsignal(signal.SIGTERM))
+    signal.raise_signal(signal.SIGTERM)
+    assert statuses == [143]
 
 
 def test_the_handler_of_process_1_ends_it_at_once() -> None:
     code = (
-        "import os, signal, sys; os.getpid = lambda: 1; import importlib.util\n"
-        "importlib.util.find_spec = lambda name: signal.raise_signal(signal.SIGTERM)\n"
-        "from runai_async.__main__ import main; main()"
+        "import os, signal; os.getpid = lambda: 1\n"
+        "from runai_async import __main__\n"
+        "__main__.find_spec = lambda name: signal.raise_signal(signal.SIGTERM)\n"  # at the very start
+        "__main__.main()"
     )
     ran = subprocess.run([sys.executable, "-c", code], env=environment(None), check=False)
     assert ran.returncode == 143

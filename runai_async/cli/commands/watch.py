@@ -256,22 +256,23 @@ async def _saved(stream: Stream, file: StateFile | None) -> AsyncGenerator[None,
 
     saving = asyncio.create_task(file.keep(current))
     await asyncio.sleep(0)  # a task that is cancelled before it has begun would not save at its end
+    failed: OutputError | None = None
     try:
         yield
     except OutputError as error:
-        try:
-            await _ended(saving)
-        except InputError as unsaved:  # a full disk is often that of both
-            raise OutputError(f"{error.message}; {unsaved.message}") from error
+        failed = error
         raise
-    except BaseException:
-        await _ended(saving)
-        raise
-    await _ended(saving)
+    finally:
+        await _save_last(saving, failed)
 
 
-async def _ended(saving: asyncio.Task[None]) -> None:
-    """Have the state saved for the last time."""
+async def _save_last(saving: asyncio.Task[None], failed: OutputError | None) -> None:
+    """Have the state saved for the last time; a full disk is often that of both output and state."""
     saving.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await saving
+    try:
+        with contextlib.suppress(asyncio.CancelledError):
+            await saving
+    except InputError as error:
+        if failed is None:
+            raise
+        raise OutputError(f"{failed.message}; {error.message}") from error

@@ -47,7 +47,7 @@ async def live(
         transient: whether the last drawing is removed at the end.
     """
     drawing = Live(console=screen, auto_refresh=False, transient=transient, vertical_overflow="crop")
-    attempts = _Attempts()
+    attempts = _Attempts(drawing)
 
     def refresh() -> None:
         with attempts.one():
@@ -75,7 +75,8 @@ async def live(
 class _Attempts:
     """Drawings that may fail, as what only displays must not end what it displays."""
 
-    def __init__(self) -> None:
+    def __init__(self, drawing: Live) -> None:
+        self._drawing = drawing
         self._failed = False
 
     @contextlib.contextmanager
@@ -83,6 +84,9 @@ class _Attempts:
         try:
             yield
         except Exception as error:  # noqa: BLE001  (a terminal that has gone, or a defect of a drawing)
+            if isinstance(error, OutputError):  # until that ends, what is logged goes to the same terminal
+                with contextlib.suppress(Exception):
+                    self._drawing.stop()
             had_failed, self._failed = self._failed, True
             if not had_failed:
                 text = error.message if isinstance(error, OutputError) else f"{type(error).__name__}: {error}"
