@@ -89,6 +89,7 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         self._began = api.clock.monotonic()
         self._entered = False
         self._open = False
+        self._peeks = False
         self._tasks = Tasks(self._fail)
         self._buffer = Buffer(buffer)
         self._dispatcher = Dispatcher(
@@ -164,7 +165,7 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         if self._buffer.is_awaited:
             raise RuntimeError("another task is iterating this fleet; use one consumer")
         while True:
-            event = self._buffer.take()
+            event = self._buffer.peek() if self._peeks else self._buffer.take()
             self._dispatcher.wake()
             if event is not None:
                 return event
@@ -178,6 +179,31 @@ class FleetWatch(AsyncIterator[FleetEvent]):
                     raise StopAsyncIteration
                 raise RuntimeError("enter the fleet first: async with runai.watch_fleet(...) as fleet")
             await self._buffer.wait()
+
+    async def peek(self) -> FleetEvent:
+        """Return the event that the next `anext` will return, waiting for it in the same way.
+
+        It is not delivered, so no checkpoint has it, until `anext` has returned it: call that, which then
+        does not wait, once the event is where it must not be lost. If its workload is removed meanwhile,
+        `anext` returns another one.
+
+        Raises:
+            StopAsyncIteration, RunaiError, RuntimeError: as `anext` does.
+
+        Example:
+            >>> async with runai.watch_fleet(workload_ids) as fleet:
+            ...     event = await fleet.peek()
+            ...     delivered = await anext(fleet)
+            >>> delivered is event
+            True
+        """
+        if self._buffer.is_awaited:
+            raise RuntimeError("another task is iterating this fleet; use one consumer")
+        self._peeks = True
+        try:
+            return await self.__anext__()
+        finally:
+            self._peeks = False
 
     def _cluster_ids(self) -> set[str]:
         """Return the clusters of what is watched; a workload is in one, whichever revision names it."""
@@ -302,8 +328,8 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         """Return what was delivered, of the whole fleet or of one workload.
 
         It includes the part of *resume_from* whose workloads have not joined yet, which takes up to two
-        listings. For thousands of workloads it takes a second to make and write: do it now and then, or for
-        one workload.
+        listings, and workloads that have left while events of theirs are still to be delivered. For thousands
+        of workloads it takes a second to make and write: do it now and then, or for one workload.
 
         Raises:
             ValueError: not a UUID.
@@ -312,7 +338,8 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         if workload_id is not None:
             return self._members[check_id(workload_id, "workload_id")].checkpoint()
         delivered = {member.tracker.workload_id: member.checkpoint() for member in self._members}
-        return FleetCheckpoint({**self._membership.unclaimed, **delivered}, self._base_url)
+        left = {member.tracker.workload_id: member.checkpoint() for member in self._members.undelivered()}
+        return FleetCheckpoint({**self._membership.unclaimed, **delivered, **left}, self._base_url)
 
     def __repr__(self) -> str:
         state = "open" if self._open else "closed" if self._entered else "not entered"

@@ -69,7 +69,7 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
     __slots__ = (
         "__weakref__", "_api", "_began", "_call", "_clock", "_closed", "_clusters", "_ending", "_error",
         "_fast_until", "_feed", "_idle", "_interrupted", "_last_error", "_last_success", "_last_success_at",
-        "_policy", "_poller", "_slots", "_streak", "_tracker", "_waiter",
+        "_peeks", "_policy", "_poller", "_slots", "_streak", "_tracker", "_waiter",
     )  # fmt: skip
 
     def __init__(
@@ -102,6 +102,7 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
         self._closed = False
         self._waiter: asyncio.Task[object] | None = None
         self._interrupted = False
+        self._peeks = False
         self._idle: asyncio.Event | None = None
 
     # --- an async generator, as callers use one -----------------------------------------------------------
@@ -121,7 +122,7 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
         if self._closed:
             raise StopAsyncIteration
         if self._tracker.pending:
-            return self._tracker.take()
+            return self._next()
         task = self._waiter = asyncio.current_task()
         cancelling = task.cancelling() if task else 0
         try:
@@ -146,7 +147,35 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
             self._release()
         if not self._tracker.pending:
             raise StopAsyncIteration
-        return self._tracker.take()
+        return self._next()
+
+    async def peek(self) -> WatchEvent:
+        """Return the event that the next `anext` will return, waiting for it in the same way.
+
+        It is not delivered, so no checkpoint has it, until `anext` has returned it: call that, which then
+        does not wait, once the event is where it must not be lost.
+
+        Raises:
+            StopAsyncIteration, RunaiError, RuntimeError: as `anext` does.
+
+        Example:
+            >>> watch = runai.watch_revisions(workload_id)
+            >>> event = await watch.peek()
+            >>> print(event.revision.name, len(watch.checkpoint().revisions))
+            chat-00001 0
+            >>> delivered = await anext(watch)
+            >>> print(delivered is event, len(watch.checkpoint().revisions))
+            True 1
+        """
+        self._check_alone()
+        self._peeks = True
+        try:
+            return await self.__anext__()
+        finally:
+            self._peeks = False
+
+    def _next(self) -> WatchEvent:
+        return self._tracker.peek() if self._peeks else self._tracker.take()
 
     def _release(self) -> None:
         """Let another task wait for an event, and the one that closes the watch continue."""

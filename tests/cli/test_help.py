@@ -162,7 +162,7 @@ async def test_the_examples_of_the_exporter_work() -> None:
             "if no poll has succeeded for three intervals (with --all, at least a minute) and a deadline.",
         ),
         ("demo", "the control plane's, so after an outage lines can be out of order."),
-        ("", "5 any other API error (such as 404), or a bug"),
+        ("", "5 any other API error (such as 404), output that cannot be written, or a bug"),
         ("exporter", "Once it serves, it waits for the end of an outage, however long that takes."),
     ],
 )
