@@ -69,17 +69,19 @@ class StateCollector(Collector):
         """Whether there is a fleet that watches nothing."""
         return self._fleet is not None and self._fleet.is_empty
 
-    def _keep(self, workload_ids: Collection[str]) -> None:
+    def _keep(self, workload_ids: frozenset[str]) -> None:
         """Forget all but the workloads of the fleet, and those that have watches of their own."""
-        kept = frozenset([*workload_ids, *self._in_watches])
+        kept = workload_ids | self._in_watches
         self._store.forget(lambda key: key not in kept)
         left, self._watched = self._watched - kept, kept
         self._forget_names(left)
 
-    def _forget(self, workload_ids: Collection[str]) -> None:
+    def _forget(self, workload_ids: frozenset[str]) -> None:
         """Forget workloads whose watch has ended, unless the fleet watches them, too."""
-        kept = self._in_watches | (self._watched if self._fleet is not None else frozenset())
-        gone = frozenset(workload_ids) - kept
+        kept = self._in_watches
+        if self._fleet is not None:
+            kept |= self._watched
+        gone = workload_ids - kept
         self._store.forget(gone.__contains__)
         self._forget_names(gone)
 

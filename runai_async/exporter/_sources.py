@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 import weakref
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Generic, NamedTuple, TypeVar
 
@@ -81,7 +81,7 @@ class FleetSource:
         keep: called in its event loop with the ids of its workloads, to forget all others.
     """
 
-    def __init__(self, fleet: FleetWatch, keep: Callable[[Collection[str]], object]) -> None:
+    def __init__(self, fleet: FleetWatch, keep: Callable[[frozenset[str]], object]) -> None:
         self._fleet = fleet
         self._keep = keep
         self._reader = LoopReader(self._read)
@@ -112,7 +112,7 @@ class WatchSource:
         forget: called in that loop with the ids of workloads whose watch has ended.
     """
 
-    def __init__(self, forget: Callable[[Collection[str]], object]) -> None:
+    def __init__(self, forget: Callable[[frozenset[str]], object]) -> None:
         self._forget = forget
         self._watches: list[tuple[str, weakref.ref[RevisionWatch]]] = []
         self._reader = LoopReader(self._read)

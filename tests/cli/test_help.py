@@ -165,7 +165,7 @@ async def test_the_examples_of_the_exporter_work() -> None:
         ("", "5 any other API error (such as 404), or a bug"),
         (
             "exporter",
-            "Once the first look-up has succeeded, it waits for the end of an outage, however long that takes.",
+            "Once the first look-up has succeeded, it waits for the end of an outage, however long",
         ),
     ],
 )
