@@ -98,7 +98,7 @@ class Listener(ThreadingMixIn, WSGIServer):
     def get_request(self) -> tuple[socket.socket, Any]:
         """Accept a connection; where that is not possible, pause, because it would fail again at once."""
         try:
-            accepted = super().get_request()
+            accepted = self._accept()
         except OSError as error:
             if error.errno in _EXHAUSTED:
                 self._wait_for_descriptor(error)
@@ -106,12 +106,15 @@ class Listener(ThreadingMixIn, WSGIServer):
         self._is_exhausted = False
         return accepted
 
+    def _accept(self) -> tuple[socket.socket, Any]:
+        return super().get_request()
+
     def _wait_for_descriptor(self, error: OSError) -> None:
         if not self._is_exhausted:
             logger.warning("the exporter cannot accept a connection: %s", error.strerror)
         self._is_exhausted = True
         self.connections.make_room()
-        time.sleep(_PAUSE)
+        _pause(_PAUSE)
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
         """Return whether there is a place for a connection, whose thread starts then."""
@@ -147,3 +150,7 @@ class Handler(WSGIRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  (the base class's word)
         """Log nothing: there is a scrape every few seconds."""
+
+
+def _pause(seconds: float) -> None:
+    time.sleep(seconds)
