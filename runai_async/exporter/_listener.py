@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import io
+import math
 import socket
 import threading
 import time
@@ -26,6 +27,10 @@ _MOST = 32
 """Connections at a time."""
 _PAUSE = 0.2
 """Seconds before the next connection where the process had no descriptor for one."""
+_BRIEF_PAUSE = 0.02
+"""The same where others give way, which takes their threads a moment."""
+_SILENCE = 60.0
+"""Seconds between two warnings about that."""
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
@@ -55,10 +60,13 @@ class Connections:
         with self._lock:
             self._is_idle.pop(connection, None)
 
-    def make_room(self) -> None:
-        """End the oldest connection without a request, if there is one."""
+    def make_room(self) -> bool:
+        """End the older half of those without a request; return whether there are any."""
         with self._lock:
-            self._end_idle()
+            idle = sum(self._is_idle.values())
+            for _ in range(math.ceil(idle / 2)):
+                self._end_idle()
+            return idle > 0
 
     def _end_idle(self) -> bool:
         """Let the thread of the oldest one without a request see its end, and close it."""
@@ -85,7 +93,7 @@ class Listener(ThreadingMixIn, WSGIServer):
         if ":" in host:
             self.address_family = socket.AF_INET6
         self.connections = Connections()
-        self._is_exhausted = False
+        self._warned_at = -math.inf
         super().__init__((host, port), Handler)
         self.set_app(application)
 
@@ -98,23 +106,21 @@ class Listener(ThreadingMixIn, WSGIServer):
     def get_request(self) -> tuple[socket.socket, Any]:
         """Accept a connection; where that is not possible, pause, because it would fail again at once."""
         try:
-            accepted = self._accept()
+            return self._accept()
         except OSError as error:
             if error.errno in _EXHAUSTED:
                 self._wait_for_descriptor(error)
             raise
-        self._is_exhausted = False
-        return accepted
 
     def _accept(self) -> tuple[socket.socket, Any]:
         return super().get_request()
 
     def _wait_for_descriptor(self, error: OSError) -> None:
-        if not self._is_exhausted:
+        now = time.monotonic()
+        if now - self._warned_at >= _SILENCE:
+            self._warned_at = now
             logger.warning("the exporter cannot accept a connection: %s", error.strerror)
-        self._is_exhausted = True
-        self.connections.make_room()
-        _pause(_PAUSE)
+        _pause(_BRIEF_PAUSE if self.connections.make_room() else _PAUSE)
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
         """Return whether there is a place for a connection, whose thread starts then."""

@@ -19,17 +19,17 @@ class Heartbeat:
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._timer: asyncio.TimerHandle | None = None
-        self._beat()
+        self._at, self._timer = self._signed()
+
+    def _signed(self) -> tuple[float, asyncio.TimerHandle]:
+        return time.monotonic(), self._loop.call_later(_INTERVAL, self._beat)
 
     def _beat(self) -> None:
-        self._at = time.monotonic()
-        self._timer = self._loop.call_later(_INTERVAL, self._beat)
+        self._at, self._timer = self._signed()
 
     def stop(self) -> None:
         """Give no more signs. In the loop only."""
-        if self._timer is not None:
-            self._timer.cancel()
+        self._timer.cancel()
 
     def responds(self) -> bool:
         """Return whether the loop responds; at once, unless it does not seem to. In another thread only."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 from attrs import frozen
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import Metric
 
 from runai_async.events import PhaseChanged, RevisionDeleted, RevisionEvent
+from runai_async.exporter._families import Rows, counter, gauge
 from runai_async.exporter._values import label, number, timestamp
 from runai_async.models import Revision
 
@@ -70,33 +71,58 @@ def families_of_revisions(known: Collection[KnownRevision], names: Mapping[str, 
         known: the revisions.
         names: the names of their workloads by id.
     """
-    phase = GaugeMetricFamily(
-        "runai_revision_phase", "1 for the phase that a revision is in.", labels=[*_LABELS, "phase"]
+
+    def rows(value_of: Callable[[KnownRevision], float | None]) -> Callable[[], Rows]:
+        return lambda: _rows(known, names, value_of)
+
+    yield gauge(
+        "runai_revision_phase",
+        "1 for the phase that a revision is in.",
+        [*_LABELS, "phase"],
+        lambda: (([*_labels(item, names), label(item.revision.phase.value)], 1) for item in known),
     )
-    running = GaugeMetricFamily("runai_revision_running_pods", "Pods that are running.", labels=_LABELS)
-    requested = GaugeMetricFamily(
+    yield gauge("runai_revision_running_pods", "Pods that are running.", _LABELS, rows(_running_pods))
+    yield gauge(
         "runai_revision_requested_pods",
         "Pods that are requested; the minimum where they scale.",
-        labels=_LABELS,
+        _LABELS,
+        rows(_requested_pods),
     )
-    created = GaugeMetricFamily(
-        "runai_revision_created_timestamp_seconds", "Unix time of the creation.", labels=_LABELS
+    yield gauge(
+        "runai_revision_created_timestamp_seconds", "Unix time of the creation.", _LABELS, rows(_created_at)
     )
-    changes = CounterMetricFamily(
-        "runai_revision_phase_changes", "Changes of phase since this process started.", labels=_LABELS
+    yield counter(
+        "runai_revision_phase_changes",
+        "Changes of phase since this process started.",
+        _LABELS,
+        rows(lambda item: item.changes),
     )
+
+
+def _rows(
+    known: Iterable[KnownRevision],
+    names: Mapping[str, str],
+    value_of: Callable[[KnownRevision], float | None],
+) -> Rows:
     for item in known:
-        revision, pods = item.revision, item.revision.requested_pods
-        ids = (revision.workload_id, names.get(revision.workload_id, ""), revision.id, revision.name)
-        labels = [*map(label, ids)]
-        phase.add_metric([*labels, label(revision.phase.value)], 1)
-        changes.add_metric(labels, item.changes)
-        _add(running, labels, number(revision.running_pods))
-        _add(requested, labels, number(None if pods is None else pods.wanted))
-        _add(created, labels, timestamp(revision.created_at))
-    yield from (phase, running, requested, created, changes)
+        if (value := value_of(item)) is not None:
+            yield _labels(item, names), value
 
 
-def _add(family: GaugeMetricFamily, labels: list[str], value: float | None) -> None:
-    if value is not None:
-        family.add_metric(labels, value)
+def _labels(item: KnownRevision, names: Mapping[str, str]) -> list[str]:
+    workload_id = item.revision.workload_id
+    texts = (workload_id, names.get(workload_id, ""), item.revision.id, item.revision.name)
+    return [*map(label, texts)]
+
+
+def _running_pods(item: KnownRevision) -> float | None:
+    return number(item.revision.running_pods)
+
+
+def _requested_pods(item: KnownRevision) -> float | None:
+    pods = item.revision.requested_pods
+    return number(None if pods is None else pods.wanted)
+
+
+def _created_at(item: KnownRevision) -> float | None:
+    return timestamp(item.revision.created_at)

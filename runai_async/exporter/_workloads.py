@@ -5,10 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Collection, Iterator, Mapping
 
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import Metric
 
 from runai_async._observe.log import logger
 from runai_async._watch.status import PollState
+from runai_async.exporter._families import Rows, gauge
 from runai_async.exporter._values import label, timestamp
 
 _MOST_LINES = 20
@@ -92,20 +93,25 @@ def families_of_workloads(
         names: their names by id.
         projects: the names of their projects by their id.
     """
-    up = GaugeMetricFamily(
+
+    def labels(item: PollState) -> list[str]:
+        key = item.workload_id
+        return [label(text) for text in (key, names.get(key, ""), projects.get(key, ""))]
+
+    def successes() -> Rows:
+        for item in polls:
+            if (at := timestamp(item.last_success_at)) is not None:
+                yield labels(item), at
+
+    yield gauge(
         "runai_async_workload_up",
-        "1, or 0 without a successful poll for three intervals and a deadline: then it has no other series.",
-        labels=_LABELS,
+        "1, or 0 without a successful poll for three intervals and a deadline: then it has no revisions.",
+        _LABELS,
+        lambda: ((labels(item), int(item.is_up)) for item in polls),
     )
-    success = GaugeMetricFamily(
+    yield gauge(
         "runai_async_workload_last_success_timestamp_seconds",
         "Unix time of the last successful poll of a workload.",
-        labels=_LABELS,
+        _LABELS,
+        successes,
     )
-    for item in polls:
-        key = item.workload_id
-        labels = [label(text) for text in (key, names.get(key, ""), projects.get(key, ""))]
-        up.add_metric(labels, int(item.is_up))
-        if (at := timestamp(item.last_success_at)) is not None:
-            success.add_metric(labels, at)
-    yield from (up, success)

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from support.cli import environment
@@ -18,7 +18,7 @@ from support.ports import lasting_port
 
 from runai_async.exporter import Metrics, serving
 from runai_async.exporter import _listener as listener_module
-from runai_async.exporter._listener import Listener
+from runai_async.exporter._listener import Connections, Listener
 from runai_async.exporter._liveness import Heartbeat
 from runai_async.testing import FakeControlPlane
 
@@ -93,18 +93,33 @@ async def test_where_all_connections_wait_for_responses_another_one_is_refused(
         assert (await get(port, "/livez"))[0] == 200
 
 
-class Exhausted(Listener):
-    """A listener whose process has no descriptor left for the next connections."""
+class Failing(Listener):
+    """A listener that cannot accept the next connections."""
 
-    left = 2
+    errors: ClassVar[list[int]] = []
     accepts = 0
 
     def _accept(self) -> Any:
-        self.accepts += 1
-        if self.left:
-            self.left -= 1
-            raise OSError(errno.EMFILE, "Too many open files")
+        type(self).accepts += 1
+        if self.errors:
+            raise OSError(self.errors.pop(), "no luck")
         return super()._accept()
+
+
+async def tried(errors: list[int], monkeypatch: pytest.MonkeyPatch, held: int = 0) -> int:
+    """Fail to accept with these errors, then serve; return how often it was tried."""
+
+    class Fails(Failing):
+        pass
+
+    monkeypatch.setattr("runai_async.exporter._server.Listener", Fails)
+    async with serving(Metrics(), lambda: True, "127.0.0.1", 0) as port:
+        with idle(port, held):
+            while Fails.accepts < held:
+                await asyncio.sleep(0.001)
+            Failing.errors.extend(errors)
+            assert (await get(port, "/livez"))[0] == 200
+    return Fails.accepts
 
 
 async def test_without_a_descriptor_it_pauses_and_warns_once(
@@ -112,24 +127,49 @@ async def test_without_a_descriptor_it_pauses_and_warns_once(
 ) -> None:
     pauses: list[float] = []
     monkeypatch.setattr(listener_module, "_pause", pauses.append)
-    made: list[Exhausted] = []
-
-    def make(*args: Any) -> Exhausted:
-        made.append(Exhausted(*args))
-        return made[0]
-
-    monkeypatch.setattr("runai_async.exporter._server.Listener", make)
-    async with serving(Metrics(), lambda: True, "127.0.0.1", 0) as port:
-        assert (await get(port, "/livez"))[0] == 200
-    assert (made[0].accepts, pauses) == (3, [0.2, 0.2])
+    assert await tried([errno.EMFILE, errno.ENFILE], monkeypatch) == 3
+    assert pauses == [0.2, 0.2]
     assert [item.getMessage() for item in caplog.records] == [
-        "the exporter cannot accept a connection: Too many open files"
+        "the exporter cannot accept a connection: no luck"
     ]
 
 
-async def test_a_process_with_few_descriptors_serves_beside_many_idle_connections() -> None:
+async def test_without_a_descriptor_idle_connections_give_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr(listener_module, "_pause", pauses.append)
+    assert await tried([errno.EMFILE] * 4, monkeypatch, held=4) == 9
+    assert sorted(pauses) == [0.02, 0.02, 0.02, 0.2]  # of four, two and one and one
+
+
+async def test_a_pause_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listener_module, "_PAUSE", 0.001)
+    assert await tried([errno.EMFILE], monkeypatch) == 2
+
+
+async def test_a_connection_that_is_gone_before_it_is_accepted_is_no_reason_to_pause(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr(listener_module, "_pause", pauses.append)
+    assert await tried([errno.ECONNABORTED], monkeypatch) == 2
+    assert (pauses, caplog.records) == ([], [])
+
+
+def test_a_request_that_arrives_too_late_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listener_module, "_MOST", 1)
+    connections, (one, other) = Connections(), socket.socketpair()
+    with one, other:
+        assert connections.add(one)
+        assert connections.add(other)  # in the place of the first
+        connections.begin(one)
+        connections.begin(other)
+        assert not connections.add(one)
+
+
+@pytest.mark.parametrize("files", [64, 24])  # beside the most connections; and not even for those
+async def test_a_process_with_few_descriptors_serves_beside_many_idle_connections(files: int) -> None:
     def limit() -> None:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
 
     async with FakeControlPlane() as control_plane:
         control_plane.add_revision(control_plane.add_workload("chat"), "Running")

@@ -6,6 +6,7 @@ import logging
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -301,6 +302,24 @@ def test_the_watches_of_an_earlier_loop_are_forgotten() -> None:
         assert len(metrics._state._store) == len(metrics._state._watches) == 1
 
 
+async def test_a_watch_beside_a_fleet_is_forgotten_alone() -> None:
+    harness, ids, _ = of_size(2)
+    metrics = Metrics()
+    metrics.names.update(zip(ids, "ab", strict=True))
+    async with harness.client() as runai, runai.watch_fleet(ids[:1], poll=POLICY) as fleet:
+        watch = runai.watch_revisions(ids[1], poll=POLICY)
+        metrics.of_fleet(fleet)
+        metrics.of_watch(watch)
+        metrics.observe(await anext(watch))
+        found = await Exporting(harness, fleet, metrics).after(20)
+        assert (values(found, UP), len(values(found, "runai_revision_phase"))) == ([1, 1], 2)
+        await watch.aclose()
+        for _ in range(2):
+            found = exported(metrics)
+    assert (values(found, UP), len(values(found, "runai_revision_phase"))) == ([1], 1)
+    assert metrics.names == {ids[0]: "a"}
+
+
 # --- what is no longer watched ------------------------------------------------------------------------------
 
 
@@ -352,7 +371,7 @@ def test_what_a_loop_last_knew_is_not_shown_for_ever(monkeypatch: pytest.MonkeyP
     asyncio.run(work())
     found = exported(metrics)
     assert (values(found, UP), phases(found)) == ([1], {"Running"})
-    ahead = runai_async.exporter._sources.time.monotonic() + BOUND
+    ahead = time.monotonic() + BOUND
     monkeypatch.setattr("runai_async.exporter._sources.time.monotonic", lambda: ahead)
     found = exported(metrics)
     assert (values(found, UP), phases(found)) == ([0], set())
