@@ -8,7 +8,8 @@ about a poll's outcome, and how the fleet begins, is iterated, and ends.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Mapping
+import math
+from collections.abc import AsyncIterator, Awaitable
 from datetime import timedelta
 from types import TracebackType
 from typing import Self, overload
@@ -27,11 +28,10 @@ from runai_async._fleet.members import Members
 from runai_async._fleet.membership import Fleet, Membership
 from runai_async._fleet.polling import Polling
 from runai_async._fleet.schedule import next_slot
-from runai_async._fleet.status import FleetStatus
+from runai_async._fleet.status import FleetReading, FleetStatus
 from runai_async._fleet.tasks import Tasks
 from runai_async._observe.log import logger
 from runai_async._watch.cluster_watch import ClusterFeed, ClusterWatch
-from runai_async._watch.clusters import Link
 from runai_async._watch.failures import resumed_streak
 from runai_async._watch.poll import Poller
 from runai_async._watch.tracker import Tracker
@@ -320,6 +320,14 @@ class FleetWatch(AsyncIterator[FleetEvent]):
             stale=bool(members or self._discovery.failures) and is_late,
         )
 
+    def _read(self) -> FleetReading:
+        now, wall, patience = self._clock.monotonic(), self._clock.now(), stale_after(self._policy)
+        polls = [member.polls(now, wall, patience) for member in self._members]
+        is_listed = self._discovery.fixed is not None or self._discovery.began_at > -math.inf
+        return FleetReading(
+            self.status, dict(self._clusters.links), polls, is_listed=self._entered and is_listed
+        )
+
     @overload
     def checkpoint(self) -> FleetCheckpoint: ...
     @overload
@@ -346,9 +354,9 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         return f"<{type(self).__name__} of {len(self._members)} workloads, {state}>"
 
 
-def clusters_of(fleet: FleetWatch) -> Mapping[str, Link]:
-    """Return what is known of the clusters of a fleet, by their ids, for the exporter."""
-    return fleet._clusters.links  # noqa: SLF001  (a friend)  # pyright: ignore[reportPrivateUsage]
+def read_fleet(fleet: FleetWatch) -> FleetReading:
+    """Return what the exporter shows of a fleet. In the fleet's event loop only."""
+    return fleet._read()  # noqa: SLF001  (a friend)  # pyright: ignore[reportPrivateUsage]
 
 
 def _defect(error: BaseException) -> RunaiError:

@@ -51,6 +51,7 @@ class Members:
             now: monotonic time.
         """
         self._by_id[member.tracker.workload_id] = member
+        member.joined_at = now
         self._capacity.join(member.interval)
         if member.streak.refused_as is NotFoundError or member.tracker.is_all_missing:
             self.note_gone(member, now, is_believed=False)

@@ -16,6 +16,7 @@ from runai_async._fleet.members import Members
 from runai_async._fleet.outcomes import Outcome
 from runai_async._fleet.schedule import next_slot
 from runai_async._observe.log import logger
+from runai_async._watch.failures import describe_failure
 from runai_async._watch.poll import Poller
 from runai_async.errors import NotFoundError, RunaiError
 from runai_async.events import WatchDegraded, WatchRecovered, WorkloadFailed
@@ -71,9 +72,10 @@ class Polling:
             error = failure
         poll = self._poll_of(member, began, error)
         if error is None:
-            member.last_success_at = poll.now
+            member.last_success_at, member.failure = poll.now, ""
             self._apply(member, outcomes.of_success(member, poll, policy), None, poll)
         else:
+            member.failure = describe_failure(error)  # not the error, whose frames would be kept
             self._apply(member, outcomes.of_failure(member, error, poll, policy), error, poll)
 
     def _grace(self, member: Member, began: float) -> float:

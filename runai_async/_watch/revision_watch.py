@@ -22,6 +22,7 @@ from runai_async._watch.failures import (
     Past,
     Verdict,
     cause_of_cut,
+    describe_failure,
     grace_of,
     grace_of_missing,
     resumed_streak,
@@ -29,7 +30,7 @@ from runai_async._watch.failures import (
 from runai_async._watch.poll import Poller
 from runai_async._watch.reports import drop_frames, report_failure, report_recovery
 from runai_async._watch.slots import Slots, interval_at
-from runai_async._watch.status import Batch, WatchStatus
+from runai_async._watch.status import Batch, PollState, WatchStatus
 from runai_async._watch.tracker import Tracker
 from runai_async.checkpoint import Checkpoint, PollStreak
 from runai_async.errors import DeadlineExceededError, NotFoundError, RunaiError
@@ -319,6 +320,18 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
             last_error=self._last_error,
         )
 
+    def _state(self) -> PollState | None:
+        if self._closed:
+            return None
+        now = self._clock.monotonic()
+        return PollState(
+            self.workload_id,
+            now - (self._began if self._last_success is None else self._last_success),
+            self._last_success_at,
+            stale_after(self._policy, self._interval(now)),
+            "" if self._last_error is None else describe_failure(self._last_error),
+        )
+
     def checkpoint(self) -> Checkpoint:
         """Return what was delivered: every event that `anext` has returned, and no other.
 
@@ -447,3 +460,8 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
 def parts_of(watch: RevisionWatch) -> tuple[Api, PollPolicy, ClusterWatch]:
     """Return what a watch is built on, for the waits that are built on one."""
     return watch._api, watch._policy, watch._clusters  # noqa: SLF001  (a friend)  # pyright: ignore[reportPrivateUsage]
+
+
+def state_of(watch: RevisionWatch) -> PollState | None:
+    """Return how a watch's polls go, for the exporter; None if it has ended or was closed."""
+    return watch._state()  # noqa: SLF001  (a friend)  # pyright: ignore[reportPrivateUsage]

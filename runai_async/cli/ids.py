@@ -22,10 +22,11 @@ _SUGGESTED = 3
 
 @frozen
 class WorkloadRef:
-    """A workload's id, and its name if that was looked up."""
+    """A workload's id, and its name and the name of its project if these were looked up."""
 
     id: str
     name: str | None = None
+    project: str | None = None
 
 
 def as_uuid(text: str) -> str | None:
@@ -42,9 +43,9 @@ async def find_workloads(runai: RunaiClient, texts: Sequence[str]) -> list[Workl
     if all(ids):
         return [WorkloadRef(item) for item in ids if item]
     known = [item async for item in runai.list_workloads()]
-    names = {item.id: item.name for item in known}
+    by_id = {item.id: _reference(item) for item in known}
     return [
-        WorkloadRef(item, names.get(item)) if item else _workload(known, text)
+        by_id.get(item, WorkloadRef(item)) if item else _workload(known, text)
         for text, item in zip(texts, ids, strict=True)
     ]
 
@@ -84,7 +85,11 @@ def _workload(known: Sequence[Workload], text: str) -> WorkloadRef:
         )
     if len(found) > 1:
         raise InputError(f"{text!r} matches {_listed(found)}: give the whole UUID")
-    return WorkloadRef(found[0].id, found[0].name)
+    return _reference(found[0])
+
+
+def _reference(workload: Workload) -> WorkloadRef:
+    return WorkloadRef(workload.id, workload.name, workload.project_name)
 
 
 async def find_revisions(runai: RunaiClient, workload: WorkloadRef, texts: Sequence[str]) -> list[Revision]:

@@ -163,7 +163,10 @@ async def test_the_examples_of_the_exporter_work() -> None:
         ),
         ("demo", "the control plane's, so after an outage lines can be out of order."),
         ("", "5 any other API error (such as 404), output that cannot be written, or a bug"),
-        ("exporter", "Once it serves, it waits for the end of an outage, however long that takes."),
+        (
+            "exporter",
+            "Once the first look-up has succeeded, it waits for the end of an outage, however long",
+        ),
     ],
 )
 async def test_the_help_explains_what_is_not_obvious(command: str, text: str) -> None:

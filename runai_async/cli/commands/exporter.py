@@ -20,6 +20,7 @@ from runai_async.models import Workload
 from runai_async.policy import LEAST_INTERVAL, PollPolicy, stale_after
 
 if TYPE_CHECKING:
+    from runai_async._fleet.fleet_watch import FleetWatch
     from runai_async.exporter import Metrics
 
 _DISCOVERY_INTERVAL = 60.0
@@ -53,9 +54,12 @@ def exporter(
 ) -> None:
     """Serve the state of revisions as Prometheus metrics.
 
-    /metrics has the metrics of the revisions and of this client; /healthz responds with 503 if no poll has
-    succeeded for three intervals (with --all, at least a minute) and a deadline. Once it serves, it waits for
-    the end of an outage, however long that takes. It runs until Ctrl-C or SIGTERM.
+    /metrics has the metrics of the revisions and of this client; a workload without a successful poll for
+    three intervals and a deadline has none of its revisions, and runai_async_workload_up is 0. /healthz
+    responds with 503 if no poll has succeeded for three intervals (with --all, at least a minute) and a
+    deadline. For probes, /livez responds with 200 while the process works, and /readyz once each workload was
+    polled. Once the first look-up has succeeded, it waits for the end of an outage, however long that takes.
+    It runs until Ctrl-C or SIGTERM.
     """
     check_workloads(workloads, "export", everything=everything)
     address = _address(listen)
@@ -81,29 +85,39 @@ async def _export(
     address: tuple[str, int],
 ) -> None:
     patience = stale_after(poll)
+    if not workloads:
+        # While there is nothing to poll, only discovery shows that the control plane responds.
+        patience = max(patience, _DISCOVERY_INTERVAL + poll.deadline)
+    async with _served(metrics, patience, *address):  # first: probes have to work during an outage, too
+        fleet = await _fleet(runai, metrics, workloads, poll)
+        async with fleet:
+            metrics.of_fleet(fleet)
+            async for event in fleet:
+                metrics.observe(event)
+
+
+async def _fleet(
+    runai: RunaiClient, metrics: Metrics, workloads: tuple[str, ...], poll: PollPolicy
+) -> FleetWatch:
+    """Look up what to export, and return the fleet that polls it."""
     if workloads:
         found = await find_workloads(runai, workloads)
         metrics.names.update({item.id: item.name for item in found if item.name})
+        metrics.projects.update({item.id: item.project for item in found if item.project})
         await check_reachable(runai, found[0].id)
-        fleet = runai.watch_fleet([item.id for item in found], poll=poll)
-    else:
-        await check_discovery(_discovered(runai, metrics), "inference workload")
-        # While there is nothing to poll, only discovery shows that the control plane responds.
-        patience = max(patience, _DISCOVERY_INTERVAL + poll.deadline)
-        fleet = runai.watch_fleet(
-            lambda: _discovered(runai, metrics), poll=poll, discovery_interval=_DISCOVERY_INTERVAL
-        )
-    async with fleet, _served(metrics, patience, *address):
-        metrics.of_fleet(fleet)
-        async for event in fleet:
-            metrics.observe(event)
+        return runai.watch_fleet([item.id for item in found], poll=poll)
+    await check_discovery(_discovered(runai, metrics), "inference workload")
+    return runai.watch_fleet(
+        lambda: _discovered(runai, metrics), poll=poll, discovery_interval=_DISCOVERY_INTERVAL
+    )
 
 
 def _discovered(runai: RunaiClient, metrics: Metrics) -> AsyncIterator[str]:
     def includes(workload: Workload) -> bool:
         is_included = is_inference_type(workload)
-        if is_included and workload.name:
+        if is_included:
             metrics.names[workload.id] = workload.name
+            metrics.projects[workload.id] = workload.project_name or ""
         return is_included
 
     return runai.inference_workloads(is_inference=includes)
