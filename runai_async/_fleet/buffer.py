@@ -54,16 +54,32 @@ class Buffer:
 
     def take(self) -> FleetEvent | None:
         """Take the next event out, if there is one; those of removed workloads are skipped."""
+        event = self.peek()
+        if event is not None:
+            member = self._drop()
+            if member is not None:
+                member.tracker.take()
+        return event
+
+    def peek(self) -> FleetEvent | None:
+        """Return the next event, if there is one, and leave it where it is."""
         while self._entries:
-            entry = self._entries.popleft()
+            entry = self._entries[0]
             if isinstance(entry, ClusterEvent):
                 return entry
             member, failure = entry if isinstance(entry, tuple) else (entry, None)
-            if failure is None:
-                member.buffered -= 1
             if not member.removed:
-                return failure or member.tracker.take()
+                return failure or member.tracker.peek()
+            self._drop()
         return None
+
+    def _drop(self) -> Member | None:
+        """Drop the first entry; return the workload whose tracker has its event, if one has it."""
+        entry = self._entries.popleft()
+        if not isinstance(entry, Member):
+            return None
+        entry.buffered -= 1
+        return entry
 
     async def wait(self) -> None:
         """Wait until an event is added or `wake` is called."""

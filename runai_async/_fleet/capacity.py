@@ -24,6 +24,7 @@ class Capacity:
         self._max_concurrency = max_concurrency
         self._rate_limit = rate_limit
         self._intervals: Counter[float] = Counter()
+        self._rate = 0.0
         self._seconds = 0.0
         self._polls = 0
         self._short_since: float | None = None
@@ -32,12 +33,14 @@ class Capacity:
     def join(self, interval: float) -> None:
         """Count a workload that is polled once in so many seconds."""
         self._intervals[interval] += 1
+        self._rate = self._summed_rate()
 
     def leave(self, interval: float) -> None:
         """No longer count a workload."""
         self._intervals[interval] -= 1
         if not self._intervals[interval]:
             del self._intervals[interval]
+        self._rate = self._summed_rate()
 
     def note(self, seconds: float) -> None:
         """Note how long a successful poll took."""
@@ -47,12 +50,16 @@ class Capacity:
     @property
     def rate(self) -> float:
         """Polls a second that the intervals ask for."""
-        return sum(number / interval for interval, number in self._intervals.items())
+        return self._rate
 
     @property
     def needed(self) -> float:
         """Polls in flight that the intervals ask for."""
-        return self.rate * self._seconds
+        return self._rate * self._seconds
+
+    def _summed_rate(self) -> float:
+        # Of few intervals, and only where one changes: adding and subtracting shares would drift.
+        return sum(number / interval for interval, number in self._intervals.items())
 
     def shortfall(self, now: float) -> str | None:
         """Return what is missing, with the figures, once it has been missing for a while; None otherwise.
@@ -60,7 +67,7 @@ class Capacity:
         Args:
             now: monotonic time.
         """
-        rate, needed, limit = self.rate, self.needed, self._rate_limit
+        rate, needed, limit = self._rate, self._rate * self._seconds, self._rate_limit
         used = max(needed / self._max_concurrency, rate / limit if limit else 0.0)
         if used <= (1.0 if self._short_since is None else _ENOUGH):
             self._short_since, self._is_reported = None, False

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncIterator, Awaitable
 from datetime import timedelta
 from types import TracebackType
 from typing import Self, overload
@@ -28,11 +28,10 @@ from runai_async._fleet.members import Members
 from runai_async._fleet.membership import Fleet, Membership
 from runai_async._fleet.polling import Polling
 from runai_async._fleet.schedule import next_slot
-from runai_async._fleet.status import FleetStatus
+from runai_async._fleet.status import FleetReading, FleetStatus
 from runai_async._fleet.tasks import Tasks
 from runai_async._observe.log import logger
 from runai_async._watch.cluster_watch import ClusterFeed, ClusterWatch
-from runai_async._watch.clusters import Link
 from runai_async._watch.failures import resumed_streak
 from runai_async._watch.poll import Poller
 from runai_async._watch.tracker import Tracker
@@ -91,6 +90,7 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         self._began = api.clock.monotonic()
         self._entered = False
         self._open = False
+        self._peeks = False
         self._tasks = Tasks(self._fail)
         self._buffer = Buffer(buffer)
         self._dispatcher = Dispatcher(
@@ -166,7 +166,7 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         if self._buffer.is_awaited:
             raise RuntimeError("another task is iterating this fleet; use one consumer")
         while True:
-            event = self._buffer.take()
+            event = self._buffer.peek() if self._peeks else self._buffer.take()
             self._dispatcher.wake()
             if event is not None:
                 return event
@@ -180,6 +180,31 @@ class FleetWatch(AsyncIterator[FleetEvent]):
                     raise StopAsyncIteration
                 raise RuntimeError("enter the fleet first: async with runai.watch_fleet(...) as fleet")
             await self._buffer.wait()
+
+    async def peek(self) -> FleetEvent:
+        """Return the event that the next `anext` will return, waiting for it in the same way.
+
+        It is not delivered, so no checkpoint has it, until `anext` has returned it: call that, which then
+        does not wait, once the event is where it must not be lost. If its workload is removed meanwhile,
+        `anext` returns another one.
+
+        Raises:
+            StopAsyncIteration, RunaiError, RuntimeError: as `anext` does.
+
+        Example:
+            >>> async with runai.watch_fleet(workload_ids) as fleet:
+            ...     event = await fleet.peek()
+            ...     delivered = await anext(fleet)
+            >>> delivered is event
+            True
+        """
+        if self._buffer.is_awaited:
+            raise RuntimeError("another task is iterating this fleet; use one consumer")
+        self._peeks = True
+        try:
+            return await self.__anext__()
+        finally:
+            self._peeks = False
 
     def _cluster_ids(self) -> set[str]:
         """Return the clusters of what is watched; a workload is in one, whichever revision names it."""
@@ -300,6 +325,14 @@ class FleetWatch(AsyncIterator[FleetEvent]):
             stale=bool(members or self._discovery.failures) and is_late,
         )
 
+    def _read(self) -> FleetReading:
+        now, wall, patience = self._clock.monotonic(), self._clock.now(), stale_after(self._policy)
+        polls = [member.polls(now, wall, patience) for member in self._members]
+        is_listed = self._discovery.fixed is not None or self._discovery.began_at > -math.inf
+        return FleetReading(
+            self.status, dict(self._clusters.links), polls, is_listed=self._entered and is_listed
+        )
+
     @overload
     def checkpoint(self) -> FleetCheckpoint: ...
     @overload
@@ -308,8 +341,8 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         """Return what was delivered, of the whole fleet or of one workload.
 
         It includes the part of *resume_from* whose workloads have not joined yet, which takes up to two
-        listings. For thousands of workloads it takes a second to make and write: do it now and then, or for
-        one workload.
+        listings, and workloads that have left while events of theirs are still to be delivered. For thousands
+        of workloads it takes a second to make and write: do it now and then, or for one workload.
 
         Raises:
             ValueError: not a UUID.
@@ -318,16 +351,17 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         if workload_id is not None:
             return self._members[check_id(workload_id, "workload_id")].checkpoint()
         delivered = {member.tracker.workload_id: member.checkpoint() for member in self._members}
-        return FleetCheckpoint({**self._membership.unclaimed, **delivered}, self._base_url)
+        left = {member.tracker.workload_id: member.checkpoint() for member in self._members.undelivered()}
+        return FleetCheckpoint({**self._membership.unclaimed, **delivered, **left}, self._base_url)
 
     def __repr__(self) -> str:
         state = "open" if self._open else "closed" if self._entered else "not entered"
         return f"<{type(self).__name__} of {len(self._members)} workloads, {state}>"
 
 
-def clusters_of(fleet: FleetWatch) -> Mapping[str, Link]:
-    """Return what is known of the clusters of a fleet, by their ids, for the exporter."""
-    return fleet._clusters.links  # noqa: SLF001  (a friend)  # pyright: ignore[reportPrivateUsage]
+def read_fleet(fleet: FleetWatch) -> FleetReading:
+    """Return what the exporter shows of a fleet. In the fleet's event loop only."""
+    return fleet._read()  # noqa: SLF001  (a friend)  # pyright: ignore[reportPrivateUsage]
 
 
 def begin_soon(fleet: FleetWatch, seconds: float) -> FleetWatch:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from datetime import datetime, timedelta
 
 from runai_async._api.endpoints import Call
 from runai_async._fleet.schedule import offset_of
 from runai_async._watch.failures import NO_FAILURES, FailureStreak
 from runai_async._watch.listing import Snapshot
+from runai_async._watch.status import PollState
 from runai_async._watch.tracker import Tracker
 from runai_async.checkpoint import Checkpoint
 
@@ -21,10 +23,12 @@ class Member:
         due: monotonic time of its next poll; None while that runs, and when there will be none.
         earliest: monotonic time before which the server asked not to be polled for it.
         interval: seconds between polls, when it was last planned.
+        joined_at: monotonic time at which it joined the fleet.
         offset: its offset in an interval, 0 to 1.
         buffered: how many of its events have an entry in the fleet's buffer.
         streak: the polls that failed since the last successful one.
         backoff: polls since its failure was reported; 0 if it was not.
+        failure: what its last poll failed with; empty if that succeeded, or there was none.
         gone_since: monotonic time of the first of the polls in a row that were 404 or listed nothing known.
         last_success_at: monotonic time of its last successful poll.
         without_revisions: the control plane lists it but says that it has no revisions.
@@ -33,8 +37,8 @@ class Member:
     """
 
     __slots__ = (
-        "backoff", "buffered", "call", "due", "earliest", "gone_since", "interval", "last_success_at",
-        "left", "offset", "removed", "streak", "tracker", "without_revisions",
+        "backoff", "buffered", "call", "due", "earliest", "failure", "gone_since", "interval",
+        "joined_at", "last_success_at", "left", "offset", "removed", "streak", "tracker", "without_revisions",
     )  # fmt: skip
 
     def __init__(
@@ -49,10 +53,12 @@ class Member:
         self.due: float | None = None
         self.earliest = -math.inf
         self.interval = interval
+        self.joined_at = 0.0
         self.offset = offset_of(tracker.workload_id)
         self.buffered = 0
         self.streak = streak
         self.backoff = 0
+        self.failure = ""
         self.gone_since: float | None = None
         self.last_success_at: float | None = None
         self.without_revisions = False
@@ -63,6 +69,19 @@ class Member:
         """Return what was delivered of it."""
         # A refusal that was reported is not kept: the next process would report it at its first poll.
         return self.tracker.checkpoint(None if self.backoff else self.streak.saved())
+
+    def polls(self, now: float, wall: datetime, stale_after: float) -> PollState:
+        """Return how its polls go, by the monotonic time and the wall clock."""
+        last = self.last_success_at
+        since = now if self.without_revisions else self.joined_at if last is None else last
+        return PollState(
+            self.tracker.workload_id,
+            now - since,
+            None if last is None else wall - timedelta(seconds=now - last),
+            stale_after,
+            self.failure,
+            self.without_revisions,
+        )
 
     @property
     def is_failing(self) -> bool:

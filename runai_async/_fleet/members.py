@@ -27,6 +27,7 @@ class Members:
         self._capacity = capacity
         self._by_id: dict[str, Member] = {}
         self._gone: set[str] = set()
+        self._left: dict[str, Member] = {}
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -50,6 +51,7 @@ class Members:
             now: monotonic time.
         """
         self._by_id[member.tracker.workload_id] = member
+        member.joined_at = now
         self._capacity.join(member.interval)
         if member.streak.refused_as is NotFoundError or member.tracker.is_all_missing:
             self.note_gone(member, now, is_believed=False)
@@ -68,6 +70,12 @@ class Members:
             del self._by_id[workload_id]
             member.left = True
             self._forget(member)
+            self._left = {item.tracker.workload_id: item for item in self.undelivered()}
+            self._left.setdefault(workload_id, member)  # the earlier life of one that left twice comes first
+
+    def undelivered(self) -> list[Member]:
+        """Return the workloads that have left while events of theirs are still to be delivered."""
+        return [member for member in self._left.values() if member.tracker.pending]
 
     def _forget(self, member: Member) -> None:
         workload_id = member.tracker.workload_id

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from runai_async._clock import Clock
 from runai_async._fleet import outcomes
 from runai_async._fleet.buffer import Buffer
 from runai_async._fleet.discovery import Discovery
 from runai_async._fleet.dispatch import Dispatcher
-from runai_async._fleet.doubt import NO_DOUBT
 from runai_async._fleet.health import Consequence, Health
 from runai_async._fleet.member import Member
 from runai_async._fleet.members import Members
 from runai_async._fleet.outcomes import Outcome
 from runai_async._fleet.schedule import next_slot
 from runai_async._observe.log import logger
+from runai_async._watch.failures import describe_failure
 from runai_async._watch.poll import Poller
 from runai_async.errors import NotFoundError, RunaiError
 from runai_async.events import WatchDegraded, WatchRecovered, WorkloadFailed
@@ -65,28 +66,37 @@ class Polling:
         began, policy = self._clock.monotonic(), self._policy
         error: RunaiError | None = None
         try:
-            since = began if member.gone_since is None else member.gone_since
-            grace = self._members.doubt(member).grace_of_missing(policy, since)
+            grace = partial(self._grace, member, began)
             await self._poller.poll(member.tracker, member.call, all_missing_grace=grace)
         except RunaiError as failure:
             error = failure
         poll = self._poll_of(member, began, error)
         if error is None:
-            member.last_success_at = poll.now
+            member.last_success_at, member.failure = poll.now, ""
             self._apply(member, outcomes.of_success(member, poll, policy), None, poll)
         else:
+            member.failure = describe_failure(error)  # not the error, whose frames would be kept
             self._apply(member, outcomes.of_failure(member, error, poll, policy), error, poll)
+
+    def _grace(self, member: Member, began: float) -> float:
+        """Return the seconds for which it is doubted that all revisions of a member are gone."""
+        since = began if member.gone_since is None else member.gone_since
+        return self._members.doubt(member).grace_of_missing(self._policy, since)
 
     def _poll_of(self, member: Member, began: float, error: RunaiError | None) -> outcomes.Poll:
         """Return what an outcome is decided by."""
+        now, workload_id = self._clock.monotonic(), member.tracker.workload_id
+        is_leaving = self._discovery.is_leaving(workload_id)
+        if error is None:  # nearly always, and then the rest does not matter
+            is_proven = self._discovery.is_proven(workload_id)
+            return outcomes.Poll(began, now, is_leaving, ever_responded=True, is_proven=is_proven)
         return outcomes.Poll(
             began,
-            self._clock.monotonic(),
-            is_leaving=self._discovery.is_leaving(member.tracker.workload_id),
-            is_proven=self._discovery.is_proven(member.tracker.workload_id),
+            now,
+            is_leaving,
             ever_responded=self._health.outage.ever_responded,
             is_silent=self._health.is_silent,
-            doubt=NO_DOUBT if error is None else self._members.doubt(member),
+            doubt=self._members.doubt(member),
             wall=self._clock.now(),
         )
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
+from typing import NamedTuple
 
 from attrs import frozen
+
+from runai_async._watch.clusters import Link
+from runai_async._watch.status import PollState
 
 
 @frozen
@@ -52,3 +57,19 @@ class FleetStatus:
     disconnected: int = 0
     concurrency_needed: float = 0.0
     discovery_interval: float | None = None
+
+
+class FleetReading(NamedTuple):
+    """What the exporter shows of a fleet.
+
+    Attributes:
+        status: of the whole fleet.
+        clusters: what is known of the clusters of its workloads, by their ids.
+        polls: how those of each workload go.
+        is_listed: whether its workloads are known: they were given, or a listing has succeeded.
+    """
+
+    status: FleetStatus
+    clusters: Mapping[str, Link]
+    polls: list[PollState]
+    is_listed: bool

@@ -70,7 +70,7 @@ class Poller:
         call: Call[Snapshot | None],
         until: float = math.inf,
         *,
-        all_missing_grace: float | None = None,
+        all_missing_grace: Callable[[], float] | None = None,
     ) -> Awaitable[int]:
         """Poll once and return how many events that brought.
 
@@ -78,8 +78,8 @@ class Poller:
             tracker: of the workload.
             call: what `list_call` returned for it.
             until: monotonic time by which everything in it ends; within `PollPolicy.deadline` in any case.
-            all_missing_grace: seconds for which 404s by id are doubted while every known live revision is
-                missing; `PollPolicy.missing_grace` by default.
+            all_missing_grace: returns the seconds for which 404s by id are doubted while every known live
+                revision is missing; `PollPolicy.missing_grace` by default. Called when one is missing.
 
         Raises:
             RunaiError: the list request failed; nothing has changed then.
@@ -92,7 +92,7 @@ class Poller:
         tracker: Tracker,
         call: Call[Snapshot | None],
         until: float,
-        all_missing_grace: float | None,
+        all_missing_grace: Callable[[], float] | None,
     ) -> int:
         """Poll between the two hooks, which are called in the caller's own task."""
         hooks, clock = self._api.hooks, self._api.clock
@@ -116,7 +116,7 @@ class Poller:
         tracker: Tracker,
         call: Call[Snapshot | None],
         until: float,
-        all_missing_grace: float | None,
+        all_missing_grace: Callable[[], float] | None,
     ) -> int:
         clock, policy = self._api.clock, self._policy
         deadline = min(clock.monotonic() + policy.deadline, until)
@@ -130,6 +130,7 @@ class Poller:
         tracker.ahead = self._api.server_time.offset
         missing = tracker.missing(snapshot)
         found: dict[str, Lookup] = {}
+        grace = all_missing_grace() if missing and all_missing_grace is not None else None
         if missing:
             by = min(deadline, clock.monotonic() + policy.deadline * _SHARE)
             found = await Confirmer(self._api.endpoints, self._ask, clock).look_for(tracker, missing, by)
@@ -144,7 +145,7 @@ class Poller:
             now=clock.now(),
             found=found,
             missing_grace=policy.missing_grace,
-            all_missing_grace=all_missing_grace,
+            all_missing_grace=grace,
             longest_gap=policy.interval + policy.deadline,
             longest_cut=policy.interval,
             between=between,

@@ -22,6 +22,7 @@ from runai_async._watch.failures import (
     Past,
     Verdict,
     cause_of_cut,
+    describe_failure,
     grace_of,
     grace_of_missing,
     resumed_streak,
@@ -29,7 +30,7 @@ from runai_async._watch.failures import (
 from runai_async._watch.poll import Poller
 from runai_async._watch.reports import drop_frames, report_failure, report_recovery
 from runai_async._watch.slots import Slots, interval_at
-from runai_async._watch.status import Batch, WatchStatus
+from runai_async._watch.status import Batch, PollState, WatchStatus
 from runai_async._watch.tracker import Tracker
 from runai_async.checkpoint import Checkpoint, PollStreak
 from runai_async.errors import DeadlineExceededError, NotFoundError, RunaiError
@@ -69,7 +70,7 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
     __slots__ = (
         "__weakref__", "_api", "_began", "_call", "_clock", "_closed", "_clusters", "_ending", "_error",
         "_fast_until", "_feed", "_idle", "_interrupted", "_last_error", "_last_success", "_last_success_at",
-        "_policy", "_poller", "_slots", "_streak", "_tracker", "_waiter",
+        "_peeks", "_policy", "_poller", "_slots", "_streak", "_tracker", "_waiter",
     )  # fmt: skip
 
     def __init__(
@@ -102,6 +103,7 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
         self._closed = False
         self._waiter: asyncio.Task[object] | None = None
         self._interrupted = False
+        self._peeks = False
         self._idle: asyncio.Event | None = None
 
     # --- an async generator, as callers use one -----------------------------------------------------------
@@ -121,7 +123,7 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
         if self._closed:
             raise StopAsyncIteration
         if self._tracker.pending:
-            return self._tracker.take()
+            return self._next()
         task = self._waiter = asyncio.current_task()
         cancelling = task.cancelling() if task else 0
         try:
@@ -146,7 +148,35 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
             self._release()
         if not self._tracker.pending:
             raise StopAsyncIteration
-        return self._tracker.take()
+        return self._next()
+
+    async def peek(self) -> WatchEvent:
+        """Return the event that the next `anext` will return, waiting for it in the same way.
+
+        It is not delivered, so no checkpoint has it, until `anext` has returned it: call that, which then
+        does not wait, once the event is where it must not be lost.
+
+        Raises:
+            StopAsyncIteration, RunaiError, RuntimeError: as `anext` does.
+
+        Example:
+            >>> watch = runai.watch_revisions(workload_id)
+            >>> event = await watch.peek()
+            >>> print(event.revision.name, len(watch.checkpoint().revisions))
+            chat-00001 0
+            >>> delivered = await anext(watch)
+            >>> print(delivered is event, len(watch.checkpoint().revisions))
+            True 1
+        """
+        self._check_alone()
+        self._peeks = True
+        try:
+            return await self.__anext__()
+        finally:
+            self._peeks = False
+
+    def _next(self) -> WatchEvent:
+        return self._tracker.peek() if self._peeks else self._tracker.take()
 
     def _release(self) -> None:
         """Let another task wait for an event, and the one that closes the watch continue."""
@@ -290,6 +320,18 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
             last_error=self._last_error,
         )
 
+    def _state(self) -> PollState | None:
+        if self._closed:
+            return None
+        now = self._clock.monotonic()
+        return PollState(
+            self.workload_id,
+            now - (self._began if self._last_success is None else self._last_success),
+            self._last_success_at,
+            stale_after(self._policy, self._interval(now)),
+            "" if self._last_error is None else describe_failure(self._last_error),
+        )
+
     def checkpoint(self) -> Checkpoint:
         """Return what was delivered: every event that `anext` has returned, and no other.
 
@@ -326,12 +368,14 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
             raise error
         return not self._closed
 
+    def _grace(self) -> float:
+        return grace_of_missing(self._policy)
+
     async def _poll(self, slots: Slots, until: float) -> bool:
         """Poll once; return whether that succeeded."""
         began = slots.last_start = self._clock.monotonic()
         try:
-            grace = grace_of_missing(self._policy)
-            await self._poller.poll(self._tracker, self._call, until, all_missing_grace=grace)
+            await self._poller.poll(self._tracker, self._call, until, all_missing_grace=self._grace)
         except RunaiError as error:
             if isinstance(error, DeadlineExceededError) and self._clock.monotonic() >= until:
                 responded = self._last_success is not None
@@ -416,3 +460,8 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
 def parts_of(watch: RevisionWatch) -> tuple[Api, PollPolicy, ClusterWatch]:
     """Return what a watch is built on, for the waits that are built on one."""
     return watch._api, watch._policy, watch._clusters  # noqa: SLF001  (a friend)  # pyright: ignore[reportPrivateUsage]
+
+
+def state_of(watch: RevisionWatch) -> PollState | None:
+    """Return how a watch's polls go, for the exporter; None if it has ended or was closed."""
+    return watch._state()  # noqa: SLF001  (a friend)  # pyright: ignore[reportPrivateUsage]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from attrs import frozen
 
@@ -56,3 +56,43 @@ class Batch(NamedTuple):
     is_poll: bool
     listed_ids: frozenset[str]
     unreadable: list[Outline]
+
+
+class PollState(NamedTuple):
+    """How the polls of one workload went until it was read; for the exporter.
+
+    Attributes:
+        workload_id: the workload.
+        age: seconds since the last successful poll, or since the workload is watched if there was none; 0 for
+            one without revisions, whose polls are all 404.
+        last_success_at: when that poll ended; None before the first.
+        stale_after: seconds without a successful poll after which what is known is out of date.
+        failure: what the last poll failed with; empty if it succeeded, or there was none.
+        has_no_revisions: the control plane lists the workload but says that it has no revisions.
+    """
+
+    workload_id: str
+    age: float
+    last_success_at: datetime | None
+    stale_after: float
+    failure: str = ""
+    has_no_revisions: bool = False
+
+    @property
+    def was_polled(self) -> bool:
+        """Whether a poll has ended."""
+        return self.last_success_at is not None or bool(self.failure)
+
+    @property
+    def is_late(self) -> bool:
+        """Whether a successful poll is overdue."""
+        return self.age > self.stale_after
+
+    @property
+    def is_up(self) -> bool:
+        """Whether what the polls showed is the present."""
+        return (self.last_success_at is not None or self.has_no_revisions) and not self.is_late
+
+    def later(self, seconds: float) -> Self:
+        """Return the same some seconds later, if nothing is known of polls in the meantime."""
+        return self._replace(age=self.age + seconds) if seconds else self

@@ -431,6 +431,11 @@ class Tracker:
         """How many events wait to be delivered."""
         return len(self._pending) if self._pending else 0
 
+    def peek(self) -> WatchEvent:
+        """Return the next event without delivering it."""
+        assert self._pending  # noqa: S101  (callers look at `pending` first)
+        return self._pending[0][0]
+
     def take(self) -> WatchEvent:
         """Deliver the next event; from here on it is in the checkpoint."""
         assert self._pending  # noqa: S101  (callers look at `pending` first)

@@ -15,6 +15,7 @@ from click.exceptions import NoArgsIsHelpError
 from runai_async._version import __version__
 from runai_async.cli.diagnostics import Diagnostics
 from runai_async.cli.exits import EXIT_STATUS, ReaderGoneError, leave
+from runai_async.cli.stdout import whole
 
 COMMANDS = {
     "demo": "See a watch at work; no account is needed.",
@@ -108,4 +109,5 @@ def run() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without Unicode is no reason to fail
+    sys.stdout = whole(sys.stdout)
     app()

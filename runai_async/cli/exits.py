@@ -43,7 +43,7 @@ Exit status:
   2    wrong usage or configuration
   3    timeout
   4    no access: authentication, permission, connection, outage
-  5    any other API error (such as 404), or a bug
+  5    any other API error (such as 404), output that cannot be written, or a bug
   130  ended by SIGINT        143  by SIGTERM        141  nobody reads the output"""
 
 _ADVICE: tuple[tuple[type[RunaiError], str], ...] = (
@@ -57,6 +57,12 @@ class InputError(click.ClickException):
     """An argument does not fit what exists. The text says how to fix it, so `--help` is not named."""
 
     exit_code = USAGE
+
+
+class OutputError(click.ClickException):
+    """What the command prints cannot be written."""
+
+    exit_code = API
 
 
 class SignalledError(Exception):

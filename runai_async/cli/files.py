@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
+import stat
 import time
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
@@ -18,6 +20,12 @@ _PAUSE = 0.5
 """Seconds between two saves, at least."""
 _SHARE = 20
 """The pause is at least this many times as long as a save, which is slow for thousands of workloads."""
+_OF_ITS_FOLDER = {errno.EBUSY, errno.EROFS, errno.EACCES, errno.EPERM}
+"""Errors of a file that cannot be replaced; EBUSY where it is mounted by itself."""
+_MOUNT_ITS_FOLDER = (
+    "; it is replaced as a whole, so its folder must be writable: where the file alone is mounted, mount its "
+    "folder instead"
+)
 
 
 class StateFile:
@@ -54,22 +62,27 @@ class StateFile:
         if self._path.exists() and not self._path.is_file():
             raise InputError(f"--state {self._path} is not a regular file: name another one")
         try:
-            text = self._path.read_text(encoding="utf-8")
-            checkpoint = FleetCheckpoint.from_json(text)
-        except FileNotFoundError:
-            text, checkpoint = FleetCheckpoint({}, base_url).to_json(), None
+            checkpoint = self._read()
         except (OSError, ValueError) as error:
             raise InputError(
                 f"--state {self._path}: {error}; move it away, or name another file, to start afresh"
             ) from error
         if checkpoint is not None and (other := other_base_url(checkpoint, base_url)) is not None:
             checkpoint = self._adopted(checkpoint, other, base_url)
-            text = checkpoint.to_json()
         if checkpoint is not None and watched is not None:
             self._others = self._checked(checkpoint, watched, is_former)
             checkpoint = _without(checkpoint, self._others)
-        self.save(text)  # now rather than after hours it shows whether the file can be written
+        # Now rather than after hours it shows whether the file can be written.
+        self.save(self._whole(checkpoint or FleetCheckpoint({}, base_url)).to_json())
         return checkpoint
+
+    def _read(self) -> FleetCheckpoint | None:
+        """Return what is in the file; None if there is nothing, as in one that `touch` or `mktemp` made."""
+        try:
+            text = self._path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return None
+        return FleetCheckpoint.from_json(text) if text else None
 
     def _adopted(self, checkpoint: FleetCheckpoint, other: str, base_url: str) -> FleetCheckpoint:
         """Return the state of another base URL as one of this, if that is the same control plane."""
@@ -106,6 +119,10 @@ class StateFile:
         """Replace the file's content with a checkpoint's JSON."""
         replace_file("--state", self._path, text)
 
+    def _whole(self, checkpoint: FleetCheckpoint) -> FleetCheckpoint:
+        """Return the state of what is watched, with that of others which the file held."""
+        return FleetCheckpoint({**self._others, **checkpoint.workloads}, checkpoint.base_url)
+
     async def keep(self, current: Callable[[], FleetCheckpoint]) -> None:
         """Save the current state whenever it has changed, and once more when cancelled.
 
@@ -133,7 +150,7 @@ class StateFile:
         """Save in a thread, and wait for it even when cancelled: two saves must not overlap."""
         if checkpoint == self._saved:
             return
-        whole = FleetCheckpoint({**self._others, **checkpoint.workloads}, checkpoint.base_url)
+        whole = self._whole(checkpoint)
         saving = asyncio.ensure_future(asyncio.to_thread(lambda: self.save(whole.to_json())))
         try:
             await asyncio.shield(saving)
@@ -149,7 +166,7 @@ def _without(checkpoint: FleetCheckpoint, others: Mapping[str, Checkpoint]) -> F
 
 
 def replace_file(option: str, path: Path, text: str) -> None:
-    """Write a file as a whole or not at all, readable by its owner only.
+    """Write a file as a whole or not at all. A new one is readable by its owner only.
 
     Args:
         option: the option that names the file.
@@ -164,12 +181,28 @@ def replace_file(option: str, path: Path, text: str) -> None:
     try:
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            _copy_access(path, descriptor)
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)
     except OSError as error:
-        raise InputError(f"{option} {path} cannot be written: {error.strerror}") from error
+        advice = _MOUNT_ITS_FOLDER if error.errno in _OF_ITS_FOLDER else ""
+        raise InputError(f"{option} {path} cannot be written: {error.strerror}{advice}") from error
     finally:
         with contextlib.suppress(OSError):
             draft.unlink()
+
+
+def _copy_access(path: Path, descriptor: int) -> None:
+    """Give a draft the owner and the mode of the file that it replaces, as far as that is permitted."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return
+    with contextlib.suppress(AttributeError):  # Windows has neither of the two functions
+        for owner in (status.st_uid, -1):
+            with contextlib.suppress(PermissionError):
+                os.fchown(descriptor, owner, status.st_gid)
+                break
+        os.fchmod(descriptor, stat.S_IMODE(status.st_mode))

@@ -72,7 +72,8 @@ class Following:
         found: the workloads as they were found at the start.
         names: is kept up to date with the names of workloads by their ids.
         seconds: between two listings, for messages.
-        tell: takes a line about a name that another workload has now, or none.
+        projects: likewise the names of their projects.
+        report: takes a line about a name that another workload has now, or none.
     """
 
     def __init__(
@@ -81,17 +82,21 @@ class Following:
         found: Sequence[WorkloadRef],
         names: MutableMapping[str, str],
         seconds: float = NAMES_EVERY,
-        tell: Callable[[str], None] = say,
+        *,
+        projects: MutableMapping[str, str] | None = None,
+        report: Callable[[str], None] = say,
     ) -> None:
         self.ids: list[str] = list(dict.fromkeys(ref.id for ref in found))
         self._runai = runai
         self._names = names
         self._seconds = seconds
-        self._tell = tell
+        self._projects: MutableMapping[str, str] = {} if projects is None else projects
+        self._report = report
         self._followed = _followed(found)
         self._fixed = frozenset(self.ids) - {name.workload_id for name in self._followed}
         self._filter_by = () if self._fixed else _condition(self._followed)
-        names.update({ref.id: ref.name for ref in found if ref.name})
+        self._names.update({ref.id: ref.name for ref in found if ref.name})
+        self._projects.update({ref.id: ref.project for ref in found if ref.project})
 
     @property
     def is_fixed(self) -> bool:
@@ -147,15 +152,16 @@ class Following:
 
     def _take(self, name: _Name, workload: Workload) -> str:
         if workload.id != name.workload_id:
-            self._tell(f"runai-async: {clean(name.text)} is another workload now: {workload.id}")
+            self._report(f"runai-async: {clean(name.text)} is another workload now: {workload.id}")
         name.workload_id, name.absent = workload.id, 0
         self._names[workload.id] = name.text
+        self._projects[workload.id] = workload.project_name or ""
         return workload.id
 
     def _miss(self, name: _Name) -> None:
         name.absent += 1
         if name.absent == _ABSENT_ROUNDS:
-            self._tell(
+            self._report(
                 f"runai-async: no workload has the name {name.text!r} any longer; "
                 f"looking for a new one {every(self._seconds)}"
             )

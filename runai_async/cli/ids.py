@@ -28,11 +28,13 @@ class WorkloadRef:
     Attributes:
         id: its id.
         name: its name, if that was looked up.
+        project: the name of its project, if that was looked up.
         project_id: its project, if it was found by its name: another one may have that later.
     """
 
     id: str
     name: str | None = None
+    project: str | None = None
     project_id: str | None = None
 
 
@@ -91,10 +93,10 @@ def _whole_ids(texts: Iterable[str]) -> list[WorkloadRef] | None:
 
 
 def _found(known: Sequence[Workload], texts: Sequence[str]) -> list[WorkloadRef]:
-    names = {item.id: item.name for item in known}
+    by_id = {item.id: _reference(item) for item in known}
     ids = [as_uuid(text) for text in texts]
     return [
-        WorkloadRef(item, names.get(item)) if item else _workload(known, text)
+        by_id.get(item, WorkloadRef(item)) if item else _workload(known, text)
         for text, item in zip(texts, ids, strict=True)
     ]
 
@@ -121,12 +123,16 @@ def _workload(known: Sequence[Workload], text: str) -> WorkloadRef:
     if len(found) > 1 and not (named and len({item.project_id for item in found}) == 1):
         raise InputError(f"{text!r} matches {_listed(found)}: give the whole UUID")
     newest = newest_workload(found)
-    return WorkloadRef(newest.id, newest.name, newest.project_id if named else None)
+    return _reference(newest, newest.project_id if named else None)
 
 
 def newest_workload(workloads: Iterable[Workload]) -> Workload:
     """Return the workload that was created last: of several of one name, the others are being deleted."""
     return max(workloads, key=lambda item: (item.created_at, item.id))
+
+
+def _reference(workload: Workload, project_id: str | None = None) -> WorkloadRef:
+    return WorkloadRef(workload.id, workload.name, workload.project_name, project_id)
 
 
 async def find_revisions(runai: RunaiClient, workload: WorkloadRef, texts: Sequence[str]) -> list[Revision]:

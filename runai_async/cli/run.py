@@ -12,16 +12,15 @@ from collections.abc import AsyncGenerator, Callable, Coroutine
 from typing import Any, TypeVar
 
 from runai_async.cli.exits import ReaderGoneError, SignalledError, TimeIsUpError
+from runai_async.cli.signals import end_at_once, on_signal
 
 T = TypeVar("T")
-
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
-_OUTSIDE_MAIN_THREAD = (OSError, ValueError)
-"""Raised where no handler can be set. KeyboardInterrupt still works there."""
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
     """Run *work* to its end. SIGINT and SIGTERM cancel it; a second one ends the process without a cleanup.
+
+    A signal that was ignored when the process began stays ignored.
 
     Raises:
         SignalledError: a signal came, and *work* has cleaned up.
@@ -68,29 +67,21 @@ def _listen(end: Callable[[Exception], None]) -> None:
     """Call *end* on a signal, or when the reader of stdout goes, even while there is nothing to write."""
     loop = asyncio.get_running_loop()
 
-    def on_signal(number: int, _: object) -> None:
-        # Here and not in the loop, which a full pipe may block: the next signal must end the process.
-        _restore_signals()
+    def interrupt(number: int, _: object) -> None:
+        # Here and not in the loop, which may be blocked: the next signal must end the process.
+        end_at_once()
         loop.call_soon_threadsafe(end, SignalledError(signal.Signals(number)))
 
-    with contextlib.suppress(*_OUTSIDE_MAIN_THREAD):
-        for number in _SIGNALS:
-            signal.signal(number, on_signal)
+    on_signal(interrupt)
     if (pipe := _stdout_pipe()) is not None:
         loop.add_reader(pipe, end, ReaderGoneError())  # the writing end is readable once the other is closed
 
 
 def _stop_listening() -> None:
     """Restore the default signal handlers, and stop watching stdout."""
-    _restore_signals()
+    end_at_once()
     if (pipe := _stdout_pipe()) is not None:
         asyncio.get_running_loop().remove_reader(pipe)
-
-
-def _restore_signals() -> None:
-    with contextlib.suppress(*_OUTSIDE_MAIN_THREAD):
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _stdout_pipe() -> int | None:

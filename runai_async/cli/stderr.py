@@ -72,7 +72,7 @@ class StderrWriter:
 
     def _emit(self, text: str) -> None:
         stream = sys.stderr
-        descriptor = _descriptor(stream)
+        descriptor = descriptor_of(stream)
         if descriptor is None:
             stream.write(text)
             stream.flush()
@@ -89,8 +89,8 @@ def _lost(dropped: int) -> str:
     return f"runai-async: warning: stderr could not be written: {counted(dropped, 'message')} dropped\n"
 
 
-def _descriptor(stream: object) -> int | None:
-    """Return the descriptor of a stream that is written to it as it is; a display may stand in for stderr."""
+def descriptor_of(stream: object) -> int | None:
+    """Return the descriptor of a stream that is written to it as it is; a display may stand in for one."""
     try:
         return stream.fileno() if isinstance(stream, io.TextIOWrapper) and os.name == "posix" else None
     except OSError:

@@ -1,179 +1,149 @@
-"""The metrics that are made for each scrape: the state of revisions, and of a fleet."""
+"""The metrics that are made for each scrape: the state of revisions, workloads, a fleet and its clusters."""
 
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping
-from concurrent.futures import Future
-from typing import NamedTuple
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
-from attrs import frozen
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from runai_async._fleet.fleet_watch import FleetWatch, clusters_of
-from runai_async._fleet.status import FleetStatus
+from runai_async._fleet.fleet_watch import FleetWatch
+from runai_async._fleet.status import FleetReading, FleetStatus
 from runai_async._watch.clusters import Link
-from runai_async.events import PhaseChanged, RevisionDeleted, RevisionEvent
-from runai_async.models import Revision
+from runai_async._watch.revision_watch import RevisionWatch
+from runai_async._watch.status import PollState
+from runai_async.events import RevisionEvent
+from runai_async.exporter._revisions import KnownRevision, RevisionStore, families_of_revisions
+from runai_async.exporter._sources import Aged, FleetSource, WatchSource
+from runai_async.exporter._values import label, number, timestamp
+from runai_async.exporter._workloads import Outages, Readiness, families_of_workloads
 
-_LOOP_PATIENCE = 5.0
-"""Seconds that a scrape waits for the event loop; Prometheus itself waits for 10."""
-
-
-@frozen
-class KnownRevision:
-    """A revision, and how often its phase has changed."""
-
-    revision: Revision
-    changes: int
-
-
-class RevisionStore:
-    """The last state of each revision: written in the event loop, read by scrapes in threads of their own."""
-
-    def __init__(self) -> None:
-        self._revisions: dict[str, Revision] = {}
-        self._changes: Counter[str] = Counter()
-        self._lock = threading.Lock()
-
-    def add(self, event: RevisionEvent) -> None:
-        """Store what an event says about its revision."""
-        with self._lock:
-            if isinstance(event, RevisionDeleted):
-                self._forget(event.revision_id)
-            else:
-                self._revisions[event.revision_id] = event.revision
-                self._changes[event.revision_id] += isinstance(event, PhaseChanged)
-
-    def keep(self, workload_ids: Collection[str]) -> None:
-        """Forget the revisions of all other workloads: no event says that a workload has left a fleet."""
-        with self._lock:
-            for item in list(self._revisions.values()):
-                if item.workload_id not in workload_ids:
-                    self._forget(item.id)
-
-    def _forget(self, revision_id: str) -> None:
-        self._revisions.pop(revision_id, None)
-        self._changes.pop(revision_id, None)
-
-    def known(self) -> list[KnownRevision]:
-        """Return the revisions as they are now."""
-        with self._lock:  # briefly: the event loop may be waiting for it
-            revisions, changes = list(self._revisions.values()), dict(self._changes)
-        return [KnownRevision(item, changes[item.id]) for item in revisions]
-
-
-class FleetReading(NamedTuple):
-    """The state of a fleet, and of the clusters of its workloads by their ids."""
-
-    status: FleetStatus
-    clusters: Mapping[str, Link]
-
-
-class FleetSource:
-    """Reads a fleet's status in its own event loop, because scrapes come in threads."""
-
-    def __init__(self, fleet: FleetWatch, store: RevisionStore, loop: asyncio.AbstractEventLoop) -> None:
-        self._fleet = fleet
-        self._store = store
-        self._loop = loop
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether it watches nothing. For its own event loop only."""
-        return not self._fleet.workload_ids
-
-    def read(self) -> FleetReading | None:
-        """Return the fleet's state, or None where the loop is closed, or busy for too long."""
-        if _is_running_here(self._loop):
-            return self._read()
-        result: Future[FleetReading] = Future()
-        try:
-            self._loop.call_soon_threadsafe(lambda: result.set_result(self._read()))
-            return result.result(_LOOP_PATIENCE)
-        except (RuntimeError, TimeoutError):
-            return None
-
-    def _read(self) -> FleetReading:
-        # Here and not in the scrape's thread: no event can come between reading the ids and using them.
-        self._store.keep(self._fleet.workload_ids)
-        return FleetReading(self._fleet.status, clusters_of(self._fleet))
-
-
-def _is_running_here(loop: asyncio.AbstractEventLoop) -> bool:
-    """Return whether a loop runs in this thread, which would then wait for itself."""
-    try:
-        return asyncio.get_running_loop() is loop
-    except RuntimeError:
-        return False
+_TIDIED_FROM = 1000
+"""Revisions from which on those of workloads that have left are forgotten also without a scrape."""
 
 
 class StateCollector(Collector):
-    """The state of the revisions and of the fleet, read for each scrape.
+    """The state of the revisions, and of what polls them, read for each scrape.
 
-    Attributes:
-        fleet: where the status of the fleet comes from, if there is one.
+    Args:
+        names: the names of workloads by id.
+        projects: the names of their projects, by the workload's id.
     """
 
-    def __init__(self, store: RevisionStore, names: Mapping[str, str]) -> None:
-        self.fleet: FleetSource | None = None
-        self._store = store
+    def __init__(self, names: dict[str, str], projects: dict[str, str]) -> None:
         self._names = names
+        self._projects = projects
+        self._store = RevisionStore()
+        self._tidied = _TIDIED_FROM
+        self._fleet: FleetSource | None = None
+        self._watches: dict[asyncio.AbstractEventLoop, WatchSource] = {}
+        self._watched: frozenset[str] = frozenset()
+        self._outages = Outages(names)
+        self._readiness = Readiness()
+
+    # --- in the event loop --------------------------------------------------------------------------------
+
+    def add(self, event: RevisionEvent) -> None:
+        """Store what an event says about its revision."""
+        self._store.add(event)
+        if len(self._store) > self._tidied and self._fleet is not None:
+            self._fleet.tidy()
+            self._tidied = max(_TIDIED_FROM, 2 * len(self._store))
+
+    def of_fleet(self, fleet: FleetWatch) -> None:
+        """Export the state of a fleet, and no longer that of an earlier one."""
+        self._fleet = FleetSource(fleet, self._keep)
+
+    def of_watch(self, watch: RevisionWatch) -> None:
+        """Export the state of one more watch."""
+        loop = asyncio.get_running_loop()
+        for other in [key for key in self._watches if key.is_closed()]:
+            self._forget(self._watches.pop(other).ids)
+        if (source := self._watches.get(loop)) is None:
+            source = self._watches[loop] = WatchSource(self._forget)
+        source.add(watch)
 
     @property
     def has_nothing_to_poll(self) -> bool:
-        """Whether there is a fleet that watches nothing. For its own event loop only."""
-        return self.fleet is not None and self.fleet.is_empty
+        """Whether there is a fleet that watches nothing."""
+        return self._fleet is not None and self._fleet.is_empty
+
+    def _keep(self, workload_ids: frozenset[str]) -> None:
+        """Forget all but the workloads of the fleet, and those that have watches of their own."""
+        kept = workload_ids | self._in_watches
+        self._store.forget(lambda key: key not in kept)
+        left, self._watched = self._watched - kept, kept
+        self._forget_names(left)
+
+    def _forget(self, workload_ids: frozenset[str]) -> None:
+        """Forget workloads whose watch has ended, unless the fleet watches them, too."""
+        kept = self._in_watches
+        if self._fleet is not None:
+            kept |= self._watched
+        gone = workload_ids - kept
+        self._store.forget(gone.__contains__)
+        self._forget_names(gone)
+
+    def _forget_names(self, workload_ids: Iterable[str]) -> None:
+        for key in workload_ids:
+            self._names.pop(key, None)
+            self._projects.pop(key, None)
+
+    @property
+    def _in_watches(self) -> frozenset[str]:
+        return frozenset(key for source in [*self._watches.values()] for key in source.ids)
+
+    # --- in any thread ------------------------------------------------------------------------------------
 
     def describe(self) -> Iterator[Metric]:
         """Yield the families without values: a scrape can ask for metrics by these names."""
-        yield from _of_revisions((), self._names)
+        yield from families_of_revisions((), self._names)
+        yield from families_of_workloads((), self._names, self._projects)
         for name, description, _ in _FLEET:
             yield GaugeMetricFamily(name, description)
         yield from _of_clusters({})
 
     def collect(self) -> Iterator[Metric]:
         """Yield the families with their values."""
-        reading = None if self.fleet is None else self.fleet.read()
-        yield from _of_revisions(self._store.known(), self._names)
-        if reading is not None:
-            yield from _of_fleet(reading.status)
-            yield from _of_clusters(reading.clusters)
+        fleet, polls = self._read()
+        self._outages.note(polls)
+        yield from families_of_revisions(self._present(polls), self._names)
+        yield from families_of_workloads(polls, self._names, self._projects)
+        if fleet is not None and fleet.is_new:
+            yield from _of_fleet(fleet.value.status)
+            yield from _of_clusters(fleet.value.clusters)
 
+    def is_ready(self, *, was_polled: bool) -> bool:
+        """Return whether the first pass is done; without fleet and watches, whether anything *was polled*."""
+        if not self._readiness.is_done:
+            fleet, polls = self._read()
+            if fleet is None and not polls:
+                return was_polled
+            self._readiness.note(polls, is_listed=fleet is None or fleet.value.is_listed)
+        return self._readiness.is_done
 
-_LABELS = ("workload_id", "workload", "revision_id", "revision")
+    def _read(self) -> tuple[Aged[FleetReading] | None, list[PollState]]:
+        """Return the state of the fleet, and how the polls of each workload go, one each."""
+        fleet = None if self._fleet is None else self._fleet.read()
+        readings = [source.read() for source in [*self._watches.values()]]
+        polls = [item.later(reading.age) for reading in readings for item in reading.value]
+        if fleet is not None:
+            polls += [item.later(fleet.age) for item in fleet.value.polls]
+        # Of several watches of one workload, that counts which was successful last.
+        latest = {item.workload_id: item for item in sorted(polls, key=lambda item: -item.age)}
+        return fleet, [*latest.values()]
 
-
-def _of_revisions(known: Collection[KnownRevision], names: Mapping[str, str]) -> Iterator[Metric]:
-    phase = GaugeMetricFamily(
-        "runai_revision_phase", "1 for the phase that a revision is in.", labels=[*_LABELS, "phase"]
-    )
-    running = GaugeMetricFamily("runai_revision_running_pods", "Pods that are running.", labels=_LABELS)
-    requested = GaugeMetricFamily(
-        "runai_revision_requested_pods",
-        "Pods that are requested; the minimum where they scale.",
-        labels=_LABELS,
-    )
-    created = GaugeMetricFamily(
-        "runai_revision_created_timestamp_seconds", "Unix time of the creation.", labels=_LABELS
-    )
-    changes = CounterMetricFamily(
-        "runai_revision_phase_changes", "Changes of phase since this process started.", labels=_LABELS
-    )
-    for item in known:
-        revision, requested_pods = item.revision, item.revision.requested_pods
-        labels = (revision.workload_id, names.get(revision.workload_id, ""), revision.id, revision.name)
-        phase.add_metric([*labels, revision.phase.value], 1)
-        created.add_metric(labels, revision.created_at.timestamp())
-        changes.add_metric(labels, item.changes)
-        if revision.running_pods is not None:
-            running.add_metric(labels, revision.running_pods)
-        if requested_pods is not None and requested_pods.wanted is not None:
-            requested.add_metric(labels, requested_pods.wanted)
-    yield from (phase, running, requested, created, changes)
+    def _present(self, polls: Collection[PollState]) -> list[KnownRevision]:
+        """Return the revisions whose state is the present."""
+        up = {item.workload_id for item in polls if item.is_up}
+        down = {item.workload_id for item in polls} | self._in_watches
+        only_up = self._fleet is not None
+        return [
+            item
+            for item in self._store.known()
+            if item.revision.workload_id in up or not (only_up or item.revision.workload_id in down)
+        ]
 
 
 _FLEET: tuple[tuple[str, str, Callable[[FleetStatus], float | None]], ...] = (
@@ -193,7 +163,7 @@ _FLEET: tuple[tuple[str, str, Callable[[FleetStatus], float | None]], ...] = (
     (
         "runai_async_oldest_success_timestamp_seconds",
         "Unix time of the last successful poll of the workload that has had none for longest.",
-        lambda status: status.oldest_success_at.timestamp() if status.oldest_success_at else None,
+        lambda status: timestamp(status.oldest_success_at),
     ),
 )
 """Name, description and value of each metric of a fleet. A value of None is absent."""
@@ -201,7 +171,7 @@ _FLEET: tuple[tuple[str, str, Callable[[FleetStatus], float | None]], ...] = (
 
 def _of_fleet(status: FleetStatus) -> Iterator[Metric]:
     for name, description, value_of in _FLEET:
-        if (value := value_of(status)) is not None:
+        if (value := number(value_of(status))) is not None:
             yield GaugeMetricFamily(name, description, value)
 
 
@@ -219,8 +189,9 @@ def _of_clusters(clusters: Mapping[str, Link]) -> Iterator[Metric]:
         labels=labels,
     )
     for cluster_id, link in clusters.items():
+        key = [label(cluster_id), label(link.name)]
         if link.is_connected is not None:
-            connected.add_metric([cluster_id, link.name], int(link.is_connected))
-        if link.last_seen_at is not None:
-            seen.add_metric([cluster_id, link.name], link.last_seen_at.timestamp())
+            connected.add_metric(key, int(link.is_connected))
+        if (at := timestamp(link.last_seen_at)) is not None:
+            seen.add_metric(key, at)
     yield from (connected, seen)

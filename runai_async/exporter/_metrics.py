@@ -6,25 +6,30 @@ the output. Those of the client have few labels: operations and outcomes.
 
 from __future__ import annotations
 
-import asyncio
 import time
 import warnings
+from collections.abc import Iterator
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from runai_async._fleet.fleet_watch import FleetWatch
+from runai_async._watch.revision_watch import RevisionWatch
 from runai_async.events import FleetEvent, RevisionEvent, WorkloadFailed
-from runai_async.exporter._collector import FleetSource, RevisionStore, StateCollector
-from runai_async.hooks import CallFinished, HookEvent, PollFinished, RetryScheduled
-
-_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+from runai_async.exporter._calls import Calls
+from runai_async.exporter._collector import StateCollector
+from runai_async.hooks import CallFinished, CallStarted, HookEvent, PollFinished, RetryScheduled
 
 
 class Metrics:
     """Collects the metrics: give `hook` to the client, and every event to `observe`, in the event loop.
 
-    Running pods are only as recent as the events, so `PollPolicy.emit` should include "updated". A resumed
-    watch does not report what has not changed since its checkpoint, so pass the events of a new one.
+    Name what polls by `of_fleet` or `of_watch`, too: then a workload without a successful poll for three
+    intervals and a deadline has no series of revisions, because what is known of them is past, and a line in
+    the log says so. What is not known, what never happened, and a number that Prometheus cannot hold have no
+    series. Running pods are only as recent as the events, so `PollPolicy.emit` should include "updated". A
+    resumed watch does not report what has not changed since its checkpoint, so pass the events of a new one.
 
     Of each revision that was observed, with the labels `workload_id`, `workload`, `revision_id`, `revision`:
 
@@ -42,6 +47,12 @@ class Metrics:
     - `runai_async_retries_total{operation}`: attempts that were repeated
     - `runai_async_last_success_timestamp_seconds`: Unix time of the last successful poll
     - `runai_async_workload_failures_total`: failure streaks of individual workloads
+
+    Of each workload, from `of_fleet` and `of_watch`, until it is removed or its watch ends:
+
+    - `runai_async_workload_up{workload_id, workload, project}`: 1, or 0 without a recent successful poll
+    - `runai_async_workload_last_success_timestamp_seconds{workload_id, workload, project}`: Unix time of the
+      last successful poll
 
     Of a fleet, from `of_fleet`:
 
@@ -61,7 +72,9 @@ class Metrics:
 
     Attributes:
         registry: holds the metrics, for an HTTP server of your own.
-        names: the names of workloads by id, as far as they are known; they become the label `workload`.
+        names: the names of workloads by id, as far as they are known; they become the label `workload`. One
+            that is no longer watched is forgotten.
+        projects: the names of their projects by the workload's id, in the same way; the label `project`.
 
     Example:
         >>> metrics = Metrics()
@@ -76,64 +89,36 @@ class Metrics:
     def __init__(self) -> None:
         self.registry: CollectorRegistry = CollectorRegistry()
         self.names: dict[str, str] = {}
-        self._requests = Counter(
-            "runai_async_requests",
-            "Operations by outcome: success, or the class of the error.",
-            ["operation", "outcome"],
-            registry=self.registry,
-        )
-        self._seconds = Histogram(
-            "runai_async_request_duration_seconds",
-            "How long operations took, retries and the waits between them included.",
-            ["operation"],
-            buckets=_BUCKETS,
-            registry=self.registry,
-        )
-        self._retries = Counter(
-            "runai_async_retries", "Attempts that were repeated.", ["operation"], registry=self.registry
-        )
-        self._last_success = Gauge(
-            "runai_async_last_success_timestamp_seconds",
-            "Unix time of the last successful poll.",
-            registry=self.registry,
-        )
-        self._failed = Counter(
-            "runai_async_workload_failures",
-            "Failure streaks of individual workloads.",
-            registry=self.registry,
-        )
-        self._last_success_at = time.monotonic()
-        self._store = RevisionStore()
-        self._state = StateCollector(self._store, self.names)
-        self.registry.register(self._state)
+        self.projects: dict[str, str] = {}
+        self._calls = Calls()
+        self._polls = _Polls()
+        self._state = StateCollector(self.names, self.projects)
+        for collector in (self._calls, self._polls, self._state):
+            self.registry.register(collector)
 
     def hook(self, event: HookEvent) -> None:
         """Count what the client does: the hook for `RunaiClient(hooks=...)`."""
         match event:
+            case CallStarted():
+                self._calls.started(event.operation)
             case CallFinished():
-                self._requests.labels(event.operation, event.error or "success").inc()
-                self._seconds.labels(event.operation).observe(event.seconds)
-                # It exists from the first call on, so that a rate has a start.
-                self._retries.labels(event.operation)
-                if (event.operation, event.error) == (
-                    "list_workloads",
-                    None,
-                ) and self._state.has_nothing_to_poll:
+                self._calls.finished(event.operation, event.error or "success", event.seconds)
+                is_listing = (event.operation, event.error) == ("list_workloads", None)
+                if is_listing and self._state.has_nothing_to_poll:
                     self.nothing_to_poll()
             case RetryScheduled():
-                self._retries.labels(event.operation).inc()
-            case PollFinished(error=None):
-                self._last_success.set_to_current_time()
-                self._last_success_at = time.monotonic()
+                self._calls.retried(event.operation)
+            case PollFinished():
+                self._polls.finished(succeeded=event.error is None)
             case _:
                 pass
 
     def observe(self, event: FleetEvent) -> None:
         """Update the metrics with an event of a watch or fleet."""
         if isinstance(event, WorkloadFailed):
-            self._failed.inc()
+            self._polls.failures += 1
         elif isinstance(event, RevisionEvent):
-            self._store.add(event)
+            self._state.add(event)
 
     def tell(self, event: FleetEvent) -> None:
         """Do what `observe` does; deprecated."""
@@ -146,12 +131,72 @@ class Metrics:
         Raises:
             RuntimeError: no event loop is running. Call it in the fleet's.
         """
-        self._state.fleet = FleetSource(fleet, self._store, asyncio.get_running_loop())
+        self._state.of_fleet(fleet)
+
+    def of_watch(self, watch: RevisionWatch) -> None:
+        """Export whether the workload of a watch is up, until the watch ends. There can be many of them.
+
+        Raises:
+            RuntimeError: no event loop is running. Call it in the watch's.
+
+        Example:
+            >>> watch = runai.watch_revisions(workload_id, poll=PollPolicy(emit={"updated"}))
+            >>> metrics.of_watch(watch)
+            >>> async for event in watch:
+            ...     metrics.observe(event)
+        """
+        self._state.of_watch(watch)
 
     def nothing_to_poll(self) -> None:
         """Count as a success that there are no workloads, and so no polls."""
-        self._last_success_at = time.monotonic()
+        self._polls.succeeded_at = time.monotonic()
 
     def is_fresh(self, seconds: float) -> bool:
         """Return whether a poll succeeded in the last *seconds*, or these metrics are no older than that."""
-        return time.monotonic() - self._last_success_at <= seconds
+        return time.monotonic() - self._polls.succeeded_at <= seconds
+
+    def is_ready(self) -> bool:
+        """Return whether each workload that was known at the start was polled once, successfully or not.
+
+        For a fleet that lists its workloads, the start is its first successful listing. Without `of_fleet`
+        and `of_watch`, one poll of which `hook` was notified is enough.
+        """
+        return self._state.is_ready(was_polled=self._polls.has_finished)
+
+
+class _Polls(Collector):
+    """The metrics of all polls together.
+
+    Attributes:
+        failures: failure streaks of individual workloads.
+        has_finished: whether a poll has finished.
+        succeeded_at: monotonic time of the last successful poll, or of the start.
+    """
+
+    def __init__(self) -> None:
+        self.failures = 0
+        self.has_finished = False
+        self.succeeded_at: float = time.monotonic()
+        self._last_success: float | None = None
+
+    def finished(self, *, succeeded: bool) -> None:
+        """Note a poll that has finished."""
+        self.has_finished = True
+        if succeeded:
+            self._last_success, self.succeeded_at = time.time(), time.monotonic()
+
+    def describe(self) -> Iterator[Metric]:
+        """Yield the families: a scrape can ask for metrics by their names."""
+        return self.collect()
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the families with their values."""
+        last = GaugeMetricFamily(
+            "runai_async_last_success_timestamp_seconds", "Unix time of the last successful poll."
+        )
+        if self._last_success is not None:
+            last.add_metric([], self._last_success)
+        yield last
+        yield CounterMetricFamily(
+            "runai_async_workload_failures", "Failure streaks of individual workloads.", self.failures
+        )

@@ -1,28 +1,23 @@
-"""The exporter's HTTP server: `/metrics` is prometheus-client's own WSGI application, `/healthz` ours.
+"""The exporter's pages: `/metrics` is prometheus-client's own WSGI application, those for probes are ours.
 
-It runs in threads, so that it responds while the event loop is busy, which is when its figures matter most.
+They are served in threads, so while the event loop is busy, too, which is when the figures matter most.
 """
 
 from __future__ import annotations
 
 import asyncio
-import io
-import socket
 import threading
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import asynccontextmanager
-from socketserver import TCPServer, ThreadingMixIn
-from typing import Any
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 from wsgiref.types import StartResponse, WSGIEnvironment
 
 from prometheus_client import make_wsgi_app  # pyright: ignore[reportUnknownVariableType]  (its result is untyped)
 
 from runai_async._observe.log import logger
+from runai_async.exporter._listener import Listener
+from runai_async.exporter._liveness import Heartbeat
 from runai_async.exporter._metrics import Metrics
 
-_PATIENCE = 10.0
-"""Seconds that a connection may be silent."""
 _Page = tuple[str, list[tuple[str, str]], bytes]
 """Status, headers and body of a response."""
 
@@ -31,7 +26,14 @@ _Page = tuple[str, list[tuple[str, str]], bytes]
 async def serving(
     metrics: Metrics, is_healthy: Callable[[], bool], host: str, port: int
 ) -> AsyncGenerator[int, None]:
-    """Serve `/metrics` and `/healthz` in threads, until the block is left.
+    """Serve `/metrics` and the pages for probes in threads, until the block is left.
+
+    - `/healthz`: 200 while *is_healthy* returns true, else 503
+    - `/livez`: 200 while the event loop responds, whatever the control plane does; 503 once it has been stuck
+      for ten seconds
+    - `/readyz`: 200 once `Metrics.is_ready`, else 503
+
+    A connection that sends no request is closed after ten seconds, or earlier if there are too many.
 
     Args:
         metrics: the metrics to serve.
@@ -50,12 +52,18 @@ async def serving(
         ...     async for event in runai.watch_revisions(workload_id):
         ...         metrics.observe(event)
     """
-    application = _Application(metrics, is_healthy)
-    server = await asyncio.to_thread(_Server, host, port, application)  # may look up the host's address
+    heartbeat = Heartbeat()
+    application = _Application(metrics, is_healthy, heartbeat)
+    try:
+        server = await asyncio.to_thread(Listener, host, port, application)  # may look up the host's address
+    except BaseException:
+        heartbeat.stop()
+        raise
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
     try:
         yield server.server_port
     finally:
+        heartbeat.stop()
         try:
             await asyncio.to_thread(server.shutdown)
         finally:
@@ -65,9 +73,13 @@ async def serving(
 class _Application:
     """Chooses the page of a request, and makes a WSGI response of it."""
 
-    def __init__(self, metrics: Metrics, is_healthy: Callable[[], bool]) -> None:
+    def __init__(self, metrics: Metrics, is_healthy: Callable[[], bool], heartbeat: Heartbeat) -> None:
         self._exposition: Callable[..., list[bytes]] = make_wsgi_app(metrics.registry)
-        self._is_healthy = is_healthy
+        self._probes: dict[str, tuple[Callable[[], bool], str]] = {
+            "/healthz": (is_healthy, "no successful poll for too long"),
+            "/livez": (heartbeat.responds, "the event loop does not respond"),
+            "/readyz": (metrics.is_ready, "the first polls have not ended yet"),
+        }
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         try:
@@ -82,15 +94,13 @@ class _Application:
     def _page(self, environ: WSGIEnvironment) -> _Page:
         if environ["REQUEST_METHOD"] not in {"GET", "HEAD"}:
             return _text("501 Not Implemented", "use GET or HEAD")
-        match environ["PATH_INFO"]:
-            case "/metrics":
-                return self._metrics(environ)
-            case "/healthz" if self._is_healthy():
-                return _text("200 OK", "ok")
-            case "/healthz":
-                return _text("503 Service Unavailable", "no successful poll for too long")
-            case _:
-                return _text("404 Not Found", "see /metrics and /healthz")
+        path = environ["PATH_INFO"]
+        if path == "/metrics":
+            return self._metrics(environ)
+        if path not in self._probes:
+            return _text("404 Not Found", f"see /metrics, {', '.join(self._probes)}")
+        is_good, complaint = self._probes[path]
+        return _text("200 OK", "ok") if is_good() else _text("503 Service Unavailable", complaint)
 
     def _metrics(self, environ: WSGIEnvironment) -> _Page:
         """Run the library's application, as a GET: it does not know HEAD."""
@@ -105,35 +115,3 @@ class _Application:
 
 def _text(status: str, text: str) -> _Page:
     return status, [("Content-Type", "text/plain; charset=utf-8")], f"{text}\n".encode()
-
-
-class _Server(ThreadingMixIn, WSGIServer):
-    daemon_threads = True  # nothing waits for them: neither the end of the block nor that of the process
-
-    def __init__(self, host: str, port: int, application: _Application) -> None:
-        if ":" in host:
-            self.address_family = socket.AF_INET6
-        super().__init__((host, port), _Handler)
-        self.set_app(application)
-
-    def server_bind(self) -> None:
-        """Bind without asking DNS for the host's own name, which can take long and is not used here."""
-        TCPServer.server_bind(self)
-        self.server_name, self.server_port = "", self.server_address[1]
-        self.setup_environ()
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Print no traceback: the other side has closed the connection, or was silent for too long."""
-        del request
-        logger.debug("a connection from %s to the exporter ended early", client_address)
-
-
-class _Handler(WSGIRequestHandler):
-    timeout = _PATIENCE
-
-    def get_stderr(self) -> Any:
-        """Print no traceback where the other side does not read the response. All else is logged."""
-        return io.StringIO()
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  (the base class's word)
-        """Log nothing: there is a scrape every few seconds."""

@@ -47,6 +47,12 @@ async def phases(port: int) -> set[tuple[str, str, str]]:
     return {(item.get("workload", ""), item["revision"], item["phase"]) for item in found}
 
 
+async def up(port: int) -> dict[str, float]:
+    """Return whether each workload is up, by its name."""
+    found = (await scraped(port)).items()
+    return {dict(key)["workload"]: value for (name, key), value in found if name == "runai_async_workload_up"}
+
+
 async def until_phases(port: int, *expected: tuple[str, str, str]) -> None:
     async with asyncio.timeout(20):
         while await phases(port) != set(expected):
@@ -73,18 +79,29 @@ async def test_named_workloads_are_exported_until_a_signal_even_in_an_outage() -
             async with asyncio.timeout(20):
                 while (await get(port, "/healthz"))[0] == 200:
                     await asyncio.sleep(0.02)
-            assert await phases(port) == {("chat", "chat-00001", "Running")}
+            assert await phases(port) == set()
+            assert await up(port) == {"chat": 0, "embed": 0}
+            assert (await get(port, "/livez"))[0] == 200
             control_plane.clear_faults()
             async with asyncio.timeout(20):
                 while (await get(port, "/healthz"))[0] == 503:
                     await asyncio.sleep(0.02)
+            await until_phases(port, ("chat", "chat-00001", "Running"))
             process.send_signal(signal.SIGTERM)
             ended = await finished(process)
     assert (ended.status, ended.out) == (143, "")
-    assert [line.split(", ")[0] for line in sorted(ended.err.splitlines())] == [
-        "runai-async: warning: the control plane does not respond (workloads watched: 2)",
-        "runai-async: warning: the fleet's discovery failed",
-    ]
+    lines = ended.err.splitlines()
+    expected = (
+        "the control plane does not respond (workloads watched: 2), ",
+        "the fleet's discovery failed, ",
+        f"no successful poll of workload chat ({ids[0]}) for ",
+        f"no successful poll of workload embed ({ids[1]}) for ",
+    )
+    for text in expected:
+        assert [line.startswith(f"runai-async: warning: {text}") for line in lines].count(True) == 1
+    assert len(lines) == len(expected)
+    lost = [line for line in lines if "no successful poll of" in line]
+    assert all(re.search(r"its revisions are not exported: \w+Error: ", line) for line in lost)
 
 
 @pytest.mark.parametrize(
@@ -107,11 +124,11 @@ async def test_all_exports_inference_workloads_and_is_healthy_without_any() -> N
     async with FakeControlPlane() as control_plane:
         control_plane.add_revision(control_plane.add_workload("job", type="Training"), "Running")
         async with started(control_plane, "exporter", "--all", *LISTEN) as process:
+            port = await port_of(process)
             assert process.stderr is not None
             assert await process.stderr.readline() == (
                 b"no inference workload matches yet; looking for new ones every minute\n"
             )
-            port = await port_of(process)
             assert (await get(port, "/healthz"))[0] == 200
             found = await scraped(port)
             assert values(found, "runai_async_workloads") == [0]
@@ -131,6 +148,7 @@ async def test_discovery_notes_the_names_of_inference_workloads() -> None:
         workload_id = control_plane.add_workload("chat")
         assert [item async for item in _listing(runai, metrics)] == [workload_id]
     assert metrics.names == {workload_id: "chat"}
+    assert metrics.projects.keys() == {workload_id}
 
 
 async def test_a_token_that_has_expired_and_cannot_be_replaced_ends_it_with_status_4() -> None:
@@ -167,8 +185,9 @@ async def test_an_invalid_address_is_rejected_before_any_request(address: str) -
 async def test_an_unknown_workload_is_an_error() -> None:
     async with FakeControlPlane() as control_plane:
         result = await ran(control_plane, "exporter", "chta", *LISTEN)
-    assert (result.status, result.out, result.err.count("\n")) == (2, "", 1)
-    assert "no workload has the name 'chta'" in result.err
+    serving, error = result.err.splitlines()
+    assert (result.status, result.out, serving[:15]) == (2, "", "serving http://")
+    assert "no workload has the name 'chta'" in error
 
 
 async def test_without_its_extra_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

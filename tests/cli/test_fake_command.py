@@ -7,10 +7,10 @@ import signal
 import socket
 
 from support.cli import finished, ran, started
+from support.ports import lasting_port
 
 from runai_async import RunaiClient
 from runai_async.cli.commands.fake import serve
-from tests.support.ports import lasting_port
 
 
 def exported(text: str) -> dict[str, str]:

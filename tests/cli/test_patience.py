@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
+from itertools import pairwise
 
 import pytest
 
@@ -86,13 +87,13 @@ OUTAGES: list[Callable[[], RunaiError]] = [
 ]
 
 
-@pytest.mark.parametrize("make", OUTAGES)
+@pytest.mark.parametrize("make", OUTAGES, ids=[str(make()) for make in OUTAGES])
 async def test_an_outage_is_waited_out_and_displayed_once(make: Callable[[], RunaiError]) -> None:
     setting = Setting([make() for _ in range(6)] + ["found"])
     assert await setting.after(400) == "found"
     assert len(setting.tries) == 7
     assert setting.display.lines == [type(make()).__name__, f"{setting.tries[-1]:.0f} s"]
-    pauses = [later - earlier for earlier, later in zip(setting.tries, setting.tries[1:], strict=False)]
+    pauses = [later - earlier for earlier, later in pairwise(setting.tries)]
     assert all(1 <= pause <= 60 for pause in pauses)
 
 

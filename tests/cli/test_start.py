@@ -47,7 +47,8 @@ async def imported(control_plane: FakeControlPlane | None, calls: Sequence[str])
 async def test_version_and_help_import_no_command_and_no_large_library(option: str) -> None:
     modules = await imported(None, [option])
     assert {name for name in modules if name.startswith("runai_async.cli.")} == {
-        f"runai_async.cli.{name}" for name in ("app", "diagnostics", "exits", "stderr", "text")
+        f"runai_async.cli.{name}"
+        for name in ("app", "diagnostics", "exits", "signals", "stderr", "stdout", "text")
     }
     assert modules & {"aiohttp", "asyncio", "cattrs", "msgspec", "rich"} == set()
 

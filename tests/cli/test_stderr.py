@@ -17,10 +17,10 @@ from pathlib import Path
 import pytest
 from support.cli import environment, polled, read_rest
 from support.metrics import get
+from support.ports import lasting_port
 
 from runai_async.cli.stderr import StderrWriter
 from runai_async.testing import FakeControlPlane
-from tests.support.ports import lasting_port
 
 LIMIT = 400
 """The size that no file of a process may exceed, where that is limited."""

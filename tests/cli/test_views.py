@@ -1,6 +1,7 @@
 """The live view, in any width and height."""
 
 import asyncio
+import errno
 import io
 import json
 import re
@@ -100,10 +101,10 @@ def test_an_event_about_a_cluster_is_a_line_and_no_workload() -> None:
     assert lines[-1].startswith("0 workloads, 1 event, ")
 
 
-def test_an_event_about_a_cluster_is_a_cloudevent(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_an_event_about_a_cluster_is_a_cloudevent(capsys: pytest.CaptureFixture[str]) -> None:
     view = CloudEventView(ViewOptions("Revisions of llm"))
-    view.display(LOST)
-    view.display(Synced(workload_id=WORKLOAD, observed_at=NOW))
+    await view.display(LOST)
+    await view.display(Synced(workload_id=WORKLOAD, observed_at=NOW))
     assert json.loads(capsys.readouterr().out)["type"] == "runai_async.cluster.disconnected"
 
 
@@ -232,3 +233,38 @@ async def test_the_last_drawing_is_the_last_state() -> None:
         states.append("last")
     assert isinstance(screen.file, io.StringIO)
     assert [word for word in ("first", "last") if word in screen.file.getvalue()] == ["first", "last"]
+
+
+class Broken(io.StringIO):
+    """A terminal that fails."""
+
+    def isatty(self) -> bool:
+        return True
+
+    def write(self, _: str) -> int:
+        raise OSError(errno.EIO, "Input/output error")
+
+
+async def test_a_terminal_that_fails_stops_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    def draw(width: int, height: int) -> Text:
+        sizes.append((width, height))
+        return Text("the view")
+
+    sizes: list[tuple[int, int]] = []
+    async with live(Console(file=Broken(), force_terminal=True, width=80, height=24), draw):
+        while len(sizes) < 3:
+            await asyncio.sleep(0.01)
+    assert caplog.messages == ["the view cannot be drawn: OSError: [Errno 5] Input/output error"]
+
+
+async def test_a_drawing_with_a_defect_stops_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    def draw(width: int, height: int) -> Text:
+        tried.append(width)
+        raise ZeroDivisionError(height)
+
+    tried: list[int] = []
+    screen = Console(file=io.StringIO(), force_terminal=True, width=80, height=24)
+    async with live(screen, draw):
+        while len(tried) < 3:
+            await asyncio.sleep(0.01)
+    assert caplog.messages == ["the view cannot be drawn: ZeroDivisionError: 24"]

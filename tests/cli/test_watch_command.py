@@ -1,6 +1,7 @@
 """`runai-async watch` in a pipe, in a log, and with a state file."""
 
 import asyncio
+import errno
 import json
 import os
 import re
@@ -14,6 +15,7 @@ import pytest
 from support.cli import Ran, polled, ran, started
 
 from runai_async import Checkpoint, FleetCheckpoint
+from runai_async.cli.exits import InputError
 from runai_async.cli.files import StateFile
 from runai_async.testing import FakeControlPlane
 
@@ -310,6 +312,65 @@ async def test_a_state_file_is_replaced_as_a_whole_or_not_at_all(
     assert [path.name for path in tmp_path.iterdir()] == ["state.json"]
 
 
+async def test_an_empty_state_file_is_a_new_one(
+    control_plane: FakeControlPlane, workload_id: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "state.json"
+    file.touch()
+    result = await ran(control_plane, "watch", workload_id, *FAST, "-n", "1", "--state", str(file))
+    assert (result.status, result.err, len(events(result))) == (0, "", 1)
+    assert FleetCheckpoint.from_json(file.read_text()).workloads.keys() == {workload_id}
+
+
+def test_a_file_that_is_replaced_keeps_its_mode_and_its_owner(tmp_path: Path) -> None:
+    file = tmp_path / "state.json"
+    file.touch()
+    file.chmod(0o640)
+    if os.geteuid() == 0:
+        os.chown(file, 1234, 5678)
+    before = file.stat()
+    StateFile(file).save("text")
+    after = file.stat()
+    assert (file.read_text(), after.st_ino == before.st_ino) == ("text", False)
+    assert (after.st_mode, after.st_uid, after.st_gid) == (before.st_mode, before.st_uid, before.st_gid)
+
+
+@pytest.mark.parametrize("refused", [1, 2], ids=["owner", "owner and group"])
+def test_an_owner_that_cannot_be_kept_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: int
+) -> None:
+    asked: list[int] = []
+
+    def fchown(_: int, owner: int, _group: int) -> None:
+        asked.append(owner)
+        if len(asked) <= refused:
+            raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr("os.fchown", fchown)
+    file = tmp_path / "state.json"
+    file.touch()
+    StateFile(file).save("text")
+    assert (file.read_text(), asked) == ("text", [os.getuid(), -1])
+
+
+@pytest.mark.parametrize(
+    ("call", "number"), [("os.replace", errno.EBUSY), ("os.open", errno.EROFS), ("os.open", errno.EACCES)]
+)
+def test_a_file_that_is_mounted_by_itself_is_an_error_that_says_what_to_mount(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, number: int
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    file = tmp_path / "state.json"
+    file.touch()
+    monkeypatch.setattr(call, fail)
+    with pytest.raises(InputError, match="where the file alone is mounted, mount its folder"):
+        StateFile(file).save("text")
+    monkeypatch.undo()
+    assert [path.name for path in tmp_path.iterdir()] == ["state.json"]
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
@@ -544,9 +605,7 @@ async def test_a_signal_takes_effect_while_nobody_reads_a_full_pipe() -> None:
             await polled(control_plane, 1)
             await asyncio.sleep(0.5)
             process.terminate()
-            await asyncio.sleep(0.2)
-            process.terminate()
             async with asyncio.timeout(10):  # wait() would need the pipe to be read to its end
                 while process.returncode is None:
                     await asyncio.sleep(0.01)
-    assert process.returncode == -signal.SIGTERM
+    assert process.returncode == 128 + signal.SIGTERM

@@ -41,7 +41,7 @@ from runai_async import (
 from runai_async._watch.clusters import UNKNOWN, Link
 from runai_async.exporter import Metrics, serving
 from runai_async.exporter._collector import _of_clusters
-from runai_async.exporter._server import _Handler
+from runai_async.exporter._listener import Handler
 from runai_async.testing import FakeControlPlane
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
@@ -182,10 +182,11 @@ def test_calls_are_counted_by_operation_and_outcome() -> None:
     metrics = Metrics()
     for error, seconds in ((None, 0.3), (None, 20.0), ("NotFoundError", 0.01)):
         metrics.hook(CallFinished("get_revision", 1, 200, error, seconds))
-    assert values(exported(metrics), "runai_async_retries_total") == [0]
+    of = {"operation": "get_revision"}
+    assert value(exported(metrics), "runai_async_retries_total", **of) == 0
     metrics.hook(RetryScheduled("get_revision", 1, "TransportError", None, 0.5))
     metrics.observe(WorkloadFailed(workload_id="w", observed_at=NOW, error=TransportError("gone")))
-    found, of = exported(metrics), {"operation": "get_revision"}
+    found = exported(metrics)
     assert value(found, "runai_async_requests_total", **of, outcome="success") == 2
     assert value(found, "runai_async_requests_total", **of, outcome="NotFoundError") == 1
     assert value(found, "runai_async_request_duration_seconds_sum", **of) == pytest.approx(20.31)
@@ -197,7 +198,7 @@ def test_calls_are_counted_by_operation_and_outcome() -> None:
 def test_the_last_success_is_that_of_the_last_poll() -> None:
     metrics, before = Metrics(), time.time()
     metrics.hook(PollFinished("w", "TransportError", 0, 0, 0.1))
-    assert value(exported(metrics), "runai_async_last_success_timestamp_seconds") == 0
+    assert value(exported(metrics), "runai_async_last_success_timestamp_seconds") is None
     metrics.hook(PollFinished("w", None, 0, 0, 0.1))
     last = value(exported(metrics), "runai_async_last_success_timestamp_seconds")
     assert last is not None
@@ -413,7 +414,7 @@ def test_a_closed_loop_leaves_the_other_metrics() -> None:
 async def test_a_busy_loop_leaves_the_other_metrics(
     control_plane: FakeControlPlane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("runai_async.exporter._collector._LOOP_PATIENCE", 0.02)
+    monkeypatch.setattr("runai_async.exporter._sources._LOOP_PATIENCE", 0.02)
     async with Watched(control_plane, [control_plane.add_workload()]) as watched:
         texts: list[str] = []
         scrape = threading.Thread(target=lambda: texts.append(fetched(watched.port, "/metrics")[2]))
@@ -434,8 +435,11 @@ async def test_a_busy_loop_leaves_the_other_metrics(
         ("/healthz", True, 200, "ok\n"),
         ("/healthz?verbose", True, 200, "ok\n"),
         ("/healthz", False, 503, "no successful poll for too long\n"),
-        ("/", True, 404, "see /metrics and /healthz\n"),
-        ("/metrics/", True, 404, "see /metrics and /healthz\n"),
+        ("/livez", False, 200, "ok\n"),
+        ("/readyz", True, 503, "the first polls have not ended yet\n"),
+        ("/", True, 404, "see /metrics, /healthz, /livez, /readyz\n"),
+        ("/metrics/", True, 404, "see /metrics, /healthz, /livez, /readyz\n"),
+        ("/livez/x", True, 404, "see /metrics, /healthz, /livez, /readyz\n"),
     ],
 )
 async def test_every_path_has_its_response(path: str, healthy: bool, status: int, body: str) -> None:
@@ -532,7 +536,7 @@ async def test_a_scraper_that_leaves_early_leaves_no_traceback(
 
 
 async def test_a_silent_connection_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_Handler, "timeout", 0.05)
+    monkeypatch.setattr(Handler, "timeout", 0.05)
     async with serving(Metrics(), lambda: True, "127.0.0.1", 0) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         assert await reader.read() == b""
@@ -543,15 +547,15 @@ async def test_a_silent_connection_is_closed(monkeypatch: pytest.MonkeyPatch) ->
 async def test_a_scraper_that_does_not_read_leaves_no_traceback(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    metrics, ended, finish = Metrics(), threading.Event(), _Handler.finish
+    metrics, ended, finish = Metrics(), threading.Event(), Handler.finish
     metrics.observe(RevisionAdded(revision=evolve(revision(1), name="x" * 4_000_000), observed_at=NOW))
 
-    def finished(handler: _Handler) -> None:
+    def finished(handler: Handler) -> None:
         finish(handler)
         ended.set()
 
-    monkeypatch.setattr(_Handler, "timeout", 0.05)
-    monkeypatch.setattr(_Handler, "finish", finished)
+    monkeypatch.setattr(Handler, "timeout", 0.05)
+    monkeypatch.setattr(Handler, "finish", finished)
     async with serving(metrics, lambda: True, "127.0.0.1", 0) as port:
         with await asyncio.to_thread(socket.create_connection, ("127.0.0.1", port)) as sock:
             sock.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")

@@ -136,3 +136,33 @@ async def test_a_fleet_resumes_from_its_checkpoint() -> None:
     assert reported == {("phase_changed", revisions[ids[3]]), ("added", added)}
     assert [event.initial for event in events if isinstance(event, RevisionAdded)] == [True]
     assert [(event.kind, event.workload_id) for event in later] == [("added", ids[0])]
+
+
+# --- an event that is looked at before it is delivered ---------------------------------------------------
+
+
+async def test_an_event_that_is_peeked_at_is_in_no_checkpoint_until_it_is_taken() -> None:
+    harness, ids, _ = of_size(3)
+    async with harness.client() as runai, runai.watch_fleet(ids, poll=POLICY) as fleet:
+        peeking = asyncio.create_task(fleet.peek())
+        await asyncio.sleep(0)
+        with pytest.raises(RuntimeError, match="another task"):
+            await fleet.peek()
+        await harness.clock.advance(30)
+        event = await peeking
+        assert await fleet.peek() is event
+        assert {len(item.revisions) for item in fleet.checkpoint().workloads.values()} == {0}
+        assert await anext(fleet) is event
+        assert len(fleet.checkpoint(event.workload_id).revisions) == 1
+        assert (fleet.status.buffered, await fleet.peek() is event) == (2, False)
+
+
+async def test_the_events_of_a_removed_workload_are_skipped_by_a_peek() -> None:
+    harness, ids, _ = of_size(2)
+    async with harness.client() as runai, runai.watch_fleet(ids, poll=POLICY) as fleet:
+        await harness.clock.advance(30)
+        first = await fleet.peek()
+        fleet.remove(first.workload_id)
+        second = await fleet.peek()
+        assert {first.workload_id, second.workload_id} == set(ids)
+        assert await anext(fleet) is second

@@ -118,6 +118,33 @@ async def test_a_deleted_workload_leaves_after_its_deletions_are_reported(sorts:
     assert events[0].revision_id == revisions[ids[0]]
 
 
+async def test_a_checkpoint_keeps_a_workload_that_has_left_until_its_deletions_are_delivered() -> None:
+    harness, ids, revisions = of_size(3)
+    async with harness.client() as runai:
+        async with runai.watch_fleet(
+            runai.inference_workloads, poll=POLICY, discovery_interval=EVERY_20
+        ) as fleet:
+            assert len(await harness.collect(fleet, 200)) == 3
+            for gone in ids[:2]:
+                harness.state.delete_workload(gone)
+            await harness.clock.advance(400)
+            assert fleet.workload_ids == {ids[2], harness.workload_id}
+            saved = fleet.checkpoint()
+            assert {item.id for key in ids[:2] for item in saved.workloads[key].revisions} == {
+                revisions[key] for key in ids[:2]
+            }
+            first = await anext(fleet)
+            assert fleet.checkpoint().workloads.keys() == {*ids, harness.workload_id} - {first.workload_id}
+            await anext(fleet)
+            assert fleet.checkpoint().workloads.keys() == fleet.workload_ids
+        resumed = runai.watch_fleet(
+            runai.inference_workloads, poll=POLICY, discovery_interval=EVERY_20, resume_from=saved
+        )
+        async with resumed:
+            events = await harness.collect(resumed, 400)
+    assert {(event.kind, event.workload_id) for event in events} == {("deleted", key) for key in ids[:2]}
+
+
 async def test_an_unlisted_workload_that_still_responds_leaves_when_its_last_revision_is_gone() -> None:
     harness, ids, revisions = of_size(2)
     async with (

@@ -60,7 +60,7 @@ async def test_a_token_refused_for_minutes_costs_nothing_and_few_requests(
     assert len(refused) <= 3 + 2 + seconds / 10
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
     after = Counter(int(at / 10) for at in harness.times() if at >= 100 + seconds)
-    assert max(after.values()) <= 1.1 * 200 + 10
+    assert max(after.values()) <= 1.1 * 200 + 20  # jitter moves some into the next ten seconds
 
 
 async def test_a_token_that_stays_refused_ends_the_fleet_after_max_outage() -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 from aioresponses import aioresponses
+from support.ports import lasting_port
 from support.servers import Reply, serving
 from yarl import URL
 
@@ -34,7 +35,6 @@ from runai_async._http.aiohttp_errors import map_error
 from runai_async._http.aiohttp_transport import USER_AGENT, AiohttpTransport
 from runai_async._http.messages import Request
 from runai_async.testing import FakeClock, FakeControlPlane, Response
-from tests.support.ports import lasting_port
 
 WORKLOAD = "3f0f1e0c-7d61-4c0e-9d4a-0d2f6f8f1b11"
 BASE = "https://acme.run.ai"

@@ -50,8 +50,9 @@ BODIES = ("the API's error", "HTML", "nothing", "other JSON")
 """What the body of an error response may be."""
 VALUE = "value"
 EMPTY = "empty"
+DOWN = "down"
 Outcome = str | type | Failed | Outage
-"""The content of a cell: VALUE, EMPTY, the class of an error or event, or one that holds another error."""
+"""The content of a cell: VALUE, EMPTY, DOWN, the class of an error or event, or one that holds an error."""
 Row = Mapping[str, Outcome]
 
 CALLS = (
@@ -78,6 +79,7 @@ OPERATIONS = (
     "wait_for_rollout, later poll",
     "discovery, first listing",
     "discovery, later listing",
+    "exporter",
 )
 
 
@@ -90,16 +92,26 @@ def row(
     phase: tuple[Outcome, Outcome],
     rollout: tuple[Outcome, Outcome],
     discovery: tuple[Outcome, Outcome],
+    exporter: Outcome = DOWN,
 ) -> Row:
     """Return a row of the table: the outcome for each operation."""
-    outcomes = (*[call] * len(CALLS), passing, *watch, *fleet, *phase, *rollout, *discovery)
+    outcomes = (*[call] * len(CALLS), passing, *watch, *fleet, *phase, *rollout, *discovery, exporter)
     return dict(zip(OPERATIONS, outcomes, strict=True))
 
 
 def harmless() -> Row:
     """Return the row of something that this client does not treat as a fault."""
     events, values = (RevisionAdded, PhaseChanged, PhaseChanged), (VALUE, VALUE)
-    return row(VALUE, VALUE, watch=events, fleet=events, phase=values, rollout=values, discovery=events[:2])
+    return row(
+        VALUE,
+        VALUE,
+        watch=events,
+        fleet=events,
+        phase=values,
+        rollout=values,
+        discovery=events[:2],
+        exporter=VALUE,
+    )
 
 
 def outage(error: type[RunaiError], *, passing: Outcome = VALUE) -> Row:
@@ -148,7 +160,9 @@ def denied() -> Row:
     """Return the row of rejected credentials, which end everything at once."""
     error = AuthenticationError
     events, ended = (error, error, error), (error, error)
-    return row(error, error, watch=events, fleet=events, phase=ended, rollout=ended, discovery=ended)
+    return row(
+        error, error, watch=events, fleet=events, phase=ended, rollout=ended, discovery=ended, exporter=error
+    )
 
 
 def forbidden() -> Row:

@@ -15,7 +15,7 @@ from typing import Any, Self
 from attrs import frozen
 
 from support.fault_table import BODIES
-from tests.support.ports import lasting_port
+from support.ports import lasting_port
 
 WORKLOAD_ID = "2b2b2b2b-2222-4222-8222-222222222222"
 REVISION_ID = "1a1a1a1a-1111-4111-8111-111111111111"

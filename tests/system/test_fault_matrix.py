@@ -14,8 +14,10 @@ from typing import Any
 import aiohttp
 import pytest
 from attrs import evolve
+from prometheus_client import generate_latest
 from support.fault_table import (
     CELLS,
+    DOWN,
     EMPTY,
     EXPECTED,
     OPERATIONS,
@@ -29,11 +31,13 @@ from support.fault_table import (
 )
 from support.faults import FAULTS, MAX_BODY, REVISION_ID, SECRET, WORKLOAD_ID, Fault, FaultyServer
 from support.loops import WorkTimeLoop
+from support.metrics import series, values
 
 import runai_async
 from runai_async import (
     ClientCredentials,
     FleetEvent,
+    FleetWatch,
     PollPolicy,
     RetryPolicy,
     RevisionAdded,
@@ -43,6 +47,8 @@ from runai_async import (
     WatchOutageError,
     WorkloadFailed,
 )
+from runai_async.exporter import Metrics
+from runai_async.policy import stale_after
 
 TESTS = Path(__file__).parents[1]
 DEADLINE = 5.0
@@ -66,11 +72,13 @@ class HastyClock:
 
     Attributes:
         sleeps_left: how many sleeps there are before *then* is called.
+        after_sleep: called after each sleep.
     """
 
     def __init__(self) -> None:
         self.sleeps_left = 0
         self.then: Callable[[], Awaitable[None]] | None = None
+        self.after_sleep: Callable[[], Awaitable[None]] | None = None
         self._slept = 0.0
         self._wall_offset = 0.0
 
@@ -88,6 +96,10 @@ class HastyClock:
         """Move the wall clock alone."""
         self._wall_offset += seconds
 
+    def skip(self, seconds: float) -> None:
+        """Move both clocks."""
+        self._slept += seconds
+
     async def sleep(self, seconds: float) -> None:
         if seconds == float("inf"):
             await asyncio.Event().wait()
@@ -95,6 +107,8 @@ class HastyClock:
         self.sleeps_left -= 1
         if self.sleeps_left == 0 and self.then is not None:
             await self.then()
+        if self.after_sleep is not None:
+            await self.after_sleep()
         await asyncio.sleep(0)
 
 
@@ -107,7 +121,7 @@ class Cell:
         self.server = server
         self.runai = runai
         self._fault = fault
-        self._clock = clock
+        self.clock = clock
         self._at = at
         self.brief = evolve(BRIEF, deadline=deadline_of(fault))
         self.patient = evolve(PATIENT, deadline=deadline_of(fault))
@@ -116,7 +130,7 @@ class Cell:
         """Begin the fault; it ends after so many requests, or sleeps if connections are refused."""
         await self.server.begin(self._fault, self._at, times)
         if self._fault.play is None and times is not None:
-            self._clock.sleeps_left, self._clock.then = times, self.server.heal
+            self.clock.sleeps_left, self.clock.then = times, self.server.heal
 
     async def workloads(self) -> AsyncIterator[str]:
         """List the workloads, until the fault was played; then never again: a hasty clock would not wait."""
@@ -285,6 +299,64 @@ async def discovery_later(cell: Cell) -> Outcome:
             changing.cancel()
 
 
+async def exporter(cell: Cell) -> Outcome:
+    """Scrape whenever time passes: while the fault lasts, until the workload is down, and afterwards."""
+    poll = evolve(cell.patient, max_outage=None)
+    scrapes = Scrapes(cell, stale_after(poll))
+    async with cell.runai.watch_fleet([WORKLOAD_ID], poll=poll) as fleet:
+        scrapes.metrics.of_fleet(fleet)
+        await scrapes.until(fleet, "Pending")
+        await cell.fails()
+        cell.server.phase = "Running"
+        try:
+            await scrapes.until(fleet, "Running")
+        except RunaiError as error:
+            cell.clock.skip(scrapes.bound)
+            assert scrapes.check() == DOWN
+            return type(error)
+    return DOWN if scrapes.was_down else VALUE
+
+
+class Scrapes:
+    """What is scraped of one cell.
+
+    Attributes:
+        metrics: the metrics.
+        bound: seconds without a successful poll after which the workload has to be down.
+        was_down: whether a scrape has shown it as down; then the fault is over.
+    """
+
+    def __init__(self, cell: Cell, bound: float) -> None:
+        self.metrics = Metrics()
+        self.bound = bound
+        self.was_down = False
+        self._cell = cell
+
+    async def until(self, fleet: FleetWatch, phase: str) -> None:
+        """Pass events on until a scrape shows the phase."""
+        async for event in fleet:
+            self.metrics.observe(event)
+            if self.check() == phase:
+                break
+        self._cell.clock.after_sleep = self._scrape
+
+    async def _scrape(self) -> None:
+        if self.check() == DOWN and not self.was_down:
+            self.was_down = True
+            await self._cell.server.heal()
+
+    def check(self) -> str:
+        """Scrape, check what must hold of every scrape, and return the phase shown, or DOWN."""
+        found = series(generate_latest(self.metrics.registry).decode())
+        (up,) = values(found, "runai_async_workload_up")
+        (succeeded,) = values(found, "runai_async_workload_last_success_timestamp_seconds")
+        age = self._cell.clock.now().timestamp() - succeeded
+        assert up == (age <= self.bound) or abs(age - self.bound) < 1
+        phases = [dict(labels)["phase"] for name, labels in found if name == "runai_revision_phase"]
+        assert len(phases) == up
+        return phases[0] if phases else DOWN
+
+
 WORK: Mapping[str, Operation] = {
     "list_revisions": list_revisions,
     "count_revisions": count_revisions,
@@ -306,6 +378,7 @@ WORK: Mapping[str, Operation] = {
     "wait_for_rollout, later poll": rollout_later,
     "discovery, first listing": discovery_first,
     "discovery, later listing": discovery_later,
+    "exporter": exporter,
 }
 
 AT = {"token": "token", "discovery,": "workloads"}
@@ -331,9 +404,8 @@ async def run(name: str, operation: str) -> Outcome:
 
 def time_limit(fault: Fault, operation: str) -> float:
     """Return how many seconds an operation may take: its deadlines, and a second."""
-    polls = (
-        4 if "passes" in operation or "listing" in operation else BRIEF_POLLS if "poll" in operation else 1
-    )
+    is_long = operation == "exporter" or "passes" in operation or "listing" in operation
+    polls = 4 if is_long else BRIEF_POLLS if "poll" in operation else 1
     return polls * min(deadline_of(fault), ATTEMPTS * timeout_of(fault)) + 1
 
 

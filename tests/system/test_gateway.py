@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import trustme
 from attrs import frozen
+from support.ports import lasting_port
 
 from runai_async import (
     FleetEvent,
@@ -28,7 +29,6 @@ from runai_async import (
     WatchEvent,
 )
 from runai_async.testing import FakeControlPlane
-from tests.support.ports import lasting_port
 
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/opt/homebrew/bin")
 pytestmark = [

@@ -1,8 +1,10 @@
 """A cluster that has lost its control plane: watches, fleets, waits, the exporter and commands say so."""
 
 import asyncio
+from collections.abc import Awaitable
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from typing import TypeVar
 
 import pytest
 from attrs import evolve
@@ -25,6 +27,7 @@ from runai_async.exporter import Metrics
 from runai_async.testing import FakeControlPlane, Response
 
 POLICY = PollPolicy(interval=10, jitter=0, emit={"clusters"})
+T = TypeVar("T")
 
 
 def lose(harness: Harness, at: float, *, until: float = 1e9) -> str:
@@ -170,6 +173,15 @@ async def test_a_wait_that_is_done_does_not_ask_for_clusters() -> None:
 QUICK = PollPolicy(interval=0.02, fast_interval=0.02, emit={"clusters"})
 
 
+async def forwarded(clock: ForwardClock, event: Awaitable[T]) -> T:
+    """Let time pass in steps of half a minute until there is an event."""
+    waiting = asyncio.ensure_future(event)
+    while not waiting.done():
+        await asyncio.sleep(0.05)
+        clock.forward(30)
+    return waiting.result()
+
+
 async def test_a_lost_cluster_over_a_socket_in_a_watch_and_in_the_exporter() -> None:
     clock = ForwardClock()
     async with FakeControlPlane() as control_plane:
@@ -184,17 +196,12 @@ async def test_a_lost_cluster_over_a_socket_in_a_watch_and_in_the_exporter() -> 
             asyncio.timeout(20),
         ):
             assert isinstance(await anext(watch), RevisionAdded)
-            waiting = asyncio.ensure_future(anext(watch))
-            while not waiting.done():
-                await asyncio.sleep(0.05)
-                clock.forward(30)
-            assert isinstance(waiting.result(), ClusterDisconnected)
+            assert isinstance(await forwarded(clock, anext(watch)), ClusterDisconnected)
             clock.forward(60)
             async with runai.watch_fleet([workload_id], poll=QUICK) as fleet:
                 metrics.of_fleet(fleet)
-                event = await anext(fleet)
-                while not isinstance(event, ClusterDisconnected):
-                    event = await anext(fleet)
+                while not isinstance(await forwarded(clock, anext(fleet)), ClusterDisconnected):
+                    pass
                 found = series(generate_latest(metrics.registry).decode(), "runai_async_cluster_")
 
     values = {name: (dict(labels)["cluster_id"], value) for (name, labels), value in found.items()}

@@ -400,6 +400,7 @@ async def test_twelve_hundred_workloads_are_each_listed_once_while_rows_move(ord
     assert len(listed) == len(set(listed))
 
 
+@pytest.mark.slow
 @in_passing_minutes
 async def test_twelve_hundred_workloads_in_random_order_are_all_watched() -> None:
     async with TimedControlPlane(sorts=False, seed=3) as control_plane:

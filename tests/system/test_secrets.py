@@ -291,8 +291,8 @@ async def test_no_event_status_or_warning_of_a_watch_reveals_a_secret(
                             break
             control_plane.clear_faults()
             control_plane.set_phase(revision_id, "Failed", "no luck")
-            await collected.add_failure_of(runai.wait_for_phase(revision_id, Phase.RUNNING, timeout=5))
-            await collected.add_failure_of(runai.wait_for_rollout(workload_id, timeout=5))
+            await collected.add_failure_of(runai.wait_for_phase(revision_id, Phase.RUNNING, timeout=0.3))
+            await collected.add_failure_of(runai.wait_for_rollout(workload_id, timeout=0.3))
         assert {"PhaseFailedError", "RolloutFailedError", "PermissionDeniedError"} <= collected.errors
 
 

@@ -11,6 +11,7 @@ from uuid import UUID
 
 import aiohttp
 import pytest
+from support.ports import lasting_port
 
 from runai_async import (
     AttemptTimeoutError,
@@ -25,7 +26,6 @@ from runai_async import (
 )
 from runai_async.testing import FakeControlPlane
 from runai_async.testing._state import State, stamp
-from tests.support.ports import lasting_port
 
 
 @pytest.fixture

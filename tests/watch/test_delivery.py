@@ -1,5 +1,6 @@
 """What a watch delivers: the first response, changes, deletions, and nothing twice."""
 
+import asyncio
 from datetime import timedelta
 
 import pytest
@@ -517,3 +518,47 @@ async def test_an_unknown_phase_is_a_value_and_not_an_error() -> None:
     assert isinstance(event, RevisionAdded)
     assert event.revision.phase == Phase("Suspending")
     assert event.revision_id == revision_id
+
+
+# --- an event that is looked at before it is delivered --------------------------------------------------
+
+
+async def test_an_event_that_is_peeked_at_is_in_no_checkpoint_until_it_is_taken() -> None:
+    harness = Harness()
+    harness.add("Running")
+    async with harness.client() as runai, runai.watch_revisions(harness.workload_id) as watch:
+        event = await watch.peek()
+        assert await watch.peek() is event
+        assert (watch.checkpoint().revisions, watch.checkpoint().synced) == ((), False)
+        assert await anext(watch) is event
+        assert (len(watch.checkpoint().revisions), watch.checkpoint().synced) == (1, True)
+        assert len(harness.times()) == 1
+
+
+async def test_a_cancelled_peek_loses_nothing() -> None:
+    harness = Harness()
+    known = harness.add("Pending")
+    harness.at(5, lambda: harness.set_phase(known, "Running"))
+    async with harness.client() as runai, runai.watch_revisions(harness.workload_id) as watch:
+        assert (await anext(watch)).kind == "added"
+        peeking = asyncio.create_task(watch.peek())
+        await asyncio.sleep(0)
+        with pytest.raises(RuntimeError, match="another task"):
+            await watch.peek()
+        peeking.cancel()
+        await asyncio.wait({peeking})
+        assert [brief(event) for event in await harness.collect(watch, 30)] == [
+            ("changed", known, "Pending", "Running")
+        ]
+
+
+async def test_a_closed_watch_has_nothing_to_peek_at() -> None:
+    harness = Harness()
+    async with harness.client() as runai:
+        watch = runai.watch_revisions(harness.workload_id)
+        peeking = asyncio.create_task(watch.peek())
+        await asyncio.sleep(0)
+        await watch.aclose()
+        for peeked in (peeking, watch.peek()):
+            with pytest.raises(StopAsyncIteration):
+                await peeked

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import click
@@ -88,9 +88,9 @@ async def run_demo(
     """
     counts, changed = Counts(), asyncio.Event()
 
-    def on_event(event: WatchEvent) -> None:
+    async def on_event(event: WatchEvent) -> None:
         counts.note(event)
-        view.display(event)
+        await view.display(event)
         changed.set()
 
     async with control_plane or FakeControlPlane() as plane:
@@ -118,7 +118,7 @@ def _client(control_plane: FakeControlPlane, pace: float, view: TerminalView) ->
 
 
 async def _watch(
-    runai: RunaiClient, workload_id: str, pace: float, on_event: Callable[[WatchEvent], None]
+    runai: RunaiClient, workload_id: str, pace: float, on_event: Callable[[WatchEvent], Awaitable[None]]
 ) -> None:
     policy = PollPolicy(
         interval=max(LEAST_INTERVAL, 0.8 * pace),
@@ -127,7 +127,7 @@ async def _watch(
     )
     async with runai.watch_revisions(workload_id, poll=policy) as watch:
         async for event in watch:
-            on_event(event)
+            await on_event(event)
 
 
 async def _agreement(counts: Counts, control_plane: FakeControlPlane, changed: asyncio.Event) -> None:

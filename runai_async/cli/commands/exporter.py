@@ -14,7 +14,7 @@ from runai_async.cli.connection import Connection, connecting
 from runai_async.cli.diagnostics import say
 from runai_async.cli.exits import InputError
 from runai_async.cli.following import ALL_EVERY, NAMES_EVERY, Following, discovered
-from runai_async.cli.ids import check_reachable, find_patiently
+from runai_async.cli.ids import as_uuid, check_reachable, find_patiently
 from runai_async.cli.options import (
     DURATION,
     NON_EMPTY,
@@ -29,6 +29,7 @@ from runai_async.models import Workload
 from runai_async.policy import LEAST_INTERVAL, PollPolicy, stale_after
 
 if TYPE_CHECKING:
+    from runai_async._fleet.fleet_watch import FleetWatch
     from runai_async.exporter import Metrics
 
 
@@ -73,11 +74,13 @@ def exporter(
 ) -> None:
     """Serve the state of revisions as Prometheus metrics.
 
-    /metrics has the metrics of the revisions and of this client; /healthz responds with 503 if no poll has
-    succeeded for three intervals (with --all at least a minute, with names 10 seconds) and a deadline. It
-    waits for the end of an outage, however long that takes, unless --max-outage is given. A name is followed:
-    when its workload is deleted and another one of that project takes the name, that one is exported. It runs
-    until Ctrl-C or SIGTERM.
+    /metrics has the metrics of the revisions and of this client; a workload without a successful poll for
+    three intervals and a deadline has none of its revisions, and runai_async_workload_up is 0. /healthz
+    responds with 503 if no poll has succeeded for three intervals (with --all at least a minute, with names
+    10 seconds) and a deadline. For probes, /livez responds with 200 while the process works, and /readyz once
+    each workload was polled. It waits for the end of an outage, however long that takes, unless --max-outage
+    is given. A name is followed: when its workload is deleted and another one of that project takes the name,
+    that one is exported. It runs until Ctrl-C or SIGTERM.
     """
     check_workloads(workloads, "export", everything=everything)
     address = _address(listen)
@@ -108,29 +111,38 @@ async def _export(
     *,
     every: float,
 ) -> None:
-    limit, patience = stale_after(poll), Patience(poll)
-    if workloads:
-        found = await find_patiently(runai, workloads, patience)
-        following = Following(runai, found, metrics.names, every)
-        await check_reachable(runai, found[0].id)
-        fleet = following.fleet(poll)
-    else:
-        ask = await discovered(lambda: _listing(runai, metrics), "inference workload", patience, every)
-        fleet = runai.watch_fleet(ask, poll=poll, discovery_interval=every)
-    if fleet.status.discovery_interval is not None:
+    limit = stale_after(poll)
+    if not workloads or not all(map(as_uuid, workloads)):
         # While there is nothing to poll, only discovery shows that the control plane responds.
         limit = max(limit, every + poll.deadline)
-    async with fleet, _served(metrics, limit, *address):
-        metrics.of_fleet(fleet)
-        async for event in fleet:
-            metrics.observe(event)
+    async with _served(metrics, limit, *address):  # first: probes have to work during an outage, too
+        fleet = await _fleet(runai, metrics, workloads, poll, every)
+        async with fleet:
+            metrics.of_fleet(fleet)
+            async for event in fleet:
+                metrics.observe(event)
+
+
+async def _fleet(
+    runai: RunaiClient, metrics: Metrics, workloads: tuple[str, ...], poll: PollPolicy, every: float
+) -> FleetWatch:
+    """Look up what to export, and return the fleet that polls it."""
+    patience = Patience(poll)
+    if not workloads:
+        ask = await discovered(lambda: _listing(runai, metrics), "inference workload", patience, every)
+        return runai.watch_fleet(ask, poll=poll, discovery_interval=every)
+    found = await find_patiently(runai, workloads, patience)
+    following = Following(runai, found, metrics.names, every, projects=metrics.projects)
+    await check_reachable(runai, found[0].id)
+    return following.fleet(poll)
 
 
 def _listing(runai: RunaiClient, metrics: Metrics) -> IdListing:
     def includes(workload: Workload) -> bool:
         is_included = is_inference_type(workload)
-        if is_included and workload.name:
+        if is_included:
             metrics.names[workload.id] = workload.name
+            metrics.projects[workload.id] = workload.project_name or ""
         return is_included
 
     return workload_ids(runai, includes)

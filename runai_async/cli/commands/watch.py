@@ -17,6 +17,7 @@ from runai_async._watch.revision_watch import RevisionWatch
 from runai_async.checkpoint import FleetCheckpoint
 from runai_async.cli.connection import Connection, connecting
 from runai_async.cli.diagnostics import Diagnostics
+from runai_async.cli.exits import InputError, OutputError
 from runai_async.cli.files import StateFile
 from runai_async.cli.following import ALL_EVERY, NAMES_EVERY, Following, discovered
 from runai_async.cli.ids import check_reachable, find_patiently
@@ -194,12 +195,20 @@ async def _watch(runai: RunaiClient, options: WatchOptions, view: View, file: St
 
 
 async def _display(stream: Stream, view: View, count: int | None) -> None:
+    """Display the events, and take each one once it is displayed.
+
+    So an event counts as delivered when its line is written. Until then it is in no checkpoint, whenever the
+    state is saved and whatever ends the write: the next run displays it again, and nothing has to be undone.
+    """
     displayed = 0
-    async for event in stream:
-        view.display(event)
-        displayed += 1
-        if displayed == count:
+    while displayed != count:
+        try:
+            event = await stream.peek()
+        except StopAsyncIteration:
             return
+        await view.display(event)
+        await anext(stream)
+        displayed += 1
 
 
 async def _open(runai: RunaiClient, options: WatchOptions, view: View, file: StateFile | None) -> Stream:
@@ -259,9 +268,24 @@ async def _saved(stream: Stream, file: StateFile | None) -> AsyncGenerator[None,
         return FleetCheckpoint({checkpoint.workload_id: checkpoint}, checkpoint.base_url)
 
     saving = asyncio.create_task(file.keep(current))
+    await asyncio.sleep(0)  # a task that is cancelled before it has begun would not save at its end
+    failed: OutputError | None = None
     try:
         yield
+    except OutputError as error:
+        failed = error
+        raise
     finally:
-        saving.cancel()
+        await _save_last(saving, failed)
+
+
+async def _save_last(saving: asyncio.Task[None], failed: OutputError | None) -> None:
+    """Have the state saved for the last time; a full disk is often that of both output and state."""
+    saving.cancel()
+    try:
         with contextlib.suppress(asyncio.CancelledError):
             await saving
+    except InputError as error:
+        if failed is None:
+            raise
+        raise OutputError(f"{failed.message}; {error.message}") from error

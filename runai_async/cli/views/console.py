@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Generator
 
 from rich.console import Console, RenderableType
 from rich.live import Live
 
-from runai_async.cli.exits import ReaderGoneError
+from runai_async._observe.log import logger
+from runai_async.cli.exits import OutputError, ReaderGoneError
 
 _REFRESH = 0.2
 """Seconds between two drawings."""
@@ -38,26 +39,55 @@ async def live(
 ) -> AsyncGenerator[None, None]:
     """Draw again and again, in the event loop and not in a thread.
 
+    A drawing that fails stops nothing: the first one is logged.
+
     Args:
         screen: the terminal.
         draw: returns what to show, given the width and the height of the terminal.
         transient: whether the last drawing is removed at the end.
     """
-    with Live(console=screen, auto_refresh=False, transient=transient, vertical_overflow="crop") as drawing:
+    drawing = Live(console=screen, auto_refresh=False, transient=transient, vertical_overflow="crop")
+    attempts = _Attempts(drawing)
 
-        def refresh() -> None:
+    def refresh() -> None:
+        with attempts.one():
             drawing.update(draw(screen.width, screen.height), refresh=True)
 
-        async def keep_drawing() -> None:
-            while True:
-                refresh()
-                await asyncio.sleep(_REFRESH)
+    async def keep_drawing() -> None:
+        while True:
+            refresh()
+            await asyncio.sleep(_REFRESH)
 
-        task = asyncio.create_task(keep_drawing())
+    with attempts.one():
+        drawing.start()
+    task = asyncio.create_task(keep_drawing())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        refresh()
+        with attempts.one():
+            drawing.stop()
+
+
+class _Attempts:
+    """Drawings that may fail, as what only displays must not end what it displays."""
+
+    def __init__(self, drawing: Live) -> None:
+        self._drawing = drawing
+        self._failed = False
+
+    @contextlib.contextmanager
+    def one(self) -> Generator[None, None, None]:
         try:
             yield
-        finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
-            refresh()
+        except Exception as error:  # noqa: BLE001  (a terminal that has gone, or a defect of a drawing)
+            if isinstance(error, OutputError):  # until that ends, what is logged goes to the same terminal
+                with contextlib.suppress(Exception):
+                    self._drawing.stop()
+            had_failed, self._failed = self._failed, True
+            if not had_failed:
+                text = error.message if isinstance(error, OutputError) else f"{type(error).__name__}: {error}"
+                logger.warning("the view cannot be drawn: %s", text)

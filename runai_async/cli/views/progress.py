@@ -13,6 +13,7 @@ from rich.text import Text
 
 from runai_async._clock import Clock, SystemClock
 from runai_async.cli.diagnostics import say
+from runai_async.cli.exits import OutputError
 from runai_async.cli.text import clean, duration, phase_name, pods, shortened, since
 from runai_async.cli.views.console import can_draw, console, live
 from runai_async.cli.views.lines import cluster_text, reason
@@ -143,10 +144,13 @@ class Progress:
         self._print(Text(f"the rollout is done: {clean(revision.name)} serves", style="green"))
 
     def _print(self, text: Text | str) -> None:
-        """Print a line with the time since the start."""
+        """Print a line with the time since the start; a full disk does not end the wait."""
         self._printed_at = self._clock.monotonic()
         at = Text(f"{duration(self._elapsed):>6}  ", style="bright_black")
-        self._screen.print(at.append(text), soft_wrap=True)
+        try:
+            self._screen.print(at.append(text), soft_wrap=True)
+        except OutputError as error:  # the first one: what is printed after it is dropped
+            say(f"runai-async: warning: {error.message}")
 
     def _draw(self, width: int) -> Spinner:
         limit = f" of {duration(self._timeout)}" if self._timeout else ""

@@ -26,12 +26,14 @@ class LinesView(PrintingView):
     displays_outages = True
 
     def __init__(self, screen: Console) -> None:
-        super().__init__()
+        super().__init__(screen.file)
         self._screen = screen
 
-    def display(self, event: FleetEvent) -> None:
-        """Print an event."""
-        self._screen.print(event_line(event, self.names), soft_wrap=True)
+    def line(self, event: FleetEvent) -> str | None:
+        """Return an event as text, in the colours of the terminal."""
+        with self._screen.capture() as captured:
+            self._screen.print(event_line(event, self.names), soft_wrap=True)
+        return captured.get().removesuffix("\n")
 
     def narrate(self, text: str) -> None:
         """Print the text as a comment."""
@@ -39,7 +41,10 @@ class LinesView(PrintingView):
 
 
 class LiveView(View):
-    """Shows the present state of the revisions, and the last events below."""
+    """Shows the present state of the revisions, and the last events below.
+
+    What is on the board is displayed: the next drawing shows it, and one that fails stops nothing.
+    """
 
     emit: ClassVar[frozenset[Emit]] = frozenset({"updated", "degraded", "recovered", "clusters"})
     displays_outages = True
@@ -53,7 +58,7 @@ class LiveView(View):
         """Draw the view again and again, for as long as the context lasts."""
         return live(self._screen, lambda width, height: self._board.draw(datetime.now(UTC), width, height))
 
-    def display(self, event: FleetEvent) -> None:
+    async def display(self, event: FleetEvent) -> None:
         """Put an event on the board."""
         self._board.note(event)
 

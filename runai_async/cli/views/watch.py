@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from abc import ABC, abstractmethod
 from contextlib import AbstractAsyncContextManager
-from typing import ClassVar
+from typing import IO, ClassVar
 
-import click
 from attrs import frozen
 
 from runai_async._codec import encode, to_cloudevent, to_json
 from runai_async.cli.diagnostics import say
+from runai_async.cli.line_writer import LineWriter
 from runai_async.events import ClusterEvent, FleetEvent, RevisionEvent
 from runai_async.hooks import HookEvent, PollFinished
 from runai_async.policy import Emit
@@ -52,8 +53,12 @@ class View(ABC):
         return contextlib.nullcontext()
 
     @abstractmethod
-    def display(self, event: FleetEvent) -> None:
-        """Display an event."""
+    async def display(self, event: FleetEvent) -> None:
+        """Display an event, and return when it is displayed.
+
+        Raises:
+            ReaderGoneError, OutputError: it cannot be written.
+        """
 
     @abstractmethod
     def hook(self, event: HookEvent) -> None:
@@ -61,12 +66,26 @@ class View(ABC):
 
 
 class PrintingView(View):
-    """A view that only prints. Refused first polls go to stderr, once for each workload."""
+    """A view that prints a line for each event. Refused first polls go to stderr, once for each workload.
 
-    def __init__(self) -> None:
+    Args:
+        stream: what the lines are written to.
+    """
+
+    def __init__(self, stream: IO[str]) -> None:
         super().__init__()
+        self._writer = LineWriter(stream)
         self._refused: set[str] = set()
         self._readable: set[str] = set()  # of these, refusals are logged
+
+    @abstractmethod
+    def line(self, event: FleetEvent) -> str | bytes | None:
+        """Return the line for an event; None if there is none."""
+
+    async def display(self, event: FleetEvent) -> None:
+        """Print an event, and return when its line is written."""
+        if (line := self.line(event)) is not None:
+            await self._writer.write(line)
 
     def hook(self, event: HookEvent) -> None:
         """Report that a workload does not exist, or not for this account: it may appear later."""
@@ -84,12 +103,12 @@ class JsonView(PrintingView):
     """Prints each event as one line of JSON."""
 
     def __init__(self, options: ViewOptions) -> None:
-        super().__init__()
+        super().__init__(sys.stdout)
         self._show_secrets = options.show_secrets
 
-    def display(self, event: FleetEvent) -> None:
-        """Print an event."""
-        click.echo(to_json(event, include_secrets=self._show_secrets))
+    def line(self, event: FleetEvent) -> str | bytes | None:
+        """Return an event as JSON."""
+        return to_json(event, include_secrets=self._show_secrets)
 
 
 class CloudEventView(JsonView):
@@ -97,7 +116,8 @@ class CloudEventView(JsonView):
 
     leaves_out: ClassVar[frozenset[Emit]] = frozenset({"synced", "degraded", "recovered"})
 
-    def display(self, event: FleetEvent) -> None:
-        """Print an event if it is about a revision or a cluster."""
-        if isinstance(event, RevisionEvent | ClusterEvent):
-            click.echo(encode(to_cloudevent(event, include_secrets=self._show_secrets)))
+    def line(self, event: FleetEvent) -> str | bytes | None:
+        """Return an event as a CloudEvent if it is about a revision or a cluster."""
+        if not isinstance(event, RevisionEvent | ClusterEvent):
+            return None
+        return encode(to_cloudevent(event, include_secrets=self._show_secrets))
