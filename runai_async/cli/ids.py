@@ -15,10 +15,12 @@ from runai_async.cli.patience import Patience
 from runai_async.client import RunaiClient, is_inference_type, workload_ids
 from runai_async.errors import AuthenticationError, ConfigurationError, RunaiError
 from runai_async.models import Revision, Workload
+from runai_async.policy import RetryPolicy
 
 T = TypeVar("T", Workload, Revision)
 
 _SUGGESTED = 3
+_ONCE = RetryPolicy(attempts=1)
 
 
 @frozen
@@ -104,7 +106,7 @@ def _found(known: Sequence[Workload], texts: Sequence[str]) -> list[WorkloadRef]
 async def check_reachable(runai: RunaiClient, workload_id: str) -> None:
     """Fail at once if the credentials are refused, or cannot be read; the watch decides about all else."""
     try:
-        await runai.count_revisions(workload_id)
+        await runai.with_options(retry=_ONCE).count_revisions(workload_id)
     except (AuthenticationError, ConfigurationError) as error:
         if not is_outage(error):
             raise

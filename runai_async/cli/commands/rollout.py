@@ -25,7 +25,6 @@ from runai_async.cli.ids import (
 from runai_async.cli.options import DURATION, NON_EMPTY, examples
 from runai_async.cli.patience import Patience
 from runai_async.cli.run import within
-from runai_async.cli.text import duration
 from runai_async.client import RunaiClient
 from runai_async.errors import (
     NotFoundError,
@@ -157,7 +156,7 @@ def status(
         if isinstance(error, WaitError) and error.revision is not None:
             views.progress.print_state(error.revision)
         if timeout is not None and isinstance(error, _LATE) and (silence := progress.silence()):
-            raise TimeIsUpError(f"timed out after {duration(timeout)}: {silence}") from error
+            raise TimeIsUpError(f"timed out after {timeout:g} s: {silence}") from error
         raise
     progress.done(done)
 
