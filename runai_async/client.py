@@ -60,6 +60,25 @@ def is_inference_type(workload: Workload) -> bool:
     return "inference" in workload.type.lower()
 
 
+def workload_ids(
+    runai: RunaiClient,
+    is_included: Callable[[Workload], bool],
+    *,
+    choose: Callable[[frozenset[str]], frozenset[str]] = frozenset,
+    filter_by: Sequence[str] = (),
+) -> IdListing:
+    """Return a listing of the ids of some workloads, for the command line.
+
+    Args:
+        runai: the client.
+        is_included: returns whether a workload is one of them.
+        choose: returns which of the ids of a whole reading count; all by default.
+        filter_by: conditions, as for `RunaiClient.list_workloads`.
+    """
+    query = WorkloadQuery(conditions(filter_by))
+    return IdListing(runai._api, query, is_included, runai._left_out, choose)  # noqa: SLF001  (a friend)  # pyright: ignore[reportPrivateUsage]
+
+
 def _proxies_elsewhere(auth: Auth) -> dict[str, URL | None]:
     """Return the environment's proxy for a token endpoint elsewhere, by that endpoint's host and port."""
     if not isinstance(auth, ClientCredentials) or auth.token_url is None:

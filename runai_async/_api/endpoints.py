@@ -14,7 +14,7 @@ from yarl import URL
 
 from runai_async import _codec
 from runai_async._api.paging import LONGEST_PAGE
-from runai_async._api.statuses import raise_for_status
+from runai_async._api.statuses import named_page, raise_for_status
 from runai_async._checkpoint.base_url import normal_base_url
 from runai_async._http.messages import Request, Response
 from runai_async._ids import canonical_id
@@ -49,7 +49,10 @@ class Call(Generic[T]):
         """
         if response.status != 200:  # noqa: PLR2004  (saves a function call for nearly every response)
             raise_for_status(response, self.request)
-        return self.parse(response.body)
+        try:
+            return self.parse(response.body)
+        except DecodeError as error:
+            raise named_page(error, response, self.request) from error.__cause__
 
 
 class Endpoints:

@@ -12,10 +12,13 @@ from yarl import URL
 from runai_async import _codec
 from runai_async._api.server_time import parse_date
 from runai_async._http.messages import Request, Response
-from runai_async.errors import ApiError
+from runai_async.errors import ApiError, DecodeError
 
 _TEXT_LIMIT = 300
 """How many characters an error quotes of a body that is not the API's."""
+_HTML = re.compile(
+    rb"(?:\xef\xbb\xbf)?\s*<(?:!doctype\s+html|html|head|body|script|title|meta|!--)", re.IGNORECASE
+)
 
 
 def raise_for_status(response: Response, request: Request) -> None:
@@ -111,3 +114,19 @@ def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> floa
 def is_from_api(error: ApiError) -> bool:
     """Return whether an error is the API's own and not a gateway's: whether its body had the API's format."""
     return error.code is not None
+
+
+def named_page(error: DecodeError, response: Response, request: Request) -> DecodeError:
+    """Return the error of a response that is not JSON; one that is a web page is named as such.
+
+    The page itself is not quoted: a login form may hold a token.
+    """
+    kind = CIMultiDict(response.headers).get("Content-Type", "")
+    if error.is_json or not ("html" in kind.lower() or _HTML.match(response.body)):
+        return error
+    url = request.url.with_query(None).with_user(None)
+    return DecodeError(
+        f"{request.method} {url} returned HTML instead of JSON: a login page or a proxy? "
+        "Check that the address is the API's own",
+        is_json=False,
+    )

@@ -181,15 +181,22 @@ class IdListing(AsyncIterator[str]):
         query: which workloads.
         is_inference: returns whether a workload is one of inference.
         left_out: reports what cannot be read.
+        choose: returns which of the ids of a whole reading count; all by default.
     """
 
     def __init__(
-        self, api: Api, query: WorkloadQuery, is_inference: Callable[[Workload], bool], left_out: LeftOut
+        self,
+        api: Api,
+        query: WorkloadQuery,
+        is_inference: Callable[[Workload], bool],
+        left_out: LeftOut,
+        choose: Callable[[frozenset[str]], frozenset[str]] = frozenset,
     ) -> None:
         self._api = api
         self._query = query
         self._is_inference = is_inference
         self._left_out = left_out
+        self._choose = choose
         self._ids: AsyncGenerator[str, None] | None = None
 
     @property
@@ -243,4 +250,17 @@ class IdListing(AsyncIterator[str]):
             named[reading].update(workload.id for workload in page if self._includes(workload))
             reading = listing.reading
         ids = named[reading] if listing.is_sound else set[str]().union(*named.values())
-        return Reading(frozenset(ids), listing.is_sound)
+        return Reading(self._choose(frozenset(ids)), listing.is_sound)
+
+    async def read_in_turn(self, longest: float) -> Reading:
+        """Read all of it, one at a time with all else that the client lists by itself.
+
+        Args:
+            longest: seconds that one request may take.
+
+        Raises:
+            RunaiError: a request failed.
+        """
+        watch = Stopwatch(self._api.clock, longest)
+        async with self._api.list_gate.turn(watch):
+            return await self.read(watch)

@@ -9,7 +9,7 @@ from attrs import field, frozen
 from yarl import URL
 
 from runai_async import _codec
-from runai_async._api.statuses import raise_for_status
+from runai_async._api.statuses import named_page, raise_for_status
 from runai_async._auth.credentials import SENDABLE, ClientCredentials
 from runai_async._http.messages import Request, Response
 from runai_async.errors import DecodeError
@@ -65,7 +65,8 @@ def parse_token(response: Response, request: Request) -> Token:
     body = _codec.decode_object(response.body)
     if body is None:
         is_json = _codec.is_json(response.body)
-        raise DecodeError("the token endpoint's response is not a JSON object", is_json=is_json)
+        error = DecodeError("the token endpoint's response is not a JSON object", is_json=is_json)
+        raise named_page(error, response, request)
     key = _token_key(body, request)
     value = body.get(key)
     if not isinstance(value, str) or not SENDABLE.fullmatch(value):

@@ -68,7 +68,7 @@ class RolloutWait:
         while clock.monotonic() < end:
             batch = await self._watch.next_batch(end)
             if batch is None:
-                raise self._gone()
+                raise self.gone()
             for event in batch.events:
                 self.note(event)
             if not batch.is_poll:
@@ -202,7 +202,8 @@ class RolloutWait:
             serving=self.serving,
         )
 
-    def _gone(self) -> RolloutFailedError:
+    def gone(self) -> RolloutFailedError:
+        """Return the error for a workload that was deleted."""
         return RolloutFailedError(f"workload {self._watch.workload_id} was deleted", revision=self.newest)
 
     async def _late(self, timeout: float) -> WaitTimeoutError | RolloutFailedError:

@@ -32,6 +32,7 @@ from runai_async.errors import (
     NotFoundError,
     PermissionDeniedError,
     RunaiError,
+    TransportError,
     WatchOutageError,
 )
 from runai_async.policy import PollPolicy
@@ -50,6 +51,10 @@ _LONGEST_DOUBT = 900.0
 """Seconds for which a refusal is doubted where no `max_outage` says so."""
 _GRACES_OF_MISSING = 5
 """Graces for which it is doubted that a workload that was readable is gone, if nothing else is known."""
+_BUSY = frozenset({408, 429})
+"""Statuses by which a server says that it is too busy."""
+_FAILED = 500
+"""The first of the statuses by which a server says that it has failed."""
 _REMINDER = 900.0
 """Seconds between two warnings about a refused token that nothing else reports."""
 
@@ -114,6 +119,19 @@ def cause_of_cut(
 def is_refusal(error: RunaiError) -> bool:
     """Return whether an error is a refusal in the API's own words."""
     return isinstance(error, PermissionDeniedError | NotFoundError) and is_from_api(error)
+
+
+def is_outage(error: RunaiError) -> bool:
+    """Return whether an error is an outage: no response, or one that is not the API's own.
+
+    What the API itself says of a request is none, except that it is too busy or has failed.
+    """
+    if isinstance(error, ApiError):
+        is_final = isinstance(error, AuthenticationError) and error.is_final
+        return not is_final and (error.status >= _FAILED or error.status in _BUSY or not is_from_api(error))
+    if isinstance(error, DecodeError):
+        return not error.is_json
+    return isinstance(error, TransportError | DeadlineExceededError | WatchOutageError)
 
 
 class Verdict(NamedTuple):

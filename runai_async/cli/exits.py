@@ -107,7 +107,15 @@ def exit_status(error: BaseException) -> int:
         return error.exit_code
     if isinstance(error, SignalledError):
         return error.status
+    if isinstance(error, RunaiError) and _is_outage(error):
+        return NO_ACCESS
     return next((status for kind, status in _STATUS if isinstance(error, kind)), API)
+
+
+def _is_outage(error: RunaiError) -> bool:
+    from runai_async._watch.failures import is_outage  # noqa: PLC0415  (slow to import: --help needs none of it)
+
+    return is_outage(error)
 
 
 def describe(error: BaseException) -> str:

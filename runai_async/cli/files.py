@@ -44,12 +44,20 @@ class StateFile:
         self._saved: FleetCheckpoint | None = None
         self._others: Mapping[str, Checkpoint] = {}
 
-    def load(self, watched: Collection[str] | None, base_url: str) -> FleetCheckpoint | None:
+    def load(
+        self,
+        watched: Collection[str] | None,
+        base_url: str,
+        *,
+        is_former: Callable[[Checkpoint], bool] | None = None,
+    ) -> FleetCheckpoint | None:
         """Read the saved state; None if there is none yet.
 
         Args:
             watched: the ids of the workloads to watch; None for every workload there is.
             base_url: of the control plane.
+            is_former: returns whether the state of another workload is that of one which had the name of a
+                watched one before; None where no names are watched.
         """
         if self._path.exists() and not self._path.is_file():
             raise InputError(f"--state {self._path} is not a regular file: name another one")
@@ -62,9 +70,10 @@ class StateFile:
         if checkpoint is not None and (other := other_base_url(checkpoint, base_url)) is not None:
             checkpoint = self._adopted(checkpoint, other, base_url)
         if checkpoint is not None and watched is not None:
-            self._others = self._checked(checkpoint, watched)
+            self._others = self._checked(checkpoint, watched, is_former)
+            checkpoint = _without(checkpoint, self._others)
         # Now rather than after hours it shows whether the file can be written.
-        self.save((checkpoint or FleetCheckpoint({}, base_url)).to_json())
+        self.save(self._whole(checkpoint or FleetCheckpoint({}, base_url)).to_json())
         return checkpoint
 
     def _read(self) -> FleetCheckpoint | None:
@@ -84,10 +93,23 @@ class StateFile:
             )
         return checkpoint.moved_to(base_url)
 
-    def _checked(self, checkpoint: FleetCheckpoint, watched: Collection[str]) -> Mapping[str, Checkpoint]:
-        """Return the state of other workloads; it must not be the state of nothing but others."""
-        others = {key: item for key, item in checkpoint.workloads.items() if key not in watched}
-        if others and len(others) == len(checkpoint.workloads):
+    def _checked(
+        self,
+        checkpoint: FleetCheckpoint,
+        watched: Collection[str],
+        is_former: Callable[[Checkpoint], bool] | None,
+    ) -> Mapping[str, Checkpoint]:
+        """Return the state of other workloads; where ids are watched it must be that of one of them, too.
+
+        A name may have come to another workload, of whose state it cannot be seen that it had the name: then
+        that is kept, like any other, and the new one begins afresh.
+        """
+        others = {
+            key: item
+            for key, item in checkpoint.workloads.items()
+            if key not in watched and not (is_former is not None and is_former(item))
+        }
+        if is_former is None and others and len(others) == len(checkpoint.workloads):
             raise InputError(
                 f"--state {self._path} belongs to workload {', '.join(others)}: name another file"
             )
@@ -96,6 +118,10 @@ class StateFile:
     def save(self, text: str) -> None:
         """Replace the file's content with a checkpoint's JSON."""
         replace_file("--state", self._path, text)
+
+    def _whole(self, checkpoint: FleetCheckpoint) -> FleetCheckpoint:
+        """Return the state of what is watched, with that of others which the file held."""
+        return FleetCheckpoint({**self._others, **checkpoint.workloads}, checkpoint.base_url)
 
     async def keep(self, current: Callable[[], FleetCheckpoint]) -> None:
         """Save the current state whenever it has changed, and once more when cancelled.
@@ -124,7 +150,7 @@ class StateFile:
         """Save in a thread, and wait for it even when cancelled: two saves must not overlap."""
         if checkpoint == self._saved:
             return
-        whole = FleetCheckpoint({**self._others, **checkpoint.workloads}, checkpoint.base_url)
+        whole = self._whole(checkpoint)
         saving = asyncio.ensure_future(asyncio.to_thread(lambda: self.save(whole.to_json())))
         try:
             await asyncio.shield(saving)
@@ -132,6 +158,11 @@ class StateFile:
             await asyncio.gather(saving, return_exceptions=True)
             raise
         self._saved = checkpoint
+
+
+def _without(checkpoint: FleetCheckpoint, others: Mapping[str, Checkpoint]) -> FleetCheckpoint:
+    kept = {key: item for key, item in checkpoint.workloads.items() if key not in others}
+    return FleetCheckpoint(kept, checkpoint.base_url)
 
 
 def replace_file(option: str, path: Path, text: str) -> None:

@@ -3,30 +3,41 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TypeVar
 from uuid import UUID
 
 from attrs import frozen
 
-from runai_async.cli.diagnostics import say
+from runai_async._watch.failures import is_outage
 from runai_async.cli.exits import InputError
-from runai_async.client import RunaiClient, is_inference_type
-from runai_async.errors import ApiError, AuthenticationError
+from runai_async.cli.patience import Patience
+from runai_async.client import RunaiClient, is_inference_type, workload_ids
+from runai_async.errors import AuthenticationError, ConfigurationError, RunaiError
 from runai_async.models import Revision, Workload
+from runai_async.policy import RetryPolicy
 
 T = TypeVar("T", Workload, Revision)
 
 _SUGGESTED = 3
+_ONCE = RetryPolicy(attempts=1)
 
 
 @frozen
 class WorkloadRef:
-    """A workload's id, and its name and the name of its project if these were looked up."""
+    """A workload, as it was found.
+
+    Attributes:
+        id: its id.
+        name: its name, if that was looked up.
+        project: the name of its project, if that was looked up.
+        project_id: its project, if it was found by its name: another one may have that later.
+    """
 
     id: str
     name: str | None = None
     project: str | None = None
+    project_id: str | None = None
 
 
 def as_uuid(text: str) -> str | None:
@@ -37,17 +48,20 @@ def as_uuid(text: str) -> str | None:
         return None
 
 
-async def find_workloads(runai: RunaiClient, texts: Sequence[str]) -> list[WorkloadRef]:
-    """Find workloads by id, name, or the beginning of an id. Whole ids cost no request."""
-    ids = [as_uuid(text) for text in texts]
-    if all(ids):
-        return [WorkloadRef(item) for item in ids if item]
-    known = [item async for item in runai.list_workloads()]
-    by_id = {item.id: _reference(item) for item in known}
-    return [
-        by_id.get(item, WorkloadRef(item)) if item else _workload(known, text)
-        for text, item in zip(texts, ids, strict=True)
-    ]
+async def find_workloads(
+    runai: RunaiClient, texts: Sequence[str], *, project_id: str | None = None
+) -> list[WorkloadRef]:
+    """Find workloads by id, name, or the beginning of an id. Whole ids cost no request.
+
+    Args:
+        runai: the client.
+        texts: what the user gave.
+        project_id: the project in which to look; None for all.
+    """
+    if (given := _whole_ids(texts)) is not None:
+        return given
+    known = [item async for item in runai.list_workloads() if project_id in {None, item.project_id}]
+    return _found(known, texts)
 
 
 async def find_workload(runai: RunaiClient, text: str) -> WorkloadRef:
@@ -55,41 +69,72 @@ async def find_workload(runai: RunaiClient, text: str) -> WorkloadRef:
     return (await find_workloads(runai, [text]))[0]
 
 
+async def find_patiently(runai: RunaiClient, texts: Sequence[str], patience: Patience) -> list[WorkloadRef]:
+    """Find workloads like `find_workloads`, but wait for the end of an outage."""
+    if (given := _whole_ids(texts)) is not None:
+        return given
+    return _found(await patience.look_up("the list of workloads", lambda: _all(runai, patience)), texts)
+
+
+async def _all(runai: RunaiClient, patience: Patience) -> list[Workload]:
+    """List the workloads once, as what the library lists by itself."""
+    known: dict[str, Workload] = {}
+
+    def includes(workload: Workload) -> bool:
+        known[workload.id] = workload
+        return False
+
+    await workload_ids(runai, includes).read_in_turn(patience.deadline)
+    return list(known.values())
+
+
+def _whole_ids(texts: Iterable[str]) -> list[WorkloadRef] | None:
+    """Return the workloads if all of them are given by whole ids."""
+    ids = [as_uuid(text) for text in texts]
+    return [WorkloadRef(item) for item in ids if item] if all(ids) else None
+
+
+def _found(known: Sequence[Workload], texts: Sequence[str]) -> list[WorkloadRef]:
+    by_id = {item.id: _reference(item) for item in known}
+    ids = [as_uuid(text) for text in texts]
+    return [
+        by_id.get(item, WorkloadRef(item)) if item else _workload(known, text)
+        for text, item in zip(texts, ids, strict=True)
+    ]
+
+
 async def check_reachable(runai: RunaiClient, workload_id: str) -> None:
-    """Fail at once if the control plane is unreachable or refuses access; a watch would retry for long."""
+    """Fail at once if the credentials are refused, or cannot be read; the watch decides about all else."""
     try:
-        await runai.count_revisions(workload_id)
-    except AuthenticationError:
-        raise
-    except ApiError:
-        pass  # the watch decides what it means
-
-
-async def check_discovery(discovered: AsyncIterator[str], what: str) -> None:
-    """Fail at once if discovery does not work; a fleet would retry forever. Say so if it finds nothing.
-
-    Args:
-        discovered: the ids of workloads.
-        what: what they are, in the singular.
-    """
-    if not [item async for item in discovered]:
-        say(f"no {what} matches yet; looking for new ones every minute")
+        await runai.with_options(retry=_ONCE).count_revisions(workload_id)
+    except (AuthenticationError, ConfigurationError) as error:
+        if not is_outage(error):
+            raise
+    except RunaiError:
+        pass  # the watch waits it out, or knows what it means
 
 
 def _workload(known: Sequence[Workload], text: str) -> WorkloadRef:
-    matching = _matching(known, text)
+    named = [item for item in known if item.name == text]
+    matching = named or _matching(known, text)
     found = [item for item in matching if is_inference_type(item)] or matching
     if not found:
         raise InputError(
             f"no workload has the name {text!r}, or an id that starts with it; {_hint(text, known)}"
         )
-    if len(found) > 1:
+    if len(found) > 1 and not (named and len({item.project_id for item in found}) == 1):
         raise InputError(f"{text!r} matches {_listed(found)}: give the whole UUID")
-    return _reference(found[0])
+    newest = newest_workload(found)
+    return _reference(newest, newest.project_id if named else None)
 
 
-def _reference(workload: Workload) -> WorkloadRef:
-    return WorkloadRef(workload.id, workload.name, workload.project_name)
+def newest_workload(workloads: Iterable[Workload]) -> Workload:
+    """Return the workload that was created last: of several of one name, the others are being deleted."""
+    return max(workloads, key=lambda item: (item.created_at, item.id))
+
+
+def _reference(workload: Workload, project_id: str | None = None) -> WorkloadRef:
+    return WorkloadRef(workload.id, workload.name, workload.project_name, project_id)
 
 
 async def find_revisions(runai: RunaiClient, workload: WorkloadRef, texts: Sequence[str]) -> list[Revision]:

@@ -85,7 +85,13 @@ max_outage_option: Callable[[Command], Command] = click.option(
     type=DURATION,
     default="15m",
     show_default=True,
-    help="Give up after this time without a response; at the start, after --deadline.",
+    help="Give up after this time without a response, also at the start.",
+)
+
+discovery_interval_option: Callable[[Command], Command] = click.option(
+    "--discovery-interval",
+    type=DURATION,
+    help="The time between two looks at the list of workloads.  [default: 10s for names, 60s with --all]",
 )
 
 

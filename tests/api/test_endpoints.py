@@ -3,6 +3,7 @@
 import json
 import re
 import time
+import traceback
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -285,12 +286,12 @@ def test_a_response_of_another_shape_is_an_error_with_the_path(
     [
         (LISTED, b""),
         (LISTED, LIST[:-20]),
-        (COUNTED, b"<html>a sick gateway</html>"),
+        (COUNTED, b"<a sick gateway>"),
         (WORKLOADS_PAGE, WORKLOADS[:-20]),
         (HISTORY_PAGE, b"\xff"),
         (LISTED, b"[" * 100_000),
     ],
-    ids=["empty", "cut", "html", "page", "binary", "deep"],
+    ids=["empty", "cut", "markup", "page", "binary", "deep"],
 )
 def test_a_response_that_is_not_json_is_distinguished_from_one_of_another_shape(
     call: Call[Any], body: bytes
@@ -299,6 +300,34 @@ def test_a_response_that_is_not_json_is_distinguished_from_one_of_another_shape(
         call.read(Response(body=body))
     assert (caught.value.path, caught.value.is_json) == ("$", False)
     assert caught.value.__cause__ is not None
+
+
+@pytest.mark.parametrize("call", [LISTED, COUNTED, WORKLOADS_PAGE, HISTORY_PAGE])
+@pytest.mark.parametrize(
+    "response",
+    [
+        Response(body=b"<html>log in, hub-secret-123</html>"),
+        Response(body=b"\xef\xbb\xbf\n<!DOCTYPE html>\n<html>hub-secret-123</html>"),
+        Response(body=b"<!-- a proxy's -->hub-secret-123"),
+        Response(headers={"content-type": "text/html; charset=utf-8"}, body=b"log in: hub-secret-123"),
+    ],
+    ids=["html", "doctype", "comment", "by its type"],
+)
+def test_a_web_page_instead_of_json_is_named_with_its_url_and_not_quoted(
+    call: Call[Any], response: Response
+) -> None:
+    with pytest.raises(DecodeError) as caught:
+        call.read(response)
+    url = call.request.url.with_query(None)
+    assert str(caught.value).startswith(f"GET {url} returned HTML instead of JSON: a login page or a proxy? ")
+    assert (caught.value.path, caught.value.is_json) == ("$", False)
+    assert "hub-secret-123" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_json_that_is_labelled_as_a_web_page_is_read() -> None:
+    assert COUNTED.read(Response(headers={"Content-Type": "text/html"}, body=b'{"count": 2}')) == 2
+    with pytest.raises(DecodeError, match=r"^\$\.count: expected an object"):
+        COUNTED.read(Response(headers={"Content-Type": "text/html"}, body=b'{"count": []}'))
 
 
 @pytest.mark.parametrize(("following", "offset"), [("2", 2), ("null", None), ('"2"', 2), ("2.0", 2)])
@@ -647,7 +676,7 @@ def test_the_path_of_a_missing_token_is_that_of_the_requested_version(
 
 
 @pytest.mark.parametrize(
-    ("body", "is_json"), [(b"", False), (b"<html>", False), (b"[]", True), (b'"t"', True)]
+    ("body", "is_json"), [(b"", False), (b"<token>", False), (b"[]", True), (b'"t"', True)]
 )
 def test_a_token_response_that_is_not_an_object_is_rejected(body: bytes, is_json: bool) -> None:
     with pytest.raises(DecodeError, match="is not a JSON object") as caught:

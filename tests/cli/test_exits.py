@@ -15,6 +15,7 @@ import click
 import pytest
 from attrs import evolve
 from support.cli import Ran, environment, finished, polled, ran, started
+from support.ports import lasting_port
 
 import runai_async
 from runai_async.cli.options import NON_EMPTY
@@ -115,7 +116,15 @@ async def test_without_credentials_a_command_says_what_to_set(args: list[str]) -
     assert "set RUNAI_TOKEN or RUNAI_TOKEN_FILE, or RUNAI_CLIENT_ID and RUNAI_CLIENT_SECRET" in result.err
 
 
-@pytest.mark.parametrize("args", API_COMMANDS, ids=" ".join)
+@pytest.mark.parametrize(
+    "args",
+    [  # a refused token is tried again after one and after three seconds
+        pytest.param(
+            args, id=" ".join(args), marks=() if args[0] in {"watch", "rollout"} else pytest.mark.slow
+        )
+        for args in API_COMMANDS
+    ],
+)
 async def test_with_a_refused_token_a_command_ends_with_status_4(args: list[str]) -> None:
     async with FakeControlPlane() as control_plane:
         result = await ran(control_plane, *args, RUNAI_TOKEN="refused-token")
@@ -126,9 +135,10 @@ async def test_with_a_refused_token_a_command_ends_with_status_4(args: list[str]
 
 @pytest.mark.parametrize("args", API_COMMANDS, ids=" ".join)
 async def test_without_a_server_a_command_ends_with_status_4(args: list[str]) -> None:
-    async with FakeControlPlane() as control_plane:
-        gone = control_plane.url
-    result = await ran(None, *args, "--deadline", "50ms", RUNAI_BASE_URL=gone, RUNAI_TOKEN="some-token")
+    gone = f"http://127.0.0.1:{lasting_port()}"
+    patience = ["--max-outage", "50ms"] if args[0] in {"watch", "rollout", "exporter"} else []
+    brief = ["--deadline", "50ms", *patience, *(["--interval", "20ms"] if patience else [])]
+    result = await ran(None, *args, *brief, RUNAI_BASE_URL=gone, RUNAI_TOKEN="some-token")
     assert result.status == 4
     assert result.err.splitlines()[-1].startswith("runai-async: error: ")
     assert "Traceback" not in result.err

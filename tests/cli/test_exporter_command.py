@@ -12,7 +12,7 @@ from support.cli import Ran, finished, ran, started
 from support.metrics import Series, get, names, series, values
 
 from runai_async import RunaiClient
-from runai_async.cli.commands.exporter import _discovered
+from runai_async.cli.commands.exporter import _listing
 from runai_async.exporter import Metrics
 from runai_async.testing import FakeControlPlane
 
@@ -63,7 +63,7 @@ async def test_named_workloads_are_exported_until_a_signal_even_in_an_outage() -
     async with FakeControlPlane() as control_plane:
         ids = [control_plane.add_workload(name) for name in ("chat", "embed", "other")]
         revisions = [control_plane.add_revision(workload_id, "Pending") for workload_id in ids]
-        brief = ["--deadline", "200ms"]
+        brief = ["--deadline", "200ms", "--discovery-interval", "200ms"]
         async with started(control_plane, "exporter", "chat", ids[1], *LISTEN, *brief) as process:
             port = await port_of(process)
             await until_phases(port, ("chat", "chat-00001", "Pending"), ("embed", "embed-00001", "Pending"))
@@ -90,21 +90,25 @@ async def test_named_workloads_are_exported_until_a_signal_even_in_an_outage() -
             process.send_signal(signal.SIGTERM)
             ended = await finished(process)
     assert (ended.status, ended.out) == (143, "")
-    assert ended.err.startswith(
-        "runai-async: warning: the control plane does not respond (workloads watched: 2)"
+    lines = ended.err.splitlines()
+    expected = (
+        "the control plane does not respond (workloads watched: 2), ",
+        "the fleet's discovery failed, ",
+        f"no successful poll of workload chat ({ids[0]}) for ",
+        f"no successful poll of workload embed ({ids[1]}) for ",
     )
-    _, *lost = ended.err.splitlines()
-    assert {line.partition(" for ")[0] for line in lost} == {
-        f"runai-async: warning: no successful poll of workload {workload}"
-        for workload in (f"chat ({ids[0]})", f"embed ({ids[1]})")
-    }
+    for text in expected:
+        assert [line.startswith(f"runai-async: warning: {text}") for line in lines].count(True) == 1
+    assert len(lines) == len(expected)
+    lost = [line for line in lines if "no successful poll of" in line]
     assert all(re.search(r"its revisions are not exported: \w+Error: ", line) for line in lost)
 
 
 @pytest.mark.parametrize(
     ("args", "limit"),
     [
-        (["chat", "--interval", "1s", "--deadline", "2s"], "5 s"),
+        (["chat", "--interval", "1s", "--deadline", "2s"], "12 s"),
+        (["chat", "--interval", "1s", "--deadline", "2s", "--discovery-interval", "1s"], "5 s"),
         (["--all", "--interval", "1s", "--deadline", "2s"], "62 s"),
         (["--all", "--interval", "30s", "--deadline", "2500ms"], "92.5 s"),
     ],
@@ -140,9 +144,9 @@ async def test_discovery_notes_the_names_of_inference_workloads() -> None:
         RunaiClient(control_plane.url, control_plane.token) as runai,
     ):
         control_plane.add_workload("job", type="Training")
-        assert [item async for item in _discovered(runai, metrics)] == []
+        assert [item async for item in _listing(runai, metrics)] == []
         workload_id = control_plane.add_workload("chat")
-        assert [item async for item in _discovered(runai, metrics)] == [workload_id]
+        assert [item async for item in _listing(runai, metrics)] == [workload_id]
     assert metrics.names == {workload_id: "chat"}
     assert metrics.projects.keys() == {workload_id}
 

@@ -154,19 +154,18 @@ async def test_the_examples_of_the_exporter_work() -> None:
     [
         (
             "watch",
-            "Give up after this time without a response; at the start, after --deadline. [default: 15m]",
+            "Give up after this time without a response, also at the start. [default: 15m]",
         ),
-        ("rollout status", "Give up after this time without a response; at the start, after --deadline."),
+        ("watch", "A name is followed: when its workload is deleted"),
+        ("watch", "[default: 10s for names, 60s with --all]"),
+        ("rollout status", "Give up after this time without a response, also at the start."),
         (
             "exporter",
-            "if no poll has succeeded for three intervals (with --all, at least a minute) and a deadline.",
+            "three intervals (with --all at least a minute, with names 10 seconds) and a deadline.",
         ),
         ("demo", "the control plane's, so after an outage lines can be out of order."),
         ("", "5 any other API error (such as 404), output that cannot be written, or a bug"),
-        (
-            "exporter",
-            "Once the first look-up has succeeded, it waits for the end of an outage, however long",
-        ),
+        ("exporter", "It waits for the end of an outage, however long that takes, unless --max-outage"),
     ],
 )
 async def test_the_help_explains_what_is_not_obvious(command: str, text: str) -> None:

@@ -224,11 +224,17 @@ async def test_a_name_that_matches_nothing_or_too_much_is_wrong_usage(
     assert message in result.err
 
 
-async def test_a_name_that_two_workloads_have_is_not_guessed(llm: Llm) -> None:
-    other = llm.control_plane.add_workload("my-llm")
+async def test_a_name_that_workloads_of_two_projects_have_is_not_guessed(llm: Llm) -> None:
+    other = llm.control_plane.add_workload("my-llm", project_id="7d6e6a0a-5f0a-4a4e-9a5b-0c7a1f1f6b1d")
     result = await ran(llm.control_plane, "revisions", "count", "my-llm")
     assert result.status == 2
     assert f"'my-llm' matches my-llm ({llm.id}), my-llm ({other}): give the whole UUID" in result.err
+
+
+async def test_of_two_workloads_of_one_name_in_a_project_the_newest_counts(llm: Llm) -> None:
+    other = llm.control_plane.add_workload("my-llm")
+    llm.control_plane.add_revision(other, "Running")
+    assert await ran(llm.control_plane, "revisions", "count", "my-llm") == Ran(0, "1\n", "")
 
 
 async def test_an_inference_workload_is_preferred_to_others_of_its_name(llm: Llm) -> None:

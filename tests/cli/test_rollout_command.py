@@ -2,13 +2,15 @@
 
 import asyncio
 import re
+import signal
 from collections.abc import Awaitable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from support.cli import Ran, polled, ran
+from support.cli import Ran, finished, polled, ran, started
 
+from runai_async import RunaiClient
 from runai_async.testing import FakeControlPlane
 
 FAST = ["--interval", "20ms"]
@@ -221,3 +223,88 @@ async def test_an_after_that_was_purged_is_not_followed_by_what_was_there(
     result = await status(control_plane, workload_id, "--after", PURGED, "--timeout", "500ms")
     assert (result.status, lines(result)[1:]) == (3, ["waiting for the new revision"])
     assert "no revision newer than the one given as after" in result.err
+
+
+# --- what is looked up before the wait ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("trouble", ["503", "a web page", "no answer"])
+@pytest.mark.parametrize("look_up", ["the name", "--after by name", "--after by id"])
+async def test_an_outage_at_each_look_up_is_waited_out(
+    control_plane: FakeControlPlane, workload_id: str, look_up: str, trouble: str
+) -> None:
+    before = control_plane.add_revision(workload_id, "Running")
+    control_plane.add_revision(workload_id, "Running")
+    path, after = {
+        "the name": (r"/workloads$", before),
+        "--after by name": (r"/revisions$", "my-llm-00002"),
+        "--after by id": (f"/revisions/{before}$", before),
+    }[look_up]
+    if trouble == "503":
+        control_plane.fail_next(6, 503, path=path)
+    elif trouble == "a web page":
+        control_plane.fail_next(6, 200, body="<html>log in</html>", path=path)
+    else:
+        control_plane.fault("reset", path=path, times=9)  # a dropped request is sent again
+    result = await status(control_plane, "my-llm", "--after", after, "--timeout", "30s")
+    assert result.status == 0
+    assert [line for line in lines(result) if line.startswith("outage ")]
+    assert lines(result)[-1] == "the rollout is done: my-llm-00003 serves"
+
+
+@pytest.mark.parametrize("name", [True, False])
+async def test_a_timeout_in_an_outage_names_the_outage(
+    control_plane: FakeControlPlane, workload_id: str, *, name: bool
+) -> None:
+    control_plane.fail_next(None, 503, body={"code": 503, "message": "upgrade"})
+    result = await status(control_plane, "my-llm" if name else workload_id, "--timeout", "700ms")
+    assert (result.status, result.err.count("\n")) == (3, 1)
+    assert re.search(r"timed out after 0.7 s: the control plane has not responded for ", result.err)
+    assert "503 upgrade" in result.err
+
+
+async def test_a_refusal_at_the_start_ends_it_at_once(control_plane: FakeControlPlane) -> None:
+    result = await status(control_plane, "no-such", "--timeout", "30s")
+    assert (result.status, result.err.count("\n")) == (2, 1)
+    assert "no workload has the name 'no-such'" in result.err
+
+
+async def test_an_after_that_is_missing_for_a_moment_is_read_later(
+    control_plane: FakeControlPlane, workload_id: str
+) -> None:
+    async with RunaiClient(control_plane.url, control_plane.token) as runai:
+        (before,) = [item.id for item in await runai.list_revisions(workload_id)]
+    gone = {"code": 404, "message": f"there is no revision {before}"}
+    control_plane.fail_next(1, 404, body=gone, path=f"/revisions/{before}$")
+    change = roll_out(control_plane, workload_id, "Running")
+    result = await status(control_plane, workload_id, "--after", before, during=change)
+    assert (result.status, lines(result)[-1]) == (0, "the rollout is done: my-llm-00002 serves")
+
+
+async def test_a_workload_that_is_deleted_and_created_again_fails_the_gate(
+    control_plane: FakeControlPlane, workload_id: str
+) -> None:
+    control_plane.add_revision(workload_id, "Pending")
+    created: list[str] = []
+
+    async def recreate() -> None:
+        await polled(control_plane, 2)
+        control_plane.delete_workload(workload_id)
+        created.append(control_plane.add_workload("my-llm"))
+
+    result = await status(control_plane, "my-llm", "--max-outage", "200ms", during=recreate())
+    assert result.status == 1
+    assert f"workload {workload_id} was deleted; the workload my-llm is {created[0]} now: " in result.err
+
+
+@pytest.mark.parametrize(("number", "expected"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+async def test_a_gate_that_is_cancelled_says_that_the_rollout_goes_on(
+    control_plane: FakeControlPlane, workload_id: str, number: int, expected: int
+) -> None:
+    control_plane.add_revision(workload_id, "Pending")
+    async with started(control_plane, "rollout", "status", "my-llm", *FAST) as process:
+        await polled(control_plane, 2)
+        process.send_signal(number)
+        ended = await finished(process)
+    assert ended.status == expected
+    assert re.fullmatch(r"runai-async: cancelled after \d+s; the rollout goes on\n", ended.err)

@@ -275,9 +275,11 @@ async def until_exported(port: int, phase: str) -> None:
 async def test_a_log_file_that_has_room_again_says_what_it_lacks(
     control_plane: FakeControlPlane, tmp_path: Path
 ) -> None:
-    control_plane.add_revision(control_plane.add_workload("chat"), "Running")
+    workload_id = control_plane.add_workload("chat")
+    control_plane.add_revision(workload_id, "Running")
     stderr = limited(tmp_path)
-    async with running(control_plane, stderr, "watch", "chat", "--interval", "30ms", "-n", "2") as process:
+    brief = ["--interval", "30ms", "-n", "2"]
+    async with running(control_plane, stderr, "watch", workload_id, *brief) as process:
         assert process.stdout is not None
         await process.stdout.readline()
         await outage(control_plane, 501)

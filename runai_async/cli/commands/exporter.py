@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
 import click
 
+from runai_async._api.workload_list import IdListing
 from runai_async.cli.connection import Connection, connecting
 from runai_async.cli.diagnostics import say
 from runai_async.cli.exits import InputError
-from runai_async.cli.ids import check_discovery, check_reachable, find_workloads
-from runai_async.cli.options import DURATION, NON_EMPTY, check_workloads, examples
-from runai_async.client import RunaiClient, is_inference_type
+from runai_async.cli.following import ALL_EVERY, NAMES_EVERY, Following, discovered
+from runai_async.cli.ids import as_uuid, check_reachable, find_patiently
+from runai_async.cli.options import (
+    DURATION,
+    NON_EMPTY,
+    check_workloads,
+    discovery_interval_option,
+    examples,
+)
+from runai_async.cli.patience import Patience
+from runai_async.client import RunaiClient, is_inference_type, workload_ids
 from runai_async.errors import ConfigurationError
 from runai_async.models import Workload
 from runai_async.policy import LEAST_INTERVAL, PollPolicy, stale_after
@@ -22,8 +31,6 @@ from runai_async.policy import LEAST_INTERVAL, PollPolicy, stale_after
 if TYPE_CHECKING:
     from runai_async._fleet.fleet_watch import FleetWatch
     from runai_async.exporter import Metrics
-
-_DISCOVERY_INTERVAL = 60.0
 
 
 def _address(text: str) -> tuple[str, int]:
@@ -48,18 +55,32 @@ def _address(text: str) -> tuple[str, int]:
     help="The address to serve on.",
 )
 @click.option("--interval", type=DURATION, default="30s", show_default=True, help="The time between polls.")
+@discovery_interval_option
+@click.option(
+    "--max-outage",
+    type=DURATION,
+    help="Give up after this time without a response.  [default: wait for the end of any outage]",
+)
 @connecting
 def exporter(
-    connection: Connection, workloads: tuple[str, ...], *, everything: bool, listen: str, interval: float
+    connection: Connection,
+    workloads: tuple[str, ...],
+    *,
+    everything: bool,
+    listen: str,
+    interval: float,
+    discovery_interval: float | None,
+    max_outage: float | None,
 ) -> None:
     """Serve the state of revisions as Prometheus metrics.
 
     /metrics has the metrics of the revisions and of this client; a workload without a successful poll for
     three intervals and a deadline has none of its revisions, and runai_async_workload_up is 0. /healthz
-    responds with 503 if no poll has succeeded for three intervals (with --all, at least a minute) and a
-    deadline. For probes, /livez responds with 200 while the process works, and /readyz once each workload was
-    polled. Once the first look-up has succeeded, it waits for the end of an outage, however long that takes.
-    It runs until Ctrl-C or SIGTERM.
+    responds with 503 if no poll has succeeded for three intervals (with --all at least a minute, with names
+    10 seconds) and a deadline. For probes, /livez responds with 200 while the process works, and /readyz once
+    each workload was polled. It waits for the end of an outage, however long that takes, unless --max-outage
+    is given. A name is followed: when its workload is deleted and another one of that project takes the name,
+    that one is exported. It runs until Ctrl-C or SIGTERM.
     """
     check_workloads(workloads, "export", everything=everything)
     address = _address(listen)
@@ -71,10 +92,14 @@ def exporter(
     poll = PollPolicy(
         interval=max(interval, LEAST_INTERVAL),
         deadline=connection.deadline,
-        max_outage=None,
+        max_outage=max_outage,
+        missing_grace=60.0 if max_outage is None else min(60.0, max_outage),
         emit=frozenset({"updated", "clusters"}),
     )
-    connection.run(lambda runai: _export(runai, metrics, workloads, poll, address), hooks=[metrics.hook])
+    every = discovery_interval or (ALL_EVERY if everything else NAMES_EVERY)
+    connection.run(
+        lambda runai: _export(runai, metrics, workloads, poll, address, every=every), hooks=[metrics.hook]
+    )
 
 
 async def _export(
@@ -83,13 +108,15 @@ async def _export(
     workloads: tuple[str, ...],
     poll: PollPolicy,
     address: tuple[str, int],
+    *,
+    every: float,
 ) -> None:
-    patience = stale_after(poll)
-    if not workloads:
+    limit = stale_after(poll)
+    if not workloads or not all(map(as_uuid, workloads)):
         # While there is nothing to poll, only discovery shows that the control plane responds.
-        patience = max(patience, _DISCOVERY_INTERVAL + poll.deadline)
-    async with _served(metrics, patience, *address):  # first: probes have to work during an outage, too
-        fleet = await _fleet(runai, metrics, workloads, poll)
+        limit = max(limit, every + poll.deadline)
+    async with _served(metrics, limit, *address):  # first: probes have to work during an outage, too
+        fleet = await _fleet(runai, metrics, workloads, poll, every)
         async with fleet:
             metrics.of_fleet(fleet)
             async for event in fleet:
@@ -97,22 +124,20 @@ async def _export(
 
 
 async def _fleet(
-    runai: RunaiClient, metrics: Metrics, workloads: tuple[str, ...], poll: PollPolicy
+    runai: RunaiClient, metrics: Metrics, workloads: tuple[str, ...], poll: PollPolicy, every: float
 ) -> FleetWatch:
     """Look up what to export, and return the fleet that polls it."""
-    if workloads:
-        found = await find_workloads(runai, workloads)
-        metrics.names.update({item.id: item.name for item in found if item.name})
-        metrics.projects.update({item.id: item.project for item in found if item.project})
-        await check_reachable(runai, found[0].id)
-        return runai.watch_fleet([item.id for item in found], poll=poll)
-    await check_discovery(_discovered(runai, metrics), "inference workload")
-    return runai.watch_fleet(
-        lambda: _discovered(runai, metrics), poll=poll, discovery_interval=_DISCOVERY_INTERVAL
-    )
+    patience = Patience(poll)
+    if not workloads:
+        ask = await discovered(lambda: _listing(runai, metrics), "inference workload", patience, every)
+        return runai.watch_fleet(ask, poll=poll, discovery_interval=every)
+    found = await find_patiently(runai, workloads, patience)
+    following = Following(runai, found, metrics.names, every, projects=metrics.projects)
+    await check_reachable(runai, found[0].id)
+    return following.fleet(poll)
 
 
-def _discovered(runai: RunaiClient, metrics: Metrics) -> AsyncIterator[str]:
+def _listing(runai: RunaiClient, metrics: Metrics) -> IdListing:
     def includes(workload: Workload) -> bool:
         is_included = is_inference_type(workload)
         if is_included:
@@ -120,7 +145,7 @@ def _discovered(runai: RunaiClient, metrics: Metrics) -> AsyncIterator[str]:
             metrics.projects[workload.id] = workload.project_name or ""
         return is_included
 
-    return runai.inference_workloads(is_inference=includes)
+    return workload_ids(runai, includes)
 
 
 @asynccontextmanager

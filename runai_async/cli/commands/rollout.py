@@ -8,21 +8,43 @@ from typing import TYPE_CHECKING
 import click
 
 from runai_async._wait.rollout import RolloutWait
+from runai_async._watch.failures import is_outage
 from runai_async._watch.revision_watch import RevisionWatch
 from runai_async.cli import views
 from runai_async.cli.connection import Connection, connecting
-from runai_async.cli.diagnostics import Diagnostics
-from runai_async.cli.ids import WorkloadRef, as_uuid, check_reachable, find_revisions, find_workload
-from runai_async.cli.options import DURATION, NON_EMPTY, examples, max_outage_option
+from runai_async.cli.diagnostics import Diagnostics, say
+from runai_async.cli.exits import InputError, SignalledError, TimeIsUpError
+from runai_async.cli.ids import (
+    WorkloadRef,
+    as_uuid,
+    check_reachable,
+    find_patiently,
+    find_revisions,
+    find_workloads,
+)
+from runai_async.cli.options import DURATION, NON_EMPTY, examples
+from runai_async.cli.patience import Patience
 from runai_async.cli.run import within
 from runai_async.client import RunaiClient
-from runai_async.errors import NotFoundError, RolloutFailedError, WaitTimeoutError
+from runai_async.errors import (
+    NotFoundError,
+    RolloutFailedError,
+    RunaiError,
+    WaitError,
+    WaitTimeoutError,
+)
 from runai_async.events import ClusterEvent, WatchDegraded, WatchEvent, WatchRecovered
 from runai_async.models import Revision
 from runai_async.policy import LEAST_INTERVAL, PollPolicy
 
 if TYPE_CHECKING:
     from runai_async.cli.views.progress import Progress
+
+_MAX_OUTAGE = 900.0
+"""Seconds without a response after which a wait without a timeout ends, by default."""
+_SUCCESSOR_SECONDS = 10.0
+"""Seconds that the search for the new workload of a name may take, once the old one is deleted."""
+_LATE = (WaitTimeoutError, TimeIsUpError)
 
 
 class _DisplayedWait(RolloutWait):
@@ -36,8 +58,10 @@ class _DisplayedWait(RolloutWait):
 
     def note(self, event: WatchEvent) -> None:
         """Display outages, and that the cluster has lost its connection."""
-        if isinstance(event, WatchDegraded | WatchRecovered):
-            self._progress.outage(event)
+        if isinstance(event, WatchDegraded):
+            self._progress.outage_began(event.error)
+        elif isinstance(event, WatchRecovered):
+            self._progress.outage_ended(event.seconds)
         elif isinstance(event, ClusterEvent):
             self._progress.cluster(event)
         super().note(event)
@@ -46,6 +70,14 @@ class _DisplayedWait(RolloutWait):
         """Display the newest revision."""
         self._progress.revision(self.newest)
         return super().verdict()
+
+    def gone(self) -> RolloutFailedError:
+        """Return the error for a workload that was deleted: another one may have its name."""
+        return _WorkloadGoneError(str(super().gone()), revision=self.newest)
+
+
+class _WorkloadGoneError(RolloutFailedError):
+    """The workload was deleted, and its rollout with it."""
 
 
 @click.group(epilog=examples("runai-async rollout status $WORKLOAD --timeout 10m"))
@@ -76,7 +108,12 @@ def rollout() -> None:
     show_default=True,
     help="The time between polls while nothing changes.",
 )
-@max_outage_option
+@click.option(
+    "--max-outage",
+    type=DURATION,
+    help="Give up after this time without a response, also at the start.  "
+    "[default: 15m; with --timeout until then]",
+)
 @connecting
 @click.pass_obj
 def status(
@@ -88,17 +125,22 @@ def status(
     timeout: float | None,
     after: str | None,
     interval: float,
-    max_outage: float,
+    max_outage: float | None,
 ) -> None:
     """Wait until the newest revision of a WORKLOAD serves: Running, with the pods that it requests.
 
     The exit status is 0 if it does, 1 if it failed, and 3 if it is not done in time, which cancels nothing.
+    An outage is waited out until the --timeout, from the first request on. In a log there is a line for each
+    change, and one every 30 seconds. A name means the workload that has it at the start: if that is deleted,
+    the rollout has failed.
     """
     diagnostics.outages_displayed = True
+    if max_outage is None and timeout is None:
+        max_outage = _MAX_OUTAGE
     poll = PollPolicy(
         interval=max(interval, LEAST_INTERVAL),
         max_outage=max_outage,
-        missing_grace=min(60.0, max_outage),
+        missing_grace=60.0 if max_outage is None else min(60.0, max_outage),
         deadline=connection.deadline,
         emit=frozenset({"updated", "degraded", "recovered", "clusters"}),
     )
@@ -107,9 +149,14 @@ def status(
         done = connection.run(
             lambda runai: _wait(runai, workload, after=after, timeout=timeout, poll=poll, progress=progress)
         )
-    except (RolloutFailedError, WaitTimeoutError) as error:
-        if error.revision is not None:
+    except SignalledError:
+        say(f"runai-async: cancelled after {progress.elapsed}; the rollout goes on")
+        raise
+    except (RolloutFailedError, WaitTimeoutError, TimeIsUpError) as error:
+        if isinstance(error, WaitError) and error.revision is not None:
             views.progress.print_state(error.revision)
+        if timeout is not None and isinstance(error, _LATE) and (silence := progress.silence()):
+            raise TimeIsUpError(f"timed out after {timeout:g} s: {silence}") from error
         raise
     progress.done(done)
 
@@ -126,26 +173,52 @@ async def _wait(
     async with progress.live():
         began = asyncio.get_running_loop().time()
         async with within(timeout):
-            found, after_id, since = await _find(runai, workload, after)
+            found, after_id, since = await _find(runai, workload, after, Patience(poll, progress))
         progress.begin(found.name or found.id, since.name if since else after_id)
         async with runai.watch_revisions(found.id, poll=poll) as watch:
             wait = _DisplayedWait(watch, after_id, since, progress)
             spent = asyncio.get_running_loop().time() - began
-            return await wait.run(float("inf") if timeout is None else timeout, spent=spent)
+            try:
+                return await wait.run(float("inf") if timeout is None else timeout, spent=spent)
+            except _WorkloadGoneError as error:
+                raise RolloutFailedError(
+                    f"{error}{await _successor(runai, found)}", revision=error.revision
+                ) from error
+
+
+async def _successor(runai: RunaiClient, gone: WorkloadRef) -> str:
+    """Return the end of a message: which workload has the name now, if one was given and one has."""
+    if gone.name is None or gone.project_id is None:
+        return ""
+    try:
+        async with asyncio.timeout(_SUCCESSOR_SECONDS):
+            (found,) = await find_workloads(runai, [gone.name], project_id=gone.project_id)
+    except (InputError, RunaiError, TimeoutError):
+        return ""
+    if found.id == gone.id:
+        return ""
+    return f"; the workload {found.name} is {found.id} now: run the command again to wait for that"
 
 
 async def _find(
-    runai: RunaiClient, workload: str, after: str | None
+    runai: RunaiClient, workload: str, after: str | None, patience: Patience
 ) -> tuple[WorkloadRef, str | None, Revision | None]:
     """Return the workload, and the id and the revision of *after*, which may no longer exist."""
-    found = await find_workload(runai, workload)
+    (found,) = await find_patiently(runai, [workload], patience)
     if after is None:
         await check_reachable(runai, found.id)
         return found, None, None
     if (after_id := as_uuid(after)) is None:
-        since = (await find_revisions(runai, found, [after]))[0]
+        since = (await patience.look_up("the revisions", lambda: find_revisions(runai, found, [after])))[0]
         return found, since.id, since
+    return found, after_id, await patience.look_up("the revision", lambda: _revision(runai, after_id))
+
+
+async def _revision(runai: RunaiClient, revision_id: str) -> Revision | None:
+    """Return a revision; None if the API has none of this id: then the wait looks for it again."""
     try:
-        return found, after_id, await runai.get_revision(after_id)
-    except NotFoundError:
-        return found, after_id, None
+        return await runai.get_revision(revision_id)
+    except NotFoundError as error:
+        if is_outage(error):
+            raise
+        return None

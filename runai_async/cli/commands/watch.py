@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import get_args
 
 import click
 from attrs import frozen
 
+from runai_async._api.workload_list import IdListing
 from runai_async._fleet.fleet_watch import FleetWatch
 from runai_async._watch.revision_watch import RevisionWatch
 from runai_async.checkpoint import FleetCheckpoint
@@ -18,19 +19,22 @@ from runai_async.cli.connection import Connection, connecting
 from runai_async.cli.diagnostics import Diagnostics
 from runai_async.cli.exits import InputError, OutputError
 from runai_async.cli.files import StateFile
-from runai_async.cli.ids import check_discovery, check_reachable, find_workloads
+from runai_async.cli.following import ALL_EVERY, NAMES_EVERY, Following, discovered
+from runai_async.cli.ids import check_reachable, find_patiently
 from runai_async.cli.options import (
     DURATION,
     NON_EMPTY,
     NonEmptyPath,
     check_workloads,
+    discovery_interval_option,
     examples,
     max_outage_option,
 )
+from runai_async.cli.patience import Patience
 from runai_async.cli.run import within
 from runai_async.cli.views.output import EVENTS, MakeView, output_option
 from runai_async.cli.views.watch import View, ViewOptions
-from runai_async.client import RunaiClient, is_inference_type
+from runai_async.client import RunaiClient, is_inference_type, workload_ids
 from runai_async.models import Workload
 from runai_async.policy import LEAST_INTERVAL, Emit, PollPolicy
 
@@ -46,6 +50,7 @@ class WatchOptions:
         filters: conditions of the API, if all are watched.
         kind: a part of the type of the workloads, in lower case, if all are watched; None for "inference".
         poll: how to poll.
+        discovery_interval: seconds between two looks at the list of workloads.
         timeout: seconds after which to end; None for never.
         count: the number of events after which to end; None for never.
         existing: whether to display the revisions that exist already.
@@ -55,6 +60,7 @@ class WatchOptions:
     filters: tuple[str, ...]
     kind: str | None
     poll: PollPolicy
+    discovery_interval: float
     timeout: float | None
     count: int | None
     existing: bool
@@ -99,6 +105,7 @@ class WatchOptions:
     show_default=True,
     help="The time between polls while nothing changes.",
 )
+@discovery_interval_option
 @click.option(
     "--state",
     type=NonEmptyPath(dir_okay=False, path_type=Path),
@@ -129,6 +136,7 @@ def watch(
     filters: tuple[str, ...],
     kind: str | None,
     interval: float,
+    discovery_interval: float | None,
     state: Path | None,
     adopt: bool,
     timeout: float | None,
@@ -141,9 +149,11 @@ def watch(
 ) -> None:
     """Watch revisions appear, change phase and disappear.
 
-    Each WORKLOAD is a UUID, a name, or the beginning of an id that matches only one. On a terminal this is a
-    live view, in a pipe one JSON object a line. The times of changes are the server's. It ends when the only
-    workload is deleted, with --timeout, or with Ctrl-C; the file of --state is then up to date.
+    Each WORKLOAD is a UUID, a name, or the beginning of an id that matches only one. A name is followed: when
+    its workload is deleted and another one of that project takes the name, that one is watched. On a terminal
+    this is a live view, in a pipe one JSON object a line. The times of changes are the server's. It ends when
+    the only workload is deleted, if that was given by its id, with --timeout, or with Ctrl-C; the file of
+    --state is then up to date.
     """
     check_workloads(workloads, "watch", everything=everything)
     for name, value in (("--filter", filters), ("--type", kind)):
@@ -168,6 +178,7 @@ def watch(
         filters=filters,
         kind=kind and kind.lower(),
         poll=poll,
+        discovery_interval=discovery_interval or (ALL_EVERY if everything else NAMES_EVERY),
         timeout=timeout,
         count=count,
         existing=not new_only,
@@ -201,44 +212,46 @@ async def _display(stream: Stream, view: View, count: int | None) -> None:
 
 
 async def _open(runai: RunaiClient, options: WatchOptions, view: View, file: StateFile | None) -> Stream:
+    patience = Patience(options.poll)
     if not options.workloads:
-        await check_discovery(_discover(runai, options, view), options.what)
+        workloads = await discovered(
+            lambda: _listing(runai, options, view), options.what, patience, options.discovery_interval
+        )
         saved = None if file is None else await asyncio.to_thread(file.load, None, runai.base_url)
         return runai.watch_fleet(
-            lambda: _discover(runai, options, view),
+            workloads,
             poll=options.poll,
+            discovery_interval=options.discovery_interval,
             include_existing=options.existing,
             resume_from=saved,
         )
-    found = await find_workloads(runai, options.workloads)
-    view.names.update({item.id: item.name for item in found if item.name})
-    ids = list(dict.fromkeys(item.id for item in found))
-    saved = None if file is None else await asyncio.to_thread(file.load, ids, runai.base_url)
-    await check_reachable(runai, ids[0])
-    return _open_ids(runai, ids, options, saved)
-
-
-def _open_ids(
-    runai: RunaiClient, ids: Sequence[str], options: WatchOptions, saved: FleetCheckpoint | None
-) -> Stream:
-    if len(ids) > 1:
-        return runai.watch_fleet(ids, poll=options.poll, include_existing=options.existing, resume_from=saved)
+    found = await find_patiently(runai, options.workloads, patience)
+    following = Following(runai, found, view.names, options.discovery_interval)
+    saved = None if file is None else await asyncio.to_thread(_load, file, following, runai.base_url)
+    await check_reachable(runai, following.ids[0])
+    if len(following.ids) > 1 or not following.is_fixed:
+        return following.fleet(options.poll, include_existing=options.existing, resume_from=saved)
     return runai.watch_revisions(
-        ids[0],
+        following.ids[0],
         poll=options.poll,
         include_existing=options.existing,
-        resume_from=saved.workloads.get(ids[0]) if saved else None,
+        resume_from=saved.workloads.get(following.ids[0]) if saved else None,
     )
 
 
-def _discover(runai: RunaiClient, options: WatchOptions, view: View) -> AsyncIterator[str]:
+def _load(file: StateFile, following: Following, base_url: str) -> FleetCheckpoint | None:
+    """Read what was saved of the workloads, and of those that had their names before."""
+    return file.load(following.ids, base_url, is_former=None if following.is_fixed else following.is_former)
+
+
+def _listing(runai: RunaiClient, options: WatchOptions, view: View) -> IdListing:
     def includes(workload: Workload) -> bool:
         is_included = options.includes(workload)
         if is_included and workload.name:
             view.names[workload.id] = workload.name
         return is_included
 
-    return runai.inference_workloads(is_inference=includes, filter_by=options.filters)
+    return workload_ids(runai, includes, filter_by=options.filters)
 
 
 @contextlib.asynccontextmanager

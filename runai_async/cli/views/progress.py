@@ -2,46 +2,124 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-import time
+from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager
+from typing import NamedTuple
 
 from rich.spinner import Spinner
 from rich.text import Text
 
+from runai_async._clock import Clock, SystemClock
 from runai_async.cli.diagnostics import say
 from runai_async.cli.exits import OutputError
-from runai_async.cli.text import clean, duration, pods, shortened
+from runai_async.cli.text import clean, duration, phase_name, pods, shortened, since
 from runai_async.cli.views.console import can_draw, console, live
-from runai_async.cli.views.lines import cluster_text, workload_text
+from runai_async.cli.views.lines import cluster_text, reason
 from runai_async.cli.views.tables import conditions_table, phase_text
-from runai_async.events import ClusterEvent, WatchDegraded, WatchRecovered
+from runai_async.errors import RunaiError
+from runai_async.events import ClusterEvent
 from runai_async.models import Revision
+
+_QUIET = 30.0
+"""Seconds without a line after which a log gets one that says what is waited for."""
+
+
+class Outage(NamedTuple):
+    """An outage that lasts.
+
+    Attributes:
+        error: what the first request failed with, or a later one.
+        began_at: monotonic time.
+    """
+
+    error: RunaiError
+    began_at: float
 
 
 class Progress:
-    """Prints a line for each step of a rollout; on a terminal, a last line shows the present state."""
+    """Prints a line for each step of a rollout; on a terminal, a last line shows the present state.
 
-    def __init__(self, timeout: float | None) -> None:
+    Where there is no such line, in the log of a pipeline, it is never silent for long: whoever looks at the
+    log sees that the wait goes on, and what for.
+
+    Args:
+        timeout: seconds that the command may take; None for no limit.
+        clock: a clock for tests.
+    """
+
+    def __init__(self, timeout: float | None, clock: Clock | None = None) -> None:
         self._screen = console()
         self._timeout = timeout
-        self._began = time.monotonic()
+        self._clock = clock or SystemClock()
+        self._began = self._printed_at = self._clock.monotonic()
         self._state = Text("waiting for the first response")
+        self._revision: Revision | None = None
+        self._outage: Outage | None = None
         self._spinner = Spinner("dots")
 
     def live(self) -> AbstractAsyncContextManager[None]:
-        """Show the present state below the lines, for as long as the context lasts."""
+        """Show the present state below the lines, or repeat it, for as long as the context lasts."""
         if not can_draw(self._screen):
-            return contextlib.nullcontext()
+            return self._reminding()
         return live(self._screen, lambda width, _: self._draw(width), transient=True)
+
+    @contextlib.asynccontextmanager
+    async def _reminding(self) -> AsyncGenerator[None, None]:
+        task = asyncio.create_task(self._remind())
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.wait({task})
+
+    async def _remind(self) -> None:
+        """Print what is waited for whenever nothing was printed for a while; an output that fails ends it."""
+        with contextlib.suppress(Exception):
+            while True:
+                quiet = self._clock.monotonic() - self._printed_at
+                if quiet < _QUIET:
+                    await self._clock.sleep(_QUIET - quiet)
+                else:
+                    self._print(f"still waiting: {self._waits_for()}")
+
+    def _waits_for(self) -> str:
+        if self._outage is not None:
+            return self.silence()
+        revision = self._revision
+        if revision is None:
+            return self._state.plain.removeprefix("waiting for ")
+        for_ = since(revision.phase_updated_at, self._clock.now())
+        state = f"{clean(revision.name)} {phase_name(revision.phase)}{for_ and f' for {for_}'}"
+        return f"{state}, {pods(revision)} pods"
+
+    def silence(self) -> str:
+        """Describe the outage that lasts; empty if none does."""
+        if self._outage is None:
+            return ""
+        seconds = self._clock.monotonic() - self._outage.began_at
+        why = f"{type(self._outage.error).__name__}: {clean(str(self._outage.error))}"
+        return f"the control plane has not responded for {duration(seconds)}: {why}"
+
+    @property
+    def elapsed(self) -> str:
+        """The time since the start."""
+        return duration(self._elapsed)
 
     def begin(self, workload: str, after: str | None) -> None:
         """Print which rollout this is."""
         self._print(f"rollout of {clean(workload)}{f', after {clean(after)}' if after else ''}")
 
-    def outage(self, event: WatchDegraded | WatchRecovered) -> None:
-        """Print that an outage began or ended."""
-        self._print(workload_text(event))
+    def outage_began(self, error: RunaiError) -> None:
+        """Print that an outage began."""
+        self._outage = Outage(error, self._clock.monotonic())
+        self._print(Text(f"outage began: {reason(error)}", style="yellow"))
+
+    def outage_ended(self, seconds: float) -> None:
+        """Print that an outage ended."""
+        self._outage = None
+        self._print(Text(f"outage ended after {seconds:.1f} s", style="green"))
 
     def cluster(self, event: ClusterEvent) -> None:
         """Print that the workload's cluster has lost its connection, or is back."""
@@ -49,6 +127,7 @@ class Progress:
 
     def revision(self, revision: Revision | None) -> None:
         """Print the state of the newest revision, if it is not the one printed last."""
+        self._revision = revision
         if revision is None:
             state = Text("waiting for the new revision")
         else:
@@ -66,6 +145,7 @@ class Progress:
 
     def _print(self, text: Text | str) -> None:
         """Print a line with the time since the start; a full disk does not end the wait."""
+        self._printed_at = self._clock.monotonic()
         at = Text(f"{duration(self._elapsed):>6}  ", style="bright_black")
         try:
             self._screen.print(at.append(text), soft_wrap=True)
@@ -81,7 +161,7 @@ class Progress:
 
     @property
     def _elapsed(self) -> float:
-        return time.monotonic() - self._began
+        return self._clock.monotonic() - self._began
 
 
 def print_state(revision: Revision) -> None:

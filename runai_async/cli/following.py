@@ -1,0 +1,210 @@
+"""Which workloads a command follows: those that have some names now, or all that match.
+
+A workload that is deleted and created again has another id. So what is given by name is looked up again and
+again, in the project in which it was found. A fleet does the rest: the new workload joins, and the old one
+leaves when its deletions are reported.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Mapping, MutableMapping, Sequence
+
+from attrs import define
+
+from runai_async._api.workload_list import IdListing
+from runai_async._fleet.discovery import Ask, Asked
+from runai_async._fleet.fleet_watch import FleetWatch, begin_soon
+from runai_async.checkpoint import Checkpoint, FleetCheckpoint
+from runai_async.cli.diagnostics import say
+from runai_async.cli.ids import WorkloadRef, newest_workload
+from runai_async.cli.patience import Patience
+from runai_async.cli.text import clean, duration
+from runai_async.client import RunaiClient, is_inference_type, workload_ids
+from runai_async.models import Workload
+from runai_async.policy import PollPolicy
+
+NAMES_EVERY = 10.0
+"""Seconds between two listings that look names up, by default."""
+ALL_EVERY = 60.0
+"""Seconds between two listings of all workloads, by default."""
+_FIRST_POLLS = 200.0
+"""First polls a second, when the workloads are first seen."""
+_ABSENT_ROUNDS = 2
+"""Listings in a row without a name after which it counts as gone: one may have been incomplete."""
+_FILTERABLE = re.compile(r"[A-Za-z0-9.-]+")
+"""The names that a condition of the API can hold as they are."""
+
+
+@define
+class _Name:
+    """A name that is followed.
+
+    Attributes:
+        text: the name.
+        project_id: the project in which it is looked for.
+        workload_id: the workload that had it last.
+        absent: how many listings in a row had none of this name.
+    """
+
+    text: str
+    project_id: str
+    workload_id: str
+    absent: int = 0
+
+    def fits(self, workload: Workload) -> bool:
+        """Return whether a workload has the name."""
+        return (workload.name, workload.project_id) == (self.text, self.project_id)
+
+    def fits_state(self, saved: Checkpoint) -> bool:
+        """Return whether a saved state is that of a workload which had the name, by its revisions' names."""
+        numbered = re.compile(re.escape(self.text) + r"-\d+")
+        return bool(saved.revisions) and all(
+            mark.project_id == self.project_id and numbered.fullmatch(mark.name) for mark in saved.revisions
+        )
+
+
+class Following:
+    """The workloads that a command was given, as they are now.
+
+    Args:
+        runai: the client.
+        found: the workloads as they were found at the start.
+        names: is kept up to date with the names of workloads by their ids.
+        seconds: between two listings, for messages.
+        projects: likewise the names of their projects.
+        report: takes a line about a name that another workload has now, or none.
+    """
+
+    def __init__(
+        self,
+        runai: RunaiClient,
+        found: Sequence[WorkloadRef],
+        names: MutableMapping[str, str],
+        seconds: float = NAMES_EVERY,
+        *,
+        projects: MutableMapping[str, str] | None = None,
+        report: Callable[[str], None] = say,
+    ) -> None:
+        self.ids: list[str] = list(dict.fromkeys(ref.id for ref in found))
+        self._runai = runai
+        self._names = names
+        self._seconds = seconds
+        self._projects: MutableMapping[str, str] = {} if projects is None else projects
+        self._report = report
+        self._followed = _followed(found)
+        self._fixed = frozenset(self.ids) - {name.workload_id for name in self._followed}
+        self._filter_by = () if self._fixed else _condition(self._followed)
+        self._names.update({ref.id: ref.name for ref in found if ref.name})
+        self._projects.update({ref.id: ref.project for ref in found if ref.project})
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether all workloads were given by their ids, which never stand for others."""
+        return not self._followed
+
+    def is_former(self, saved: Checkpoint) -> bool:
+        """Return whether a saved state is that of a workload which had one of the names before."""
+        return any(name.fits_state(saved) for name in self._followed)
+
+    def fleet(
+        self,
+        poll: PollPolicy,
+        *,
+        include_existing: bool = True,
+        resume_from: FleetCheckpoint | None = None,
+    ) -> FleetWatch:
+        """Return a fleet of the workloads, whose first polls do not wait for a whole interval."""
+        fleet = self._runai.watch_fleet(
+            self.ids if self.is_fixed else beginning_with(self.ids, self.listing),
+            poll=poll,
+            discovery_interval=self._seconds,
+            include_existing=include_existing,
+            resume_from=resume_from,
+        )
+        return begin_soon(fleet, len(self.ids) / _FIRST_POLLS)
+
+    def listing(self) -> IdListing:
+        """Return a listing of the workloads that have the names now, and of those given by their ids."""
+        rows: dict[str, Workload] = {}
+
+        def includes(workload: Workload) -> bool:
+            is_included = workload.id in self._fixed or any(name.fits(workload) for name in self._followed)
+            if is_included:
+                rows[workload.id] = workload
+            return is_included
+
+        return workload_ids(
+            self._runai, includes, choose=lambda ids: self._chosen(ids, rows), filter_by=self._filter_by
+        )
+
+    def _chosen(self, ids: frozenset[str], rows: Mapping[str, Workload]) -> frozenset[str]:
+        """Return the newest workload of each name, and note what has changed."""
+        chosen = set(ids & self._fixed)
+        for name in self._followed:
+            having = [rows[item] for item in ids if name.fits(rows[item]) and rows[item].deleted_at is None]
+            having = [item for item in having if is_inference_type(item)] or having
+            if having:
+                chosen.add(self._take(name, newest_workload(having)))
+            else:
+                self._miss(name)
+        return frozenset(chosen)
+
+    def _take(self, name: _Name, workload: Workload) -> str:
+        if workload.id != name.workload_id:
+            self._report(f"runai-async: {clean(name.text)} is another workload now: {workload.id}")
+        name.workload_id, name.absent = workload.id, 0
+        self._names[workload.id] = name.text
+        self._projects[workload.id] = workload.project_name or ""
+        return workload.id
+
+    def _miss(self, name: _Name) -> None:
+        name.absent += 1
+        if name.absent == _ABSENT_ROUNDS:
+            self._report(
+                f"runai-async: no workload has the name {name.text!r} any longer; "
+                f"looking for a new one {every(self._seconds)}"
+            )
+
+
+def _followed(found: Sequence[WorkloadRef]) -> list[_Name]:
+    """Return what is followed: each name in each project once."""
+    names = {
+        (ref.name, ref.project_id): _Name(ref.name, ref.project_id, ref.id)
+        for ref in found
+        if ref.name is not None and ref.project_id is not None
+    }
+    return list(names.values())
+
+
+def _condition(followed: Sequence[_Name]) -> tuple[str, ...]:
+    """Return the condition for a single name; a list of conditions is one that all must fit."""
+    texts = {name.text for name in followed}
+    return tuple(f"name=={text}" for text in texts if len(texts) == 1 and _FILTERABLE.fullmatch(text))
+
+
+def beginning_with(first: Collection[str], ask: Callable[[], Asked]) -> Ask:
+    """Return a discovery function whose first response is what was listed already."""
+    pending = [first]
+    return lambda: pending.pop() if pending else ask()
+
+
+async def discovered(listing: Callable[[], IdListing], what: str, patience: Patience, seconds: float) -> Ask:
+    """Return a discovery function that works, after waiting for the end of an outage.
+
+    Args:
+        listing: returns a listing of the workloads.
+        what: what they are, in the singular.
+        patience: how long to wait.
+        seconds: between two listings, for the line which says that there are none.
+    """
+    read = lambda: listing().read_in_turn(patience.deadline)  # noqa: E731
+    first = (await patience.look_up("the list of workloads", read)).ids
+    if not first:
+        say(f"no {what} matches yet; looking for new ones {every(seconds)}")
+    return beginning_with(first, listing)
+
+
+def every(seconds: float) -> str:
+    """Write an interval: `every minute`, `every 10s`."""
+    return "every minute" if seconds == ALL_EVERY else f"every {duration(seconds)}"
