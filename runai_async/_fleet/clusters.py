@@ -9,8 +9,8 @@ from runai_async._watch.cluster_watch import ClusterFeed
 from runai_async._watch.clusters import Link
 from runai_async.events import ClusterEvent
 
-_EVERY = 5.0
-"""Seconds between two looks at what is known; each cluster is asked for once a minute."""
+_FIRST, _EVERY = 1.0, 5.0
+"""Seconds before the first look at which clusters there are, and between two. Each is asked once a minute."""
 
 
 class FleetClusters:
@@ -50,10 +50,18 @@ class FleetClusters:
             cluster_ids: returns the clusters of the workloads that are watched now.
             report: called with each event.
         """
+        pause = _FIRST
         while True:
-            await self._clock.sleep(_EVERY)
-            for event in self._feed.changes(cluster_ids(), self._clock.now()):
-                report(event)
+            await self._clock.sleep(pause)
+            self._report(cluster_ids, report)
             if self._feed.is_due:
                 await self._pace()
                 await self._feed.ask(until=self._clock.monotonic() + self._patience)
+                self._report(cluster_ids, report)
+            pause = _EVERY
+
+    def _report(
+        self, cluster_ids: Callable[[], Iterable[str]], report: Callable[[ClusterEvent], None]
+    ) -> None:
+        for event in self._feed.changes(cluster_ids(), self._clock.now()):
+            report(event)
