@@ -252,8 +252,8 @@ class IdListing(AsyncIterator[str]):
         ids = named[reading] if listing.is_sound else set[str]().union(*named.values())
         return Reading(self._choose(frozenset(ids)), listing.is_sound)
 
-    async def read_in_turn(self, longest: float) -> Reading:
-        """Read all of it, one at a time with all else that the client lists by itself.
+    async def read_now(self, longest: float) -> Reading:
+        """Read all of it at once, for someone who waits for it, and not when it is its turn.
 
         Args:
             longest: seconds that one request may take.
@@ -261,6 +261,4 @@ class IdListing(AsyncIterator[str]):
         Raises:
             RunaiError: a request failed.
         """
-        watch = Stopwatch(self._api.clock, longest)
-        async with self._api.list_gate.turn(watch):
-            return await self.read(watch)
+        return await self.read(Stopwatch(self._api.clock, longest))

@@ -82,7 +82,7 @@ class StateFile:
             text = self._path.read_text(encoding="utf-8")
         except FileNotFoundError:
             return None
-        return FleetCheckpoint.from_json(text) if text else None
+        return FleetCheckpoint.from_json(text) if text.strip() else None
 
     def _adopted(self, checkpoint: FleetCheckpoint, other: str, base_url: str) -> FleetCheckpoint:
         """Return the state of another base URL as one of this, if that is the same control plane."""
@@ -179,7 +179,8 @@ def replace_file(option: str, path: Path, text: str) -> None:
     path = Path(os.path.realpath(path))  # a symbolic link stays one
     draft = path.with_name(f".{path.name}.{os.getpid()}.new")
     try:
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        draft.unlink(missing_ok=True)  # of a process that was killed; a planted link is not followed
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             _copy_access(path, descriptor)
             file.write(text)
@@ -200,9 +201,10 @@ def _copy_access(path: Path, descriptor: int) -> None:
         status = path.stat()
     except FileNotFoundError:
         return
-    with contextlib.suppress(AttributeError):  # Windows has neither of the two functions
-        for owner in (status.st_uid, -1):
-            with contextlib.suppress(PermissionError):
-                os.fchown(descriptor, owner, status.st_gid)
-                break
+    impossible = (OSError, AttributeError)  # not permitted, an owner without a name here, or Windows
+    with contextlib.suppress(*impossible):
         os.fchmod(descriptor, stat.S_IMODE(status.st_mode))
+    for owner in (status.st_uid, -1):
+        with contextlib.suppress(*impossible):
+            os.fchown(descriptor, owner, status.st_gid)
+            break

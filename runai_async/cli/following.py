@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Mapping, MutableMapping, Sequence
+from datetime import datetime
 
 from attrs import define
 
@@ -44,17 +45,27 @@ class _Name:
         text: the name.
         project_id: the project in which it is looked for.
         workload_id: the workload that had it last.
-        absent: how many listings in a row had none of this name.
+        created_at: when that was created, if it was listed since the start.
+        absent: how many listings in a row lacked it.
     """
 
     text: str
     project_id: str
     workload_id: str
+    created_at: datetime | None = None
     absent: int = 0
 
     def fits(self, workload: Workload) -> bool:
-        """Return whether a workload has the name."""
+        """Return whether a workload has the name; of one that cannot be decoded only the id is known."""
+        if not workload.project_id:
+            return workload.id == self.workload_id
         return (workload.name, workload.project_id) == (self.text, self.project_id)
+
+    def is_older(self, workload: Workload) -> bool:
+        """Return whether a workload is an earlier one of this name, as a stale list may name it."""
+        if workload.id == self.workload_id or self.created_at is None:
+            return False
+        return workload.created_at < self.created_at
 
     def fits_state(self, saved: Checkpoint) -> bool:
         """Return whether a saved state is that of a workload which had the name, by its revisions' names."""
@@ -144,18 +155,23 @@ class Following:
         for name in self._followed:
             having = [rows[item] for item in ids if name.fits(rows[item]) and rows[item].deleted_at is None]
             having = [item for item in having if is_inference_type(item)] or having
-            if having:
-                chosen.add(self._take(name, newest_workload(having)))
-            else:
+            newest = newest_workload(having) if having else None
+            if newest is None or (name.is_older(newest) and name.absent + 1 < _ABSENT_ROUNDS):
                 self._miss(name)
+            else:
+                chosen.add(self._take(name, newest))
         return frozenset(chosen)
 
     def _take(self, name: _Name, workload: Workload) -> str:
         if workload.id != name.workload_id:
-            self._report(f"runai-async: {clean(name.text)} is another workload now: {workload.id}")
+            self._report(f"runai-async: {clean(name.text)} is workload {workload.id} now (created again)")
+        elif name.absent >= _ABSENT_ROUNDS:
+            self._report(f"runai-async: {clean(name.text)} is listed again")
         name.workload_id, name.absent = workload.id, 0
+        if workload.project_id:  # else it could not be decoded, and has a time that is made up
+            name.created_at = workload.created_at
+            self._projects[workload.id] = workload.project_name or ""
         self._names[workload.id] = name.text
-        self._projects[workload.id] = workload.project_name or ""
         return workload.id
 
     def _miss(self, name: _Name) -> None:
@@ -198,7 +214,7 @@ async def discovered(listing: Callable[[], IdListing], what: str, patience: Pati
         patience: how long to wait.
         seconds: between two listings, for the line which says that there are none.
     """
-    read = lambda: listing().read_in_turn(patience.deadline)  # noqa: E731
+    read = lambda: listing().read_now(patience.deadline)  # noqa: E731
     first = (await patience.look_up("the list of workloads", read)).ids
     if not first:
         say(f"no {what} matches yet; looking for new ones {every(seconds)}")

@@ -9,18 +9,14 @@ from uuid import UUID
 
 from attrs import frozen
 
-from runai_async._watch.failures import is_outage
 from runai_async.cli.exits import InputError
 from runai_async.cli.patience import Patience
 from runai_async.client import RunaiClient, is_inference_type, workload_ids
-from runai_async.errors import AuthenticationError, ConfigurationError, RunaiError
 from runai_async.models import Revision, Workload
-from runai_async.policy import RetryPolicy
 
 T = TypeVar("T", Workload, Revision)
 
 _SUGGESTED = 3
-_ONCE = RetryPolicy(attempts=1)
 
 
 @frozen
@@ -48,20 +44,11 @@ def as_uuid(text: str) -> str | None:
         return None
 
 
-async def find_workloads(
-    runai: RunaiClient, texts: Sequence[str], *, project_id: str | None = None
-) -> list[WorkloadRef]:
-    """Find workloads by id, name, or the beginning of an id. Whole ids cost no request.
-
-    Args:
-        runai: the client.
-        texts: what the user gave.
-        project_id: the project in which to look; None for all.
-    """
+async def find_workloads(runai: RunaiClient, texts: Sequence[str]) -> list[WorkloadRef]:
+    """Find workloads by id, name, or the beginning of an id. Whole ids cost no request."""
     if (given := _whole_ids(texts)) is not None:
         return given
-    known = [item async for item in runai.list_workloads() if project_id in {None, item.project_id}]
-    return _found(known, texts)
+    return _found([item async for item in runai.list_workloads()], texts)
 
 
 async def find_workload(runai: RunaiClient, text: str) -> WorkloadRef:
@@ -77,14 +64,14 @@ async def find_patiently(runai: RunaiClient, texts: Sequence[str], patience: Pat
 
 
 async def _all(runai: RunaiClient, patience: Patience) -> list[Workload]:
-    """List the workloads once, as what the library lists by itself."""
+    """List the workloads once, with one attempt for each request."""
     known: dict[str, Workload] = {}
 
     def includes(workload: Workload) -> bool:
         known[workload.id] = workload
         return False
 
-    await workload_ids(runai, includes).read_in_turn(patience.deadline)
+    await workload_ids(runai, includes).read_now(patience.deadline)
     return list(known.values())
 
 
@@ -103,17 +90,6 @@ def _found(known: Sequence[Workload], texts: Sequence[str]) -> list[WorkloadRef]
     ]
 
 
-async def check_reachable(runai: RunaiClient, workload_id: str) -> None:
-    """Fail at once if the credentials are refused, or cannot be read; the watch decides about all else."""
-    try:
-        await runai.with_options(retry=_ONCE).count_revisions(workload_id)
-    except (AuthenticationError, ConfigurationError) as error:
-        if not is_outage(error):
-            raise
-    except RunaiError:
-        pass  # the watch waits it out, or knows what it means
-
-
 def _workload(known: Sequence[Workload], text: str) -> WorkloadRef:
     named = [item for item in known if item.name == text]
     matching = named or _matching(known, text)
@@ -130,7 +106,8 @@ def _workload(known: Sequence[Workload], text: str) -> WorkloadRef:
 
 def newest_workload(workloads: Iterable[Workload]) -> Workload:
     """Return the workload that was created last: of several of one name, the others are being deleted."""
-    return max(workloads, key=lambda item: (item.created_at, item.id))
+    # Of one that cannot be decoded the project is not known, and its time is made up.
+    return max(workloads, key=lambda item: (bool(item.project_id), item.created_at, item.id))
 
 
 def _reference(workload: Workload, project_id: str | None = None) -> WorkloadRef:

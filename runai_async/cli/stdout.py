@@ -67,6 +67,12 @@ def whole(stream: TextIO) -> TextIO:
     )
 
 
+def has_room(stream: object) -> bool:
+    """Return whether something can be written without waiting: its reader may have stopped reading."""
+    descriptor = descriptor_of(stream)
+    return descriptor is None or bool(select.select([], [descriptor], [], 0)[1])
+
+
 def write_some(descriptor: int, data: memoryview, write: Callable[[int, memoryview], int] = os.write) -> int:
     """Write as much as there is room for at once; return how many bytes that was.
 

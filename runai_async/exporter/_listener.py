@@ -22,7 +22,9 @@ from wsgiref.types import WSGIApplication
 from runai_async._observe.log import logger
 
 _PATIENCE = 10.0
-"""Seconds that a connection may be silent."""
+"""Seconds that a connection may be silent before its request."""
+_RESPONSE_PATIENCE = 60.0
+"""Seconds that a response may take, which can have 50 MB."""
 _MOST = 32
 """Connections at a time."""
 _PAUSE = 0.2
@@ -148,6 +150,7 @@ class Handler(WSGIRequestHandler):
         is_complete = super().parse_request()
         if is_complete and isinstance(self.server, Listener):
             self.server.connections.begin(self.connection)
+            self.connection.settimeout(_RESPONSE_PATIENCE)
         return is_complete
 
     def get_stderr(self) -> Any:

@@ -21,6 +21,8 @@ T = TypeVar("T")
 
 _LOOP_PATIENCE = 5.0
 """Seconds that a scrape waits for the event loop; Prometheus itself waits for 10."""
+_TIDIED_FROM = 100
+"""Watches from which on those that have ended are looked for, whenever they may have doubled."""
 
 
 class Aged(NamedTuple, Generic[T]):
@@ -55,10 +57,16 @@ class LoopReader(Generic[T]):
             return self._note(self._read())
         result: Future[T] = Future()
         try:
-            self._loop.call_soon_threadsafe(lambda: result.set_result(self._read()))
+            self._loop.call_soon_threadsafe(self._deliver, result)
             return self._note(result.result(_LOOP_PATIENCE))
         except (RuntimeError, TimeoutError):
             return Aged(self._last, time.monotonic() - self._at, is_new=False)
+
+    def _deliver(self, result: Future[T]) -> None:
+        try:
+            result.set_result(self._read())
+        except Exception as error:  # noqa: BLE001  (a defect, which the scrape reports)
+            result.set_exception(error)
 
     def _note(self, value: T) -> Aged[T]:
         self._last, self._at = value, time.monotonic()
@@ -115,6 +123,7 @@ class WatchSource:
     def __init__(self, forget: Callable[[frozenset[str]], object]) -> None:
         self._forget = forget
         self._watches: list[tuple[str, weakref.ref[RevisionWatch]]] = []
+        self._tidied_from = _TIDIED_FROM
         self._reader = LoopReader(self._read)
 
     @property
@@ -124,6 +133,9 @@ class WatchSource:
 
     def add(self, watch: RevisionWatch) -> None:
         """Export the state of one more watch. For its own event loop only."""
+        if len(self._watches) >= self._tidied_from:  # nobody scrapes, and ended ones would add up
+            self._read()
+            self._tidied_from = max(_TIDIED_FROM, 2 * len(self._watches))
         self._watches.append((watch.workload_id, weakref.ref(watch)))
 
     def read(self) -> Aged[list[PollState]]:

@@ -24,7 +24,7 @@ async def serving(process: Process) -> tuple[int, str]:
     assert process.stderr is not None
     line = (await process.stderr.readline()).decode()
     found = re.fullmatch(
-        r"serving http://127\.0\.0\.1:(\d+)/metrics and /healthz "
+        r"serving http://127\.0\.0\.1:(\d+)/metrics, /healthz, /livez and /readyz "
         r"\(503 after (.*) without a successful poll\)\n",
         line,
     )

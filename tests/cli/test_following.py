@@ -75,7 +75,7 @@ async def test_a_workload_that_is_recreated_is_watched_and_the_deletions_of_the_
         events = await setting.after(300)
         assert sorted(events, key=str) == sorted([(RevisionDeleted, old), (RevisionAdded, new)], key=str)
         assert setting.fleet.workload_ids == {new}
-        assert setting.lines == [f"runai-async: llm is another workload now: {new}"]
+        assert setting.lines == [f"runai-async: llm is workload {new} now (created again)"]
 
 
 async def test_a_new_workload_that_appears_before_the_old_one_is_deleted_is_watched_beside_it() -> None:
@@ -100,7 +100,7 @@ async def test_a_name_that_is_gone_is_said_once_and_looked_for() -> None:
         assert setting.fleet.workload_ids == frozenset()
         new = setting.create()
         assert await setting.after(20) == [(RevisionAdded, new)]
-        assert setting.lines == [gone, f"runai-async: llm is another workload now: {new}"]
+        assert setting.lines == [gone, f"runai-async: llm is workload {new} now (created again)"]
 
 
 async def test_a_name_does_not_vanish_because_listing_fails() -> None:

@@ -22,7 +22,9 @@ class Log:
     def __init__(self, captured: pytest.CaptureFixture[str]) -> None:
         self._captured = captured
 
-    def read(self) -> list[str]:
+    async def read(self) -> list[str]:
+        for _ in range(5):  # a task of its own writes the lines
+            await asyncio.sleep(0)
         text = self._captured.readouterr().out
         return [re.sub(r"^ *[0-9hms]+  ", "", line) for line in text.splitlines()]
 
@@ -44,16 +46,16 @@ async def test_a_log_gets_a_line_every_thirty_seconds(log: Log) -> None:
     clock = FakeClock()
     async with waiting(clock) as progress:
         progress.revision(evolve(revision(), phase=Phase.PENDING, phase_updated_at=clock.now()))
-        (changed,) = log.read()
+        (changed,) = await log.read()
         await clock.advance(29)
-        assert log.read() == []
+        assert await log.read() == []
         await clock.advance(2)
         await clock.advance(30)
-        first, second = log.read()
+        first, second = await log.read()
     name = revision().name
     assert changed.startswith(f"{name}  Pending")
-    assert re.fullmatch(rf"still waiting: {name} Pending for 3\ds, \d/\d pods", first)
-    assert re.fullmatch(rf"still waiting: {name} Pending for 1m00s, \d/\d pods", second)
+    assert re.fullmatch(rf"still waiting for the rollout: {name} is Pending for 3\ds, \d/\d pods", first)
+    assert re.fullmatch(rf"still waiting for the rollout: {name} is Pending for 1m00s, \d/\d pods", second)
 
 
 async def test_a_change_makes_the_next_line_thirty_seconds_later(log: Log) -> None:
@@ -62,9 +64,9 @@ async def test_a_change_makes_the_next_line_thirty_seconds_later(log: Log) -> No
         await clock.advance(20)
         progress.revision(None)
         await clock.advance(20)
-        assert log.read() == ["waiting for the new revision"]
+        assert await log.read() == ["waiting for the new revision"]
         await clock.advance(11)
-        assert log.read() == ["still waiting: the new revision"]
+        assert await log.read() == ["still waiting for the new revision"]
 
 
 async def test_in_an_outage_the_line_says_since_when_and_why(log: Log) -> None:
@@ -72,21 +74,20 @@ async def test_in_an_outage_the_line_says_since_when_and_why(log: Log) -> None:
     async with waiting(clock) as progress:
         progress.revision(evolve(revision(), phase_updated_at=clock.now() - timedelta(hours=1)))
         progress.outage_began(TransportError("connection refused"))
-        log.read()
+        await log.read()
         await clock.advance(31)
-        assert log.read() == [
+        assert await log.read() == [
             "still waiting: the control plane has not responded for 30s: TransportError: connection refused"
         ]
         progress.outage_ended(31.0)
-        assert progress.silence() == ""
         await clock.advance(31)
-        assert log.read()[-1].startswith(f"still waiting: {revision().name}")
+        assert (await log.read())[-1].startswith(f"still waiting for the rollout: {revision().name}")
 
 
 async def test_before_the_first_response_it_says_so(log: Log) -> None:
     clock = FakeClock()
     async with waiting(clock):
         await clock.advance(31)
-    assert log.read() == ["still waiting: the first response"]
+    assert await log.read() == ["still waiting for the first response"]
     await clock.advance(100)
-    assert log.read() == []
+    assert await log.read() == []

@@ -14,7 +14,7 @@ from runai_async.cli.connection import Connection, connecting
 from runai_async.cli.diagnostics import say
 from runai_async.cli.exits import InputError
 from runai_async.cli.following import ALL_EVERY, NAMES_EVERY, Following, discovered
-from runai_async.cli.ids import as_uuid, check_reachable, find_patiently
+from runai_async.cli.ids import as_uuid, find_patiently
 from runai_async.cli.options import (
     DURATION,
     NON_EMPTY,
@@ -133,7 +133,6 @@ async def _fleet(
         return runai.watch_fleet(ask, poll=poll, discovery_interval=every)
     found = await find_patiently(runai, workloads, patience)
     following = Following(runai, found, metrics.names, every, projects=metrics.projects)
-    await check_reachable(runai, found[0].id)
     return following.fleet(poll)
 
 
@@ -162,5 +161,5 @@ async def _served(metrics: Metrics, patience: float, host: str, port: int) -> As
             ) from error
         name = f"[{host}]" if ":" in host else host
         limit = f"503 after {patience:g} s without a successful poll"
-        say(f"serving http://{name}:{bound}/metrics and /healthz ({limit})")
+        say(f"serving http://{name}:{bound}/metrics, /healthz, /livez and /readyz ({limit})")
         yield

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -13,14 +14,13 @@ from runai_async._watch.revision_watch import RevisionWatch
 from runai_async.cli import views
 from runai_async.cli.connection import Connection, connecting
 from runai_async.cli.diagnostics import Diagnostics, say
-from runai_async.cli.exits import InputError, SignalledError, TimeIsUpError
+from runai_async.cli.exits import SignalledError, TimeIsUpError
 from runai_async.cli.ids import (
     WorkloadRef,
     as_uuid,
-    check_reachable,
     find_patiently,
     find_revisions,
-    find_workloads,
+    newest_workload,
 )
 from runai_async.cli.options import DURATION, NON_EMPTY, examples
 from runai_async.cli.patience import Patience
@@ -40,10 +40,14 @@ from runai_async.policy import LEAST_INTERVAL, PollPolicy
 if TYPE_CHECKING:
     from runai_async.cli.views.progress import Progress
 
+T = TypeVar("T")
+
 _MAX_OUTAGE = 900.0
 """Seconds without a response after which a wait without a timeout ends, by default."""
-_SUCCESSOR_SECONDS = 10.0
-"""Seconds that the search for the new workload of a name may take, once the old one is deleted."""
+_SEARCH_SECONDS = 10.0
+"""Seconds that a search for the new workload of a name may take, and between two searches."""
+_GLANCE = 0.5
+"""Seconds between two looks at whether the workload is refused as unknown."""
 _LATE = (WaitTimeoutError, TimeIsUpError)
 
 
@@ -70,14 +74,6 @@ class _DisplayedWait(RolloutWait):
         """Display the newest revision."""
         self._progress.revision(self.newest)
         return super().verdict()
-
-    def gone(self) -> RolloutFailedError:
-        """Return the error for a workload that was deleted: another one may have its name."""
-        return _WorkloadGoneError(str(super().gone()), revision=self.newest)
-
-
-class _WorkloadGoneError(RolloutFailedError):
-    """The workload was deleted, and its rollout with it."""
 
 
 @click.group(epilog=examples("runai-async rollout status $WORKLOAD --timeout 10m"))
@@ -178,26 +174,52 @@ async def _wait(
         async with runai.watch_revisions(found.id, poll=poll) as watch:
             wait = _DisplayedWait(watch, after_id, since, progress)
             spent = asyncio.get_running_loop().time() - began
-            try:
-                return await wait.run(float("inf") if timeout is None else timeout, spent=spent)
-            except _WorkloadGoneError as error:
-                raise RolloutFailedError(
-                    f"{error}{await _successor(runai, found)}", revision=error.revision
-                ) from error
+            waiting = wait.run(float("inf") if timeout is None else timeout, spent=spent)
+            return await _unless_replaced(waiting, _replaced(runai, watch, found))
 
 
-async def _successor(runai: RunaiClient, gone: WorkloadRef) -> str:
-    """Return the end of a message: which workload has the name now, if one was given and one has."""
-    if gone.name is None or gone.project_id is None:
-        return ""
+async def _unless_replaced(waiting: Coroutine[Any, Any, T], replaced: Coroutine[Any, Any, str]) -> T:
+    """Return what the wait does, unless the workload is replaced before: that fails the rollout."""
+    wait, search = asyncio.create_task(waiting), asyncio.create_task(replaced)
     try:
-        async with asyncio.timeout(_SUCCESSOR_SECONDS):
-            (found,) = await find_workloads(runai, [gone.name], project_id=gone.project_id)
-    except (InputError, RunaiError, TimeoutError):
-        return ""
-    if found.id == gone.id:
-        return ""
-    return f"; the workload {found.name} is {found.id} now: run the command again to wait for that"
+        await asyncio.wait({wait, search}, return_when=asyncio.FIRST_COMPLETED)
+        if not wait.done():
+            raise RolloutFailedError(search.result(), revision=None)
+        return wait.result()
+    finally:
+        for task in (wait, search):
+            task.cancel()
+        await asyncio.gather(wait, search, return_exceptions=True)
+
+
+async def _replaced(runai: RunaiClient, watch: RevisionWatch, found: WorkloadRef) -> str:
+    """Return an error's text once another workload has the name, and the API no longer knows the one found.
+
+    That an unknown workload is deleted is doubted for minutes, as its service may be restarting; but not if
+    it was created again. Where no name was given, or nobody has it, this never returns.
+    """
+    while True:
+        await asyncio.sleep(_GLANCE)
+        error = watch.status.last_error
+        if found.name is None or not isinstance(error, NotFoundError) or is_outage(error):
+            continue
+        new = await _successor(runai, found)
+        if new is not None:
+            again = f"the workload {found.name} is {new} now: run the command again to wait for that"
+            return f"the rollout failed: workload {found.id} was deleted; {again}"
+        await asyncio.sleep(_SEARCH_SECONDS)
+
+
+async def _successor(runai: RunaiClient, gone: WorkloadRef) -> str | None:
+    """Return the id of another workload that has the name now, if one has."""
+    try:
+        async with asyncio.timeout(_SEARCH_SECONDS):
+            known = [item async for item in runai.list_workloads()]
+    except (RunaiError, TimeoutError):
+        return None
+    named = [item for item in known if (item.name, item.project_id) == (gone.name, gone.project_id)]
+    newest = newest_workload(named) if named else None
+    return newest.id if newest is not None and newest.id != gone.id else None
 
 
 async def _find(
@@ -206,7 +228,6 @@ async def _find(
     """Return the workload, and the id and the revision of *after*, which may no longer exist."""
     (found,) = await find_patiently(runai, [workload], patience)
     if after is None:
-        await check_reachable(runai, found.id)
         return found, None, None
     if (after_id := as_uuid(after)) is None:
         since = (await patience.look_up("the revisions", lambda: find_revisions(runai, found, [after])))[0]

@@ -20,7 +20,7 @@ from runai_async.cli.diagnostics import Diagnostics
 from runai_async.cli.exits import InputError, OutputError
 from runai_async.cli.files import StateFile
 from runai_async.cli.following import ALL_EVERY, NAMES_EVERY, Following, discovered
-from runai_async.cli.ids import check_reachable, find_patiently
+from runai_async.cli.ids import find_patiently
 from runai_async.cli.options import (
     DURATION,
     NON_EMPTY,
@@ -228,7 +228,6 @@ async def _open(runai: RunaiClient, options: WatchOptions, view: View, file: Sta
     found = await find_patiently(runai, options.workloads, patience)
     following = Following(runai, found, view.names, options.discovery_interval)
     saved = None if file is None else await asyncio.to_thread(_load, file, following, runai.base_url)
-    await check_reachable(runai, following.ids[0])
     if len(following.ids) > 1 or not following.is_fixed:
         return following.fleet(options.poll, include_existing=options.existing, resume_from=saved)
     return runai.watch_revisions(

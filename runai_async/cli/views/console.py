@@ -11,6 +11,7 @@ from rich.live import Live
 
 from runai_async._observe.log import logger
 from runai_async.cli.exits import OutputError, ReaderGoneError
+from runai_async.cli.stdout import has_room
 
 _REFRESH = 0.2
 """Seconds between two drawings."""
@@ -51,7 +52,8 @@ async def live(
 
     def refresh() -> None:
         with attempts.one():
-            drawing.update(draw(screen.width, screen.height), refresh=True)
+            if has_room(screen.file):  # a terminal that stands still must not stop the event loop
+                drawing.update(draw(screen.width, screen.height), refresh=True)
 
     async def keep_drawing() -> None:
         while True:

@@ -13,7 +13,8 @@ from rich.text import Text
 
 from runai_async._clock import Clock, SystemClock
 from runai_async.cli.diagnostics import say
-from runai_async.cli.exits import OutputError
+from runai_async.cli.exits import OutputError, ReaderGoneError
+from runai_async.cli.line_writer import LineWriter
 from runai_async.cli.text import clean, duration, phase_name, pods, shortened, since
 from runai_async.cli.views.console import can_draw, console, live
 from runai_async.cli.views.lines import cluster_text, reason
@@ -24,13 +25,17 @@ from runai_async.models import Revision
 
 _QUIET = 30.0
 """Seconds without a line after which a log gets one that says what is waited for."""
+_MOST = 1000
+"""Lines that wait to be written; further ones are dropped."""
+_PATIENCE = 1.0
+"""Seconds that the end of the wait gives to those that are left."""
 
 
 class Outage(NamedTuple):
     """An outage that lasts.
 
     Attributes:
-        error: what the first request failed with, or a later one.
+        error: what the first request failed with.
         began_at: monotonic time.
     """
 
@@ -57,47 +62,70 @@ class Progress:
         self._state = Text("waiting for the first response")
         self._revision: Revision | None = None
         self._outage: Outage | None = None
+        self._has_begun = False
         self._spinner = Spinner("dots")
+        self._lines: asyncio.Queue[str] | None = None
 
     def live(self) -> AbstractAsyncContextManager[None]:
         """Show the present state below the lines, or repeat it, for as long as the context lasts."""
         if not can_draw(self._screen):
-            return self._reminding()
+            return self._logging()
         return live(self._screen, lambda width, _: self._draw(width), transient=True)
 
     @contextlib.asynccontextmanager
-    async def _reminding(self) -> AsyncGenerator[None, None]:
-        task = asyncio.create_task(self._remind())
+    async def _logging(self) -> AsyncGenerator[None, None]:
+        """Write the lines in a task, since the log's reader may stop reading; at the end, wait briefly."""
+        self._lines = lines = asyncio.Queue[str](_MOST)
+        tasks = {asyncio.create_task(self._remind()), asyncio.create_task(self._write(lines))}
         try:
             yield
         finally:
-            task.cancel()
-            await asyncio.wait({task})
+            self._lines = None
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_PATIENCE):
+                    await lines.join()
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+
+    async def _write(self, lines: asyncio.Queue[str]) -> None:
+        """Write what is queued; once that is impossible, a warning says so and the rest is dropped."""
+        writer, failed = LineWriter(self._screen.file), False
+        while True:
+            line = await lines.get()
+            try:
+                if not failed:
+                    await writer.write(line)
+            except (OutputError, ReaderGoneError) as error:
+                failed = True
+                if isinstance(error, OutputError):
+                    say(f"runai-async: warning: {error.message}")
+            finally:
+                lines.task_done()
 
     async def _remind(self) -> None:
-        """Print what is waited for whenever nothing was printed for a while; an output that fails ends it."""
-        with contextlib.suppress(Exception):
-            while True:
-                quiet = self._clock.monotonic() - self._printed_at
-                if quiet < _QUIET:
-                    await self._clock.sleep(_QUIET - quiet)
-                else:
-                    self._print(f"still waiting: {self._waits_for()}")
+        """Print what is waited for whenever nothing was printed for a while."""
+        while True:
+            quiet = self._clock.monotonic() - self._printed_at
+            if quiet < _QUIET:
+                await self._clock.sleep(_QUIET - quiet)
+            else:
+                self._print(f"still waiting{self._waits_for()}")
 
     def _waits_for(self) -> str:
         if self._outage is not None:
-            return self.silence()
+            return f": {self.silence()}"
         revision = self._revision
         if revision is None:
-            return self._state.plain.removeprefix("waiting for ")
+            return self._state.plain.removeprefix("waiting")
         for_ = since(revision.phase_updated_at, self._clock.now())
-        state = f"{clean(revision.name)} {phase_name(revision.phase)}{for_ and f' for {for_}'}"
-        return f"{state}, {pods(revision)} pods"
+        state = f"{clean(revision.name)} is {phase_name(revision.phase)}{for_ and f' for {for_}'}"
+        return f" for the rollout: {state}, {pods(revision)} pods"
 
     def silence(self) -> str:
         """Describe the outage that lasts; empty if none does."""
         if self._outage is None:
-            return ""
+            return "" if self._has_begun else "the control plane has not responded to the first request"
         seconds = self._clock.monotonic() - self._outage.began_at
         why = f"{type(self._outage.error).__name__}: {clean(str(self._outage.error))}"
         return f"the control plane has not responded for {duration(seconds)}: {why}"
@@ -108,7 +136,8 @@ class Progress:
         return duration(self._elapsed)
 
     def begin(self, workload: str, after: str | None) -> None:
-        """Print which rollout this is."""
+        """Print which rollout this is, once it is found."""
+        self._has_begun = True
         self._print(f"rollout of {clean(workload)}{f', after {clean(after)}' if after else ''}")
 
     def outage_began(self, error: RunaiError) -> None:
@@ -144,11 +173,20 @@ class Progress:
         self._print(Text(f"the rollout is done: {clean(revision.name)} serves", style="green"))
 
     def _print(self, text: Text | str) -> None:
-        """Print a line with the time since the start; a full disk does not end the wait."""
+        """Print a line with the time since the start; an output that fails does not end the wait."""
         self._printed_at = self._clock.monotonic()
-        at = Text(f"{duration(self._elapsed):>6}  ", style="bright_black")
+        line = Text(f"{duration(self._elapsed):>6}  ", style="bright_black").append(text)
+        if self._lines is None:
+            self._print_now(line)
+            return
+        with self._screen.capture() as captured:
+            self._screen.print(line, soft_wrap=True)
+        with contextlib.suppress(asyncio.QueueFull):  # nobody has read for hours
+            self._lines.put_nowait(captured.get().removesuffix("\n"))
+
+    def _print_now(self, line: Text) -> None:
         try:
-            self._screen.print(at.append(text), soft_wrap=True)
+            self._screen.print(line, soft_wrap=True)
         except OutputError as error:  # the first one: what is printed after it is dropped
             say(f"runai-async: warning: {error.message}")
 
