@@ -24,7 +24,7 @@ class Capacity:
         self._max_concurrency = max_concurrency
         self._rate_limit = rate_limit
         self._intervals: Counter[float] = Counter()
-        self._rate = 0.0
+        self._rate = 0.0  # polls a second that the intervals ask for
         self._seconds = 0.0
         self._polls = 0
         self._short_since: float | None = None
@@ -46,11 +46,6 @@ class Capacity:
         """Note how long a successful poll took."""
         self._polls += 1
         self._seconds += (seconds - self._seconds) * max(_WEIGHT, 1 / self._polls)
-
-    @property
-    def rate(self) -> float:
-        """Polls a second that the intervals ask for."""
-        return self._rate
 
     @property
     def needed(self) -> float:

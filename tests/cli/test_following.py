@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from itertools import pairwise
 
 from support.harness import HTML_502, Harness
@@ -207,6 +208,46 @@ async def test_a_state_without_revisions_or_of_another_name_is_not_that_of_the_n
             await setting.harness.collect(fleet, 15)
             assert not setting.following.is_former(fleet.checkpoint().workloads[other])
         assert setting.following.is_former(saved)
+
+
+async def test_a_row_that_cannot_be_decoded_is_still_the_workload() -> None:
+    async with followed() as setting:
+        await setting.after(15)
+        setting.harness.listings = Response(
+            body=b'{"workloads": [{"type": "Inference", "id": "%s"}]}' % setting.harness.workload_id.encode()
+        )
+        await setting.after(100)
+        assert setting.lines == []
+        assert setting.fleet.workload_ids == {setting.harness.workload_id}
+
+
+async def test_a_name_that_is_listed_again_is_said() -> None:
+    async with followed() as setting:
+        await setting.after(15)
+        setting.harness.listings = EMPTY
+        await setting.after(60)
+        setting.harness.listings = True
+        await setting.after(60)
+        assert [line.split("llm")[-1].split(";")[0] for line in setting.lines] == [
+            "' any longer",
+            " is listed again",
+        ]
+
+
+async def test_one_stale_list_does_not_bring_back_the_old_workload() -> None:
+    async with followed() as setting:
+        old = setting.harness.workload_id
+        await setting.after(15)
+        stale = setting.harness.clock.now() - timedelta(days=1)
+        new = setting.create()
+        await setting.after(30)
+        for workload in setting.harness.state.workloads.values():
+            workload["createdAt"] = stale.isoformat() if workload["id"] == old else workload["createdAt"]
+        setting.harness.state.workloads[new]["name"] = "hidden"
+        await setting.after(9)
+        setting.harness.state.workloads[new]["name"] = "llm"
+        await setting.after(60)
+        assert setting.lines == [f"runai-async: llm is workload {new} now (created again)"]
 
 
 def test_an_interval_is_written_as_people_say_it() -> None:

@@ -1,10 +1,12 @@
 """How what a command looks up before its work waits out an outage."""
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Iterable
 from itertools import pairwise
 
 import pytest
+from support.cli import ran
 
 from runai_async import PollPolicy
 from runai_async.cli.patience import Patience
@@ -22,7 +24,7 @@ from runai_async.errors import (
     TransportError,
     WatchOutageError,
 )
-from runai_async.testing import FakeClock
+from runai_async.testing import FakeClock, FakeControlPlane
 
 POLICY = PollPolicy(interval=10, fast_interval=2, deadline=60, max_outage=900)
 REFUSED = AuthenticationError(401, "revoked", code=401)
@@ -178,3 +180,14 @@ async def test_a_cancellation_ends_it_in_a_pause() -> None:
     setting.task.cancel()
     assert await cancelled(setting.task)
     assert len(setting.tries) == 1
+
+
+async def test_an_outage_at_the_start_of_a_watch_is_a_warning_and_a_line() -> None:
+    async with FakeControlPlane() as control_plane:
+        control_plane.add_revision(control_plane.add_workload("chat"), "Running")
+        control_plane.fail_next(4, 501, path="/workloads$")
+        result = await ran(control_plane, "watch", "chat", "--interval", "20ms", "--count", "1")
+    began, ended = result.err.splitlines()
+    assert result.status == 0
+    assert began.startswith("runai-async: warning: the control plane does not respond, ServerError: ")
+    assert re.fullmatch(r"runai-async: the control plane responds again after \d+s", ended)

@@ -10,6 +10,8 @@ import pytest
 from attrs import evolve
 from support.samples import revision
 
+from runai_async.cli.exits import ReaderGoneError
+from runai_async.cli.line_writer import LineWriter
 from runai_async.cli.views.progress import Progress
 from runai_async.errors import TransportError
 from runai_async.models import Phase
@@ -91,3 +93,22 @@ async def test_before_the_first_response_it_says_so(log: Log) -> None:
     assert await log.read() == ["still waiting for the first response"]
     await clock.advance(100)
     assert await log.read() == []
+
+
+class Gone(LineWriter):
+    """A stream whose reader has gone."""
+
+    async def write(self, line: str | bytes) -> None:
+        raise ReaderGoneError
+
+
+async def test_once_the_reader_has_gone_lines_are_printed_where_that_ends_the_command(
+    log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runai_async.cli.views.progress.LineWriter", Gone)
+    monkeypatch.setattr("runai_async.cli.views.progress._PATIENCE", 0.05)
+    async with waiting(FakeClock()) as progress:
+        progress.revision(None)
+        assert await log.read() == []
+        progress.outage_began(TransportError("connection refused"))
+        assert await log.read() == ["outage began: connection refused"]

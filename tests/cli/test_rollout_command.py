@@ -1,16 +1,20 @@
 """`runai-async rollout status`: what a pipeline gets, and with which exit status."""
 
 import asyncio
+import fcntl
+import os
 import re
 import signal
+import sys
 from collections.abc import Awaitable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from support.cli import Ran, finished, polled, ran, started
+from support.cli import Ran, environment, finished, polled, ran, started
 
 from runai_async import RunaiClient
+from runai_async.cli.commands import rollout as rollout_command
 from runai_async.testing import FakeControlPlane
 
 FAST = ["--interval", "20ms"]
@@ -259,7 +263,9 @@ async def test_a_timeout_in_an_outage_names_the_outage(
     control_plane.fail_next(None, 503, body={"code": 503, "message": "upgrade"})
     result = await status(control_plane, "my-llm" if name else workload_id, "--timeout", "700ms")
     assert (result.status, result.err.count("\n")) == (3, 1)
-    assert re.search(r"timed out after 0.7 s: the control plane has not responded for ", result.err)
+    outage = r"timed out after 0.7 s: the control plane has not responded for \d+s: "
+    in_the_first_poll = r"is not done after 0.7 s: no poll of workload \S+ has succeeded"
+    assert re.search(outage if name else f"{outage}|{in_the_first_poll}", result.err)
     assert "503 upgrade" in result.err
 
 
@@ -282,19 +288,46 @@ async def test_an_after_that_is_missing_for_a_moment_is_read_later(
 
 
 async def test_a_workload_that_is_deleted_and_created_again_fails_the_gate(
-    control_plane: FakeControlPlane, workload_id: str
+    control_plane: FakeControlPlane, workload_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(rollout_command, "_GLANCE", 0.01)
+    monkeypatch.setattr(rollout_command, "_PAUSE", 0.01)
+    control_plane.add_workload("2ada")  # whose id or name begins like no other
     control_plane.add_revision(workload_id, "Pending")
     created: list[str] = []
 
     async def recreate() -> None:
         await polled(control_plane, 2)
         control_plane.delete_workload(workload_id)
+        await polled(control_plane, 2)
+        control_plane.fail_next(1, 501, path="/workloads$")
+        await listed(control_plane, 2)  # nobody has the name in the second one
         created.append(control_plane.add_workload("my-llm"))
 
-    result = await status(control_plane, "my-llm", "--max-outage", "200ms", during=recreate())
+    result = await status(control_plane, "my-llm", "--timeout", "30s", during=recreate())
     assert result.status == 1
     assert f"workload {workload_id} was deleted; the workload my-llm is {created[0]} now: " in result.err
+
+
+async def test_a_workload_given_by_its_id_has_no_successor(
+    control_plane: FakeControlPlane, workload_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rollout_command, "_GLANCE", 0.01)
+    control_plane.delete_workload(workload_id)
+    control_plane.add_workload("my-llm")
+    result = await status(control_plane, workload_id, "--timeout", "300ms")
+    assert (result.status, " now: run the command again" in result.err) == (3, False)
+
+
+async def listed(control_plane: FakeControlPlane, times: int) -> None:
+    """Wait for more listings of the workloads."""
+
+    def count() -> int:
+        return sum(request.path.endswith("/workloads") for request in control_plane.requests)
+
+    goal = count() + times
+    while count() < goal:
+        await asyncio.sleep(0.002)
 
 
 @pytest.mark.parametrize(("number", "expected"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
@@ -308,3 +341,27 @@ async def test_a_gate_that_is_cancelled_says_that_the_rollout_goes_on(
         ended = await finished(process)
     assert ended.status == expected
     assert re.fullmatch(r"runai-async: cancelled after \d+s; the rollout goes on\n", ended.err)
+
+
+async def test_a_gate_whose_log_nobody_reads_ends_in_time(
+    control_plane: FakeControlPlane, workload_id: str
+) -> None:
+    control_plane.add_revision(workload_id, "Pending")
+    ours, theirs = os.pipe()
+    fcntl.fcntl(theirs, fcntl.F_SETPIPE_SZ, 4096)
+    os.write(theirs, b"x" * 4096)
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "runai_async", "rollout", "status", "my-llm", "--timeout", "1s", *FAST),
+            stdout=theirs,
+            stderr=asyncio.subprocess.PIPE,
+            env=environment(control_plane),
+        )
+        async with asyncio.timeout(20):
+            ended = (await process.communicate())[1].decode()
+    finally:
+        os.close(theirs)
+        os.close(ours)
+    assert process.returncode == 3
+    assert "the rollout is not done after 1 s" in ended
+    assert sum(request.path.endswith("/revisions") for request in control_plane.requests) > 3

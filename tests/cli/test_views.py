@@ -257,6 +257,22 @@ async def test_a_terminal_that_fails_stops_nothing(caplog: pytest.LogCaptureFixt
     assert caplog.messages == ["the view cannot be drawn: OSError: [Errno 5] Input/output error"]
 
 
+async def test_a_terminal_that_stands_still_is_not_drawn_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+
+    def no_room(stream: object) -> bool:
+        asked.append(stream)
+        return False
+
+    monkeypatch.setattr("runai_async.cli.views.console.has_room", no_room)
+    file = io.StringIO()
+    screen = Console(file=file, force_terminal=True, width=80, height=24)
+    async with live(screen, lambda width, height: Text(f"{width} {height}")):
+        while len(asked) < 2:
+            await asyncio.sleep(0.01)
+    assert "80 24" not in file.getvalue()
+
+
 async def test_a_drawing_with_a_defect_stops_nothing(caplog: pytest.LogCaptureFixture) -> None:
     def draw(width: int, height: int) -> Text:
         tried.append(width)

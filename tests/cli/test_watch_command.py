@@ -584,15 +584,28 @@ async def test_a_view_that_displays_outages_still_logs_what_it_cannot_display(
     assert "a revision cannot be decoded: $.createdAt" in rollout.err
 
 
-@pytest.mark.parametrize("command", [["watch"], ["rollout", "status"]])
-@pytest.mark.parametrize("workload", [ONE, "my-llm"])
-async def test_the_timeout_covers_the_first_requests_too(command: list[str], workload: str) -> None:
+@pytest.mark.parametrize(
+    ("command", "workload", "reason"),
+    [
+        (["watch"], ONE, "timed out after 0.1 s (--timeout)"),
+        (["watch"], "my-llm", "timed out after 0.1 s (--timeout)"),
+        (["rollout", "status"], ONE, f"is not done after 0.1 s: no poll of workload {ONE} has succeeded"),
+        (
+            ["rollout", "status"],
+            "my-llm",
+            "timed out after 0.1 s: the control plane has not responded to the first request",
+        ),
+    ],
+)
+async def test_the_timeout_covers_the_first_requests_too(
+    command: list[str], workload: str, reason: str
+) -> None:
     async with FakeControlPlane() as control_plane:
         control_plane.add_workload("my-llm", id=ONE)
         control_plane.hold()
         result = await ran(control_plane, *command, workload, "--timeout", "100ms", "--deadline", "20s")
-    assert (result.status, result.out) == (3, "")
-    assert "timed out after 0.1 s (--timeout)" in result.err
+    assert (result.status, "my-llm-00" in result.out) == (3, False)
+    assert reason in result.err
 
 
 async def test_a_signal_takes_effect_while_nobody_reads_a_full_pipe() -> None:

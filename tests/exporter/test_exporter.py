@@ -42,6 +42,7 @@ from runai_async._watch.clusters import UNKNOWN, Link
 from runai_async.exporter import Metrics, serving
 from runai_async.exporter._collector import _of_clusters
 from runai_async.exporter._listener import Handler
+from runai_async.exporter._sources import LoopReader
 from runai_async.testing import FakeControlPlane
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
@@ -426,6 +427,13 @@ async def test_a_busy_loop_leaves_the_other_metrics(
         assert values(await watched.scraped(), "runai_async_workloads") == [1]
 
 
+async def test_a_reading_that_fails_is_raised_to_who_asked() -> None:
+    readings = {1: "first"}
+    reader = LoopReader(lambda: readings.pop(1))
+    with pytest.raises(KeyError):
+        await asyncio.to_thread(reader.read)
+
+
 # --- over HTTP ----------------------------------------------------------------------------------------------
 
 
@@ -554,7 +562,7 @@ async def test_a_scraper_that_does_not_read_leaves_no_traceback(
         finish(handler)
         ended.set()
 
-    monkeypatch.setattr(Handler, "timeout", 0.05)
+    monkeypatch.setattr("runai_async.exporter._listener._RESPONSE_PATIENCE", 0.05)
     monkeypatch.setattr(Handler, "finish", finished)
     async with serving(metrics, lambda: True, "127.0.0.1", 0) as port:
         with await asyncio.to_thread(socket.create_connection, ("127.0.0.1", port)) as sock:

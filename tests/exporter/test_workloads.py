@@ -283,6 +283,17 @@ async def test_a_watch_that_nobody_has_any_more_is_forgotten() -> None:
         assert (values(exported(metrics), UP), phases(exported(metrics))) == ([], set())
 
 
+async def test_watches_that_have_ended_do_not_add_up_though_nobody_scrapes() -> None:
+    harness, metrics = Harness(), Metrics()
+    harness.add("Running")
+    async with harness.client() as runai:
+        for _ in range(350):
+            async with runai.watch_revisions(harness.workload_id, poll=POLICY) as watch:
+                metrics.of_watch(watch)
+        (source,) = metrics._state._watches.values()
+        assert len(source._watches) <= 100
+
+
 def test_the_watches_of_an_earlier_loop_are_forgotten() -> None:
     metrics = Metrics()
 

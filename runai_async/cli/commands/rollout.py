@@ -45,7 +45,9 @@ T = TypeVar("T")
 _MAX_OUTAGE = 900.0
 """Seconds without a response after which a wait without a timeout ends, by default."""
 _SEARCH_SECONDS = 10.0
-"""Seconds that a search for the new workload of a name may take, and between two searches."""
+"""Seconds that a search for the new workload of a name may take."""
+_PAUSE = 10.0
+"""Seconds between two searches."""
 _GLANCE = 0.5
 """Seconds between two looks at whether the workload is refused as unknown."""
 _LATE = (WaitTimeoutError, TimeIsUpError)
@@ -207,7 +209,7 @@ async def _replaced(runai: RunaiClient, watch: RevisionWatch, found: WorkloadRef
         if new is not None:
             again = f"the workload {found.name} is {new} now: run the command again to wait for that"
             return f"the rollout failed: workload {found.id} was deleted; {again}"
-        await asyncio.sleep(_SEARCH_SECONDS)
+        await asyncio.sleep(_PAUSE)
 
 
 async def _successor(runai: RunaiClient, gone: WorkloadRef) -> str | None:

@@ -115,7 +115,7 @@ class WatchOptions:
     "--adopt-state",
     "adopt",
     is_flag=True,
-    help="With --state: the file is of this control plane, though it had another URL then.",
+    help="With --state: the file is of this control plane, although its URL has changed.",
 )
 @click.option("--timeout", type=DURATION, help="End after this time, with exit status 3.")
 @click.option("-n", "--count", type=click.IntRange(min=1), help="End after this number of events.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Generator
 from contextlib import AbstractAsyncContextManager
 from typing import NamedTuple
 
@@ -65,6 +65,7 @@ class Progress:
         self._has_begun = False
         self._spinner = Spinner("dots")
         self._lines: asyncio.Queue[str] | None = None
+        self._has_failed = False
 
     def live(self) -> AbstractAsyncContextManager[None]:
         """Show the present state below the lines, or repeat it, for as long as the context lasts."""
@@ -89,19 +90,28 @@ class Progress:
             await asyncio.wait(tasks)
 
     async def _write(self, lines: asyncio.Queue[str]) -> None:
-        """Write what is queued; once that is impossible, a warning says so and the rest is dropped."""
-        writer, failed = LineWriter(self._screen.file), False
+        """Write what is queued, for as long as that is possible."""
+        writer = LineWriter(self._screen.file)
         while True:
             line = await lines.get()
             try:
-                if not failed:
+                with self._attempt():
                     await writer.write(line)
-            except (OutputError, ReaderGoneError) as error:
-                failed = True
-                if isinstance(error, OutputError):
-                    say(f"runai-async: warning: {error.message}")
+            except ReaderGoneError:
+                self._lines = None  # the next line finds that out, too, and ends the command
+                return
             finally:
                 lines.task_done()
+
+    @contextlib.contextmanager
+    def _attempt(self) -> Generator[None, None, None]:
+        """Take a failure to write for the end of the output: a warning says so, and the rest is dropped."""
+        try:
+            yield
+        except OutputError as error:
+            had_failed, self._has_failed = self._has_failed, True
+            if not had_failed:
+                say(f"runai-async: warning: {error.message}")
 
     async def _remind(self) -> None:
         """Print what is waited for whenever nothing was printed for a while."""
@@ -177,18 +187,13 @@ class Progress:
         self._printed_at = self._clock.monotonic()
         line = Text(f"{duration(self._elapsed):>6}  ", style="bright_black").append(text)
         if self._lines is None:
-            self._print_now(line)
+            with self._attempt():
+                self._screen.print(line, soft_wrap=True)
             return
         with self._screen.capture() as captured:
             self._screen.print(line, soft_wrap=True)
         with contextlib.suppress(asyncio.QueueFull):  # nobody has read for hours
             self._lines.put_nowait(captured.get().removesuffix("\n"))
-
-    def _print_now(self, line: Text) -> None:
-        try:
-            self._screen.print(line, soft_wrap=True)
-        except OutputError as error:  # the first one: what is printed after it is dropped
-            say(f"runai-async: warning: {error.message}")
 
     def _draw(self, width: int) -> Spinner:
         limit = f" of {duration(self._timeout)}" if self._timeout else ""
