@@ -232,7 +232,7 @@ async def test_an_after_that_was_purged_is_not_followed_by_what_was_there(
 # --- what is looked up before the wait ----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("trouble", ["503", "a web page", "no answer"])
+@pytest.mark.parametrize("trouble", ["503", "a web page", "a gateway's 404", "a reset"])
 @pytest.mark.parametrize("look_up", ["the name", "--after by name", "--after by id"])
 async def test_an_outage_at_each_look_up_is_waited_out(
     control_plane: FakeControlPlane, workload_id: str, look_up: str, trouble: str
@@ -246,6 +246,8 @@ async def test_an_outage_at_each_look_up_is_waited_out(
     }[look_up]
     if trouble == "503":
         control_plane.fail_next(6, 503, path=path)
+    elif trouble == "a gateway's 404":
+        control_plane.fail_next(3, 404, body="<html>no such route</html>", path=path)
     elif trouble == "a web page":
         control_plane.fail_next(6, 200, body="<html>log in</html>", path=path)
     else:
