@@ -5,6 +5,7 @@ import gc
 import inspect
 import logging
 import os
+import signal
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 from unittest.mock import Mock
@@ -32,6 +33,12 @@ hypothesis.settings.register_profile(
     "ci", max_examples=250, derandomize=True, print_blob=True, **_ANY_MACHINE
 )
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
+
+
+# A shell that starts the tests in the background has them ignore signals; then the commands under test would.
+for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL)):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, handler)
 
 
 def pytest_collection_finish() -> None:
