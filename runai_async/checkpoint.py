@@ -70,7 +70,7 @@ class StallMark:
             when it entered that.
         count: `RevisionMark.count` when it was last reported as stalled. While the two are equal, its present
             phase is the one of that report.
-        since: `RevisionStalled.since` of that report.
+        until: the latest `RevisionStalled.since` of all such reports.
 
     Example:
         >>> checkpoint = Checkpoint.from_json(saved)
@@ -80,7 +80,7 @@ class StallMark:
 
     seen_at: datetime | None = None
     count: int | None = None
-    since: datetime | None = None
+    until: datetime | None = None
 
 
 @frozen
@@ -323,7 +323,7 @@ def _stall(value: Any, name: str) -> StallMark:
 _OF_A_STALL: Mapping[str, Callable[[Any, str], Any]] = {
     "seen_at": as_time,
     "count": as_count,
-    "since": as_time,
+    "until": as_time,
 }
 _refusal = partial(_streak, allowed=("forbidden", "not_found"))
 _READERS: Mapping[str, Callable[[Any, str], Any]] = {

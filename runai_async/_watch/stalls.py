@@ -28,7 +28,9 @@ def can_stall(mark: RevisionMark) -> bool:
 
 def reported(mark: RevisionMark) -> RevisionMark:
     """Return the mark after its revision was reported as stalled."""
-    return evolve(mark, stall=evolve(mark.stall or _NOTHING, count=mark.count, since=_since(mark)))
+    stall, since = mark.stall or _NOTHING, _since(mark)
+    until = max((at for at in (stall.until, since) if at is not None), default=None)
+    return evolve(mark, stall=evolve(stall, count=mark.count, until=until))
 
 
 def after_a_change(stall: StallMark | None) -> StallMark | None:
@@ -87,7 +89,7 @@ def _since(mark: RevisionMark) -> datetime | None:
 
 def _ordinal(mark: RevisionMark) -> int | None:
     """Return the count that the event's id needs; None where the server's time is enough."""
-    at, last = mark.phase_updated_at, None if mark.stall is None else mark.stall.since
+    at, last = mark.phase_updated_at, None if mark.stall is None else mark.stall.until
     if at is None:
         return mark.count
     # The ids hold whole seconds, and a server that does not update the time gives two stalls the same.

@@ -272,8 +272,8 @@ class Tracker:
 
     def _until_the_last_initial(self) -> int:
         """Return how many events are pending up to the last one of a revision that existed already."""
-        events = enumerate(self._pending or (), 1)
-        return max((number for number, (event, _) in events if isinstance(event, RevisionAdded)), default=0)
+        initial = (isinstance(event, RevisionAdded) and event.initial for event, _ in self._pending or ())
+        return max((number for number, is_initial in enumerate(initial, 1) if is_initial), default=0)
 
     def _count_missing(
         self, missing: Sequence[Known], patience: Patience, all_missing_grace: float | None

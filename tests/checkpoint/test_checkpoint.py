@@ -180,9 +180,9 @@ def test_a_mark_has_the_required_fields_of_a_revision_and_none_that_may_be_secre
 
 
 def test_a_stall_is_kept_in_a_few_bytes() -> None:
-    stalled = attrs.evolve(MARK, stall=StallMark(count=1, since=TIME))
+    stalled = attrs.evolve(MARK, stall=StallMark(count=1, until=TIME))
     (plain,) = json.loads(attrs.evolve(CHECKPOINT, revisions=(stalled,)).to_json())["revisions"]
-    assert plain["stall"] == {"count": 1, "since": "2025-09-14T07:31:12.481000+00:00"}
+    assert plain["stall"] == {"count": 1, "until": "2025-09-14T07:31:12.481000+00:00"}
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,7 @@ def test_a_stall_is_kept_in_a_few_bytes() -> None:
     [
         ([], "stall must be an object"),
         ({"count": "1"}, "stall.count must be a whole number"),
-        ({"since": "yesterday"}, "stall.since is not a time"),
+        ({"until": "yesterday"}, "stall.until is not a time"),
         ({"seen_at": 5}, "stall.seen_at must be a time"),
     ],
 )

@@ -255,6 +255,18 @@ async def test_a_revision_that_polls_lack_is_reported_once_they_show_it_again() 
     assert stall.seconds == 210
 
 
+async def test_a_stall_has_an_id_of_its_own_also_where_the_server_s_times_go_back_and_forth() -> None:
+    harness = Harness()
+    began = harness.clock.now()
+    revision_id = harness.add("Pending")
+    for at, seconds in ((105, 50), (205, 0), (305, 50)):
+        times = {"phase_updated_at": began + timedelta(seconds=seconds)}
+        harness.at(at, harness.state.update_revision, revision_id, times)
+    found = stalls(await watched(harness, 500))
+    assert [(stall.since - began).total_seconds() for stall in found] == [0, 50, 0, 50]
+    assert len({stall.id for stall in found}) == 4
+
+
 # --- order and delivery -------------------------------------------------------------------------------------
 
 
