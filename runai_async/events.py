@@ -153,6 +153,7 @@ class RevisionStalled(_RevisionEvent):
 
     Yielded only if that is set: once for each time that the revision enters a phase other than Running,
     Stopped, Degraded, Failed and Completed. Nothing about the revision has changed, and it may still arrive.
+    One that existed before the watch is reported, too, even where *include_existing* is False.
 
     Attributes:
         revision: the revision as the response had it; `revision.phase` is the phase that it is in.

@@ -74,7 +74,7 @@ class StallCheck(NamedTuple):
             revision=revision,
             observed_at=self.now,
             since=since,
-            seconds=(self.server_now - since).total_seconds(),
+            seconds=max(self.stalled_after, (self.server_now - since).total_seconds()),  # never just below
             stalled_after=self.stalled_after,
             ordinal=_ordinal(mark),
         )

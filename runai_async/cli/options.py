@@ -93,7 +93,7 @@ def stalled_after_option(text: str, default: str | None = None) -> Callable[[Com
     """Return the option for `PollPolicy.stalled_after`.
 
     Args:
-        text: what is done about a revision that has stalled.
+        text: what is done about a revision, up to its verb.
         default: the time after which it has.
     """
     return click.option(
@@ -101,7 +101,7 @@ def stalled_after_option(text: str, default: str | None = None) -> Callable[[Com
         type=DURATION,
         default=default,
         show_default=True,
-        help=f"{text} a revision that has been in one phase, such as Pending, for this time.",
+        help=f"{text} has been on its way in one phase, such as Pending, for this time.",
     )
 
 

@@ -57,7 +57,7 @@ def _address(text: str) -> tuple[str, int]:
 )
 @click.option("--interval", type=DURATION, default="30s", show_default=True, help="The time between polls.")
 @discovery_interval_option
-@stalled_after_option("Set runai_revision_stalled to 1 for", "15m")
+@stalled_after_option("Set runai_revision_stalled to 1 once a revision", "15m")
 @click.option(
     "--max-outage",
     type=DURATION,

@@ -116,7 +116,7 @@ def rollout() -> None:
     help="Give up after this time without a response, also at the start.  "
     "[default: 15m; with --timeout until then]",
 )
-@stalled_after_option("Print a line, and go on waiting, for", "10m")
+@stalled_after_option("Print a line once the newest revision", "10m")
 @connecting
 @click.pass_obj
 def status(

@@ -121,7 +121,7 @@ class WatchOptions:
 @click.option("--timeout", type=DURATION, help="End after this time, with exit status 3.")
 @click.option("-n", "--count", type=click.IntRange(min=1), help="End after this number of events.")
 @max_outage_option
-@stalled_after_option("Report, once,")
+@stalled_after_option("Report a revision, once, that")
 @click.option("--new-only", is_flag=True, help="Leave out the revisions that exist already.")
 @click.option("--emit", multiple=True, type=click.Choice(get_args(Emit)), help="Print these events too.")
 @click.option("--show-secrets", is_flag=True, help="Print environment, command and arguments too.")
