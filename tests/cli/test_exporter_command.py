@@ -63,8 +63,8 @@ async def until_phases(port: int, *expected: tuple[str, str, str]) -> None:
 async def test_a_revision_that_has_been_in_its_phase_for_15_minutes_is_exported_as_stalled() -> None:
     async with FakeControlPlane() as control_plane:
         workload_id = control_plane.add_workload("chat")
-        for minutes in (14, 16):
-            revision_id = control_plane.add_revision(workload_id, "Creating")
+        fresh, stuck = (control_plane.add_revision(workload_id, "Creating") for _ in range(2))
+        for revision_id, minutes in ((fresh, 14), (stuck, 16)):
             at = datetime.now(UTC) - timedelta(minutes=minutes)
             control_plane.set_phase(revision_id, "Pending", at=at)
 
@@ -80,7 +80,7 @@ async def test_a_revision_that_has_been_in_its_phase_for_15_minutes_is_exported_
             port = await port_of(process)
             while await stalled(port) != {"chat-00001": 0, "chat-00002": 1}:
                 await asyncio.sleep(0.02)
-            control_plane.set_phase(revision_id, "Running")
+            control_plane.set_phase(stuck, "Running")
             while await stalled(port) != {"chat-00001": 0, "chat-00002": 0}:
                 await asyncio.sleep(0.02)
 
