@@ -20,11 +20,11 @@ The names by theme:
   their parts
 - working with them: `compare_revisions` returns `FieldChange`s; `to_json`, `from_json`, `to_cloudevent`
 - watching one workload: `RevisionWatch`, `WatchStatus`, `Checkpoint`; it yields `RevisionAdded`,
-  `PhaseChanged`, `RevisionDeleted`, and whatever `PollPolicy.emit` asks for: `RevisionUpdated`, `Synced`,
-  `WatchDegraded`, `WatchRecovered`, and, of the clusters, `ClusterDisconnected` and `ClusterConnected`;
-  `WatchEvent` is any of them
+  `PhaseChanged`, `RevisionDeleted`, with `PollPolicy.stalled_after` `RevisionStalled`, and whatever
+  `PollPolicy.emit` asks for: `RevisionUpdated`, `Synced`, `WatchDegraded`, `WatchRecovered`, and, of the
+  clusters, `ClusterDisconnected` and `ClusterConnected`; `WatchEvent` is any of them
 - watching many workloads: `FleetWatch`, `FleetStatus`, `FleetCheckpoint`; it also yields `WorkloadFailed`
-- what checkpoints consist of: `RevisionMark`, `PollStreak`
+- what checkpoints consist of: `RevisionMark`, `PollStreak`, `StallMark`
 - hooks: a `Hook` receives `CallStarted`, `RetryScheduled`, `CallFinished`, `PollStarted`, `PollFinished`,
   `TokenRefreshed`; `HookEvent` is any of them
 - errors: `RunaiError` is the base of all; the tree is in `runai_async.errors`
@@ -100,6 +100,7 @@ __all__ = [
     "RevisionDeleted",
     "RevisionEvent",
     "RevisionMark",
+    "RevisionStalled",
     "RevisionUpdated",
     "RevisionWatch",
     "RolloutFailedError",
@@ -107,6 +108,7 @@ __all__ = [
     "RunaiError",
     "ServerError",
     "ServiceUnavailableError",
+    "StallMark",
     "StaticToken",
     "Synced",
     "TokenProvider",
@@ -140,7 +142,7 @@ _NAMES = {
     "_http.messages": "Request Response Transport",
     "_watch.revision_watch": "RevisionWatch",
     "_watch.status": "WatchStatus",
-    "checkpoint": "Checkpoint FleetCheckpoint PollStreak RevisionMark",
+    "checkpoint": "Checkpoint FleetCheckpoint PollStreak RevisionMark StallMark",
     "client": "ClientOptions RunaiClient",
     "diff": "FieldChange compare_revisions",
     "errors": "ApiError AttemptTimeoutError AuthenticationError ConfigurationError DeadlineExceededError "
@@ -148,8 +150,8 @@ _NAMES = {
     "RateLimitError RolloutFailedError RunaiError ServerError ServiceUnavailableError "
     "TransportError WaitError WaitTimeoutError WatchOutageError",
     "events": "ClusterConnected ClusterDisconnected ClusterEvent FleetEvent PhaseChanged RevisionAdded "
-    "RevisionDeleted RevisionEvent RevisionUpdated Synced WatchDegraded WatchEvent WatchRecovered "
-    "WorkloadFailed",
+    "RevisionDeleted RevisionEvent RevisionStalled RevisionUpdated Synced WatchDegraded WatchEvent "
+    "WatchRecovered WorkloadFailed",
     "hooks": "CallFinished CallStarted Hook HookEvent PollFinished PollStarted RetryScheduled TokenRefreshed",
     "models": "AllocatedResources ChildReference Cluster ClusterState Condition ExtendedResource "
     "HistoryMeta HistoryRecord HistorySpec Phase PhaseUpdate RequestedPods RequestedResources ResourceCores "
@@ -181,7 +183,7 @@ if TYPE_CHECKING:
     from runai_async._http.messages import Request, Response, Transport
     from runai_async._watch.revision_watch import RevisionWatch
     from runai_async._watch.status import WatchStatus
-    from runai_async.checkpoint import Checkpoint, FleetCheckpoint, PollStreak, RevisionMark
+    from runai_async.checkpoint import Checkpoint, FleetCheckpoint, PollStreak, RevisionMark, StallMark
     from runai_async.client import ClientOptions, RunaiClient
     from runai_async.diff import FieldChange, compare_revisions
     from runai_async.errors import (
@@ -214,6 +216,7 @@ if TYPE_CHECKING:
         RevisionAdded,
         RevisionDeleted,
         RevisionEvent,
+        RevisionStalled,
         RevisionUpdated,
         Synced,
         WatchDegraded,

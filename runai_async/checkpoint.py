@@ -2,7 +2,8 @@
 
 A checkpoint holds the control plane's URL and, for each known revision, the fields that the schema requires,
 when its phase changed, when it was deleted, and the count and time from which the ids of its events are made;
-also how many polls, and for how long, have lacked a revision or were refused. None of that is secret.
+also how many polls, and for how long, have lacked a revision or were refused, and which revisions were
+reported as stalled. None of that is secret.
 """
 
 from __future__ import annotations
@@ -61,6 +62,28 @@ class PollStreak:
 
 
 @frozen
+class StallMark:
+    """What is known of a revision that is, or was, on its way in one phase for long.
+
+    Attributes:
+        seen_at: when it was first seen in its present phase, by the server's clock, where no response says
+            when it entered that.
+        count: `RevisionMark.count` when it was last reported as stalled. While the two are equal, its present
+            phase is the one of that report.
+        until: the latest `RevisionStalled.since` of all such reports.
+
+    Example:
+        >>> checkpoint = Checkpoint.from_json(saved)
+        >>> [mark.name for mark in checkpoint.revisions if isinstance(mark.stall, StallMark)]
+        []
+    """
+
+    seen_at: datetime | None = None
+    count: int | None = None
+    until: datetime | None = None
+
+
+@frozen
 class RevisionMark:
     """What was delivered of one revision: the fields that the schema requires, and what a resume needs.
 
@@ -73,6 +96,8 @@ class RevisionMark:
         returns: how often it was reported as deleted and existed again.
         updates: how often it was reported as updated.
         streak: the last polls, if they lacked it, or showed it live after its deletion was reported.
+        stall: since when it has been in its phase, and which stall was reported, as far as that is not in the
+            other fields.
 
     Example:
         >>> [(mark.name, mark.phase.value) for mark in Checkpoint.from_json(saved).revisions]
@@ -96,6 +121,7 @@ class RevisionMark:
     returns: int = 0
     updates: int = 0
     streak: PollStreak | None = None
+    stall: StallMark | None = None
 
 
 @frozen
@@ -230,7 +256,7 @@ def _plain(checkpoint: Checkpoint, base_url: str | None) -> dict[str, Any]:
     }
 
 
-def _plain_fields(value: RevisionMark | PollStreak) -> dict[str, Any]:
+def _plain_fields(value: RevisionMark | PollStreak | StallMark) -> dict[str, Any]:
     """Turn a value into JSON's types, without what is None."""
     return {
         name: _plain_field(item) for name, item in asdict(value, recurse=False).items() if item is not None
@@ -238,7 +264,7 @@ def _plain_fields(value: RevisionMark | PollStreak) -> dict[str, Any]:
 
 
 def _plain_field(value: object) -> object:
-    if isinstance(value, PollStreak):
+    if isinstance(value, PollStreak | StallMark):
         return _plain_fields(value)
     return value.isoformat() if isinstance(value, datetime) else value
 
@@ -288,6 +314,17 @@ def _streak(value: Any, name: str, *, allowed: Collection[Found]) -> PollStreak:
     )
 
 
+def _stall(value: Any, name: str) -> StallMark:
+    data = as_object(value, name)
+    given = [key for key in _OF_A_STALL if data.get(key) is not None]
+    return StallMark(**{key: _OF_A_STALL[key](data[key], f"{name}.{key}") for key in given})
+
+
+_OF_A_STALL: Mapping[str, Callable[[Any, str], Any]] = {
+    "seen_at": as_time,
+    "count": as_count,
+    "until": as_time,
+}
 _refusal = partial(_streak, allowed=("forbidden", "not_found"))
 _READERS: Mapping[str, Callable[[Any, str], Any]] = {
     **dict.fromkeys(("type", "name"), as_text),
@@ -296,6 +333,7 @@ _READERS: Mapping[str, Callable[[Any, str], Any]] = {
     **dict.fromkeys(("created_at", "phase_updated_at", "deleted_at", "told_until"), as_time),
     "phase": as_phase,
     "streak": partial(_streak, allowed=("missing", "live")),
+    "stall": _stall,
 }
-_OPTIONAL = {"phase_updated_at", "deleted_at", "told_until", "returns", "updates", "streak"}
+_OPTIONAL = {"phase_updated_at", "deleted_at", "told_until", "returns", "updates", "streak", "stall"}
 _REQUIRED = _READERS.keys() - _OPTIONAL

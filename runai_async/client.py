@@ -401,6 +401,7 @@ class RunaiClient:
             check_id(workload_id, "workload_id"),
             include_existing=include_existing,
             emit_updates="updated" in policy.emit,
+            stalled_after=policy.stalled_after,
             resume_from=resume_from,
             base_url=self.base_url,
         )
@@ -525,7 +526,8 @@ class RunaiClient:
             until: the phase, or phases, to wait for; they take precedence over *fail_on*.
             fail_on: the phases that end the wait as a failure.
             timeout: seconds; None waits for ever.
-            poll: how often to poll, and how patient to be.
+            poll: how often to poll, and how patient to be. With `PollPolicy.stalled_after`, a revision that
+                stalls is logged as a warning; the wait goes on.
 
         Raises:
             ValueError: the id is not a UUID, *until* names no phase, a phase is not one that the API lists,
@@ -570,7 +572,8 @@ class RunaiClient:
             after: the id of the newest revision before the change. Pass it: right after a change the new
                 revision is not listed yet, and without *after* the old one would count.
             timeout: seconds; None waits for ever.
-            poll: how often to poll, and how patient to be.
+            poll: how often to poll, and how patient to be. With `PollPolicy.stalled_after`, it is logged as a
+                warning when the newest revision stalls; the wait goes on.
 
         Raises:
             ValueError: an id is not a UUID, or *timeout* is not positive.

@@ -148,6 +148,50 @@ class RevisionUpdated(_RevisionEvent):
 
 
 @frozen(kw_only=True)
+class RevisionStalled(_RevisionEvent):
+    """A revision has been on its way in one phase for `PollPolicy.stalled_after` seconds, and still is.
+
+    Yielded only if that is set: once for each time that the revision enters a phase other than Running,
+    Stopped, Degraded, Failed and Completed. Nothing about the revision has changed, and it may still arrive.
+    One that existed before the watch is reported, too, even where *include_existing* is False.
+
+    Attributes:
+        revision: the revision as the response had it; `revision.phase` is the phase that it is in.
+        since: when it entered that phase, by the server's clock; where no response says so, when it was first
+            seen in it.
+        seconds: for how long it has been in it, by the server's clock; not part of equality.
+        observed_at: when the poll that found it ended, by the client's clock; not part of equality.
+
+    Example:
+        >>> from datetime import timedelta
+        >>> event = RevisionStalled(
+        ...     revision=revision, since=revision.created_at, seconds=720.0, observed_at=revision.created_at
+        ... )
+        >>> match event:
+        ...     case RevisionStalled(revision=stuck, seconds=seconds):
+        ...         print(stuck.name, "is not ready after", timedelta(seconds=seconds))
+        chat-00001 is not ready after 0:12:00
+    """
+
+    kind: ClassVar[str] = "stalled"
+
+    since: datetime
+    seconds: float = field(eq=False)
+    # The limit that it has passed, `PollPolicy.stalled_after`.
+    _stalled_after: float | None = field(default=None, eq=False, repr=False, alias="stalled_after")
+
+    @property
+    def server_time(self) -> datetime | None:
+        """When it had been in its phase for `PollPolicy.stalled_after`; None where no response gives `since`.
+
+        So it is the same whenever, and on whichever machine, the stall is found.
+        """
+        if self._stalled_after is None or self.revision.phase_updated_at is None:
+            return None
+        return self.since + timedelta(seconds=self._stalled_after)
+
+
+@frozen(kw_only=True)
 class RevisionDeleted(_RevisionEvent):
     """A revision was deleted, and that is confirmed.
 
@@ -365,7 +409,7 @@ class ClusterConnected(_ClusterEvent):
         return self._id(self.last_seen_at)
 
 
-RevisionEvent = RevisionAdded | PhaseChanged | RevisionUpdated | RevisionDeleted
+RevisionEvent = RevisionAdded | PhaseChanged | RevisionUpdated | RevisionStalled | RevisionDeleted
 """The events about one revision."""
 
 ClusterEvent = ClusterDisconnected | ClusterConnected

@@ -108,6 +108,9 @@ class PollPolicy:
         missing_grace: seconds for which a 403, a 404 or a missing revision is not believed yet, five times as
             long for a workload, or all its revisions, that could be read before; and seconds for which a
             revision that was reported as deleted must be listed as live to be reported again.
+        stalled_after: seconds for which a revision may be on its way in one phase (any but Running, Stopped,
+            Degraded, Failed and Completed) before it is reported as stalled, by the next successful poll and
+            once; None for never.
         emit: further events to yield: any of "updated", "synced", "degraded", "recovered", "clusters".
 
     Raises:
@@ -126,6 +129,7 @@ class PollPolicy:
     deadline: float = field(default=60.0, validator=_number())
     max_outage: float | None = field(default=900.0, validator=_number(0, optional=True))
     missing_grace: float = field(default=60.0, validator=_number(0))
+    stalled_after: float | None = field(default=None, validator=_number(optional=True))
     emit: AbstractSet[Emit] = field(default=_NO_FURTHER_EVENTS, converter=_names, validator=_emit)
 
     def __attrs_post_init__(self) -> None:

@@ -22,6 +22,7 @@ from runai_async import (
     RevisionAdded,
     RevisionDeleted,
     RevisionEvent,
+    RevisionStalled,
     RevisionUpdated,
     RunaiError,
     Synced,
@@ -53,12 +54,17 @@ def updated(**fields: Any) -> RevisionUpdated:
     return RevisionUpdated(**{"revision": REVISION, "observed_at": SEEN, **fields})
 
 
+def stalled(**fields: Any) -> RevisionStalled:
+    known = {"since": REVISION.phase_updated_at, "seconds": 900.0, "stalled_after": 600.0}
+    return RevisionStalled(**{"revision": REVISION, "observed_at": SEEN, **known, **fields})
+
+
 def deleted(**fields: Any) -> RevisionDeleted:
     return RevisionDeleted(**{"revision": REVISION, "observed_at": SEEN, **fields})
 
 
-MAKERS = [added, changed, updated, deleted]
-BY_PHASE = [added, changed, deleted]
+MAKERS = [added, changed, updated, stalled, deleted]
+BY_PHASE = [added, changed, stalled, deleted]
 
 
 @pytest.mark.parametrize(
@@ -67,6 +73,7 @@ BY_PHASE = [added, changed, deleted]
         (added(), "583e5e9c-8c2a-5876-859e-ba5044f85b86"),
         (changed(), "e0414014-3693-510b-b698-89f714521373"),
         (updated(), "a46a53a3-8813-500e-8da0-4698b6bc20c5"),
+        (stalled(), "804dd015-3d7d-52a7-90be-2ce7e147aafc"),
         (deleted(), "048aab18-c2c3-5deb-af25-6a1a903819ee"),
         (changed(ordinal=3), "7cd90e23-4e8a-559c-a9d4-ae58c35c934b"),
         (
@@ -74,7 +81,7 @@ BY_PHASE = [added, changed, deleted]
             "4476ee53-2521-556d-96eb-5a1b323dd9f1",
         ),
     ],
-    ids=["added", "changed", "updated", "deleted", "counted", "untimed"],
+    ids=["added", "changed", "updated", "stalled", "deleted", "counted", "untimed"],
 )
 def test_an_id_is_the_same_in_every_release(event: RevisionEvent, expected: str) -> None:
     assert event.id == expected
@@ -159,12 +166,20 @@ def test_the_time_of_observation_is_not_part_of_equality(make: Any) -> None:
         changed(previous_phase=Phase.PENDING),
         changed(coalesced=True),
         updated(changes=(FieldChange("running_pods", 1, 2),)),
+        stalled(since=SEEN),
         deleted(),
     ],
-    ids=["initial", "previous", "coalesced", "changes", "kind"],
+    ids=["initial", "previous", "coalesced", "changes", "since", "kind"],
 )
 def test_what_an_event_reports_is_part_of_equality(event: RevisionEvent) -> None:
-    assert event not in [added(), changed(), updated()]
+    assert event not in [added(), changed(), updated(), stalled()]
+
+
+def test_for_how_long_a_revision_was_stuck_when_it_was_observed_is_not_part_of_equality() -> None:
+    assert stalled() == stalled(seconds=1000.0)
+    assert stalled(seconds=1000.0).seconds == 1000.0
+    assert stalled().id == stalled(since=SEEN, seconds=1000.0, stalled_after=30.0).id
+    assert stalled(stalled_after=None).server_time is None
 
 
 @pytest.mark.parametrize("make", MAKERS)
@@ -179,6 +194,7 @@ def test_an_event_names_its_revision_and_workload(make: Any) -> None:
         (added, REVISION.created_at),
         (changed, REVISION.phase_updated_at),
         (updated, None),
+        (stalled, datetime(2025, 9, 14, 8, 8, 4, 100200, tzinfo=UTC)),
         (deleted, REVISION.deleted_at),
     ],
 )
@@ -186,7 +202,7 @@ def test_the_server_s_time_is_that_of_the_change(make: Any, time: datetime | Non
     assert make().server_time == time
 
 
-@pytest.mark.parametrize("make", [changed, deleted])
+@pytest.mark.parametrize("make", [changed, stalled, deleted])
 def test_a_time_that_the_server_did_not_send_is_none(make: Any) -> None:
     untimed = attrs.evolve(REVISION, phase_updated_at=None, deleted_at=None)
     assert make(revision=untimed).server_time is None
@@ -247,7 +263,7 @@ def test_when_a_cluster_was_last_seen_is_what_the_server_says_of_its_loss_only()
 
 
 def test_the_unions_list_every_event() -> None:
-    of_revisions = {RevisionAdded, PhaseChanged, RevisionUpdated, RevisionDeleted}
+    of_revisions = {RevisionAdded, PhaseChanged, RevisionUpdated, RevisionStalled, RevisionDeleted}
     of_clusters: set[Any] = {ClusterDisconnected, ClusterConnected}
     of_a_watch = of_revisions | of_clusters | {Synced, WatchDegraded, WatchRecovered}
     assert set(get_args(RevisionEvent)) == of_revisions

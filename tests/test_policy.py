@@ -47,6 +47,7 @@ def test_the_defaults_are_those_that_are_documented() -> None:
         "deadline": 60.0,
         "max_outage": 900.0,
         "missing_grace": 60.0,
+        "stalled_after": None,
         "emit": frozenset(),
     }
 

@@ -20,6 +20,7 @@ from runai_async.events import (
     RevisionAdded,
     RevisionDeleted,
     RevisionEvent,
+    RevisionStalled,
     RevisionUpdated,
     Synced,
     WatchDegraded,
@@ -135,6 +136,8 @@ def _revision_part(event: RevisionEvent, *, include_secrets: bool) -> dict[str, 
             part |= {"previousPhase": event.previous_phase, "coalesced": event.coalesced}
         case RevisionUpdated():
             part["changes"] = [_change(change) for change in event.changes]
+        case RevisionStalled():
+            part |= {"since": utc(event.since), "seconds": event.seconds}
         case _:
             pass
     return {key: value for key, value in part.items() if value is not None}
@@ -220,7 +223,7 @@ def _attributes(event: RevisionEvent | ClusterEvent) -> tuple[str, str, str]:
         case ClusterDisconnected() | ClusterConnected():
             kind = event.kind.removeprefix("cluster_")
             return f"/clusters/{event.cluster_id}", f"cluster.{kind}", event.cluster_id
-        case RevisionAdded() | PhaseChanged() | RevisionUpdated() | RevisionDeleted():
+        case RevisionAdded() | PhaseChanged() | RevisionUpdated() | RevisionStalled() | RevisionDeleted():
             return f"/workloads/{event.workload_id}", f"revision.{event.kind}", event.revision_id
         case _:
             raise TypeError(

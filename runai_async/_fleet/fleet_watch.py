@@ -252,6 +252,7 @@ class FleetWatch(AsyncIterator[FleetEvent]):
             workload_id,
             include_existing=self._include_existing or not existed,
             emit_updates="updated" in self._policy.emit,
+            stalled_after=self._policy.stalled_after,
             resume_from=saved,
             base_url=self._base_url,
         )

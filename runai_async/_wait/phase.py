@@ -7,6 +7,7 @@ from collections.abc import Set as AbstractSet
 
 from runai_async._api.api import Api
 from runai_async._wait.failing import Failure
+from runai_async._wait.stalling import Stalling, log_stall
 from runai_async._watch.cluster_watch import ClusterWatch
 from runai_async._watch.failures import NO_FAILURES, Past, Verdict, cause_of_cut, grace_of
 from runai_async._watch.reports import report_failure, report_recovery
@@ -43,6 +44,7 @@ class PhaseWait:
         self._streak = NO_FAILURES
         self._what = f"revision {revision_id}"
         self._failure = Failure()
+        self._stalling = Stalling(policy.stalled_after)
         self._server_time = api.server_time
 
     async def run(self, until: AbstractSet[Phase], fail_on: AbstractSet[Phase], timeout: float) -> Revision:
@@ -94,6 +96,8 @@ class PhaseWait:
             self._failure.clear()
         elif self._failure.record(revision, self._clock.monotonic(), self._server_time.now()):
             raise self._failed_error(revision, until)
+        if (stall := self._stalling.look(revision, self._clock.now(), self._server_time.now())) is not None:
+            log_stall(stall)
         return False
 
     def _failed_error(self, revision: Revision, until: AbstractSet[Phase]) -> PhaseFailedError:

@@ -13,12 +13,20 @@ from __future__ import annotations
 from runai_async._wait.failing import Failure
 from runai_async._wait.order import Created, is_newer, newest
 from runai_async._wait.phase import FAILED_PHASES, cluster_note, describe_revision, last_failure
+from runai_async._wait.stalling import log_stall
 from runai_async._watch.absence import Absence, Patience
 from runai_async._watch.failures import is_refusal
 from runai_async._watch.revision_watch import RevisionWatch, parts_of
 from runai_async._watch.status import Batch
 from runai_async.errors import NotFoundError, RolloutFailedError, RunaiError, WaitTimeoutError
-from runai_async.events import RevisionAdded, RevisionDeleted, RevisionEvent, WatchEvent
+from runai_async.events import (
+    PhaseChanged,
+    RevisionAdded,
+    RevisionDeleted,
+    RevisionEvent,
+    RevisionStalled,
+    WatchEvent,
+)
 from runai_async.models import Phase, Revision
 
 
@@ -56,6 +64,7 @@ class RolloutWait:
         self._lookups = Absence()
         self._first_ids: set[str] = set() if after_id is None else {after_id}
         self._live: dict[str, Revision] = {}
+        self._stalls: dict[str, RevisionStalled] = {}
         self._last: Batch | None = None
         self._failure = Failure()
         self._deletion = Absence()
@@ -81,8 +90,18 @@ class RolloutWait:
             await self._look_up(end)
             if (revision := self.verdict()) is not None:
                 return revision
+            self._note_stall()
             self._watch.poll_fast(clock.monotonic() + self._policy.fast_for if self._is_urgent else 0.0)
         raise await self._late(timeout)
+
+    def _note_stall(self) -> None:
+        """Report that the newest revision has stalled, once, also if it was not the newest then."""
+        if self.newest is not None and (stall := self._stalls.pop(self.newest.id, None)) is not None:
+            self.stalled(stall)
+
+    def stalled(self, event: RevisionStalled) -> None:
+        """Report that the newest revision has stalled."""
+        log_stall(event)
 
     @property
     def _is_urgent(self) -> bool:
@@ -129,6 +148,10 @@ class RolloutWait:
         revision = event.revision
         if isinstance(event, RevisionAdded) and event.initial:
             self._first_ids.add(revision.id)
+        if isinstance(event, RevisionStalled):
+            self._stalls[revision.id] = event
+        elif isinstance(event, PhaseChanged | RevisionDeleted):
+            self._stalls.pop(revision.id, None)
         if isinstance(event, RevisionDeleted):
             self._live.pop(revision.id, None)
         else:

@@ -10,6 +10,7 @@ from runai_async._api.api import Api
 from runai_async._api.endpoints import Call, with_parse
 from runai_async._observe.log import logger
 from runai_async._watch.confirm import Confirmer
+from runai_async._watch.failures import ROUNDING
 from runai_async._watch.gaps import GapFiller
 from runai_async._watch.listing import Snapshot
 from runai_async._watch.tracker import Lookup, Tracker
@@ -126,7 +127,7 @@ class Poller:
             tracker.ahead = self._api.server_time.offset  # if it means that all is deleted
             raise
         if snapshot is None:
-            return 0
+            return 0 if tracker.stalls_at == math.inf else self._stalled(tracker)
         tracker.ahead = self._api.server_time.offset
         missing = tracker.missing(snapshot)
         found: dict[str, Lookup] = {}
@@ -156,3 +157,12 @@ class Poller:
         for problem in snapshot.problems:
             logger.warning("workload %s: a revision cannot be decoded: %s", tracker.workload_id, problem)
         return events
+
+    def _stalled(self, tracker: Tracker) -> int:
+        """Report what has stalled while nothing changed; return how many events that brought."""
+        server_time = self._api.server_time
+        if tracker.stalls_at > server_time.timestamp() + ROUNDING:
+            return 0
+        before, tracker.ahead = tracker.pending, server_time.offset
+        tracker.report_stalls(self._api.clock.now())
+        return tracker.pending - before

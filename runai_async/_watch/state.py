@@ -11,6 +11,7 @@ import attrs
 from attrs import evolve
 
 from runai_async._clock import EARLIEST, is_same_moment
+from runai_async._watch.stalls import after_a_change
 from runai_async.checkpoint import RevisionMark
 from runai_async.events import PhaseChanged, RevisionDeleted, RevisionEvent
 from runai_async.models import Revision
@@ -46,7 +47,14 @@ def mark_after(mark: RevisionMark, revision: Revision) -> RevisionMark:
     """Return the mark after an event that reported *revision*."""
     at, until = revision.phase_updated_at, mark.told_until
     later = at if until is None or (at is not None and at > until) else until
-    return evolve(mark, phase=revision.phase, phase_updated_at=at, count=mark.count + 1, told_until=later)
+    return evolve(
+        mark,
+        phase=revision.phase,
+        phase_updated_at=at,
+        count=mark.count + 1,
+        told_until=later,
+        stall=after_a_change(mark.stall),
+    )
 
 
 def ordinal_of(mark: RevisionMark | None, revision: Revision) -> int | None:

@@ -21,7 +21,8 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from itertools import chain
 from typing import Any
 
 from attrs import evolve
@@ -31,6 +32,7 @@ from runai_async._clock import EARLIEST, finest
 from runai_async._watch.absence import Absence, Patience
 from runai_async._watch.known import NEVER, Known
 from runai_async._watch.listing import Listing, Snapshot
+from runai_async._watch.stalls import StallCheck, can_stall, reported
 from runai_async._watch.state import (
     REQUIRED,
     deletion,
@@ -75,6 +77,7 @@ class Tracker:
         workload_id: whose revisions these are.
         include_existing: whether the revisions of the first response are reported.
         emit_updates: whether changes of other fields than the phase are reported.
+        stalled_after: seconds in one phase after which a revision on its way is reported as stalled.
         resume_from: what was delivered before.
         base_url: the control plane's URL, for checkpoints.
 
@@ -83,6 +86,7 @@ class Tracker:
         synced: whether a first response was taken in.
         ahead: seconds by which the server's clock is ahead, for events without a time of the server's.
         get_first: whether the next look for missing revisions begins with a get by id.
+        stalls_at: when the next revision has stalled if nothing changes, in the server's seconds since 1970.
 
     Raises:
         ValueError: the checkpoint is of another workload.
@@ -90,7 +94,8 @@ class Tracker:
 
     __slots__ = (
         "_base_url", "_emit_updates", "_fast_since", "_include_existing", "_initial_left", "_known",
-        "_listing", "_pending", "_settled", "ahead", "get_first", "synced", "workload_id",
+        "_listing", "_pending", "_settled", "_stalled_after", "ahead", "get_first", "stalls_at", "synced",
+        "workload_id",
     )  # fmt: skip
 
     def __init__(
@@ -99,6 +104,7 @@ class Tracker:
         *,
         include_existing: bool = True,
         emit_updates: bool = False,
+        stalled_after: float | None = None,
         resume_from: Checkpoint | None = None,
         base_url: str | None = None,
     ) -> None:
@@ -107,8 +113,10 @@ class Tracker:
         self.synced: bool = False
         self.get_first: bool = False
         self.ahead: float = 0.0
+        self.stalls_at: float = math.inf
         self._include_existing = include_existing
         self._emit_updates = emit_updates
+        self._stalled_after = stalled_after
         self._known: dict[str, Known] = {}
         self._listing = Listing()
         self._settled = False
@@ -242,20 +250,30 @@ class Tracker:
         """
         patience = Patience(at, missing_grace, longest_gap, now, longest_cut)
         missing = [self._known[key] for key in self.missing(snapshot)]
-        groups = [
-            self._take(revision, now, at, (between or {}).get(key, ()))
+        groups: dict[str, _Items] = {
+            key: self._take(revision, now, at, (between or {}).get(key, ()))
             for key, revision in snapshot.changed.items()
-        ]
+        }
         self._count_missing(missing, patience, all_missing_grace)
-        groups += [self._decide(entry, (found or {}).get(entry.mark.id), at, now) for entry in missing]
+        for entry in missing:
+            groups[entry.mark.id] = self._decide(entry, (found or {}).get(entry.mark.id), at, now)
         deleted = [entry for entry in self._known.values() if not entry.is_live]
-        groups += [self._recall(entry, snapshot, now, patience) for entry in deleted]
+        for entry in deleted:
+            groups.setdefault(entry.mark.id, []).extend(self._recall(entry, snapshot, now, patience))
         self._keep(snapshot)
-        self._queue(group for group in groups if group)
+        shown = chain(snapshot.spans, (key for key, item in (found or {}).items() if item.revision))
+        for key, stall in self._stalls(shown, now):
+            groups.setdefault(key, []).append(stall)
+        self._queue(group for group in groups.values() if group)
         if not self.synced:
             self.synced = True
-            self._initial_left = len(self._pending or ())
+            self._initial_left = self._until_the_last_initial()
         self._settled = not missing and all(entry.polls is None for entry in deleted)
+
+    def _until_the_last_initial(self) -> int:
+        """Return how many events are pending up to the last one of a revision that existed already."""
+        initial = (isinstance(event, RevisionAdded) and event.initial for event, _ in self._pending or ())
+        return max((number for number, is_initial in enumerate(initial, 1) if is_initial), default=0)
 
     def _count_missing(
         self, missing: Sequence[Known], patience: Patience, all_missing_grace: float | None
@@ -412,6 +430,36 @@ class Tracker:
         if self._pending is None:
             self._pending = deque()
         self._pending.extend(items)
+
+    # --- stalls -------------------------------------------------------------------------------------------
+
+    def report_stalls(self, now: datetime) -> None:
+        """Queue what has stalled by now, although the response equals the one before; see `stalls_at`."""
+        self._queue([stall] for _, stall in self._stalls(self._listing.ids, now))
+
+    def _stalls(self, shown: Iterable[str], now: datetime) -> list[tuple[str, _Item]]:
+        """Return the stalls among the revisions that a poll has shown, and note when the next one is due."""
+        self.stalls_at = math.inf
+        if self._stalled_after is None:
+            return []
+        check = StallCheck(self._stalled_after, now, now + timedelta(seconds=self.ahead))
+        stalls: list[tuple[str, _Item]] = []
+        for key in shown:
+            entry = self._known.get(key)
+            if entry is None or not (entry.is_live and can_stall(entry.mark)):
+                continue
+            entry.mark = check.noted(entry.mark)
+            if check.is_stalled(entry.mark):
+                stalls.append((key, self._stall(entry, check)))
+            else:
+                self.stalls_at = min(self.stalls_at, check.stalls_at(entry.mark))
+        return stalls
+
+    def _stall(self, entry: Known, check: StallCheck) -> _Item:
+        """Report that a revision has stalled."""
+        before, saved = entry.mark, entry.saved
+        entry.mark = reported(before)
+        return check.event(before, self.last_state(before.id)), saved
 
     # --- delivering ---------------------------------------------------------------------------------------
 

@@ -88,6 +88,23 @@ max_outage_option: Callable[[Command], Command] = click.option(
     help="Give up after this time without a response, also at the start.",
 )
 
+
+def stalled_after_option(text: str, default: str | None = None) -> Callable[[Command], Command]:
+    """Return the option for `PollPolicy.stalled_after`.
+
+    Args:
+        text: what is done about a revision, up to its verb.
+        default: the time after which it has.
+    """
+    return click.option(
+        "--stalled-after",
+        type=DURATION,
+        default=default,
+        show_default=True,
+        help=f"{text} has been on its way in one phase, such as Pending, for this time.",
+    )
+
+
 discovery_interval_option: Callable[[Command], Command] = click.option(
     "--discovery-interval",
     type=DURATION,

@@ -34,6 +34,8 @@ class Metrics:
     Of each revision that was observed, with the labels `workload_id`, `workload`, `revision_id`, `revision`:
 
     - `runai_revision_phase{phase}`: 1 for the phase that it is in
+    - `runai_revision_stalled`: 1 if it was reported as stalled in its present phase, else 0; always 0 where
+      `PollPolicy.stalled_after` is not set
     - `runai_revision_running_pods`: pods that are running, where known
     - `runai_revision_requested_pods`: pods that are requested, the minimum where they scale, where known
     - `runai_revision_created_timestamp_seconds`: Unix time of its creation

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from attrs import frozen
 from prometheus_client.core import Metric
 
-from runai_async.events import PhaseChanged, RevisionDeleted, RevisionEvent
+from runai_async.events import PhaseChanged, RevisionDeleted, RevisionEvent, RevisionStalled, RevisionUpdated
 from runai_async.exporter._families import Rows, counter, gauge
 from runai_async.exporter._values import label, number, timestamp
 from runai_async.models import Revision
@@ -17,10 +17,11 @@ from runai_async.models import Revision
 
 @frozen
 class KnownRevision:
-    """A revision, and how often its phase has changed."""
+    """A revision, how often its phase has changed, and whether it was reported as stalled in this one."""
 
     revision: Revision
     changes: int
+    is_stalled: bool = False
 
 
 class RevisionStore:
@@ -29,6 +30,7 @@ class RevisionStore:
     def __init__(self) -> None:
         self._revisions: dict[str, Revision] = {}
         self._changes: Counter[str] = Counter()
+        self._stalled: set[str] = set()
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -42,6 +44,10 @@ class RevisionStore:
             else:
                 self._revisions[event.revision_id] = event.revision
                 self._changes[event.revision_id] += isinstance(event, PhaseChanged)
+                if isinstance(event, RevisionStalled):
+                    self._stalled.add(event.revision_id)
+                elif not isinstance(event, RevisionUpdated):
+                    self._stalled.discard(event.revision_id)
 
     def forget(self, is_forgotten: Callable[[str], bool]) -> None:
         """Forget the revisions of some workloads: no event says that one has left a fleet."""
@@ -53,12 +59,14 @@ class RevisionStore:
     def _forget(self, revision_id: str) -> None:
         self._revisions.pop(revision_id, None)
         self._changes.pop(revision_id, None)
+        self._stalled.discard(revision_id)
 
     def known(self) -> list[KnownRevision]:
         """Return the revisions as they are now."""
         with self._lock:  # briefly: the event loop may be waiting for it
             revisions, changes = list(self._revisions.values()), dict(self._changes)
-        return [KnownRevision(item, changes[item.id]) for item in revisions]
+            stalled = set(self._stalled)
+        return [KnownRevision(item, changes[item.id], item.id in stalled) for item in revisions]
 
 
 _LABELS = ("workload_id", "workload", "revision_id", "revision")
@@ -80,6 +88,12 @@ def families_of_revisions(known: Collection[KnownRevision], names: Mapping[str, 
         "1 for the phase that a revision is in.",
         [*_LABELS, "phase"],
         lambda: (([*_labels(item, names), label(item.revision.phase.value)], 1) for item in known),
+    )
+    yield gauge(
+        "runai_revision_stalled",
+        "1 for a revision that was reported as stalled in its present phase, else 0.",
+        _LABELS,
+        rows(lambda item: int(item.is_stalled)),
     )
     yield gauge("runai_revision_running_pods", "Pods that are running.", _LABELS, rows(_running_pods))
     yield gauge(

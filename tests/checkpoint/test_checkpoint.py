@@ -10,7 +10,15 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from runai_async import Checkpoint, FleetCheckpoint, Phase, PollStreak, Revision, RevisionMark
+from runai_async import (
+    Checkpoint,
+    FleetCheckpoint,
+    Phase,
+    PollStreak,
+    Revision,
+    RevisionMark,
+    StallMark,
+)
 
 TIME = datetime(2025, 9, 14, 7, 31, 12, 481000, UTC)
 MARK = RevisionMark(
@@ -59,6 +67,7 @@ MARKS = st.builds(
     created_at=TIMES,
     phase=st.sampled_from(Phase) | TEXTS.map(Phase),
     streak=st.none() | streaks("missing", "live"),
+    stall=st.none() | st.builds(StallMark, st.none() | TIMES, st.none() | st.integers(), st.none() | TIMES),
 )
 URLS = st.none() | st.sampled_from(["https://acme.run.ai", "http://[::1]:8080/prefix"])
 CHECKPOINTS = st.builds(
@@ -157,8 +166,38 @@ def test_what_is_not_a_url_cannot_be_moved_to(url: Any) -> None:
 
 def test_a_mark_has_the_required_fields_of_a_revision_and_none_that_may_be_secret() -> None:
     required = {field.name for field in attrs.fields(Revision) if field.default is attrs.NOTHING}
-    beside = {"phase_updated_at", "deleted_at", "count", "told_until", "returns", "updates", "streak"}
+    beside = {
+        "phase_updated_at",
+        "deleted_at",
+        "count",
+        "told_until",
+        "returns",
+        "updates",
+        "streak",
+        "stall",
+    }
     assert set(attrs.fields_dict(RevisionMark)) == required | beside
+
+
+def test_a_stall_is_kept_in_a_few_bytes() -> None:
+    stalled = attrs.evolve(MARK, stall=StallMark(count=1, until=TIME))
+    (plain,) = json.loads(attrs.evolve(CHECKPOINT, revisions=(stalled,)).to_json())["revisions"]
+    assert plain["stall"] == {"count": 1, "until": "2025-09-14T07:31:12.481000+00:00"}
+
+
+@pytest.mark.parametrize(
+    ("stall", "named"),
+    [
+        ([], "stall must be an object"),
+        ({"count": "1"}, "stall.count must be a whole number"),
+        ({"until": "yesterday"}, "stall.until is not a time"),
+        ({"seen_at": 5}, "stall.seen_at must be a time"),
+    ],
+)
+def test_a_stall_that_is_none_is_a_value_error(stall: Any, named: str) -> None:
+    plain = PLAIN | {"revisions": [PLAIN["revisions"][0] | {"stall": stall}]}
+    with pytest.raises(ValueError, match=f"^checkpoint: {named}"):
+        Checkpoint.from_json(json.dumps(plain))
 
 
 def test_polls_that_count_are_kept_in_a_few_bytes() -> None:

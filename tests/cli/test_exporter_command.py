@@ -6,6 +6,7 @@ import signal
 import socket
 import sys
 from asyncio.subprocess import Process
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from support.cli import Ran, finished, ran, started
@@ -57,6 +58,31 @@ async def until_phases(port: int, *expected: tuple[str, str, str]) -> None:
     async with asyncio.timeout(20):
         while await phases(port) != set(expected):
             await asyncio.sleep(0.02)
+
+
+async def test_a_revision_that_has_been_in_its_phase_for_15_minutes_is_exported_as_stalled() -> None:
+    async with FakeControlPlane() as control_plane:
+        workload_id = control_plane.add_workload("chat")
+        fresh, stuck = (control_plane.add_revision(workload_id, "Creating") for _ in range(2))
+        for revision_id, minutes in ((fresh, 14), (stuck, 16)):
+            at = datetime.now(UTC) - timedelta(minutes=minutes)
+            control_plane.set_phase(revision_id, "Pending", at=at)
+
+        async def stalled(port: int) -> dict[str, float]:
+            found = (await scraped(port)).items()
+            return {
+                dict(key)["revision"]: value
+                for (name, key), value in found
+                if name == "runai_revision_stalled"
+            }
+
+        async with started(control_plane, "exporter", "chat", *LISTEN) as process, asyncio.timeout(20):
+            port = await port_of(process)
+            while await stalled(port) != {"chat-00001": 0, "chat-00002": 1}:
+                await asyncio.sleep(0.02)
+            control_plane.set_phase(stuck, "Running")
+            while await stalled(port) != {"chat-00001": 0, "chat-00002": 0}:
+                await asyncio.sleep(0.02)
 
 
 async def test_named_workloads_are_exported_until_a_signal_even_in_an_outage() -> None:

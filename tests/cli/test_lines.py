@@ -16,6 +16,7 @@ from runai_async import (
     Revision,
     RevisionAdded,
     RevisionDeleted,
+    RevisionStalled,
     RevisionUpdated,
     ServiceUnavailableError,
     Synced,
@@ -122,6 +123,16 @@ EARLIER = NOW - timedelta(minutes=2)
         (
             RevisionUpdated(revision=revision(), observed_at=NOW, changes=(FieldChange("images", 1, 2),) * 4),
             "12:00:00.000  llm-00001  4 fields changed",
+        ),
+        (
+            RevisionStalled(
+                revision=revision(phase="Pending", phase_message="no GPUs"),
+                observed_at=NOW - timedelta(hours=2),  # by a clock that is behind
+                since=NOW - timedelta(minutes=12),
+                seconds=720.0,
+                stalled_after=600.0,
+            ),
+            "12:00:00.000  llm-00001  stalled: Pending for 12m  0/2 pods  no GPUs",
         ),
         (
             RevisionDeleted(revision=revision(deleted_at=EARLIER), observed_at=NOW),

@@ -14,6 +14,7 @@ from runai_async.cli.exits import ReaderGoneError
 from runai_async.cli.line_writer import LineWriter
 from runai_async.cli.views.progress import Progress
 from runai_async.errors import TransportError
+from runai_async.events import RevisionStalled
 from runai_async.models import Phase
 from runai_async.testing import FakeClock
 
@@ -58,6 +59,16 @@ async def test_a_log_gets_a_line_every_thirty_seconds(log: Log) -> None:
     assert changed.startswith(f"{name}  Pending")
     assert re.fullmatch(rf"still waiting for the rollout: {name} is Pending for 3\ds, \d/\d pods", first)
     assert re.fullmatch(rf"still waiting for the rollout: {name} is Pending for 1m00s, \d/\d pods", second)
+
+
+async def test_a_revision_that_has_stalled_is_a_line(log: Log) -> None:
+    clock = FakeClock()
+    item = evolve(revision(), phase=Phase.PENDING)
+    async with waiting(clock) as progress:
+        progress.stalled(
+            RevisionStalled(revision=item, observed_at=clock.now(), since=clock.now(), seconds=720.0)
+        )
+        assert await log.read() == [f"stalled: {item.name} has been Pending for 12m"]
 
 
 async def test_a_change_makes_the_next_line_thirty_seconds_later(log: Log) -> None:

@@ -117,6 +117,24 @@ async def test_a_failure_prints_message_and_conditions(
     assert "serves meanwhile" in printed[-1]
 
 
+@pytest.mark.parametrize(("given", "is_printed"), [([], False), (["--stalled-after", "1m"], True)])
+async def test_a_newest_revision_that_is_stuck_is_a_line_and_no_failure(
+    control_plane: FakeControlPlane, workload_id: str, given: list[str], is_printed: bool
+) -> None:
+    async def arrive() -> None:
+        revision_id = control_plane.add_revision(workload_id, "Creating")
+        control_plane.set_phase(revision_id, "Pending", at=long_ago())  # ten minutes are the default
+        await polled(control_plane, 3)
+        control_plane.set_phase(revision_id, "Running")
+
+    result = await status(control_plane, workload_id, "--after", "my-llm-00001", *given, during=arrive())
+    assert (result.status, result.err) == (0, "")
+    found = [item for item in lines(result) if item.startswith("stalled")]
+    assert len(found) == is_printed
+    for item in found:
+        assert re.fullmatch("stalled: my-llm-00002 has been Pending for (1m59s|2m0[0-9]s)", item)
+
+
 async def test_a_timeout_has_a_status_of_its_own(control_plane: FakeControlPlane, workload_id: str) -> None:
     control_plane.add_revision(workload_id, "Pending", phase_message="waiting for 2 GPUs")
     result = await status(control_plane, workload_id, "--timeout", "100ms")

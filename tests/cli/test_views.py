@@ -16,8 +16,11 @@ from support.samples import CONTROL_PLANE, NOW, WORKLOAD, revision
 from runai_async import (
     ClusterConnected,
     ClusterDisconnected,
+    PhaseChanged,
     RevisionAdded,
     RevisionDeleted,
+    RevisionStalled,
+    RevisionUpdated,
     Synced,
     TransportError,
     WatchDegraded,
@@ -53,6 +56,17 @@ def test_a_board_shows_revisions_and_the_last_events() -> None:
         "10:00:00.000  llm-00002  created: Pending  0/2 pods  no GPUs",
     ]
     assert lines[-1].startswith("1 workload, 2 events, last successful poll ")
+
+
+def test_a_board_shows_which_revisions_have_stalled_until_their_phase_is_left() -> None:
+    board = Board({WORKLOAD: "llm"}, "")
+    item = revision(2, "Pending")
+    board.note(RevisionAdded(revision=item, observed_at=NOW))
+    board.note(RevisionStalled(revision=item, observed_at=NOW, since=NOW, seconds=720.0))
+    board.note(RevisionUpdated(revision=item, observed_at=NOW))
+    assert drawn(board, now=NOW + timedelta(minutes=12))[3] == "  llm-00002  stalled: Pending  12m    0/2"
+    board.note(PhaseChanged(revision=item, observed_at=NOW, previous_phase=item.phase, coalesced=True))
+    assert drawn(board, now=NOW + timedelta(minutes=12))[3] == "  llm-00002  Pending  12m    0/2"
 
 
 def test_without_room_the_newest_and_the_serving_revision_are_shown() -> None:
@@ -148,6 +162,20 @@ def test_a_board_fits_the_terminal(width: int, height: int, workloads: int, revi
     assert len(lines) <= height
     assert max(map(len, lines)) <= width
     assert any(line.startswith("  llm") for line in lines)  # revisions, not only headings and events
+
+
+def test_without_room_a_workload_whose_newest_revision_has_stalled_comes_first() -> None:
+    board = Board({}, "")
+    for number in range(50):
+        old = NOW - timedelta(days=9 if number == 31 else 0)
+        item = evolve(revision(1, "Pending", phase_updated_at=old), workload_id=f"w-{number}")
+        board.note(RevisionAdded(revision=item, observed_at=NOW))
+        if number == 31:
+            board.note(RevisionStalled(revision=item, observed_at=NOW, since=old, seconds=777600.0))
+    assert [line.split() for line in drawn(board)[2:4]] == [
+        ["w-31"],
+        ["llm-00001", "stalled:", "Pending", "9d00h", "0/2"],
+    ]
 
 
 def test_without_room_the_workloads_that_changed_last_are_shown() -> None:

@@ -8,6 +8,7 @@ import re
 import signal
 import stat
 import threading
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,37 @@ async def test_a_pipe_gets_a_line_of_json_for_each_event(
         ("phase_changed", "my-llm-00001", "Degraded"),
         ("deleted", "my-llm-00001", "Degraded"),
     ]
+
+
+@pytest.mark.parametrize("output", ["json", "table", "cloudevents"])
+async def test_a_revision_that_is_stuck_is_reported_in_every_output_and_not_again_by_the_next_run(
+    control_plane: FakeControlPlane, workload_id: str, output: str, tmp_path: Path
+) -> None:
+    revision_id = control_plane.add_revision(workload_id, "Creating")
+    control_plane.set_phase(revision_id, "Pending", "no GPUs", at=datetime.now(UTC) - timedelta(minutes=20))
+    args = ["watch", workload_id, "--stalled-after", "15m", "--new-only", "--output", output]
+    args += ["--state", str(tmp_path / "state.json")]
+    result = await ran(control_plane, *args, *FAST, "--count", "1")
+    assert (result.status, result.err) == (0, "")
+    if output == "table":
+        assert re.search(r"  my-llm-00002  stalled: Pending for (19|20)m  0/\d pods  no GPUs\n$", result.out)
+    else:
+        (line,) = events(result)
+        data = line if output == "json" else line["data"]
+        assert (data["event"], data["revisionId"]) == ("stalled", revision_id)
+        assert data["seconds"] == pytest.approx(1200, abs=30)
+        assert output == "json" or line["type"] == "runai_async.revision.stalled"
+    again = await ran(control_plane, *args, *BRIEF)
+    assert (again.status, again.out) == (3, "")
+
+
+async def test_without_the_option_nothing_is_reported_as_stalled(
+    control_plane: FakeControlPlane, workload_id: str
+) -> None:
+    revision_id = control_plane.add_revision(workload_id, "Creating")
+    control_plane.set_phase(revision_id, "Pending", at=datetime.now(UTC) - timedelta(days=20))
+    result = await ran(control_plane, "watch", workload_id, "--new-only", *BRIEF)
+    assert (result.status, result.out) == (3, "")
 
 
 async def test_lines_are_flushed_one_by_one(control_plane: FakeControlPlane, workload_id: str) -> None:

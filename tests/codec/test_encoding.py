@@ -30,6 +30,7 @@ from runai_async import (
     RevisionAdded,
     RevisionDeleted,
     RevisionEvent,
+    RevisionStalled,
     RevisionUpdated,
     RunaiError,
     Synced,
@@ -66,8 +67,11 @@ UPDATED = RevisionUpdated(
     observed_at=SEEN,
     changes=(FieldChange("running_pods", 1, 3), FieldChange("deleted_at", None, REVISION.deleted_at)),
 )
+STALLED = RevisionStalled(revision=REVISION, observed_at=SEEN, since=SEEN, seconds=720.5, stalled_after=600.0)
 DELETED = RevisionDeleted(revision=REVISION, observed_at=SEEN)
-ABOUT_REVISIONS = [pytest.param(event, id=event.kind) for event in (ADDED, CHANGED, UPDATED, DELETED)]
+ABOUT_REVISIONS = [
+    pytest.param(event, id=event.kind) for event in (ADDED, CHANGED, UPDATED, STALLED, DELETED)
+]
 ERROR = TransportError("the connection was refused")
 ABOUT_WORKLOADS: list[tuple[FleetEvent, dict[str, Any]]] = [
     (Synced(workload_id="w", observed_at=SEEN), {"event": "synced"}),
@@ -275,6 +279,11 @@ PARTS = {
             {"path": "running_pods", "old": 1, "new": 3},
             {"path": "deleted_at", "old": None, "new": "2025-09-14T10:00:00Z"},
         ]
+    },
+    "stalled": {
+        "serverTime": "2025-09-14T10:10:00.000500Z",
+        "since": "2025-09-14T10:00:00.000500Z",
+        "seconds": 720.5,
     },
     "deleted": {"serverTime": NORMAL["deletedAt"]},
 }

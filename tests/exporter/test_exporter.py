@@ -32,6 +32,7 @@ from runai_async import (
     RetryScheduled,
     RevisionAdded,
     RevisionDeleted,
+    RevisionStalled,
     RevisionUpdated,
     RunaiClient,
     Synced,
@@ -71,6 +72,7 @@ def test_a_revision_becomes_series_in_base_units() -> None:
     metrics.observe(RevisionAdded(revision=item, observed_at=NOW))
     assert exported(metrics, "runai_revision_") == {
         ("runai_revision_phase", labelled(item, "llm", phase="Pending")): 1,
+        ("runai_revision_stalled", labelled(item, "llm")): 0,
         ("runai_revision_running_pods", labelled(item, "llm")): 0,
         ("runai_revision_requested_pods", labelled(item, "llm")): 1,
         ("runai_revision_created_timestamp_seconds", labelled(item, "llm")): item.created_at.timestamp(),
@@ -88,6 +90,28 @@ def test_a_new_phase_replaces_the_previous_one_and_is_counted() -> None:
         ("runai_revision_phase", labelled(item, phase="Running")): 1,
         ("runai_revision_phase_changes_total", labelled(item)): 2,
     }
+
+
+def test_a_stall_is_shown_until_the_phase_is_left() -> None:
+    metrics, item = Metrics(), revision(1, "Pending")
+
+    def shown() -> list[float]:
+        return values(exported(metrics), "runai_revision_stalled")
+
+    metrics.observe(RevisionAdded(revision=item, observed_at=NOW))
+    seen = [shown()]
+    metrics.observe(RevisionStalled(revision=item, observed_at=NOW, since=NOW, seconds=900.0))
+    seen.append(shown())
+    metrics.observe(RevisionUpdated(revision=item, observed_at=NOW, changes=()))
+    seen.append(shown())
+    metrics.observe(PhaseChanged(revision=item, observed_at=NOW, previous_phase=item.phase, coalesced=True))
+    seen.append(shown())
+    metrics.observe(RevisionStalled(revision=item, observed_at=NOW, since=NOW, seconds=900.0))
+    metrics.observe(RevisionDeleted(revision=item, observed_at=NOW))
+    seen.append(shown())
+    metrics.observe(RevisionAdded(revision=item, observed_at=NOW))
+    seen.append(shown())
+    assert seen == [[0], [1], [1], [0], [], [0]]
 
 
 def test_running_pods_change_without_a_change_of_phase() -> None:

@@ -3,12 +3,13 @@
 import asyncio
 import json
 from collections import Counter, defaultdict
+from datetime import UTC, datetime, timedelta
 from random import Random
 from uuid import UUID
 
 import pytest
 from support.guarantees import check, check_order, summary_of
-from support.model import ConsumerModel, ControlPlaneModel, EventSummary, RawRevision, body_of
+from support.model import AHEAD, ConsumerModel, ControlPlaneModel, EventSummary, RawRevision, body_of
 
 from runai_async import (
     Checkpoint,
@@ -26,6 +27,7 @@ from runai_async.testing import FakeClock, Request, Response
 RUNS = 15
 GRACE = 30.0
 INTERVAL = 10.0
+STALLED_AFTER = 40.0
 LATENCY = 2.0
 HTML_502 = Response(502, body=b"<html>Bad Gateway</html>")
 NOT_FOUND = Response(404, body=b'{"code": 404, "message": "no such revision"}')
@@ -34,10 +36,14 @@ NOT_FOUND = Response(404, body=b'{"code": 404, "message": "no such revision"}')
 class Workload:
     """One workload: its revisions, the responses about it, and the events that are expected."""
 
-    def __init__(self, workload_id: str, random: Random, *, emit_updates: bool) -> None:
+    def __init__(
+        self, workload_id: str, random: Random, *, emit_updates: bool, stalled_after: float | None
+    ) -> None:
         self.id = workload_id
         self.control_plane = ControlPlaneModel(random, workload_id)
-        self.consumer = ConsumerModel(emit_updates=emit_updates, longest_cut=INTERVAL)
+        self.consumer = ConsumerModel(
+            emit_updates=emit_updates, stalled_after=stalled_after, longest_cut=INTERVAL
+        )
         self.events: list[RevisionEvent] = []
         self.responded: dict[str, list[tuple[str, str]]] = defaultdict(list)
         self.listed: list[RawRevision] = []
@@ -67,15 +73,19 @@ class Run:
 
     def __init__(self, seed: int) -> None:
         self.random = Random(seed)
-        self.clock = FakeClock()
-        emit_updates = seed % 3 == 0
+        self.clock = FakeClock(now=datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=AHEAD))
+        emit_updates, stalled_after = seed % 3 == 0, STALLED_AFTER if seed % 2 else None
         ids = [str(UUID(int=self.random.getrandbits(128), version=4)) for _ in range(3)]
-        self.workloads = {key: Workload(key, self.random, emit_updates=emit_updates) for key in ids}
+        self.workloads = {
+            key: Workload(key, self.random, emit_updates=emit_updates, stalled_after=stalled_after)
+            for key in ids
+        }
         self.policy = PollPolicy(
             interval=INTERVAL,
             fast_interval=5,
             missing_grace=GRACE,
             max_outage=None,
+            stalled_after=stalled_after,
             emit=frozenset({"updated"} if emit_updates else ()),
         )
         self.counts: Counter[str] = Counter()
@@ -204,6 +214,7 @@ LEAST = {
     "wrong 404": 0.1,
     "shown again": 0.1,
     "updated": 0.1,
+    "stalled": 0.3,
 }
 """The least part of the runs in which each case must occur."""
 

@@ -35,11 +35,11 @@ NAMES = {
     "DecodeError ApiError AuthenticationError PermissionDeniedError NotFoundError RateLimitError ServerError "
     "InternalServerError ServiceUnavailableError WatchOutageError WaitError PhaseFailedError "
     "RolloutFailedError WaitTimeoutError",
-    "events": "RevisionAdded PhaseChanged RevisionUpdated RevisionDeleted Synced WatchDegraded "
-    "WatchRecovered WorkloadFailed ClusterDisconnected ClusterConnected RevisionEvent ClusterEvent "
-    "WatchEvent FleetEvent",
+    "events": "RevisionAdded PhaseChanged RevisionUpdated RevisionStalled RevisionDeleted Synced "
+    "WatchDegraded WatchRecovered WorkloadFailed ClusterDisconnected ClusterConnected RevisionEvent "
+    "ClusterEvent WatchEvent FleetEvent",
     "watches": "RevisionWatch WatchStatus FleetWatch FleetStatus Checkpoint FleetCheckpoint RevisionMark "
-    "PollStreak",
+    "PollStreak StallMark",
     "the version": "__version__",
 }
 LISTED = sorted(name for names in NAMES.values() for name in names.split())

@@ -14,6 +14,7 @@ from runai_async import (
     FleetWatch,
     RetryPolicy,
     RevisionEvent,
+    RevisionStalled,
     RevisionUpdated,
     RevisionWatch,
     RunaiClient,
@@ -166,7 +167,7 @@ def is_at_rest(consumer: Consumer) -> bool:
     The second one keeps what it received after the last checkpoint, and only sees later that it is outdated.
     """
     chaos = consumer.chaos
-    if not chaos.agrees(consumer.kept):
+    if not chaos.agrees(consumer.kept) or chaos.lacks_stalls(consumer.kept):
         return False
     # A revision that was first reported after the last checkpoint, and was gone before the resume, has no
     # deletion here.
@@ -201,3 +202,4 @@ async def run_all(scenario: Scenario, seeds: Sequence[int]) -> None:
     assert sum(consumer.resumes for consumer in consumers) > len(seeds) / 2
     assert sum(len(consumer.events) for consumer in consumers) > 3 * len(seeds)
     assert any(consumer.chaos.replica.shown for consumer in consumers)
+    assert any(isinstance(event, RevisionStalled) for consumer in consumers for event in consumer.kept)

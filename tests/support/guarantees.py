@@ -8,7 +8,7 @@ from typing import Protocol
 from runai_async.checkpoint import Checkpoint
 from runai_async.events import PhaseChanged, RevisionAdded, RevisionEvent
 from support.model import ControlPlaneModel, EventSummary
-from support.oracle import by_revision, is_subsequence
+from support.oracle import by_revision, check_stalls, is_subsequence
 
 
 class Story(Protocol):
@@ -62,7 +62,8 @@ def check_each_revision(story: Story) -> None:
     """Assert the events of each revision: added, changed, deleted, as in responses and without a break."""
     for revision_id, events in by_revision(story.events).items():
         kinds = "".join(event.kind[0] for event in events)
-        assert re.fullmatch("a[pu]*d?", kinds), kinds
+        check_stalls(events)
+        assert re.fullmatch("a[pus]*d?", kinds), kinds
         responded = dict(story.responded[revision_id])
         serials = [event.revision.phase_message for event in events]
         states = [serial for serial, _ in groupby(serial for serial in serials if serial is not None)]

@@ -13,7 +13,11 @@ from typing import Any, NamedTuple
 
 WORKLOAD_ID = "5f1c7a52-3a0e-4c3a-9d59-0d6f1f5b8a11"
 PHASES = ("Creating", "Pending", "Running", "Degraded", "Failed", "Unknown", "Suspending")
+SETTLED = {"Running", "Degraded", "Failed"}
+"""Those of them that a revision can stay in."""
 _BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
+AHEAD = 1000
+"""Seconds by which the control plane's clock is ahead of a consumer's, which begins at 0."""
 
 RawRevision = dict[str, Any]
 """A revision as the JSON of a response contains it."""
@@ -65,7 +69,7 @@ class ControlPlaneModel:
         self.lingering: set[str] = set()
         """Deleted revisions that the list still contains, with their `deletedAt`."""
         self._lists: deque[list[RawRevision]] = deque(maxlen=self.BEHIND)
-        self._seconds = 1000
+        self._seconds = AHEAD
         self._serial = 0
         for _ in range(random.randrange(4)):
             self._add()
@@ -178,12 +182,18 @@ class EventSummary(NamedTuple):
 
 @dataclass(frozen=True)
 class Known:
-    """What a consumer knows of a revision; *serial* is None after a resume, as checkpoints do not hold it."""
+    """What a consumer knows of a revision; *serial* is None after a resume, as checkpoints do not hold it.
+
+    *seen* is when it was first seen in its phase, if nothing else says when that began, and *stalled* whether
+    it was reported as stalled in it.
+    """
 
     phase: str
     since: str | None
     serial: str | None
     deleted: bool = False
+    seen: datetime | None = None
+    stalled: bool = False
 
 
 @dataclass(frozen=True)
@@ -216,6 +226,7 @@ class ConsumerModel:
 
     Args:
         emit_updates: whether it receives updates.
+        stalled_after: seconds after which it receives a stall; None for never.
         longest_cut: seconds that the first poll after a resume counts at most.
 
     Attributes:
@@ -228,8 +239,11 @@ class ConsumerModel:
 
     LEAST_POLLS = 3
 
-    def __init__(self, *, emit_updates: bool, longest_cut: float = inf) -> None:
+    def __init__(
+        self, *, emit_updates: bool, stalled_after: float | None = None, longest_cut: float = inf
+    ) -> None:
         self.emit_updates = emit_updates
+        self.stalled_after = stalled_after
         self._longest_cut = longest_cut
         self._longest_gap = inf
         self.delivered: dict[str, Known] = {}
@@ -239,7 +253,6 @@ class ConsumerModel:
         self.agreed: dict[str, Agreement] = {}
         self._polls = 0
         self._synced = False
-        self._initial_left = 0
 
     def missing_from(self, listed: list[RawRevision]) -> set[str]:
         """Return the live revisions that a list lacks."""
@@ -276,10 +289,26 @@ class ConsumerModel:
                 self._expect(event, replace(known, deleted=True), agreed)
         for key in [key for key, known in self.latest.items() if known.deleted]:
             self._recall(key, next((item for item in listed if item["id"] == key), None), at, grace)
-        if not self._synced:
-            self._synced = True
-            self._initial_left = sum(map(len, self.undelivered.values()))
+        shown = [*listed, *(item for item in found.values() if item is not None)]
+        if self.stalled_after is not None:
+            for key in sorted({item["id"] for item in shown} & self.latest.keys()):
+                self._stall(key, _BEGIN + timedelta(seconds=at + AHEAD), self.stalled_after)
+        self._synced = True
         self._longest_gap = inf
+
+    def _stall(self, key: str, now: datetime, stalled_after: float) -> None:
+        """Expect that a revision which a poll has shown is reported as stalled, if it is stuck."""
+        known = self.latest[key]
+        if known.deleted or known.stalled or known.phase in SETTLED:
+            return
+        since = datetime.fromisoformat(known.since) if known.since else known.seen
+        if since is None:
+            since = now
+            self._learn(key, replace(known, seen=now))
+        if since + timedelta(seconds=stalled_after) <= now:
+            time = (since + timedelta(seconds=stalled_after)).isoformat() if known.since else None
+            after = replace(self.latest[key], stalled=True)
+            self._expect(EventSummary("stalled", key, known.phase, time), after)
 
     def missing_since(self, key: str, at: float) -> float:
         """Return when a revision was first missing, if a poll now lacks it."""
@@ -320,7 +349,9 @@ class ConsumerModel:
             return
         moved = known.phase != phase or (known.since and since and known.since != since)
         if not moved:
-            state = replace(state, since=since or known.since)
+            state = replace(
+                known, phase=phase, since=since or known.since, serial=item["phaseMessage"], deleted=False
+            )
         if moved:
             coalesced = known.phase == phase
             self._expect(
@@ -356,7 +387,6 @@ class ConsumerModel:
         if not queue:
             del self.undelivered[event.revision_id]
         _put(self.delivered, event.revision_id, first.after)
-        self._initial_left = max(0, self._initial_left - 1)
         return first.poll
 
     def resume(self) -> None:
@@ -370,8 +400,8 @@ class ConsumerModel:
                 self.agreed.pop(key, None)
                 if turn.agreed is not None:
                     (self.missing if turn.event.kind == "deleted" else self.agreed)[key] = turn.agreed
-        self._synced = self._synced and not self._initial_left
-        self._initial_left = 0
+        are_initial = (item.event.initial for queue in self.undelivered.values() for item in queue)
+        self._synced = self._synced and not any(are_initial)
         self.latest = {key: replace(known, serial=None) for key, known in self.delivered.items()}
         self.delivered = dict(self.latest)
         self.undelivered.clear()

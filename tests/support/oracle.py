@@ -20,6 +20,8 @@ from runai_async import (
     RevisionAdded,
     RevisionDeleted,
     RevisionEvent,
+    RevisionStalled,
+    RevisionUpdated,
     WatchEvent,
 )
 from runai_async._clock import SystemClock
@@ -47,6 +49,8 @@ HIDDEN_STEPS = 8
 WHOLE_SECOND = len("2026-01-01T00:00:00")
 GRACE = 1.5
 """Seconds of `missing_grace`: many times what those steps take, but a busy machine may take longer."""
+STALLED_AFTER = 0.3
+"""Seconds of `stalled_after`: most phases are left before, and some are not."""
 BEHIND = GRACE / 2
 """Seconds by which a replica is behind at most: what was deleted is remembered for longer."""
 STALE_RATE = 0.1
@@ -305,6 +309,17 @@ class Chaos:
         within_a_second = {key for key, (*before, last) in entries.items() if last in before}
         return within_a_second | self.flapped
 
+    def lacks_stalls(self, events: Iterable[WatchEvent]) -> set[str]:
+        """Return the live revisions that are on their way, and not reported as stalled in their phase."""
+        stalled: dict[str, bool] = {}
+        for event in events:
+            if isinstance(event, RevisionStalled):
+                assert event.seconds >= STALLED_AFTER
+                stalled[event.revision_id] = True
+            elif isinstance(event, RevisionAdded | PhaseChanged):
+                stalled[event.revision_id] = event.revision.phase.is_settled  # then it need not be
+        return {key for key in self.live if not stalled.get(key)}
+
     def agrees(self, events: Iterable[WatchEvent], *, except_for: AbstractSet[str] = frozenset()) -> bool:
         """Return whether *events* end with the state of the control plane, *except for* some revisions."""
         last: dict[str, str] = {}
@@ -352,6 +367,7 @@ def check_stream(events: Sequence[WatchEvent], chaos: Chaos) -> None:
         assert all(not isinstance(event, RevisionAdded) for event in own[1:])
         assert all(not isinstance(event, RevisionDeleted) for event in own[:-1])
         assert isinstance(own[-1], RevisionDeleted) == (revision_id in chaos.deleted)
+        check_stalls(own)
     check_phases(events, chaos.control_plane)
 
 
@@ -364,6 +380,18 @@ def check_phases(events: Sequence[WatchEvent], control_plane: FakeControlPlane) 
     for revision_id, own in by_revision(events).items():
         phases = [event.revision.phase for event in own if isinstance(event, RevisionAdded | PhaseChanged)]
         assert is_subsequence(phases, responded[revision_id]), (phases, responded[revision_id])
+
+
+def check_stalls(events: list[RevisionEvent]) -> None:
+    """Assert that a revision's stalls are of phases that it has to leave, one for each that it entered."""
+    phase, is_stalled = None, False
+    for event in events:
+        if isinstance(event, RevisionStalled):
+            assert (event.revision.phase, is_stalled) == (phase, False)
+            assert not event.revision.phase.is_settled
+            is_stalled = True
+        elif not isinstance(event, RevisionUpdated):
+            phase, is_stalled = event.revision.phase, False
 
 
 def by_revision(events: Iterable[WatchEvent]) -> dict[str, list[RevisionEvent]]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 from support.fuzz import Open, Saved, Scenario, run_all
-from support.oracle import GRACE
+from support.oracle import GRACE, STALLED_AFTER
 
 from runai_async import FleetCheckpoint, FleetWatch, PollPolicy, RetryPolicy, RunaiClient
 
@@ -14,6 +14,7 @@ POLICY = PollPolicy(
     deadline=10,
     missing_grace=GRACE,
     max_outage=None,
+    stalled_after=STALLED_AFTER,
     emit={"updated"},
 )
 

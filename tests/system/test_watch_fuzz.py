@@ -5,7 +5,7 @@ from contextlib import nullcontext
 
 import pytest
 from support.fuzz import Saved, Scenario, run_all
-from support.oracle import GRACE
+from support.oracle import GRACE, STALLED_AFTER
 
 from runai_async import Checkpoint, PollPolicy, RetryPolicy, RevisionWatch, RunaiClient
 
@@ -14,6 +14,7 @@ POLICY = PollPolicy(
     deadline=10,
     missing_grace=GRACE,
     max_outage=None,
+    stalled_after=STALLED_AFTER,
     emit={"updated"},
 )
 

@@ -24,6 +24,7 @@ from runai_async import (
     Revision,
     RevisionAdded,
     RevisionDeleted,
+    RevisionStalled,
     RevisionUpdated,
     RunaiClient,
     Synced,
@@ -75,6 +76,9 @@ def described(event: WatchEvent) -> str:
             return now.name
         case RevisionUpdated(changes=changes):
             return changes[0].path
+        case RevisionStalled(since=since, seconds=seconds):
+            assert_type(since, datetime)
+            return f"{seconds:.0f}"
         case WatchDegraded(error=error):
             return str(error.checkpoint)
         case WatchRecovered(seconds=seconds):

@@ -5,13 +5,22 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from random import Random
+from typing import Any
 
 import pytest
 from attrs import frozen
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from support.guarantees import check, check_order, summary_of
-from support.model import WORKLOAD_ID, ConsumerModel, ControlPlaneModel, EventSummary, RawRevision, body_of
+from support.model import (
+    AHEAD,
+    WORKLOAD_ID,
+    ConsumerModel,
+    ControlPlaneModel,
+    EventSummary,
+    RawRevision,
+    body_of,
+)
 
 from runai_async._codec import decode_revision
 from runai_async._watch.tracker import Lookup, Tracker
@@ -21,6 +30,7 @@ from runai_async.events import RevisionEvent
 EXPLORED = settings(report_multiple_bugs=False, phases=set(Phase) - {Phase.explain})
 """One failure, shrunk: the steps that led to it are a note of the error, and explain it."""
 GRACE = 30.0
+STALLED_AFTER = 40.0
 TAKE, RESUME = "take", "resume"
 Reorder = Callable[[list[RawRevision]], Iterable[RawRevision]]
 
@@ -32,10 +42,18 @@ def found_of(item: RawRevision | None) -> Lookup:
     return Lookup(raw, decode_revision(raw))
 
 
-def resumed(checkpoint: Checkpoint, *, emit_updates: bool = False) -> Tracker:
+def resumed(
+    checkpoint: Checkpoint, *, emit_updates: bool = False, stalled_after: float | None = None
+) -> Tracker:
     again = Checkpoint.from_json(checkpoint.to_json())
     assert again == checkpoint
-    return Tracker(WORKLOAD_ID, emit_updates=emit_updates, resume_from=again)
+    return opened(emit_updates=emit_updates, stalled_after=stalled_after, resume_from=again)
+
+
+def opened(**options: Any) -> Tracker:
+    tracker = Tracker(WORKLOAD_ID, **options)
+    tracker.ahead = AHEAD
+    return tracker
 
 
 def take_all(tracker: Tracker) -> list[RevisionEvent]:
@@ -60,9 +78,12 @@ class Poll:
 
     def apply(self, tracker: Tracker, *, order: Reorder = list) -> None:
         snapshot = tracker.read(body_of(*order(self.listed)))
-        if snapshot is not None:
+        now = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=self.at)
+        if snapshot is None:
+            if tracker.stalls_at <= now.timestamp() + AHEAD:
+                tracker.report_stalls(now)
+        else:
             found = {key: found_of(item) for key, item in self.found.items()}
-            now = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=self.at)
             tracker.apply(snapshot, at=self.at, now=now, found=found, missing_grace=self.grace)
 
 
@@ -77,9 +98,10 @@ class Run:
         self.resumes = resumes
         self.grace = random.choice((0.0, GRACE)) if grace is None else grace
         self.emit_updates = resumes and self.chance(0.3)
+        self.stalled_after = STALLED_AFTER if self.chance(0.5) else None
         self.control_plane = ControlPlaneModel(random)
-        self.consumer = ConsumerModel(emit_updates=self.emit_updates)
-        self.tracker = Tracker(WORKLOAD_ID, emit_updates=self.emit_updates)
+        self.consumer = ConsumerModel(emit_updates=self.emit_updates, stalled_after=self.stalled_after)
+        self.tracker = opened(emit_updates=self.emit_updates, stalled_after=self.stalled_after)
         self.at = 0.0
         self.events: list[RevisionEvent] = []
         self.found_by: list[int] = []  # for each event, the number of the poll that found it
@@ -188,7 +210,9 @@ class Run:
         self.counts["resumed"] += 1
         self.counts["dropped by a resume"] += self.tracker.pending
         self.tape.append(RESUME)
-        self.tracker = resumed(self.tracker.checkpoint(), emit_updates=self.emit_updates)
+        self.tracker = resumed(
+            self.tracker.checkpoint(), emit_updates=self.emit_updates, stalled_after=self.stalled_after
+        )
         self.consumer.resume()
 
     def checkpoint(self) -> Checkpoint:
@@ -199,13 +223,14 @@ class Run:
 
 
 def play_again(run: Run, *, order: Reorder) -> list[RevisionEvent]:
-    tracker = Tracker(WORKLOAD_ID, emit_updates=run.emit_updates)
+    options: dict[str, Any] = {"emit_updates": run.emit_updates, "stalled_after": run.stalled_after}
+    tracker = opened(**options)
     events: list[RevisionEvent] = []
     for step in run.tape:
         if isinstance(step, Poll):
             step.apply(tracker, order=order)
         elif step == RESUME:
-            tracker = resumed(tracker.checkpoint(), emit_updates=run.emit_updates)
+            tracker = resumed(tracker.checkpoint(), **options)
         else:
             event = tracker.take()
             assert isinstance(event, RevisionEvent)
@@ -232,6 +257,7 @@ LEAST = {
     "wrong 404": 0.1,
     "shown again": 0.1,
     "updated": 0.1,
+    "stalled": 0.3,
 }
 """The least part of the runs in which each case must occur."""
 
@@ -261,7 +287,7 @@ def check_crashes(run: Run) -> None:
     polls = [step for step in run.tape if isinstance(step, Poll)]
     for index in run.random.sample(range(len(run.events)), min(3, len(run.events))):
         checkpoint, polls_before = run.saved[index]
-        tracker = resumed(checkpoint)
+        tracker = resumed(checkpoint, stalled_after=run.stalled_after)
         for poll in polls[min(polls_before, run.found_by[index] - 1) :]:
             poll.apply(tracker)
         assert [event.id for event in take_all(tracker)] == [event.id for event in run.events[index:]]

@@ -21,6 +21,7 @@ from runai_async.cli.options import (
     check_workloads,
     discovery_interval_option,
     examples,
+    stalled_after_option,
 )
 from runai_async.cli.patience import Patience
 from runai_async.client import RunaiClient, is_inference_type, workload_ids
@@ -56,6 +57,7 @@ def _address(text: str) -> tuple[str, int]:
 )
 @click.option("--interval", type=DURATION, default="30s", show_default=True, help="The time between polls.")
 @discovery_interval_option
+@stalled_after_option("Set runai_revision_stalled to 1 once a revision", "15m")
 @click.option(
     "--max-outage",
     type=DURATION,
@@ -70,6 +72,7 @@ def exporter(
     listen: str,
     interval: float,
     discovery_interval: float | None,
+    stalled_after: float,
     max_outage: float | None,
 ) -> None:
     """Serve the state of revisions as Prometheus metrics.
@@ -94,6 +97,7 @@ def exporter(
         deadline=connection.deadline,
         max_outage=max_outage,
         missing_grace=60.0 if max_outage is None else min(60.0, max_outage),
+        stalled_after=stalled_after,
         emit=frozenset({"updated", "clusters"}),
     )
     every = discovery_interval or (ALL_EVERY if everything else NAMES_EVERY)

@@ -22,7 +22,7 @@ from runai_async.cli.ids import (
     find_revisions,
     newest_workload,
 )
-from runai_async.cli.options import DURATION, NON_EMPTY, examples
+from runai_async.cli.options import DURATION, NON_EMPTY, examples, stalled_after_option
 from runai_async.cli.patience import Patience
 from runai_async.cli.run import within
 from runai_async.client import RunaiClient
@@ -33,7 +33,7 @@ from runai_async.errors import (
     WaitError,
     WaitTimeoutError,
 )
-from runai_async.events import ClusterEvent, WatchDegraded, WatchEvent, WatchRecovered
+from runai_async.events import ClusterEvent, RevisionStalled, WatchDegraded, WatchEvent, WatchRecovered
 from runai_async.models import Revision
 from runai_async.policy import LEAST_INTERVAL, PollPolicy
 
@@ -71,6 +71,10 @@ class _DisplayedWait(RolloutWait):
         elif isinstance(event, ClusterEvent):
             self._progress.cluster(event)
         super().note(event)
+
+    def stalled(self, event: RevisionStalled) -> None:
+        """Display that the newest revision has stalled."""
+        self._progress.stalled(event)
 
     def verdict(self) -> Revision | None:
         """Display the newest revision."""
@@ -112,6 +116,7 @@ def rollout() -> None:
     help="Give up after this time without a response, also at the start.  "
     "[default: 15m; with --timeout until then]",
 )
+@stalled_after_option("Print a line once the newest revision", "10m")
 @connecting
 @click.pass_obj
 def status(
@@ -124,6 +129,7 @@ def status(
     after: str | None,
     interval: float,
     max_outage: float | None,
+    stalled_after: float,
 ) -> None:
     """Wait until the newest revision of a WORKLOAD serves: Running, with the pods that it requests.
 
@@ -140,6 +146,7 @@ def status(
         max_outage=max_outage,
         missing_grace=60.0 if max_outage is None else min(60.0, max_outage),
         deadline=connection.deadline,
+        stalled_after=stalled_after,
         emit=frozenset({"updated", "degraded", "recovered", "clusters"}),
     )
     progress = views.progress.Progress(timeout)

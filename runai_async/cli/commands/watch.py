@@ -29,6 +29,7 @@ from runai_async.cli.options import (
     discovery_interval_option,
     examples,
     max_outage_option,
+    stalled_after_option,
 )
 from runai_async.cli.patience import Patience
 from runai_async.cli.run import within
@@ -120,6 +121,7 @@ class WatchOptions:
 @click.option("--timeout", type=DURATION, help="End after this time, with exit status 3.")
 @click.option("-n", "--count", type=click.IntRange(min=1), help="End after this number of events.")
 @max_outage_option
+@stalled_after_option("Report a revision, once, that")
 @click.option("--new-only", is_flag=True, help="Leave out the revisions that exist already.")
 @click.option("--emit", multiple=True, type=click.Choice(get_args(Emit)), help="Print these events too.")
 @click.option("--show-secrets", is_flag=True, help="Print environment, command and arguments too.")
@@ -142,6 +144,7 @@ def watch(
     timeout: float | None,
     count: int | None,
     max_outage: float,
+    stalled_after: float | None,
     new_only: bool,
     emit: tuple[Emit, ...],
     show_secrets: bool,
@@ -170,6 +173,7 @@ def watch(
         interval=max(interval, LEAST_INTERVAL),
         max_outage=max_outage,
         missing_grace=min(60.0, max_outage),
+        stalled_after=stalled_after,
         emit={*emit, *view.emit},
         deadline=connection.deadline,
     )

@@ -25,6 +25,7 @@ from runai_async.events import (
     RevisionAdded,
     RevisionDeleted,
     RevisionEvent,
+    RevisionStalled,
     RevisionUpdated,
     Synced,
     WatchDegraded,
@@ -65,6 +66,7 @@ class _Section:
         polled_at: when it was polled last.
         revisions: the last known state of each revision, by id.
         deleted: when a deletion was observed, by revision id.
+        stalled: the revisions that were reported as stalled in their present phase.
         problem: why its polls fail; None while they succeed.
         changed_at: when something happened last.
         synced: whether a poll has succeeded.
@@ -73,6 +75,7 @@ class _Section:
     polled_at: datetime
     revisions: dict[str, Revision] = Factory(dict[str, Revision])
     deleted: dict[str, datetime] = Factory(dict[str, datetime])
+    stalled: set[str] = Factory(set[str])
     problem: _Problem | None = None
     changed_at: datetime = EARLIEST
     synced: bool = False
@@ -82,6 +85,10 @@ class _Section:
         self.changed(event.revision.phase_updated_at or event.revision.created_at)
         if isinstance(event, RevisionDeleted):
             self.deleted[event.revision_id] = event.observed_at
+        if isinstance(event, RevisionStalled):
+            self.stalled.add(event.revision_id)
+        elif not isinstance(event, RevisionUpdated):
+            self.stalled.discard(event.revision_id)
 
     def changed(self, at: datetime) -> None:
         self.changed_at = max(self.changed_at, at)
@@ -89,7 +96,8 @@ class _Section:
     def priority(self) -> tuple[bool, datetime]:
         """Return the sort key if there is no room for all: unhealthy workloads first, then recent changes."""
         newest = next(iter(newest_first(self.revisions.values())), None)
-        unhealthy = self.problem is not None or (newest is not None and newest.phase in _UNHEALTHY)
+        is_bad = newest is not None and (newest.phase in _UNHEALTHY or newest.id in self.stalled)
+        unhealthy = self.problem is not None or is_bad
         return unhealthy, self.changed_at
 
     def is_over(self, now: datetime) -> bool:
@@ -149,7 +157,7 @@ class Board:
                 section.changed(event.observed_at)
             case Synced():
                 section.changed(event.observed_at)
-            case RevisionAdded() | PhaseChanged() | RevisionUpdated() | RevisionDeleted():
+            case RevisionAdded() | PhaseChanged() | RevisionUpdated() | RevisionStalled() | RevisionDeleted():
                 section.update(event)
             case _:
                 assert_never(event)
@@ -217,7 +225,12 @@ class Board:
         for (workload_id, section), items, share in zip(sections, revisions, shares, strict=True):
             yield self._heading(workload_id, section, now, older=len(items) - share)
             for revision in _chosen(items, share):
-                yield _revision_row(revision, now, deleted=revision.id in section.deleted)
+                yield _revision_row(
+                    revision,
+                    now,
+                    deleted=revision.id in section.deleted,
+                    stalled=revision.id in section.stalled,
+                )
         if hidden:
             yield one_line(f"... {counted(hidden, 'more workload')}", style="bright_black"), "", "", "", ""
 
@@ -261,10 +274,12 @@ def _shares(needed: Sequence[int], room: int) -> list[int]:
     return shares
 
 
-def _revision_row(revision: Revision, now: datetime, *, deleted: bool) -> Row:
+def _revision_row(revision: Revision, now: datetime, *, deleted: bool, stalled: bool) -> Row:
     name = Text("  ", no_wrap=True, overflow="ellipsis").append(clean(revision.name))
     if deleted:
         name.stylize("bright_black strike")
         return name, Text("deleted", style="bright_black"), since(revision.deleted_at, now), "", ""
-    at = since(revision.phase_updated_at, now)
-    return name, phase_text(revision.phase), at, pods(revision), one_line(revision.phase_message)
+    at, phase = since(revision.phase_updated_at, now), phase_text(revision.phase)
+    if stalled:
+        phase = Text("stalled: ", style="yellow").append(phase)
+    return name, phase, at, pods(revision), one_line(revision.phase_message)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import assert_never
 
 from rich.text import Text
 
 from runai_async._watch.clusters import describe_loss
-from runai_async.cli.text import clean, clock, pods, since
+from runai_async.cli.text import clean, clock, duration, pods, since
 from runai_async.cli.views.tables import phase_text
 from runai_async.errors import ApiError, RunaiError
 from runai_async.events import (
@@ -22,6 +22,7 @@ from runai_async.events import (
     RevisionAdded,
     RevisionDeleted,
     RevisionEvent,
+    RevisionStalled,
     RevisionUpdated,
     Synced,
     WatchDegraded,
@@ -53,17 +54,18 @@ def event_line(event: FleetEvent, names: Mapping[str, str]) -> Text:
 
 
 def _time(event: RevisionEvent) -> datetime:
-    """Return when the event happened; for a revision that existed before the watch, when it was seen."""
+    """Return when the event happened; of a state that may be as old as the revision, when it was seen."""
     if isinstance(event, RevisionAdded) and event.initial:
         return event.observed_at
+    if isinstance(event, RevisionStalled):
+        return event.since + timedelta(seconds=event.seconds)
     return event.server_time or event.observed_at
 
 
 def _revision_text(event: RevisionEvent) -> Text:
     match event:
-        case RevisionAdded(initial=True):
-            age = since(event.revision.phase_updated_at, event.observed_at)
-            return Text("exists: ").append(_state(event, f" for {age}" if age else ""))
+        case RevisionAdded(initial=True) | RevisionStalled():
+            return _lasting(event)
         case RevisionAdded():
             return Text("created: ").append(_state(event))
         case PhaseChanged(coalesced=True):
@@ -76,6 +78,14 @@ def _revision_text(event: RevisionEvent) -> Text:
             return Text("deleted, was ").append(phase_text(event.revision.phase))
         case _:
             assert_never(event)
+
+
+def _lasting(event: RevisionAdded | RevisionStalled) -> Text:
+    """Write for how long a revision has been in its phase."""
+    if isinstance(event, RevisionStalled):
+        return Text("stalled: ", style="yellow").append(_state(event, f" for {duration(event.seconds)}"))
+    age = since(event.revision.phase_updated_at, event.observed_at)
+    return Text("exists: ").append(_state(event, f" for {age}" if age else ""))
 
 
 def _state(event: RevisionEvent, age: str = "") -> Text:

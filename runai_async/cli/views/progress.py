@@ -20,7 +20,7 @@ from runai_async.cli.views.console import can_draw, console, live
 from runai_async.cli.views.lines import cluster_text, reason
 from runai_async.cli.views.tables import conditions_table, phase_text
 from runai_async.errors import RunaiError
-from runai_async.events import ClusterEvent
+from runai_async.events import ClusterEvent, RevisionStalled
 from runai_async.models import Revision
 
 _QUIET = 30.0
@@ -163,6 +163,11 @@ class Progress:
     def cluster(self, event: ClusterEvent) -> None:
         """Print that the workload's cluster has lost its connection, or is back."""
         self._print(Text(f"cluster {clean(event.name)} ").append(cluster_text(event)))
+
+    def stalled(self, event: RevisionStalled) -> None:
+        """Print that the newest revision has been in its phase for long."""
+        line = Text("stalled: ", style="yellow").append(clean(event.revision.name)).append(" has been ")
+        self._print(line.append(phase_name(event.revision.phase)).append(f" for {duration(event.seconds)}"))
 
     def revision(self, revision: Revision | None) -> None:
         """Print the state of the newest revision, if it is not the one printed last."""
