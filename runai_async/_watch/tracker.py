@@ -18,11 +18,11 @@ What is deleted is remembered for a while, as `known` explains.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
 
 from attrs import evolve
 
@@ -31,8 +31,8 @@ from runai_async._clock import EARLIEST, finest
 from runai_async._watch.absence import Absence, Patience
 from runai_async._watch.known import NEVER, Known
 from runai_async._watch.listing import Listing, Snapshot
+from runai_async._watch.live import LiveRevisions, state_of
 from runai_async._watch.state import (
-    REQUIRED,
     deletion,
     has_moved,
     mark_after,
@@ -49,6 +49,7 @@ from runai_async.models import Revision
 _Item = tuple[WatchEvent, RevisionMark | None]
 """An event, and the state of its revision before it."""
 _Items = list[_Item]
+_VERSIONS = itertools.count(1)
 
 
 class Lookup:
@@ -83,6 +84,8 @@ class Tracker:
         synced: whether a first response was taken in.
         ahead: seconds by which the server's clock is ahead, for events without a time of the server's.
         get_first: whether the next look for missing revisions begins with a get by id.
+        version: of what `live` returns: another number, never used before, whenever that may have changed; 0
+            before the first response.
 
     Raises:
         ValueError: the checkpoint is of another workload.
@@ -90,7 +93,8 @@ class Tracker:
 
     __slots__ = (
         "_base_url", "_emit_updates", "_fast_since", "_include_existing", "_initial_left", "_known",
-        "_listing", "_pending", "_settled", "ahead", "get_first", "synced", "workload_id",
+        "_listing", "_pending", "_settled", "ahead", "get_first", "synced", "version",
+        "workload_id",
     )  # fmt: skip
 
     def __init__(
@@ -106,6 +110,7 @@ class Tracker:
         self.workload_id: str = workload_id
         self.synced: bool = False
         self.get_first: bool = False
+        self.version: int = 0
         self.ahead: float = 0.0
         self._include_existing = include_existing
         self._emit_updates = emit_updates
@@ -208,6 +213,23 @@ class Tracker:
         """Whether any revision is known that was not reported deleted, or is listed but cannot be decoded."""
         is_known = any(entry.is_live for entry in self._known.values())
         return is_known or bool(self._listing.undecodable)
+
+    def live(self) -> LiveRevisions:
+        """Return the live revisions as of the last response; none before the first one of this process.
+
+        Live is what was not found to be deleted, whether or not the last response lists it. What it lists in
+        a form that cannot be decoded is left out.
+        """
+        listing = self._listing
+        if not listing.body:
+            return LiveRevisions(self.workload_id, self.version, b"", ())
+        unreadable = {*listing.undecodable.values()}
+        parts = [
+            (entry.mark, listing.find(key))
+            for key, entry in self._known.items()
+            if entry.is_live and key not in unreadable
+        ]
+        return LiveRevisions(self.workload_id, self.version, listing.body, tuple(parts))
 
     # --- taking in ----------------------------------------------------------------------------------------
 
@@ -372,15 +394,11 @@ class Tracker:
         self._queue([self._gone(entry, now)] for entry in live)
         # Should it come back with the bytes that it had, they count as new.
         self._listing, self._settled = Listing(), False
+        self.version = next(_VERSIONS)
 
     def last_state(self, revision_id: str) -> Revision:
         """Return a revision's last known state; after a resume, only the fields that the schema requires."""
-        mark, raw = self._known[revision_id].mark, self._listing.raw(revision_id)
-        if raw is not None:
-            known = self._own(_codec.decode_revision(raw))
-            return evolve(known, phase_updated_at=mark.phase_updated_at)
-        fields: dict[str, Any] = {name: getattr(mark, name) for name in REQUIRED}
-        return Revision(**fields)
+        return state_of(self._known[revision_id].mark, self._listing.raw(revision_id), self.workload_id)
 
     def _keep(self, snapshot: Snapshot) -> None:
         """Keep the response for the next comparison, and what it says of the revisions that live."""
@@ -393,6 +411,7 @@ class Tracker:
                     fast_since = entry.changed_at
         self._fast_since = fast_since
         self._listing.keep(snapshot, self._known)
+        self.version = next(_VERSIONS)
 
     def _queue(self, groups: Iterable[_Items]) -> None:
         """Queue events by the server's time and revision id, those of one revision in their own order."""
