@@ -98,6 +98,11 @@ class Schedule(Generic[T]):
         self._turn, self._due = self.peek(now), self.first
         return heapq.heappop(self._heap)[2]
 
+    def note_pause(self, now: float) -> None:
+        """Count what is late as late because of a pause, whether or not one was noticed."""
+        if (due := self.first) < now:
+            self._turn, self._due = now, due
+
     def skip(self) -> T:
         """Take the first item and leave its turn to the next one."""
         self._due = self.first
@@ -106,6 +111,10 @@ class Schedule(Generic[T]):
     def dues(self) -> Iterator[float]:
         """Return when the items are due, in no particular order."""
         return (due for due, _, item in self._heap if due == item.due)
+
+    def items(self) -> list[T]:
+        """Return the items, in no particular order."""
+        return [item for due, _, item in self._heap if due == item.due]
 
 
 class RateLimit:

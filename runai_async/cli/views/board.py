@@ -128,7 +128,7 @@ class Board:
             self._lost[event.cluster_id] = event
         elif isinstance(event, ClusterConnected):
             self._lost.pop(event.cluster_id, None)
-        else:
+        elif event.workload_id:  # else it is about all of them
             self._note_workload(event, self._section(event.workload_id, event.observed_at))
         line = event_line(event, self._names)
         line.no_wrap, line.overflow = True, "ellipsis"
