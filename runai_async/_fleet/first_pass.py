@@ -8,9 +8,7 @@ that would have come. Where polls fail one after another there is no hurry: the 
 from __future__ import annotations
 
 _RATE = 200.0
-"""First polls a second, where many workloads join together."""
-_LEAST = 1.0
-"""Seconds for the first polls of a few."""
+"""First polls a second of workloads that join together."""
 _FAILURES = 10
 """Failed polls in a row, over the fleet, that end a first pass."""
 _LATE = 1.0
@@ -19,7 +17,7 @@ _LATE = 1.0
 
 def span_of(count: int, interval: float) -> float:
     """Return the seconds for the first polls of so many workloads that join together."""
-    return min(interval, max(_LEAST, count / _RATE))
+    return min(interval, count / _RATE)
 
 
 def first_due(slot: float, interval: float, span: float, now: float) -> float:
