@@ -12,7 +12,6 @@ import math
 import random
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator
-from itertools import chain
 from operator import itemgetter
 from typing import NamedTuple
 
@@ -127,7 +126,7 @@ class Dispatcher:
 
     def due(self, now: float) -> int:
         """Count the members that are due and wait for a poll."""
-        return sum(due <= now for due in self._dues())
+        return sum(schedule.count_due(now) for schedule in self._all())
 
     def lag(self, now: float) -> float:
         """Return the seconds by which the longest waiting poll is late; a first one, after its slot."""
@@ -135,9 +134,6 @@ class Dispatcher:
         if self._first.first < math.inf:
             longest = min(longest, self._first.next_item.slot)
         return max(0.0, now - longest)
-
-    def _dues(self) -> Iterator[float]:
-        return chain.from_iterable(schedule.dues() for schedule in self._all())
 
     def _all(self) -> Iterator[Schedule[Member]]:
         yield self._first

@@ -316,11 +316,13 @@ class FleetWatch(AsyncIterator[FleetEvent]):
     def status(self) -> FleetStatus:
         """The state of the fleet now."""
         now, members = self._clock.monotonic(), self._members
-        successes = [member.last_success_at for member in members if member.last_success_at is not None]
+        counts = members.counts()
         oldest_at = None
-        if successes and len(successes) == sum(not member.without_revisions for member in members):
-            oldest_at = self._clock.now() - timedelta(seconds=now - min(successes))
-        last = max(successes, default=self._began if members else self._membership.succeeded_at)
+        if counts.oldest_success is not None:
+            oldest_at = self._clock.now() - timedelta(seconds=now - counts.oldest_success)
+        last = counts.latest_success
+        if last is None:
+            last = self._began if members else self._membership.succeeded_at
         is_late = now - last > stale_after(self._policy)
         return FleetStatus(
             watched=len(members),
@@ -330,8 +332,8 @@ class FleetWatch(AsyncIterator[FleetEvent]):
             buffered=len(self._buffer),
             lag=self._dispatcher.lag(now),
             oldest_success_at=oldest_at,
-            failing=sum(member.is_failing and not member.without_revisions for member in members),
-            without_revisions=sum(member.without_revisions for member in members),
+            failing=counts.failing,
+            without_revisions=counts.without_revisions,
             refused=len(self._health.refusals),
             disconnected=self._clusters.disconnected,
             concurrency_needed=self._capacity.needed,
@@ -375,6 +377,7 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         polls, changed = yield from read_members([*self._members], self._clock, patience, is_known)
         is_listed = self._discovery.fixed is not None or self._discovery.began_at > -math.inf
         links = dict(self._clusters.links)
+        yield
         return FleetReading(self.status, links, polls, changed, is_listed=self._entered and is_listed)
 
     @overload

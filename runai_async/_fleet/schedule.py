@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Iterator
 from hashlib import blake2b
 from typing import Generic, Protocol, TypeVar
 
@@ -108,9 +107,9 @@ class Schedule(Generic[T]):
         self._due = self.first
         return heapq.heappop(self._heap)[2]
 
-    def dues(self) -> Iterator[float]:
-        """Return when the items are due, in no particular order."""
-        return (due for due, _, item in self._heap if due == item.due)
+    def count_due(self, now: float) -> int:
+        """Count the items that are due."""
+        return sum(due <= now and due == item.due for due, _, item in self._heap)
 
     def items(self) -> list[T]:
         """Return the items, in no particular order."""

@@ -12,9 +12,10 @@ from support.fleets import POLICY, of_size
 from support.harness import Harness
 from support.metrics import Series, get, series, values
 
-from runai_async import Checkpoint, FleetCheckpoint, RunaiClient
+from runai_async import Checkpoint, FleetCheckpoint, Revision, RunaiClient
 from runai_async._watch.live import LiveRevisions
 from runai_async.exporter import Metrics, _revisions, serving
+from runai_async.exporter._revisions import RevisionRow
 from runai_async.testing import FakeControlPlane
 
 PODS = "runai_revision_running_pods"
@@ -198,9 +199,12 @@ async def test_nothing_is_decoded_in_the_event_loop(
 ) -> None:
     threads: set[str] = set()
     original = _revisions.row_of
-    monkeypatch.setattr(
-        _revisions, "row_of", lambda item: (threads.add(threading.current_thread().name), original(item))[1]
-    )
+
+    def noting(revision: Revision) -> RevisionRow:
+        threads.add(threading.current_thread().name)
+        return original(revision)
+
+    monkeypatch.setattr(_revisions, "row_of", noting)
     workload_id = control_plane.add_workload("chat")
     control_plane.add_revision(workload_id)
     metrics = Metrics()
@@ -280,7 +284,7 @@ async def test_a_scrape_of_5000_workloads_leaves_the_event_loop_to_others() -> N
     async with harness.client() as runai, runai.watch_fleet(ids, poll=POLICY, buffer=10_000) as fleet:
         metrics.attach(fleet)
         await harness.clock.advance(12)
-        task = asyncio.create_task(watching())
+        task, found = asyncio.create_task(watching()), exported(metrics)
         for _ in range(3):
             found = await asyncio.to_thread(exported, metrics)
         task.cancel()

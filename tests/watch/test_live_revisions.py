@@ -30,9 +30,9 @@ async def test_a_watch_knows_its_revisions_from_its_first_successful_poll_on() -
     harness.lists = HTML_502
     harness.at(100, lambda: setattr(harness, "lists", True))
     async with harness.client() as runai, runai.watch_revisions(harness.workload_id) as watch:
-        assert watch.revisions == ()
+        assert not watch.revisions
         await harness.collect(watch, 90)
-        assert watch.revisions == ()
+        assert not watch.revisions
         await harness.collect(watch, 100)
         assert shown(watch.revisions) == [(old, "Running")]
         assert watch.revisions[0].running_pods == 2
@@ -59,7 +59,7 @@ async def test_a_watch_that_resumes_knows_nothing_before_its_first_poll_and_then
     async with harness.client() as runai:
         saved = await resumed(harness, runai.watch_revisions(harness.workload_id))
         async with runai.watch_revisions(harness.workload_id, resume_from=saved) as watch:
-            assert watch.revisions == ()
+            assert not watch.revisions
             assert await harness.collect(watch, 1) == []
             assert shown(watch.revisions) == [(old, "Running")]
             assert watch.revisions[0].running_pods == 2
@@ -120,7 +120,7 @@ async def test_a_workload_that_is_deleted_has_no_revisions() -> None:
         harness.lists = harness.others = WORKLOAD_GONE
         events = await harness.collect(watch, 1000)
         assert [type(event) for event in events] == [RevisionDeleted]
-        assert watch.revisions == ()
+        assert not watch.revisions
 
 
 async def test_revisions_are_of_the_workload_that_is_watched_whatever_the_response_calls_it() -> None:
@@ -138,7 +138,8 @@ async def test_revisions_are_of_the_workload_that_is_watched_whatever_the_respon
 async def test_a_fleet_knows_the_revisions_of_one_workload_and_of_all() -> None:
     harness, ids, revisions = of_size(3)
     async with harness.client() as runai, runai.watch_fleet(ids, poll=POLICY) as fleet:
-        assert fleet.revisions() == fleet.revisions(ids[0]) == ()
+        assert not fleet.revisions()
+        assert not fleet.revisions(ids[0])
         await harness.clock.advance(15)  # no event is taken for this
         assert shown(fleet.revisions(ids[1].upper())) == [(revisions[ids[1]], "Running")]
         assert {item.id for item in fleet.revisions()} == set(revisions.values())
@@ -152,7 +153,7 @@ async def test_a_fleet_that_resumes_knows_its_revisions_though_nothing_has_chang
             await harness.collect(fleet, 15)
             saved = FleetCheckpoint.from_json(fleet.checkpoint().to_json())
         async with runai.watch_fleet(ids, poll=POLICY, resume_from=saved) as fleet:
-            assert fleet.revisions() == ()
+            assert not fleet.revisions()
             assert await harness.collect(fleet, 2) == []
             assert {item.id for item in fleet.revisions()} == set(revisions.values())
 
