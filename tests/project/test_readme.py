@@ -175,11 +175,8 @@ async def test_the_state(
         for _ in ids:
             await anext(fleet)
         saved = fleet.checkpoint()
-    task = await in_background(
-        run(
-            compiled("state"), namespace(runai=runai, workload_ids=ids, saved=saved)
-        )  # nothing has changed since
-    )
+    names = namespace(runai=runai, workload_ids=ids, saved=saved)
+    task = await in_background(run(compiled("state"), names))  # nothing has changed since
     await until(lambda: capsys.readouterr().out == "3 workloads; failed: llm-1-00001\n")
     await ended(task)
 
