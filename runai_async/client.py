@@ -376,7 +376,10 @@ class RunaiClient:
             workload_id: a UUID.
             interval: seconds between polls, at least 0.01; overrides that of *poll*, which is 10.
             poll: how often to poll, and how patient to be.
-            include_existing: whether the revisions of the first response are reported.
+            include_existing: whether the revisions of the first response are reported. With *resume_from*, it
+                changes nothing, unless no first response was delivered before: what the checkpoint has is
+                not reported again, and what is new since then is. For the present state, see
+                `RevisionWatch.revisions`.
             resume_from: the checkpoint of another watch of this workload, to resume from what it delivered.
             fill_gaps: whether to read from the history which phases were missed between two polls.
 
@@ -425,7 +428,9 @@ class RunaiClient:
         """Watch many workloads as one stream of events.
 
         Each workload is polled once per interval, at an offset of its own, and a poll is a single attempt:
-        the next poll is its retry. `PollPolicy.jitter` has no effect here, since the offsets spread the
+        the next poll is its retry. What the fleet begins with, and what joins later, is polled for the first
+        time within a second, or at 200 workloads a second, as the limits permit; that poll stands for the
+        next one at its offset. `PollPolicy.jitter` has no effect here, since the offsets spread the
         polls. After a pause (a full buffer, a blocked event loop), overdue polls are caught up at 1.1 times
         the normal rate, or at one a second; `FleetStatus.lag` says how late they still are.
 
@@ -441,7 +446,10 @@ class RunaiClient:
             discovery_interval: seconds between two calls of a function passed as *workloads*. It becomes more
                 where listing would take more than a tenth of the time, or fails again and again; see
                 `FleetStatus.discovery_interval`.
-            include_existing: whether the revisions of the first responses are reported.
+            include_existing: whether the revisions of the first responses are reported. With *resume_from*,
+                this concerns only workloads of which no first response was delivered before: of the others,
+                what the checkpoint has is not reported again, and what is new since then is. For the present
+                state, see `FleetWatch.revisions`.
             resume_from: the checkpoint of another fleet, to resume from what it delivered. Of its workloads,
                 those that are no longer listed are watched until their deletions are reported; where
                 *workloads* are ids, the others are dropped.

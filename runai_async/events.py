@@ -228,8 +228,13 @@ class _WorkloadEvent:
 class Synced(_WorkloadEvent):
     """All events of the first poll were yielded; yielded only if `PollPolicy.emit` includes "synced".
 
+    A fleet yields one for each workload, and once one whose `workload_id` is empty: when each workload of its
+    first listing, or of the ids given, had a successful poll, is reported as failed, has no revisions, or was
+    removed. That one also comes after a resume, once in each process; the others come only where no process
+    before has had them.
+
     Attributes:
-        workload_id: the id of the workload that is watched.
+        workload_id: the id of the workload that is watched; empty where a fleet means all of them.
         observed_at: when the first poll ended, by the client's clock; not part of equality.
 
     Example:

@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 
 from runai_async._fleet.member import Member
-from runai_async.events import ClusterEvent, FleetEvent, WorkloadFailed
+from runai_async.events import ClusterEvent, FleetEvent, Synced, WorkloadFailed
 
 
 class Buffer:
@@ -18,7 +18,7 @@ class Buffer:
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._entries: deque[Member | tuple[Member, WorkloadFailed] | ClusterEvent] = deque()
+        self._entries: deque[Member | tuple[Member, WorkloadFailed] | ClusterEvent | Synced] = deque()
         self._consumer: asyncio.Future[None] | None = None
 
     def __len__(self) -> int:
@@ -47,7 +47,7 @@ class Buffer:
         self._entries.append((member, event))
         self.wake()
 
-    def report(self, event: ClusterEvent) -> None:
+    def report(self, event: ClusterEvent | Synced) -> None:
         """Add an event that concerns no single workload."""
         self._entries.append(event)
         self.wake()
@@ -65,7 +65,7 @@ class Buffer:
         """Return the next event, if there is one, and leave it where it is."""
         while self._entries:
             entry = self._entries[0]
-            if isinstance(entry, ClusterEvent):
+            if isinstance(entry, ClusterEvent | Synced):
                 return entry
             member, failure = entry if isinstance(entry, tuple) else (entry, None)
             if not member.removed:

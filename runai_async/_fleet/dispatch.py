@@ -12,14 +12,14 @@ import math
 import random
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator
-from itertools import chain
 from operator import itemgetter
 from typing import NamedTuple
 
 from runai_async._clock import Clock
+from runai_async._fleet.first_pass import FirstPass, first_due, is_overdue, span_of
 from runai_async._fleet.member import Member
 from runai_async._fleet.room import Room, Ticket
-from runai_async._fleet.schedule import RateLimit, Schedule
+from runai_async._fleet.schedule import RateLimit, Schedule, next_slot
 from runai_async._fleet.tasks import Tasks
 from runai_async.errors import DeadlineExceededError
 
@@ -62,6 +62,9 @@ class Dispatcher:
         self._limit = RateLimit(rate_limit)
         # One for each interval: where many are late, members polled faster wait only for their like.
         self._schedules: defaultdict[float, Schedule[Member]] = defaultdict(Schedule)
+        self._first: Schedule[Member] = Schedule()  # those whose first poll comes before their slot
+        self._first_pass = FirstPass()
+        self._joined: list[Member] = []  # how soon they are polled depends on how many there are
         self._room = Room(max_concurrency)
         self._stopped = False
         self._sleeping: asyncio.Task[None] | None = None
@@ -77,6 +80,12 @@ class Dispatcher:
         """Begin no further poll."""
         self._stopped = True
 
+    def join(self, member: Member) -> None:
+        """Have a new member polled soon, together with those that join in the same moment."""
+        self._joined.append(member)
+        if self._sleeping is not None:
+            self._sleeping.cancel()
+
     def plan(self, member: Member, due: float) -> None:
         """Make a member due then, and no longer at the time planned before."""
         if member.due == due:
@@ -86,6 +95,13 @@ class Dispatcher:
             self._sleeping.cancel()
         self._schedules[member.interval].push(due, member)
 
+    def note(self, *, succeeded: bool) -> None:
+        """Note how a poll ended: where many fail in a row, no first poll comes before its slot."""
+        if succeeded:
+            self._first_pass.succeeded()
+        elif self._first_pass.failed():
+            self._end_first_pass()
+
     @property
     def in_flight(self) -> int:
         """Polls in progress."""
@@ -94,10 +110,12 @@ class Dispatcher:
     def pause(self, until: float) -> None:
         """Begin no poll before a monotonic time."""
         self._room.pause(until)
+        self._end_first_pass()
 
     def hold(self, until: float) -> None:
         """Begin no poll before a monotonic time, and then one at a time, until `release`."""
         self._room.hold(until)
+        self._end_first_pass()
 
     def release(self) -> None:
         """End what `hold` began."""
@@ -108,14 +126,18 @@ class Dispatcher:
 
     def due(self, now: float) -> int:
         """Count the members that are due and wait for a poll."""
-        return sum(due <= now for due in self._dues())
+        return sum(schedule.count_due(now) for schedule in self._all())
 
     def lag(self, now: float) -> float:
-        """Return the seconds by which the longest waiting poll is late."""
-        return max(0.0, now - min(self._dues(), default=now))
+        """Return the seconds by which the longest waiting poll is late; a first one, after its slot."""
+        longest = min((schedule.first for schedule in self._schedules.values()), default=math.inf)
+        if self._first.first < math.inf:
+            longest = min(longest, self._first.next_item.slot)
+        return max(0.0, now - longest)
 
-    def _dues(self) -> Iterator[float]:
-        return chain.from_iterable(schedule.dues() for schedule in self._schedules.values())
+    def _all(self) -> Iterator[Schedule[Member]]:
+        yield self._first
+        yield from self._schedules.values()
 
     def wake(self) -> None:
         """Continue, if nothing was polled for want of room."""
@@ -137,13 +159,18 @@ class Dispatcher:
     async def _run(self) -> None:
         """Hand out what is due, as long as there is room for it."""
         while not self._stopped:
+            if self._joined:
+                self._begin_first_pass(self._clock.monotonic())
             if not self._room.has_room() or self._is_full():
                 await self._wait_for_room()
                 continue
             now = self._clock.monotonic()
             turn, schedule = self._next(now)
-            if schedule is None or turn > now:
+            if turn > now:
                 await self._sleep(turn)
+                continue
+            if schedule is self._first and is_overdue(schedule.next_item.slot, now):
+                self._end_first_pass()
                 continue
             if schedule.next_item.streak.failures and not self._room.has_room(is_failing=True):
                 self._skip(schedule, now)
@@ -156,10 +183,30 @@ class Dispatcher:
             if not (member.removed or self._stopped):
                 self._hand_out(member)
 
-    def _next(self, now: float) -> tuple[float, Schedule[Member] | None]:
+    def _next(self, now: float) -> tuple[float, Schedule[Member]]:
         """Return when the next turn comes, and in which schedule."""
-        turns = ((schedule.peek(now), schedule) for schedule in self._schedules.values())
-        return min(turns, key=itemgetter(0), default=(math.inf, None))
+        turns = ((schedule.peek(now), schedule) for schedule in self._all())
+        return min(turns, key=itemgetter(0))
+
+    def _begin_first_pass(self, now: float) -> None:
+        """Plan the first polls of those that have joined."""
+        joined = [member for member in self._joined if member.is_watched]
+        self._joined = []
+        for member in joined:
+            slot = next_slot(member.offset, member.interval, now)
+            span = span_of(len(joined), member.interval)
+            if self._first_pass.is_over or span >= member.interval:
+                self.plan(member, slot)
+            else:
+                member.slot, member.due = slot, first_due(slot, member.interval, span, now)
+                self._first.push(member.due, member)
+
+    def _end_first_pass(self) -> None:
+        """Have those polled in their slots whose first poll was to come before."""
+        first, self._first = self._first, Schedule()
+        for member in first.items():
+            self.plan(member, member.slot)
+            self._schedules[member.interval].note_pause(self._clock.monotonic())
 
     def _skip(self, schedule: Schedule[Member], now: float) -> None:
         """Leave out a poll for which there is no room; the next one is not at the same offset again."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Generator, Iterable
 from datetime import timedelta
 from types import TracebackType
 from typing import Self, overload
@@ -27,8 +27,9 @@ from runai_async._fleet.member import Member
 from runai_async._fleet.members import Members
 from runai_async._fleet.membership import Fleet, Membership
 from runai_async._fleet.polling import Polling
-from runai_async._fleet.schedule import next_slot
-from runai_async._fleet.status import FleetReading, FleetStatus
+from runai_async._fleet.reading import FleetReading, IsKnown, read_members
+from runai_async._fleet.status import FleetStatus
+from runai_async._fleet.synced import FirstSync
 from runai_async._fleet.tasks import Tasks
 from runai_async._observe.log import logger
 from runai_async._watch.cluster_watch import ClusterFeed, ClusterWatch
@@ -37,7 +38,8 @@ from runai_async._watch.poll import Poller
 from runai_async._watch.tracker import Tracker
 from runai_async.checkpoint import Checkpoint, FleetCheckpoint
 from runai_async.errors import RunaiError
-from runai_async.events import FleetEvent
+from runai_async.events import FleetEvent, Synced
+from runai_async.models import Revision
 from runai_async.policy import PollPolicy, stale_after
 
 
@@ -82,7 +84,6 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         self._policy = policy
         self._discovery = Discovery(workloads, discovery_interval)
         self._include_existing = include_existing
-        self._first_within = math.inf
         self._membership = Membership(
             self._discovery, api, policy, resume_from.workloads if resume_from else {}
         )
@@ -93,6 +94,7 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         self._peeks = False
         self._tasks = Tasks(self._fail)
         self._buffer = Buffer(buffer)
+        self._first_sync = FirstSync(self._synced)
         self._dispatcher = Dispatcher(
             self._poll,
             self._buffer.is_full,
@@ -114,6 +116,7 @@ class FleetWatch(AsyncIterator[FleetEvent]):
             health=self._health,
             dispatcher=self._dispatcher,
             buffer=self._buffer,
+            settled=self._first_sync.settle,
             end=self._end,
         )
         self._clusters = FleetClusters(
@@ -130,6 +133,7 @@ class FleetWatch(AsyncIterator[FleetEvent]):
             for workload_id in self._discovery.fixed:
                 self.add(workload_id)
             self._membership.unclaimed.clear()
+            self._begin_sync(self._discovery.fixed)
         else:
             self._tasks.start(self._membership.run, self._as_discovery_sees_it())
         self._dispatcher.start()
@@ -219,7 +223,10 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         return frozenset(self._members.ids)
 
     def add(self, workload_id: str | UUID) -> None:
-        """Watch one more workload, from its next slot on. Adding one twice is harmless.
+        """Watch one more workload. Adding one twice is harmless.
+
+        Its first poll comes within a second; of many that are added at once, 200 a second are polled. No
+        poll comes later than an interval, limits permitting.
 
         Raises:
             ValueError: not a UUID.
@@ -238,6 +245,7 @@ class FleetWatch(AsyncIterator[FleetEvent]):
             watched=self._members.ids,
             is_running=lambda: self._is_running,
             join=self._join,
+            begin=self._begin_sync,
             responded=self._polling.responded,
             end=self._end,
         )
@@ -259,11 +267,7 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         streak = resumed_streak(saved.refusal if saved else None)
         member = Member(tracker, self._poller.list_call(tracker), self._policy.interval, streak)
         self._members.add(member, now)
-        if self._first_within < member.interval:
-            first = now + member.offset * self._first_within
-        else:
-            first = next_slot(member.offset, member.interval, now)
-        self._dispatcher.plan(member, first)
+        self._dispatcher.join(member)
 
     def remove(self, workload_id: str | UUID) -> None:
         """Stop watching a workload and forget it, including its events that were not delivered yet.
@@ -274,6 +278,15 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         key = check_id(workload_id, "workload_id")
         self._membership.unclaimed.pop(key, None)
         self._members.remove(key)
+        self._first_sync.settle(key)
+
+    def _begin_sync(self, workload_ids: Iterable[str]) -> None:
+        """Say when each of these workloads is known, if that was asked for."""
+        if "synced" in self._policy.emit:
+            self._first_sync.begin(key for key in workload_ids if not self._members[key].is_settled)
+
+    def _synced(self) -> None:
+        self._buffer.report(Synced(workload_id="", observed_at=self._clock.now()))
 
     # --- polling ------------------------------------------------------------------------------------------
 
@@ -304,21 +317,24 @@ class FleetWatch(AsyncIterator[FleetEvent]):
     def status(self) -> FleetStatus:
         """The state of the fleet now."""
         now, members = self._clock.monotonic(), self._members
-        successes = [member.last_success_at for member in members if member.last_success_at is not None]
+        counts = members.counts()
         oldest_at = None
-        if successes and len(successes) == sum(not member.without_revisions for member in members):
-            oldest_at = self._clock.now() - timedelta(seconds=now - min(successes))
-        last = max(successes, default=self._began if members else self._membership.succeeded_at)
+        if counts.oldest_success is not None:
+            oldest_at = self._clock.now() - timedelta(seconds=now - counts.oldest_success)
+        last = counts.latest_success
+        if last is None:
+            last = self._began if members else self._membership.succeeded_at
         is_late = now - last > stale_after(self._policy)
         return FleetStatus(
             watched=len(members),
+            expected=len(members) + len(self._membership.unclaimed),
             due=self._dispatcher.due(now),
             in_flight=self._dispatcher.in_flight,
             buffered=len(self._buffer),
             lag=self._dispatcher.lag(now),
             oldest_success_at=oldest_at,
-            failing=sum(member.is_failing and not member.without_revisions for member in members),
-            without_revisions=sum(member.without_revisions for member in members),
+            failing=counts.failing,
+            without_revisions=counts.without_revisions,
             refused=len(self._health.refusals),
             disconnected=self._clusters.disconnected,
             concurrency_needed=self._capacity.needed,
@@ -326,13 +342,44 @@ class FleetWatch(AsyncIterator[FleetEvent]):
             stale=bool(members or self._discovery.failures) and is_late,
         )
 
-    def _read(self) -> FleetReading:
-        now, wall, patience = self._clock.monotonic(), self._clock.now(), stale_after(self._policy)
-        polls = [member.polls(now, wall, patience) for member in self._members]
+    def revisions(self, workload_id: str | UUID | None = None) -> tuple[Revision, ...]:
+        """Return the live revisions of one workload, or of all, as of its last successful poll.
+
+        None before the first successful poll of a workload, also after a resume. A revision that a response
+        lacked is among them until its deletion is confirmed; one that cannot be decoded is not. They may be
+        ahead of the events that were yielded so far.
+
+        They are decoded at each call: of one workload that takes some 100 microseconds, of thousands it stops
+        the event loop for as many times that, so ask for one at a time there.
+
+        Args:
+            workload_id: the workload; None for all of them, one after another.
+
+        Returns:
+            The revisions, those of a workload the newest first by `created_at`.
+
+        Raises:
+            ValueError: not a UUID.
+            KeyError: the workload is not watched.
+
+        Example:
+            >>> async with runai.watch_fleet(workload_ids) as fleet:
+            ...     event = await anext(fleet)
+            ...     for revision in fleet.revisions(event.workload_id):
+            ...         print(revision.name, revision.phase, revision.running_pods)
+            chat-00001 Running 2
+        """
+        if workload_id is not None:
+            return self._members[check_id(workload_id, "workload_id")].tracker.live().decoded()
+        return tuple(item for member in self._members for item in member.tracker.live().decoded())
+
+    def _read(self, is_known: IsKnown) -> Generator[None, None, FleetReading]:
+        patience = stale_after(self._policy)
+        polls, changed = yield from read_members([*self._members], self._clock, patience, is_known)
         is_listed = self._discovery.fixed is not None or self._discovery.began_at > -math.inf
-        return FleetReading(
-            self.status, dict(self._clusters.links), polls, is_listed=self._entered and is_listed
-        )
+        links = dict(self._clusters.links)
+        yield
+        return FleetReading(self.status, links, polls, changed, is_listed=self._entered and is_listed)
 
     @overload
     def checkpoint(self) -> FleetCheckpoint: ...
@@ -360,15 +407,9 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         return f"<{type(self).__name__} of {len(self._members)} workloads, {state}>"
 
 
-def read_fleet(fleet: FleetWatch) -> FleetReading:
-    """Return what the exporter shows of a fleet. In the fleet's event loop only."""
-    return fleet._read()  # noqa: SLF001  (a friend)  # pyright: ignore[reportPrivateUsage]
-
-
-def begin_soon(fleet: FleetWatch, seconds: float) -> FleetWatch:
-    """Have the first poll of each workload within so many seconds, for a command that watches a few."""
-    fleet._first_within = seconds  # noqa: SLF001  (a friend)  # pyright: ignore[reportPrivateUsage]
-    return fleet
+def read_fleet(fleet: FleetWatch, is_known: IsKnown) -> Generator[None, None, FleetReading]:
+    """Return what the exporter shows of a fleet, in slices. In the fleet's event loop only."""
+    return fleet._read(is_known)  # noqa: SLF001  (a friend)  # pyright: ignore[reportPrivateUsage]
 
 
 def _defect(error: BaseException) -> RunaiError:

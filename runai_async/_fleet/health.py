@@ -79,7 +79,8 @@ class Health:
         self.refusals.clear(member.tracker.workload_id)
         self._pauses.clear()
         self._has_succeeded = True
-        self.capacity.note(poll.now - poll.began)
+        if poll.began >= member.slot:  # first polls come faster than others, so they take longer
+            self.capacity.note(poll.now - poll.began)
         if (shortfall := self.capacity.shortfall(poll.now)) is not None:
             logger.warning("the fleet cannot keep its intervals: %s", shortfall)
         return self.note_response(poll.now)

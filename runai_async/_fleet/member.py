@@ -23,6 +23,7 @@ class Member:
         due: monotonic time of its next poll; None while that runs, and when there will be none.
         earliest: monotonic time before which the server asked not to be polled for it.
         interval: seconds between polls, when it was last planned.
+        slot: monotonic time of the slot that its first poll stands for, if that came or comes before it.
         joined_at: monotonic time at which it joined the fleet.
         offset: its offset in an interval, 0 to 1.
         buffered: how many of its events have an entry in the fleet's buffer.
@@ -38,7 +39,8 @@ class Member:
 
     __slots__ = (
         "backoff", "buffered", "call", "due", "earliest", "failure", "gone_since", "interval",
-        "joined_at", "last_success_at", "left", "offset", "removed", "streak", "tracker", "without_revisions",
+        "joined_at", "last_success_at", "left", "offset", "removed", "slot", "streak", "tracker",
+        "without_revisions",
     )  # fmt: skip
 
     def __init__(
@@ -53,6 +55,7 @@ class Member:
         self.due: float | None = None
         self.earliest = -math.inf
         self.interval = interval
+        self.slot = -math.inf
         self.joined_at = 0.0
         self.offset = offset_of(tracker.workload_id)
         self.buffered = 0
@@ -81,12 +84,18 @@ class Member:
             stale_after,
             self.failure,
             self.without_revisions,
+            self.tracker.version,
         )
 
     @property
     def is_failing(self) -> bool:
         """Whether its last poll failed, in this process."""
         return self.streak.failures > 0 and not self.streak.is_resumed
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether a poll has succeeded, or its failure was reported, or it has no revisions."""
+        return self.last_success_at is not None or self.backoff > 0 or self.without_revisions
 
     @property
     def is_watched(self) -> bool:

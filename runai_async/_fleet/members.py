@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, KeysView
+from typing import NamedTuple
 
 from runai_async._fleet.capacity import Capacity
 from runai_async._fleet.discovery import Discovery
@@ -10,6 +12,23 @@ from runai_async._fleet.doubt import Doubt, is_common
 from runai_async._fleet.health import Health
 from runai_async._fleet.member import Member
 from runai_async.errors import NotFoundError
+
+
+class Counts(NamedTuple):
+    """How many workloads there are of each kind, and when their polls succeeded.
+
+    Attributes:
+        failing: their last poll failed, and that is not normal for them.
+        without_revisions: the control plane lists them but says that they have no revisions.
+        oldest_success: the last successful poll of the workload for which that is longest ago, by the
+            monotonic clock; None while one had none.
+        latest_success: the last successful poll of all; None without one.
+    """
+
+    failing: int
+    without_revisions: int
+    oldest_success: float | None
+    latest_success: float | None
 
 
 class Members:
@@ -72,6 +91,21 @@ class Members:
             self._forget(member)
             self._left = {item.tracker.workload_id: item for item in self.undelivered()}
             self._left.setdefault(workload_id, member)  # the earlier life of one that left twice comes first
+
+    def counts(self) -> Counts:
+        """Count them by how their polls go; in one pass, since there may be very many."""
+        failing = without = succeeded = 0
+        oldest, latest = math.inf, -math.inf
+        for member in self._by_id.values():
+            if member.without_revisions:
+                without += 1
+            elif member.streak.failures and member.is_failing:
+                failing += 1
+            if (at := member.last_success_at) is not None:
+                succeeded += 1
+                oldest, latest = min(oldest, at), max(latest, at)
+        has_all = succeeded > 0 and succeeded == len(self._by_id) - without
+        return Counts(failing, without, oldest if has_all else None, latest if succeeded else None)
 
     def undelivered(self) -> list[Member]:
         """Return the workloads that have left while events of theirs are still to be delivered."""

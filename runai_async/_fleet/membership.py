@@ -24,6 +24,7 @@ class Fleet:
         watched: the workloads that it watches, kept up to date.
         is_running: returns whether it has not ended.
         join: takes the id of a workload that joins, and whether that existed when the fleet began.
+        begin: takes the ids of the first listing, once those have joined.
         responded: takes the monotonic time of a response, where no poll can show that there are any.
         end: takes the error that ends the fleet.
     """
@@ -31,6 +32,7 @@ class Fleet:
     watched: Collection[str]
     is_running: Callable[[], bool]
     join: Callable[[str, bool], None]
+    begin: Callable[[Collection[str]], None]
     responded: Callable[[float], None]
     end: Callable[[RunaiError], None]
 
@@ -59,6 +61,7 @@ class Membership:
         self._policy = policy
         self._lister = None if discovery.ask is None else Lister(discovery.ask, api, policy.deadline)
         self._is_stretched = False
+        self._begins = True
 
     @property
     def interval(self) -> float | None:
@@ -99,6 +102,9 @@ class Membership:
             fleet.responded(now)
         for workload_id in sorted(listed.ids - set(fleet.watched)):
             fleet.join(workload_id, first)
+        if self._begins:
+            self._begins = False
+            fleet.begin(listed.ids)
         if self._discovery.is_settled:
             # Not listed any more, so their deletions are still to be reported; then they leave.
             for workload_id in sorted(self.unclaimed):

@@ -187,4 +187,6 @@ def _interval(member: Member, policy: PollPolicy, now: float) -> float:
 def _next_slot(member: Member, interval: float, poll: Poll) -> float:
     """Return the member's next slot, but not one so soon after an extra poll that this poll stands for it."""
     earliest = poll.began + min(member.interval, interval) / 2
+    if interval == member.interval:  # a first poll stands for the slot that it came before
+        earliest = max(earliest, member.slot)
     return next_slot(member.offset, interval, max(poll.now, earliest))

@@ -35,6 +35,7 @@ class Polling:
         health: what the polls say about the control plane as a whole.
         dispatcher: plans when a member is due again.
         buffer: takes the events.
+        settled: takes the id of a workload whose poll succeeded, or is no reason to wait for one that does.
         end: takes the error that ends the fleet.
     """
 
@@ -49,6 +50,7 @@ class Polling:
         health: Health,
         dispatcher: Dispatcher,
         buffer: Buffer,
+        settled: Callable[[str], None],
         end: Callable[[RunaiError], None],
     ) -> None:
         self._poller = poller
@@ -59,6 +61,7 @@ class Polling:
         self._health = health
         self._dispatcher = dispatcher
         self._buffer = buffer
+        self._settled = settled
         self._end = end
 
     async def poll(self, member: Member) -> None:
@@ -109,6 +112,7 @@ class Polling:
             self._note_revisions(member, outcome)
         if outcome.outage_begins or outcome.outage_ended_after is not None:
             self._emit(member, outcome, error)
+        self._dispatcher.note(succeeded=error is None)
         consequence = self._note(member, outcome, error, poll, pause)
         if outcome.deleted:
             member.tracker.delete_all(self._clock.now())
@@ -117,6 +121,8 @@ class Polling:
         self._buffer.collect(member)
         if outcome.report is not None:
             self._report(member, outcome.report)
+        if member.is_settled or member.left:
+            self._settled(member.tracker.workload_id)
         if member.is_watched:
             self._dispatcher.plan(member, outcome.due if consequence.due is None else consequence.due)
         if consequence.is_back:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Iterator
 from hashlib import blake2b
 from typing import Generic, Protocol, TypeVar
 
@@ -98,14 +97,23 @@ class Schedule(Generic[T]):
         self._turn, self._due = self.peek(now), self.first
         return heapq.heappop(self._heap)[2]
 
+    def note_pause(self, now: float) -> None:
+        """Count what is late as late because of a pause, whether or not one was noticed."""
+        if (due := self.first) < now:
+            self._turn, self._due = now, due
+
     def skip(self) -> T:
         """Take the first item and leave its turn to the next one."""
         self._due = self.first
         return heapq.heappop(self._heap)[2]
 
-    def dues(self) -> Iterator[float]:
-        """Return when the items are due, in no particular order."""
-        return (due for due, _, item in self._heap if due == item.due)
+    def count_due(self, now: float) -> int:
+        """Count the items that are due."""
+        return sum(due <= now and due == item.due for due, _, item in self._heap)
+
+    def items(self) -> list[T]:
+        """Return the items, in no particular order."""
+        return [item for due, _, item in self._heap if due == item.due]
 
 
 class RateLimit:

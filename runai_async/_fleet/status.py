@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
-from typing import NamedTuple
 
 from attrs import frozen
-
-from runai_async._watch.clusters import Link
-from runai_async._watch.status import PollState
 
 
 @frozen
@@ -21,7 +16,8 @@ class FleetStatus:
         due: how many of them are due now and wait for a poll.
         in_flight: polls in progress.
         buffered: events that wait for the consumer, including those of removed workloads that it will skip.
-        lag: seconds by which the longest waiting poll is late.
+        lag: seconds by which the longest waiting poll is late. The first polls come early, and are late when
+            their usual time is over.
         oldest_success_at: the last successful poll of the workload for which that is longest ago; None while
             one had none.
         failing: workloads whose last poll failed.
@@ -34,6 +30,8 @@ class FleetStatus:
         discovery_interval: seconds between listings of the workloads at present: what was asked for, or more
             where a listing takes so long that it would be busy for more than a tenth of the time. None where
             the ids were given.
+        expected: workloads that are known, polled yet or not: those that are watched, and those of the
+            checkpoint that have not joined yet.
         stale: no poll of any workload has succeeded for three intervals and a deadline; or nothing is watched
             because discovery has failed for that long. A watchdog needs nothing else.
 
@@ -57,19 +55,4 @@ class FleetStatus:
     disconnected: int = 0
     concurrency_needed: float = 0.0
     discovery_interval: float | None = None
-
-
-class FleetReading(NamedTuple):
-    """What the exporter shows of a fleet.
-
-    Attributes:
-        status: of the whole fleet.
-        clusters: what is known of the clusters of its workloads, by their ids.
-        polls: how those of each workload go.
-        is_listed: whether its workloads are known: they were given, or a listing has succeeded.
-    """
-
-    status: FleetStatus
-    clusters: Mapping[str, Link]
-    polls: list[PollState]
-    is_listed: bool
+    expected: int = 0

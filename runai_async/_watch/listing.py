@@ -167,12 +167,17 @@ class Listing:
 
     def raw(self, revision_id: str) -> bytes | None:
         """Return the last known bytes of a revision, if any."""
+        found = self.find(revision_id)
+        return self.body[found] if isinstance(found, slice) else found
+
+    def find(self, revision_id: str) -> slice | bytes | None:
+        """Return where the last known bytes of a revision are in the body, or the bytes; None without any."""
         if revision_id in self._held:
             return self._held[revision_id]
         if revision_id not in self._ids:
             return None
         index = 2 * self._ids.index(revision_id)
-        return self.body[self._bounds[index] : self._bounds[index + 1]]
+        return slice(self._bounds[index], self._bounds[index + 1])
 
 
 # --- cutting ----------------------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ from runai_async._watch.failures import (
     grace_of_missing,
     resumed_streak,
 )
+from runai_async._watch.live import LiveRevisions
 from runai_async._watch.poll import Poller
 from runai_async._watch.reports import drop_frames, report_failure, report_recovery
 from runai_async._watch.slots import Slots, interval_at
@@ -35,6 +36,7 @@ from runai_async._watch.tracker import Tracker
 from runai_async.checkpoint import Checkpoint, PollStreak
 from runai_async.errors import DeadlineExceededError, NotFoundError, RunaiError
 from runai_async.events import WatchDegraded, WatchEvent, WatchRecovered
+from runai_async.models import Revision
 from runai_async.policy import PollPolicy, stale_after
 
 _NEVER = -math.inf
@@ -320,6 +322,25 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
             last_error=self._last_error,
         )
 
+    @property
+    def revisions(self) -> tuple[Revision, ...]:
+        """The live revisions as of the last successful poll, the newest first by `created_at`.
+
+        Empty before the first successful poll, also after a resume. A revision that a response lacked is
+        among them until its deletion is confirmed; one that cannot be decoded is not. They may be ahead of
+        the events that were yielded so far. They are decoded at each call, so keep what you use repeatedly.
+
+        Example:
+            >>> watch = runai.watch_revisions(workload_id, resume_from=Checkpoint.from_json(saved))
+            >>> event = await anext(watch)  # the first thing that changed since
+            >>> [(revision.name, revision.phase.value) for revision in watch.revisions]
+            [('chat-00002', 'Creating'), ('chat-00001', 'Running')]
+        """
+        return self._tracker.live().decoded()
+
+    def _live(self) -> LiveRevisions:
+        return self._tracker.live()
+
     def _state(self) -> PollState | None:
         if self._closed:
             return None
@@ -330,6 +351,7 @@ class RevisionWatch(AsyncGenerator[WatchEvent, None]):
             self._last_success_at,
             stale_after(self._policy, self._interval(now)),
             "" if self._last_error is None else describe_failure(self._last_error),
+            version=self._tracker.version,
         )
 
     def checkpoint(self) -> Checkpoint:
@@ -465,3 +487,8 @@ def parts_of(watch: RevisionWatch) -> tuple[Api, PollPolicy, ClusterWatch]:
 def state_of(watch: RevisionWatch) -> PollState | None:
     """Return how a watch's polls go, for the exporter; None if it has ended or was closed."""
     return watch._state()  # noqa: SLF001  (a friend)  # pyright: ignore[reportPrivateUsage]
+
+
+def live_of(watch: RevisionWatch) -> LiveRevisions:
+    """Return a watch's live revisions, not decoded, for the exporter."""
+    return watch._live()  # noqa: SLF001  (a friend)  # pyright: ignore[reportPrivateUsage]

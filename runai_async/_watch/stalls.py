@@ -22,8 +22,12 @@ _NOTHING = StallMark()
 
 def can_stall(mark: RevisionMark) -> bool:
     """Return whether a revision is on its way somewhere, and was not reported as stalled in its phase yet."""
-    is_reported = mark.stall is not None and mark.stall.count == mark.count
-    return not (mark.phase.is_settled or is_reported)
+    return not (mark.phase.is_settled or is_stalled(mark))
+
+
+def is_stalled(mark: RevisionMark) -> bool:
+    """Return whether a revision was reported as stalled in its present phase."""
+    return mark.stall is not None and mark.stall.count == mark.count
 
 
 def reported(mark: RevisionMark) -> RevisionMark:

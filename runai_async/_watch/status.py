@@ -69,6 +69,7 @@ class PollState(NamedTuple):
         stale_after: seconds without a successful poll after which what is known is out of date.
         failure: what the last poll failed with; empty if it succeeded, or there was none.
         has_no_revisions: the control plane lists the workload but says that it has no revisions.
+        version: of its live revisions, as in `Tracker.version`.
     """
 
     workload_id: str
@@ -77,6 +78,7 @@ class PollState(NamedTuple):
     stale_after: float
     failure: str = ""
     has_no_revisions: bool = False
+    version: int = 0
 
     @property
     def was_polled(self) -> bool:

@@ -18,12 +18,12 @@ What is deleted is remembered for a while, as `known` explains.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import chain
-from typing import Any
 
 from attrs import evolve
 
@@ -32,9 +32,9 @@ from runai_async._clock import EARLIEST, finest
 from runai_async._watch.absence import Absence, Patience
 from runai_async._watch.known import NEVER, Known
 from runai_async._watch.listing import Listing, Snapshot
+from runai_async._watch.live import LiveRevisions, state_of
 from runai_async._watch.stalls import StallCheck, can_stall, reported
 from runai_async._watch.state import (
-    REQUIRED,
     deletion,
     has_moved,
     mark_after,
@@ -51,6 +51,7 @@ from runai_async.models import Revision
 _Item = tuple[WatchEvent, RevisionMark | None]
 """An event, and the state of its revision before it."""
 _Items = list[_Item]
+_VERSIONS = itertools.count(1)
 
 
 class Lookup:
@@ -87,6 +88,8 @@ class Tracker:
         ahead: seconds by which the server's clock is ahead, for events without a time of the server's.
         get_first: whether the next look for missing revisions begins with a get by id.
         stalls_at: when the next revision has stalled if nothing changes, in the server's seconds since 1970.
+        version: of what `live` returns: another number, never used before, whenever that may have changed; 0
+            before the first response.
 
     Raises:
         ValueError: the checkpoint is of another workload.
@@ -95,7 +98,7 @@ class Tracker:
     __slots__ = (
         "_base_url", "_emit_updates", "_fast_since", "_include_existing", "_initial_left", "_known",
         "_listing", "_pending", "_settled", "_stalled_after", "ahead", "get_first", "stalls_at", "synced",
-        "workload_id",
+        "version", "workload_id",
     )  # fmt: skip
 
     def __init__(
@@ -112,6 +115,7 @@ class Tracker:
         self.workload_id: str = workload_id
         self.synced: bool = False
         self.get_first: bool = False
+        self.version: int = 0
         self.ahead: float = 0.0
         self.stalls_at: float = math.inf
         self._include_existing = include_existing
@@ -216,6 +220,23 @@ class Tracker:
         """Whether any revision is known that was not reported deleted, or is listed but cannot be decoded."""
         is_known = any(entry.is_live for entry in self._known.values())
         return is_known or bool(self._listing.undecodable)
+
+    def live(self) -> LiveRevisions:
+        """Return the live revisions as of the last response; none before the first one of this process.
+
+        Live is what was not found to be deleted, whether or not the last response lists it. What it lists in
+        a form that cannot be decoded is left out.
+        """
+        listing = self._listing
+        if not listing.body:
+            return LiveRevisions(self.workload_id, self.version, b"", ())
+        unreadable = {*listing.undecodable.values()}
+        parts = [
+            (entry.mark, listing.find(key))
+            for key, entry in self._known.items()
+            if entry.is_live and key not in unreadable
+        ]
+        return LiveRevisions(self.workload_id, self.version, listing.body, tuple(parts))
 
     # --- taking in ----------------------------------------------------------------------------------------
 
@@ -390,15 +411,11 @@ class Tracker:
         self._queue([self._gone(entry, now)] for entry in live)
         # Should it come back with the bytes that it had, they count as new.
         self._listing, self._settled = Listing(), False
+        self.version = next(_VERSIONS)
 
     def last_state(self, revision_id: str) -> Revision:
         """Return a revision's last known state; after a resume, only the fields that the schema requires."""
-        mark, raw = self._known[revision_id].mark, self._listing.raw(revision_id)
-        if raw is not None:
-            known = self._own(_codec.decode_revision(raw))
-            return evolve(known, phase_updated_at=mark.phase_updated_at)
-        fields: dict[str, Any] = {name: getattr(mark, name) for name in REQUIRED}
-        return Revision(**fields)
+        return state_of(self._known[revision_id].mark, self._listing.raw(revision_id), self.workload_id)
 
     def _keep(self, snapshot: Snapshot) -> None:
         """Keep the response for the next comparison, and what it says of the revisions that live."""
@@ -411,6 +428,7 @@ class Tracker:
                     fast_since = entry.changed_at
         self._fast_since = fast_since
         self._listing.keep(snapshot, self._known)
+        self.version = next(_VERSIONS)
 
     def _queue(self, groups: Iterable[_Items]) -> None:
         """Queue events by the server's time and revision id, those of one revision in their own order."""
@@ -457,6 +475,7 @@ class Tracker:
 
     def _stall(self, entry: Known, check: StallCheck) -> _Item:
         """Report that a revision has stalled."""
+        self.version = next(_VERSIONS)
         before, saved = entry.mark, entry.saved
         entry.mark = reported(before)
         return check.event(before, self.last_state(before.id)), saved

@@ -15,7 +15,7 @@ from attrs import define
 
 from runai_async._api.workload_list import IdListing
 from runai_async._fleet.discovery import Ask, Asked
-from runai_async._fleet.fleet_watch import FleetWatch, begin_soon
+from runai_async._fleet.fleet_watch import FleetWatch
 from runai_async.checkpoint import Checkpoint, FleetCheckpoint
 from runai_async.cli.diagnostics import say
 from runai_async.cli.ids import WorkloadRef, newest_workload
@@ -29,8 +29,6 @@ NAMES_EVERY = 10.0
 """Seconds between two listings that look names up, by default."""
 ALL_EVERY = 60.0
 """Seconds between two listings of all workloads, by default."""
-_FIRST_POLLS = 200.0
-"""First polls a second, when the workloads are first seen."""
 _ABSENT_ROUNDS = 2
 """Listings in a row without a name after which it counts as gone: one may have been incomplete."""
 _FILTERABLE = re.compile(r"[A-Za-z0-9.-]+")
@@ -125,15 +123,14 @@ class Following:
         include_existing: bool = True,
         resume_from: FleetCheckpoint | None = None,
     ) -> FleetWatch:
-        """Return a fleet of the workloads, whose first polls do not wait for a whole interval."""
-        fleet = self._runai.watch_fleet(
+        """Return a fleet of the workloads."""
+        return self._runai.watch_fleet(
             self.ids if self.is_fixed else beginning_with(self.ids, self.listing),
             poll=poll,
             discovery_interval=self._seconds,
             include_existing=include_existing,
             resume_from=resume_from,
         )
-        return begin_soon(fleet, len(self.ids) / _FIRST_POLLS)
 
     def listing(self) -> IdListing:
         """Return a listing of the workloads that have the names now, and of those given by their ids."""

@@ -9,18 +9,27 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from runai_async._fleet.fleet_watch import FleetWatch
-from runai_async._fleet.status import FleetReading, FleetStatus
+from runai_async._fleet.reading import FleetReading
+from runai_async._fleet.status import FleetStatus
 from runai_async._watch.clusters import Link
 from runai_async._watch.revision_watch import RevisionWatch
 from runai_async._watch.status import PollState
 from runai_async.events import RevisionEvent
-from runai_async.exporter._revisions import KnownRevision, RevisionStore, families_of_revisions
-from runai_async.exporter._sources import Aged, FleetSource, WatchSource
+from runai_async.exporter._revisions import (
+    ReadRevisions,
+    ReportedRevisions,
+    RevisionRow,
+    families_of_revisions,
+)
+from runai_async.exporter._sources import Aged, FleetSource, Labels, WatchSource
 from runai_async.exporter._values import label, number, timestamp
 from runai_async.exporter._workloads import Outages, Readiness, families_of_workloads
 
 _TIDIED_FROM = 1000
-"""Revisions from which on those of workloads that have left are forgotten also without a scrape."""
+"""Workloads from which on those that have left are forgotten also without a scrape."""
+
+RowsById = Mapping[str, tuple[RevisionRow, ...]]
+"""The revisions of workloads, by the workload's id."""
 
 
 class StateCollector(Collector):
@@ -34,7 +43,8 @@ class StateCollector(Collector):
     def __init__(self, names: dict[str, str], projects: dict[str, str]) -> None:
         self._names = names
         self._projects = projects
-        self._store = RevisionStore()
+        self._read_revisions = ReadRevisions()
+        self._reported = ReportedRevisions()
         self._tidied = _TIDIED_FROM
         self._fleet: FleetSource | None = None
         self._watches: dict[asyncio.AbstractEventLoop, WatchSource] = {}
@@ -45,15 +55,18 @@ class StateCollector(Collector):
     # --- in the event loop --------------------------------------------------------------------------------
 
     def add(self, event: RevisionEvent) -> None:
-        """Store what an event says about its revision."""
-        self._store.add(event)
-        if len(self._store) > self._tidied and self._fleet is not None:
+        """Take in what an event says about its revision. Where there is a fleet, its own state is read."""
+        self._reported.add(event, keep_state=self._fleet is None)
+        if len(self._reported) > self._tidied and self._fleet is not None:
             self._fleet.tidy()
-            self._tidied = max(_TIDIED_FROM, 2 * len(self._store))
+            self._tidied = max(_TIDIED_FROM, 2 * len(self._reported))
 
     def of_fleet(self, fleet: FleetWatch) -> None:
         """Export the state of a fleet, and no longer that of an earlier one."""
-        self._fleet = FleetSource(fleet, self._keep)
+        labels = Labels(self._names, self._projects)
+        self._fleet = FleetSource(fleet, self._keep, self._read_revisions.knows, labels)
+        self._fleet.tidy()
+        self._reported.forget_states()
 
     def of_watch(self, watch: RevisionWatch) -> None:
         """Export the state of one more watch."""
@@ -61,7 +74,7 @@ class StateCollector(Collector):
         for other in [key for key in self._watches if key.is_closed()]:
             self._forget(self._watches.pop(other).ids)
         if (source := self._watches.get(loop)) is None:
-            source = self._watches[loop] = WatchSource(self._forget)
+            source = self._watches[loop] = WatchSource(self._forget, self._read_revisions.knows)
         source.add(watch)
 
     @property
@@ -72,7 +85,7 @@ class StateCollector(Collector):
     def _keep(self, workload_ids: frozenset[str]) -> None:
         """Forget all but the workloads of the fleet, and those that have watches of their own."""
         kept = workload_ids | self._in_watches
-        self._store.forget(lambda key: key not in kept)
+        self._reported.forget_all_but(kept)
         left, self._watched = self._watched - kept, kept
         self._forget_names(left)
 
@@ -82,7 +95,7 @@ class StateCollector(Collector):
         if self._fleet is not None:
             kept |= self._watched
         gone = workload_ids - kept
-        self._store.forget(gone.__contains__)
+        self._reported.forget(gone)
         self._forget_names(gone)
 
     def _forget_names(self, workload_ids: Iterable[str]) -> None:
@@ -98,7 +111,7 @@ class StateCollector(Collector):
 
     def describe(self) -> Iterator[Metric]:
         """Yield the families without values: a scrape can ask for metrics by these names."""
-        yield from families_of_revisions((), self._names)
+        yield from families_of_revisions((), {}, self._names)
         yield from families_of_workloads((), self._names, self._projects)
         for name, description, _ in _FLEET:
             yield GaugeMetricFamily(name, description)
@@ -106,9 +119,9 @@ class StateCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Yield the families with their values."""
-        fleet, polls = self._read()
+        fleet, polls, rows = self._read()
         self._outages.note(polls)
-        yield from families_of_revisions(self._present(polls), self._names)
+        yield from families_of_revisions(self._present(polls, rows), self._reported.changes(), self._names)
         yield from families_of_workloads(polls, self._names, self._projects)
         if fleet is not None and fleet.is_new:
             yield from _of_fleet(fleet.value.status)
@@ -117,33 +130,34 @@ class StateCollector(Collector):
     def is_ready(self, *, was_polled: bool) -> bool:
         """Return whether the first pass is done; without fleet and watches, whether anything *was polled*."""
         if not self._readiness.is_done:
-            fleet, polls = self._read()
+            fleet, polls, _ = self._read()
             if fleet is None and not polls:
                 return was_polled
             self._readiness.note(polls, is_listed=fleet is None or fleet.value.is_listed)
         return self._readiness.is_done
 
-    def _read(self) -> tuple[Aged[FleetReading] | None, list[PollState]]:
-        """Return the state of the fleet, and how the polls of each workload go, one each."""
+    def _read(self) -> tuple[Aged[FleetReading] | None, list[PollState], RowsById]:
+        """Return the state of the fleet; how the polls of each workload go, one each; and their revisions."""
         fleet = None if self._fleet is None else self._fleet.read()
         readings = [source.read() for source in [*self._watches.values()]]
-        polls = [item.later(reading.age) for reading in readings for item in reading.value]
+        polls = [item.later(reading.age) for reading in readings for item in reading.value.polls]
+        changed = [reading.value.changed for reading in readings]
         if fleet is not None:
             polls += [item.later(fleet.age) for item in fleet.value.polls]
+            changed.append(fleet.value.changed)
         # Of several watches of one workload, that counts which was successful last.
         latest = {item.workload_id: item for item in sorted(polls, key=lambda item: -item.age)}
-        return fleet, [*latest.values()]
+        states = [*latest.values()]
+        return fleet, states, self._read_revisions.take(changed, states)
 
-    def _present(self, polls: Collection[PollState]) -> list[KnownRevision]:
-        """Return the revisions whose state is the present."""
-        up = {item.workload_id for item in polls if item.is_up}
-        down = {item.workload_id for item in polls} | self._in_watches
-        only_up = self._fleet is not None
-        return [
-            item
-            for item in self._store.known()
-            if item.revision.workload_id in up or not (only_up or item.revision.workload_id in down)
-        ]
+    def _present(self, polls: Collection[PollState], rows: RowsById) -> list[RevisionRow]:
+        """Return the revisions whose state is the present; those that nobody polls are what events say."""
+        present = [row for item in polls if item.is_up for row in rows.get(item.workload_id, ())]
+        if self._fleet is None:
+            polled = {item.workload_id for item in polls} | self._in_watches
+            reported = self._reported.rows().items()
+            present += [row for key, items in reported if key not in polled for row in items]
+        return present
 
 
 _FLEET: tuple[tuple[str, str, Callable[[FleetStatus], float | None]], ...] = (

@@ -23,23 +23,26 @@ from runai_async.hooks import CallFinished, CallStarted, HookEvent, PollFinished
 
 
 class Metrics:
-    """Collects the metrics: give `hook` to the client, and every event to `observe`, in the event loop.
+    """Collects the metrics: give `hook` to the client, and a fleet or watches to `attach`, in the event loop.
 
-    Name what polls by `of_fleet` or `of_watch`, too: then a workload without a successful poll for three
-    intervals and a deadline has no series of revisions, because what is known of them is past, and a line in
-    the log says so. What is not known, what never happened, and a number that Prometheus cannot hold have no
-    series. Running pods are only as recent as the events, so `PollPolicy.emit` should include "updated". A
-    resumed watch does not report what has not changed since its checkpoint, so pass the events of a new one.
+    Each scrape reads the present state of what is attached: no event is needed for that, pods are as of the
+    last poll, and a fleet or watch that was resumed has all series from its first polls on. A workload
+    without a successful poll for three intervals and a deadline has no series of revisions, because what is
+    known of them is past, and a line in the log says so. What is not known, what never happened, and a number
+    that Prometheus cannot hold have no series. Pass the events to `observe` for the counters. Where nothing
+    is attached, the state of revisions is what the events say: then pods are only as recent as those, and
+    what has not changed since a checkpoint is missing.
 
-    Of each revision that was observed, with the labels `workload_id`, `workload`, `revision_id`, `revision`:
+    Of each revision, with the labels `workload_id`, `workload`, `revision_id`, `revision`:
 
     - `runai_revision_phase{phase}`: 1 for the phase that it is in
+    - `runai_revision_phase_updated_timestamp_seconds`: Unix time at which it entered the phase, where known
     - `runai_revision_stalled`: 1 if it was reported as stalled in its present phase, else 0; always 0 where
       `PollPolicy.stalled_after` is not set
     - `runai_revision_running_pods`: pods that are running, where known
     - `runai_revision_requested_pods`: pods that are requested, the minimum where they scale, where known
     - `runai_revision_created_timestamp_seconds`: Unix time of its creation
-    - `runai_revision_phase_changes_total`: changes of phase since this process started
+    - `runai_revision_phase_changes_total`: changes of phase that were observed since this process started
 
     Of the client, from `hook` and `observe`:
 
@@ -50,13 +53,13 @@ class Metrics:
     - `runai_async_last_success_timestamp_seconds`: Unix time of the last successful poll
     - `runai_async_workload_failures_total`: failure streaks of individual workloads
 
-    Of each workload, from `of_fleet` and `of_watch`, until it is removed or its watch ends:
+    Of each workload that is attached, until it is removed or its watch ends:
 
     - `runai_async_workload_up{workload_id, workload, project}`: 1, or 0 without a recent successful poll
     - `runai_async_workload_last_success_timestamp_seconds{workload_id, workload, project}`: Unix time of the
       last successful poll
 
-    Of a fleet, from `of_fleet`:
+    Of a fleet that is attached:
 
     - `runai_async_workloads`: workloads that are watched
     - `runai_async_workloads_failing`: those of them whose last poll failed
@@ -74,15 +77,15 @@ class Metrics:
 
     Attributes:
         registry: holds the metrics, for an HTTP server of your own.
-        names: the names of workloads by id, as far as they are known; they become the label `workload`. One
-            that is no longer watched is forgotten.
+        names: the names of workloads by id, as far as they are known; they become the label `workload`. Add
+            those that you know. One that is no longer watched is forgotten.
         projects: the names of their projects by the workload's id, in the same way; the label `project`.
 
     Example:
         >>> metrics = Metrics()
         >>> runai = RunaiClient("https://acme.run.ai", token, hooks=[metrics.hook])
-        >>> async with runai.watch_fleet(workload_ids, poll=PollPolicy(emit={"updated"})) as fleet:
-        ...     metrics.of_fleet(fleet)
+        >>> async with runai.watch_fleet(workload_ids) as fleet:
+        ...     metrics.attach(fleet)
         ...     async with serving(metrics, lambda: metrics.is_fresh(90), "127.0.0.1", 9464):
         ...         async for event in fleet:
         ...             metrics.observe(event)
@@ -116,7 +119,7 @@ class Metrics:
                 pass
 
     def observe(self, event: FleetEvent) -> None:
-        """Update the metrics with an event of a watch or fleet."""
+        """Count an event of a watch or fleet; where nothing is attached, its revision is exported, too."""
         if isinstance(event, WorkloadFailed):
             self._polls.failures += 1
         elif isinstance(event, RevisionEvent):
@@ -127,27 +130,33 @@ class Metrics:
         warnings.warn("Metrics.tell() is now Metrics.observe()", DeprecationWarning, stacklevel=2)
         self.observe(event)
 
-    def of_fleet(self, fleet: FleetWatch) -> None:
-        """Export the status of a fleet as well, and no workloads but its own; it replaces an earlier fleet.
+    def attach(self, source: FleetWatch | RevisionWatch) -> None:
+        """Export the state of a fleet or of a watch, read at each scrape.
+
+        There is one fleet, and a later one replaces it: then no workloads are exported but its own and those
+        of watches. There can be many watches; each is exported until it ends.
 
         Raises:
-            RuntimeError: no event loop is running. Call it in the fleet's.
-        """
-        self._state.of_fleet(fleet)
-
-    def of_watch(self, watch: RevisionWatch) -> None:
-        """Export whether the workload of a watch is up, until the watch ends. There can be many of them.
-
-        Raises:
-            RuntimeError: no event loop is running. Call it in the watch's.
+            RuntimeError: no event loop is running. Call it in the one of *source*.
 
         Example:
-            >>> watch = runai.watch_revisions(workload_id, poll=PollPolicy(emit={"updated"}))
-            >>> metrics.of_watch(watch)
+            >>> watch = runai.watch_revisions(workload_id, resume_from=Checkpoint.from_json(saved))
+            >>> metrics.attach(watch)
             >>> async for event in watch:
             ...     metrics.observe(event)
         """
-        self._state.of_watch(watch)
+        if isinstance(source, FleetWatch):
+            self._state.of_fleet(source)
+        else:
+            self._state.of_watch(source)
+
+    def of_fleet(self, fleet: FleetWatch) -> None:
+        """Do what `attach` does, by the name that it had for fleets."""
+        self.attach(fleet)
+
+    def of_watch(self, watch: RevisionWatch) -> None:
+        """Do what `attach` does, by the name that it had for watches."""
+        self.attach(watch)
 
     def nothing_to_poll(self) -> None:
         """Count as a success that there are no workloads, and so no polls."""
@@ -160,8 +169,8 @@ class Metrics:
     def is_ready(self) -> bool:
         """Return whether each workload that was known at the start was polled once, successfully or not.
 
-        For a fleet that lists its workloads, the start is its first successful listing. Without `of_fleet`
-        and `of_watch`, one poll of which `hook` was notified is enough.
+        For a fleet that lists its workloads, the start is its first successful listing. Where nothing is
+        attached, one poll of which `hook` was notified is enough.
         """
         return self._state.is_ready(was_polled=self._polls.has_finished)
 

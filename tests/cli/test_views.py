@@ -6,17 +6,23 @@ import io
 import json
 import re
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from attrs import evolve
 from rich.console import Console
 from rich.text import Text
+from support.fleets import UNKNOWN_ID
+from support.harness import Harness
 from support.samples import CONTROL_PLANE, NOW, WORKLOAD, revision
 
 from runai_async import (
     ClusterConnected,
     ClusterDisconnected,
+    FleetCheckpoint,
+    Phase,
     PhaseChanged,
+    PollPolicy,
     RevisionAdded,
     RevisionDeleted,
     RevisionStalled,
@@ -26,8 +32,10 @@ from runai_async import (
     WatchDegraded,
     WatchRecovered,
 )
+from runai_async.cli.commands.watch import Stream, _revisions_of
 from runai_async.cli.views.board import Board
 from runai_async.cli.views.console import live
+from runai_async.cli.views.terminal import LiveView
 from runai_async.cli.views.watch import CloudEventView, ViewOptions
 from runai_async.hooks import PollFinished, PollStarted
 
@@ -146,6 +154,65 @@ def test_a_problem_is_described_by_its_first_failed_poll() -> None:
         board.note_poll(PollFinished(WORKLOAD, error, 0, 0, 0.1))
     assert any("TransportError, retrying" in line for line in drawn(board, width=120))
     assert not any("ServerError" in line for line in drawn(board, width=120))
+
+
+def test_what_the_first_successful_poll_shows_is_on_the_board_without_an_event() -> None:
+    board = Board({WORKLOAD: "llm"}, "")
+    board.note_poll(PollFinished(WORKLOAD, "TransportError", 0, 0, 0.1), lambda _: [revision(1)])
+    assert not any(line.startswith("  llm-") for line in drawn(board))
+    board.note_poll(PollFinished(WORKLOAD, None, 0, 0, 0.1), lambda _: [revision(1), revision(2)])
+    board.note_poll(PollFinished(WORKLOAD, None, 0, 0, 0.1), lambda _: [revision(3)])
+    found = [line.split()[0] for line in drawn(board) if line.startswith("  llm-")]
+    assert found == ["llm-00002", "llm-00001"]
+
+
+def test_what_an_event_has_shown_is_not_replaced_by_what_the_first_poll_shows() -> None:
+    board, item = Board({WORKLOAD: "llm"}, ""), revision(1, "Failed")
+    board.note(RevisionAdded(revision=item, observed_at=NOW))
+    board.note_poll(PollFinished(WORKLOAD, None, 0, 0, 0.1), lambda _: [evolve(item, phase=Phase.RUNNING)])
+    assert any("llm-00001  Failed" in line for line in drawn(board))
+
+
+def test_a_list_of_what_cannot_be_decoded_is_not_an_empty_one() -> None:
+    board = Board({WORKLOAD: "llm"}, "")
+    board.note_poll(PollFinished(WORKLOAD, None, 0, 1, 0.1))
+    assert "no revisions" not in "".join(drawn(board))
+    board.note_poll(PollFinished(WORKLOAD, None, 0, 0, 0.1))
+    assert "no revisions" in "".join(drawn(board))
+
+
+@pytest.mark.parametrize("many", [False, True], ids=["watch", "fleet"])
+@pytest.mark.parametrize("resumes", [False, True], ids=["new only", "resumed"])
+async def test_the_live_view_shows_the_state_that_no_event_reports(*, many: bool, resumes: bool) -> None:
+    harness, view = Harness(), LiveView(Console(file=io.StringIO()), "")
+    key, policy = harness.workload_id, PollPolicy(interval=10)
+    harness.add("Running", running_pods=2)
+    async with harness.client(hooks=[view.hook]) as runai:
+        saved = None
+        if resumes:
+            async with runai.watch_revisions(key) as earlier:
+                await harness.collect(earlier, 1)
+                saved = earlier.checkpoint()
+        options: dict[str, Any] = {"poll": policy, "include_existing": resumes}
+        if many:
+            fleet = None if saved is None else FleetCheckpoint({key: saved})
+            stream: Stream = runai.watch_fleet([key], **options, resume_from=fleet)
+        else:
+            stream = runai.watch_revisions(key, **options, resume_from=saved)
+        view._board = Board({key: "llm"}, "")
+        view.revisions_of = lambda workload_id: _revisions_of(stream, workload_id)
+        async with stream:
+            assert await harness.collect(stream, 1) == []
+        assert not many or _revisions_of(stream, UNKNOWN_ID) == ()
+    assert any("llm-00001  Running" in line and "2/2" in line for line in drawn(view._board))
+
+
+def test_that_all_workloads_are_synced_is_a_line_and_no_workload() -> None:
+    board = Board({WORKLOAD: "llm"}, "")
+    board.note(Synced(workload_id="", observed_at=NOW))
+    lines = drawn(board)
+    assert "12:00:00.000  all workloads  synced" in lines
+    assert lines[-1].startswith("0 workloads, 1 event, ")
 
 
 @pytest.mark.parametrize("height", [10, 24, 60])

@@ -9,7 +9,7 @@ import subprocess
 import threading
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any, Self
 
 import pytest
@@ -68,10 +68,13 @@ def labelled(item: Any, name: str = "", **more: str) -> tuple[tuple[str, str], .
 
 def test_a_revision_becomes_series_in_base_units() -> None:
     metrics, item = Metrics(), revision(1, "Pending")
+    changed = item.phase_updated_at
+    assert changed is not None
     metrics.names[item.workload_id] = "llm"
     metrics.observe(RevisionAdded(revision=item, observed_at=NOW))
     assert exported(metrics, "runai_revision_") == {
         ("runai_revision_phase", labelled(item, "llm", phase="Pending")): 1,
+        ("runai_revision_phase_updated_timestamp_seconds", labelled(item, "llm")): changed.timestamp(),
         ("runai_revision_stalled", labelled(item, "llm")): 0,
         ("runai_revision_running_pods", labelled(item, "llm")): 0,
         ("runai_revision_requested_pods", labelled(item, "llm")): 1,
@@ -86,7 +89,9 @@ def test_a_new_phase_replaces_the_previous_one_and_is_counted() -> None:
     for phase in (Phase.CREATING, Phase.RUNNING):
         now = evolve(item, phase=phase)
         metrics.observe(PhaseChanged(revision=now, observed_at=NOW, previous_phase=Phase.PENDING))
-    assert exported(metrics, "runai_revision_phase") == {
+    found = exported(metrics, "runai_revision_phase")
+    del found["runai_revision_phase_updated_timestamp_seconds", labelled(item)]
+    assert found == {
         ("runai_revision_phase", labelled(item, phase="Running")): 1,
         ("runai_revision_phase_changes_total", labelled(item)): 2,
     }
@@ -452,10 +457,57 @@ async def test_a_busy_loop_leaves_the_other_metrics(
 
 
 async def test_a_reading_that_fails_is_raised_to_who_asked() -> None:
-    readings = {1: "first"}
-    reader = LoopReader(lambda: readings.pop(1))
+    def failing() -> Generator[None, None, str]:
+        yield
+        raise KeyError
+
+    reader = LoopReader(failing, "first")
     with pytest.raises(KeyError):
         await asyncio.to_thread(reader.read)
+
+
+async def test_the_event_loop_goes_on_between_the_slices_of_a_reading() -> None:
+    turns: list[str] = []
+
+    def reading() -> Generator[None, None, str]:
+        for _ in range(3):
+            asyncio.get_running_loop().call_soon(turns.append, "other")
+            turns.append("slice")
+            yield
+        return "whole"
+
+    reader = LoopReader(reading, "first")
+    assert (await asyncio.to_thread(reader.read)).value == "whole"
+    assert turns == ["slice", "other"] * 3
+    assert reader.read().value == "whole"  # in the loop itself there is nobody to wait for
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_a_reading_for_which_nobody_waits_any_more_is_given_up(
+    fails: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runai_async.exporter._sources._LOOP_PATIENCE", 0.2)
+    slices, found = list[int](), list[str]()
+
+    def reading() -> Generator[None, None, str]:
+        while not found:  # blocks the loop until the scrape has given up
+            pass
+        slices.append(1)
+        if fails:
+            raise KeyError
+        yield
+        slices.append(2)
+        return "whole"
+
+    reader = LoopReader(reading, "first")
+    scrape = threading.Thread(target=lambda: found.append(reader.read().value))
+    scrape.start()
+    while not slices:
+        await asyncio.sleep(0.001)
+    scrape.join()
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert (found, slices) == (["first"], [1])
 
 
 # --- over HTTP ----------------------------------------------------------------------------------------------

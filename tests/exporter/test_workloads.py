@@ -19,7 +19,7 @@ from support.metrics import Series, names, series, values
 from support.samples import NOW, revision
 
 import runai_async
-from runai_async import CallStarted, PollFinished, PollPolicy, RevisionAdded
+from runai_async import CallStarted, Phase, PhaseChanged, PollFinished, PollPolicy, RevisionAdded
 from runai_async.exporter import Metrics
 from runai_async.testing import Response
 
@@ -310,7 +310,7 @@ def test_the_watches_of_an_earlier_loop_are_forgotten() -> None:
         asyncio.run(work(watches))
         found = exported(metrics)
         assert (values(found, UP), phases(found)) == ([], set())  # nobody knows any more
-        assert len(metrics._state._store) == len(metrics._state._watches) == 1
+        assert len(metrics._state._reported) == len(metrics._state._watches) == 1
 
 
 async def test_a_watch_beside_a_fleet_is_forgotten_alone() -> None:
@@ -362,8 +362,8 @@ async def test_revisions_of_workloads_that_left_are_forgotten_without_a_scrape(
         metrics.of_fleet(fleet)
         for number in range(100):
             item = evolve(revision(number), id=f"r-{number}", workload_id=f"w-{number}")
-            metrics.observe(RevisionAdded(revision=item, observed_at=NOW))
-        assert len(metrics._state._store) < 12
+            metrics.observe(PhaseChanged(revision=item, observed_at=NOW, previous_phase=Phase.PENDING))
+        assert 0 < len(metrics._state._reported) < 12
 
 
 # --- a loop that does not respond ---------------------------------------------------------------------------

@@ -26,7 +26,8 @@ async def test_each_workload_is_polled_once_per_interval_at_its_own_offset() -> 
     assert len(events) == 100
     own = {key: harness.times_of(key) for key in ids}
     assert all(len(times) == 6 for times in own.values())
-    for times in own.values():
+    for first, *times in own.values():
+        assert 0 <= first <= 1
         assert all(later - earlier == pytest.approx(10) for earlier, later in pairwise(times))
 
 
@@ -42,8 +43,8 @@ async def test_changes_are_reported_within_an_interval_and_polls_are_spread_even
     async with harness.client() as runai, runai.watch_fleet(ids, poll=POLICY) as fleet:
         events = await harness.collect(fleet, 30)
 
-    counts = per_second(harness.times(), 0, 30)
-    assert max(counts) <= 1.5 * sum(counts) / 30
+    counts = per_second(harness.times(), 10, 30)
+    assert max(counts) <= 1.5 * sum(counts) / 20
     changes = [event for event in events if isinstance(event, PhaseChanged)]
     assert len({event.id for event in changes}) == len(changes) > 300
     assert all(
@@ -169,5 +170,6 @@ async def test_a_poll_of_a_fleet_is_one_attempt() -> None:
     async with harness.client(retry=None) as runai, runai.watch_fleet(ids, poll=POLICY) as fleet:
         assert len(await harness.collect(fleet, 45)) == 1
 
-    apart = [round(later - earlier, 6) for earlier, later in pairwise(harness.times())]
-    assert apart in ([10] * 3, [10] * 4)
+    first, *apart = [round(later - earlier, 6) for earlier, later in pairwise(harness.times())]
+    assert 10 <= first <= 20
+    assert apart in ([10] * 2, [10] * 3)

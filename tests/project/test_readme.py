@@ -19,7 +19,7 @@ from support.cli import polled, ran
 import runai_async
 from runai_async import RunaiClient
 from runai_async.cli.app import app
-from runai_async.exporter import Metrics
+from runai_async.exporter import Metrics, serving
 from runai_async.telemetry import SpanHook
 from runai_async.testing import FakeControlPlane
 
@@ -28,7 +28,7 @@ BLOCKS = re.findall(r"^```python(?: (\w+))?\n(.*?)^```$", README, re.MULTILINE |
 EXAMPLES = {name or "first": code for name, code in BLOCKS}
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 """The time of a failure that counts at once, because it is old."""
-TRIED = {"first", "calls", "rollout", "fleet", "daemon", "testing"}
+TRIED = {"first", "calls", "rollout", "fleet", "state", "daemon", "metrics", "testing"}
 
 
 def test_every_example_has_a_test_here() -> None:
@@ -163,6 +163,35 @@ async def test_the_fleet(
     control_plane.set_phase(ids[3], "Failed", "no more memory")
     await until(lambda: "llm-3-00001 no more memory\n" in capsys.readouterr().out)
     await ended(task)
+
+
+async def test_the_state(
+    control_plane: FakeControlPlane, runai: RunaiClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ids = [control_plane.add_workload(name=f"llm-{n}") for n in range(3)]
+    for key in ids:
+        control_plane.add_revision(key, "Failed" if key == ids[1] else "Running")
+    async with runai.watch_fleet(ids, interval=0.05) as fleet:
+        for _ in ids:
+            await anext(fleet)
+        saved = fleet.checkpoint()
+    names = namespace(runai=runai, workload_ids=ids, saved=saved)
+    task = await in_background(run(compiled("state"), names))  # nothing has changed since
+    await until(lambda: capsys.readouterr().out == "3 workloads; failed: llm-1-00001\n")
+    await ended(task)
+
+
+async def test_the_metrics(control_plane: FakeControlPlane, runai: RunaiClient) -> None:
+    workload_id = control_plane.add_workload(name="chat")
+    revision_id = control_plane.add_revision(workload_id, "Running")
+    metrics = Metrics()
+    async with runai.watch_fleet([workload_id], interval=0.05) as fleet:
+        names = namespace(metrics=metrics, fleet=fleet, serving=serving)
+        task = await in_background(run(compiled("metrics", **{"9464": "0"}), names))
+        phase = {"workload_id": workload_id, "workload": "", "revision": "chat-00001", "phase": "Running"}
+        labels = {**phase, "revision_id": revision_id}
+        await until(lambda: metrics.registry.get_sample_value("runai_revision_phase", labels) == 1)
+        await ended(task)
 
 
 async def test_the_daemon(

@@ -98,7 +98,7 @@ def exporter(
         max_outage=max_outage,
         missing_grace=60.0 if max_outage is None else min(60.0, max_outage),
         stalled_after=stalled_after,
-        emit=frozenset({"updated", "clusters"}),
+        emit=frozenset({"clusters"}),
     )
     every = discovery_interval or (ALL_EVERY if everything else NAMES_EVERY)
     connection.run(
@@ -122,7 +122,7 @@ async def _export(
     async with _served(metrics, limit, *address):  # first: probes have to work during an outage, too
         fleet = await _fleet(runai, metrics, workloads, poll, every)
         async with fleet:
-            metrics.of_fleet(fleet)
+            metrics.attach(fleet)
             async for event in fleet:
                 metrics.observe(event)
 

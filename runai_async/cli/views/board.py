@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import assert_never
 
@@ -70,6 +70,7 @@ class _Section:
         problem: why its polls fail; None while they succeed.
         changed_at: when something happened last.
         synced: whether a poll has succeeded.
+        undecodable: how many revisions of the last response could not be decoded.
     """
 
     polled_at: datetime
@@ -79,6 +80,20 @@ class _Section:
     problem: _Problem | None = None
     changed_at: datetime = EARLIEST
     synced: bool = False
+    undecodable: int = 0
+
+    def begin(self, revisions: Iterable[Revision]) -> None:
+        """Take in what the first successful poll showed: not all of it need become an event."""
+        self.synced = True
+        for revision in revisions:
+            if revision.id not in self.revisions:
+                self.revisions[revision.id] = revision
+                self.changed(revision.phase_updated_at or revision.created_at)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it is known that there are no revisions."""
+        return self.synced and not self.revisions and not self.undecodable
 
     def update(self, event: RevisionEvent) -> None:
         self.revisions[event.revision_id] = event.revision
@@ -136,7 +151,7 @@ class Board:
             self._lost[event.cluster_id] = event
         elif isinstance(event, ClusterConnected):
             self._lost.pop(event.cluster_id, None)
-        else:
+        elif event.workload_id:  # else it is about all of them
             self._note_workload(event, self._section(event.workload_id, event.observed_at))
         line = event_line(event, self._names)
         line.no_wrap, line.overflow = True, "ellipsis"
@@ -162,15 +177,24 @@ class Board:
             case _:
                 assert_never(event)
 
-    def note_poll(self, event: HookEvent) -> None:
-        """Update the state from the end of a poll: a success ends a problem, a failure is shown at once."""
+    def note_poll(
+        self, event: HookEvent, revisions_of: Callable[[str], Iterable[Revision]] = lambda _: ()
+    ) -> None:
+        """Update the state from the end of a poll: a success ends a problem, a failure is shown at once.
+
+        Args:
+            event: the end of a poll, or another event of the client, which changes nothing.
+            revisions_of: returns the live revisions of a workload, for its first successful poll.
+        """
         if not isinstance(event, PollFinished) or event.error == "CancelledError":
             return  # not the end of a poll, or one that was cut off by the end of the command
         now = datetime.now(UTC)
         section = self._section(event.workload_id, now)
         if event.error is None:
             self._last_success_at = now
-            section.synced, section.problem = True, None
+            section.undecodable, section.problem = event.undecodable, None
+            if not section.synced:
+                section.begin(revisions_of(event.workload_id))
         elif section.problem is None:
             section.problem = _Problem("failing", f"{event.error}, retrying", now)
 
@@ -242,8 +266,8 @@ class Board:
         if older:
             name.append(f" +{older} older", style="not bold bright_black")
         if section.problem is None:
-            empty = section.synced and not section.revisions
-            return name, "", "", "", one_line("no revisions" if empty else "", style="bright_black")
+            text = "no revisions" if section.is_empty else ""
+            return name, "", "", "", one_line(text, style="bright_black")
         problem = section.problem
         text = f"{problem.kind} for {since(problem.since, now)}: {problem.reason}"
         return name, "", "", "", one_line(text, style="yellow")

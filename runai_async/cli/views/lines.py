@@ -47,7 +47,7 @@ def event_line(event: FleetEvent, names: Mapping[str, str]) -> Text:
     elif isinstance(event, ClusterEvent):
         at, who, what = event.observed_at, f"cluster {event.name}", cluster_text(event)
     else:
-        who = names.get(event.workload_id, event.workload_id)
+        who = names.get(event.workload_id, event.workload_id) or "all workloads"
         at, what = event.observed_at, workload_text(event)
     line = Text.assemble((clock(at), "bright_black"), "  ", (clean(who), "bold"), "  ")
     return line.append(what)

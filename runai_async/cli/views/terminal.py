@@ -64,7 +64,7 @@ class LiveView(View):
 
     def hook(self, event: HookEvent) -> None:
         """Put the end of a poll on the board."""
-        self._board.note_poll(event)
+        self._board.note_poll(event, self.revisions_of)
 
     def narrate(self, text: str) -> None:
         """Make the text the headline."""

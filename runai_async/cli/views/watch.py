@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from typing import IO, ClassVar
 
@@ -15,6 +16,7 @@ from runai_async.cli.diagnostics import say
 from runai_async.cli.line_writer import LineWriter
 from runai_async.events import ClusterEvent, FleetEvent, RevisionEvent
 from runai_async.hooks import HookEvent, PollFinished
+from runai_async.models import Revision
 from runai_async.policy import Emit
 
 
@@ -39,6 +41,7 @@ class View(ABC):
         displays_outages: whether it displays outages, so that they need not be logged.
         leaves_out: the further events that it cannot print.
         names: of workloads, by id, as far as they are known.
+        revisions_of: returns the live revisions of a workload as of its last successful poll.
     """
 
     emit: ClassVar[frozenset[Emit]] = frozenset({"clusters"})
@@ -47,6 +50,7 @@ class View(ABC):
 
     def __init__(self) -> None:
         self.names: dict[str, str] = {}
+        self.revisions_of: Callable[[str], Iterable[Revision]] = lambda _: ()
 
     def live(self) -> AbstractAsyncContextManager[None]:
         """Keep the view up to date, for as long as the context lasts."""

@@ -1,0 +1,51 @@
+"""The first polls of workloads that join: soon, instead of each in its slot. No I/O, no clock.
+
+Whoever starts a fleet wants to know how things are, and not in a whole interval. So those that join together
+have their first poll along the spread as always, only that it takes less time; that poll stands for the slot
+that would have come. Where polls fail one after another there is no hurry: the slots are enough.
+"""
+
+from __future__ import annotations
+
+_RATE = 200.0
+"""First polls a second of workloads that join together."""
+_FAILURES = 10
+"""Failed polls in a row, over the fleet, that end a first pass."""
+_LATE = 1.0
+"""Seconds after its own slot from which on a first poll is an overdue one like any other."""
+
+
+def span_of(count: int, interval: float) -> float:
+    """Return the seconds for the first polls of so many workloads that join together."""
+    return min(interval, count / _RATE)
+
+
+def first_due(slot: float, interval: float, span: float, now: float) -> float:
+    """Return when a workload is polled first, whose next slot within *interval* is *slot*."""
+    return now + (slot - now) * span / interval
+
+
+def is_overdue(slot: float, now: float) -> bool:
+    """Return whether a first poll did not come even in its own slot: then nothing is gained by it."""
+    return now - slot > _LATE
+
+
+class FirstPass:
+    """Whether polls succeed, so that it makes sense to have first polls soon."""
+
+    def __init__(self) -> None:
+        self._failures = 0  # in a row
+
+    @property
+    def is_over(self) -> bool:
+        """Whether workloads are to be polled in their slots, because nothing succeeds."""
+        return self._failures >= _FAILURES
+
+    def succeeded(self) -> None:
+        """Note a successful poll."""
+        self._failures = 0
+
+    def failed(self) -> bool:
+        """Note a failed poll; return whether a first pass ends with it."""
+        self._failures += 1
+        return self._failures == _FAILURES

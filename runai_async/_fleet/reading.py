@@ -1,0 +1,67 @@
+"""What the exporter reads of a fleet: in slices, so that thousands of workloads do not stop the loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from typing import NamedTuple, TypeVar
+
+from runai_async._clock import Clock
+from runai_async._fleet.member import Member
+from runai_async._fleet.status import FleetStatus
+from runai_async._watch.clusters import Link
+from runai_async._watch.live import LiveRevisions
+from runai_async._watch.status import PollState
+
+T = TypeVar("T")
+_SLICE = 200
+"""Workloads that are read in one turn of the event loop."""
+
+IsKnown = Callable[[str, int], bool]
+"""Takes a workload and a version of its revisions; returns whether that version need not be read again."""
+
+
+class FleetReading(NamedTuple):
+    """What the exporter shows of a fleet.
+
+    Attributes:
+        status: of the whole fleet.
+        clusters: what is known of the clusters of its workloads, by their ids.
+        polls: how those of each workload go.
+        changed: the revisions of those workloads whose version was not known. Whoever decodes them empties
+            the list, since they hold whole responses.
+        is_listed: whether its workloads are known: they were given, or a listing has succeeded.
+    """
+
+    status: FleetStatus
+    clusters: Mapping[str, Link]
+    polls: list[PollState]
+    changed: list[LiveRevisions]
+    is_listed: bool
+
+
+def in_slices(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Yield a sequence in parts, each for one turn of the event loop."""
+    return (items[start : start + _SLICE] for start in range(0, len(items), _SLICE))
+
+
+def read_members(
+    members: Sequence[Member], clock: Clock, stale_after: float, is_known: IsKnown
+) -> Generator[None, None, tuple[list[PollState], list[LiveRevisions]]]:
+    """Return how the polls of each workload go, and the revisions that are not known; pause between slices.
+
+    Args:
+        members: the workloads.
+        clock: the client's clock.
+        stale_after: seconds without a successful poll after which a workload is not up.
+        is_known: which revisions need not be read.
+    """
+    polls, changed = list[PollState](), list[LiveRevisions]()
+    for some in in_slices(members):
+        now, wall = clock.monotonic(), clock.now()
+        for member in some:
+            tracker = member.tracker
+            polls.append(member.polls(now, wall, stale_after))
+            if not is_known(tracker.workload_id, tracker.version):
+                changed.append(tracker.live())
+        yield
+    return polls, changed
