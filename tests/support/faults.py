@@ -529,6 +529,21 @@ _RECORD = {
     "meta": {"creationTimestamp": "2026-01-01T00:00:00Z", "type": "PhaseUpdate"},
     "spec": {"phaseUpdate": {"phase": "Running"}},
 }
+_EVENT = {
+    "createdAt": "2026-01-01T00:00:02Z",
+    "type": "Warning",
+    "clusterId": "33333333-3333-4333-8333-333333333333",
+    "reason": "FailedScheduling",
+    "message": "0/3 nodes are available",
+}
+_POD = {
+    "name": "chat-00001-0",
+    "id": "55555555-5555-4555-8555-555555555555",
+    "k8sPhase": "Pending",
+    "clusterId": "33333333-3333-4333-8333-333333333333",
+    "createdAt": "2026-01-01T00:00:01Z",
+    "containers": [{"name": "server", "image": "llm:1"}],
+}
 
 
 class FaultyServer:
@@ -677,6 +692,10 @@ class FaultyServer:
                 return b'{"count": 1}'
             case [*_, "history"]:
                 return json.dumps({"records": [_RECORD]}).encode()
+            case [*_, "events"]:
+                return json.dumps({"events": [_EVENT]}).encode()
+            case [*_, "pods"]:
+                return json.dumps({"pods": [_POD]}).encode()
             case [*_, "revisions"]:
                 return json.dumps({"revisions": [] if "deleted" in query else [revision]}).encode()
             case _:
