@@ -200,5 +200,5 @@ def _of(container: PodContainer, text: str) -> str:
 
 
 def _said(reason: str | None, message: str | None) -> str:
-    """Return a reason and its message; either may be missing."""
-    return ": ".join(part for part in (reason, message) if part)
+    """Return a reason and its message in one line; either may be missing."""
+    return ": ".join(part for part in (one_line(reason), one_line(message)) if part)
