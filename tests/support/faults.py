@@ -339,7 +339,7 @@ response_fault("204", 204, b"", {})
 
 # --- JSON as real servers write it --------------------------------------------------------------------------
 
-_LISTS = ("revisions", "workloads", "records")
+_LISTS = ("revisions", "workloads", "records", "events", "pods")
 _ZERO = "0001-01-01T00:00:00Z"
 _Json = dict[str, Any]
 
@@ -415,7 +415,7 @@ json_fault("the next page as text", lambda value: "next" in value and value.upda
 json_fault("the next page as a fraction", lambda value: "next" in value and value.update(next=1.0))
 json_fault("the next page is not a number", lambda value: "next" in value and value.update(next="soon"))
 json_fault("a get of another id", lambda value: "id" in value and value.update(id=OTHER_ID))
-beside("an item without required fields", bytes, clusterId=None, meta=None)
+beside("an item without required fields", bytes, clusterId=None, meta=None, type=None, k8sPhase=None)
 beside("an item with NaN", lambda body: body.replace(b'"<spoiled>"', b"NaN"))
 beside("an item with a raw tab", lambda body: body.replace(b"<spoiled>", b"\t"))
 beside("an item nested too deep", lambda body: body.replace(b'"<spoiled>"', b"[" * 1100 + b"]" * 1100))
