@@ -422,6 +422,7 @@ class RunaiClient:
         discovery_interval: float = 60.0,
         include_existing: bool = True,
         resume_from: FleetCheckpoint | None = None,
+        fill_gaps: bool = False,
     ) -> FleetWatch:
         """Watch many workloads as one stream of events.
 
@@ -446,6 +447,8 @@ class RunaiClient:
             resume_from: the checkpoint of another fleet, to resume from what it delivered. Of its workloads,
                 those that are no longer listed are watched until their deletions are reported; where
                 *workloads* are ids, the others are dropped.
+            fill_gaps: whether to read from the history which phases were missed between two polls: up to
+                three more requests in a poll that finds a change of phase, within *rate_limit*.
 
         A listed workload joins. One that two listings in a row lack leaves when its polls are 404, or find no
         live revision, so a list with gaps loses nothing. Where a function of yours decides, or a filter names
@@ -483,6 +486,7 @@ class RunaiClient:
             discovery_interval=discovery_interval,
             include_existing=include_existing,
             resume_from=resume_from,
+            fill_gaps=fill_gaps,
             clusters=self._clusters,
         )
 

@@ -75,6 +75,7 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         discovery_interval: float = 60.0,
         include_existing: bool = True,
         resume_from: FleetCheckpoint | None = None,
+        fill_gaps: bool = False,
         clusters: ClusterWatch,
     ) -> None:
         self._clock = api.clock
@@ -104,7 +105,7 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         self._capacity = Capacity(max_concurrency, rate_limit)
         self._health = Health(self._dispatcher, self._capacity, policy, api.clock)
         self._members = Members(self._discovery, self._health, self._capacity)
-        self._poller = Poller(api, policy, pace=self._dispatcher.pace)
+        self._poller = Poller(api, policy, fill_gaps=fill_gaps, pace=self._dispatcher.pace)
         self._polling = Polling(
             self._poller,
             policy,
@@ -308,7 +309,7 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         if successes and len(successes) == sum(not member.without_revisions for member in members):
             oldest_at = self._clock.now() - timedelta(seconds=now - min(successes))
         last = max(successes, default=self._began if members else self._membership.succeeded_at)
-        is_late = now - last > stale_after(self._policy)
+        is_late = now - last > self._stale_after()
         return FleetStatus(
             watched=len(members),
             due=self._dispatcher.due(now),
@@ -325,8 +326,12 @@ class FleetWatch(AsyncIterator[FleetEvent]):
             stale=bool(members or self._discovery.failures) and is_late,
         )
 
+    def _stale_after(self) -> float:
+        """Return the seconds without a successful poll after which one is late, by what the limits allow."""
+        return stale_after(self._policy, self._policy.interval * self._capacity.stretch)
+
     def _read(self) -> FleetReading:
-        now, wall, patience = self._clock.monotonic(), self._clock.now(), stale_after(self._policy)
+        now, wall, patience = self._clock.monotonic(), self._clock.now(), self._stale_after()
         polls = [member.polls(now, wall, patience) for member in self._members]
         is_listed = self._discovery.fixed is not None or self._discovery.began_at > -math.inf
         return FleetReading(

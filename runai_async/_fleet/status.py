@@ -35,7 +35,8 @@ class FleetStatus:
             where a listing takes so long that it would be busy for more than a tenth of the time. None where
             the ids were given.
         stale: no poll of any workload has succeeded for three intervals and a deadline; or nothing is watched
-            because discovery has failed for that long. A watchdog needs nothing else.
+            because discovery has failed for that long. A watchdog needs nothing else. Where *rate_limit*
+            cannot keep the intervals, they count as long as it makes them.
 
     Example:
         >>> async with runai.watch_fleet(workload_ids) as fleet:
