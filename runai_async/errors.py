@@ -406,10 +406,17 @@ class _ServingError(WaitError):
         self.advice = advice
 
     def __str__(self) -> str:
-        text, cause = super().__str__(), self.explanation and self.explanation.cause
-        is_new = cause and cause.removesuffix(" ...") not in one_line(text)
-        why = f"; why: {cause}" if is_new else ""
-        return f"{text}{why}. {self.advice}" if self.advice else f"{text}{why}"
+        text = super().__str__()
+        text += _why(self.explanation, text)
+        return f"{text}. {self.advice}" if self.advice else text
+
+
+def _why(explanation: Explanation | None, text: str) -> str:
+    """Return the first cause, for the end of a text; nothing if the text has it."""
+    cause = explanation.cause if explanation is not None else None
+    if explanation is None or not cause or cause.removesuffix(" ...") in one_line(text):
+        return ""
+    return f"; why {one_line(explanation.name)} does not serve: {cause.removesuffix('.')}"
 
 
 class RolloutFailedError(_ServingError):
