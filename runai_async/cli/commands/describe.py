@@ -35,11 +35,11 @@ _READ = 500
 )
 @connecting
 def describe(connection: Connection, workload: str, *, events: int) -> None:
-    """Say what serves of a WORKLOAD, what comes, what failed and why.
+    """Say what serves of a workload, what comes, what failed and why.
 
-    It prints the revision that serves, the newest one with its pods, its conditions that are not True and its
-    latest events, and what changed since the revision that ran before. Values of environment, command and
-    arguments are masked.
+    It prints the revision of the WORKLOAD that serves, the newest one with its pods, its conditions that are
+    not True and its latest events, and what changed since the revision that ran before. Values of
+    environment, command and arguments are masked.
     """
     found = connection.run(lambda runai: _read(runai, workload, events))
     for line in found.lines(datetime.now(UTC)):
