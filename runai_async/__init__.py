@@ -16,8 +16,9 @@ The names by theme:
 - authentication: `StaticToken`, `FileToken`, `ClientCredentials`, `CliCredentials`, `TokenProvider`; `Auth`
   is any of them
 - policies: `RetryPolicy` says how often to retry, `PollPolicy` how often to poll
-- models: `Revision` with its `Phase`, `Workload`, `HistoryRecord`, `Cluster` with its `ClusterState`, and
-  their parts
+- models: `Revision` with its `Phase`, `Workload`, `HistoryRecord`, `RevisionLogEvent`, `Pod`, `Cluster` with
+  its `ClusterState`, and their parts
+- why a revision does not serve: `Explanation` with its `EventCount`s
 - working with them: `compare_revisions` returns `FieldChange`s; `to_json`, `from_json`, `to_cloudevent`
 - watching one workload: `RevisionWatch`, `WatchStatus`, `Checkpoint`; it yields `RevisionAdded`,
   `PhaseChanged`, `RevisionDeleted`, with `PollPolicy.stalled_after` `RevisionStalled`, and whatever
@@ -63,6 +64,8 @@ __all__ = [
     "ConfigurationError",
     "DeadlineExceededError",
     "DecodeError",
+    "EventCount",
+    "Explanation",
     "ExtendedResource",
     "FieldChange",
     "FileToken",
@@ -76,12 +79,15 @@ __all__ = [
     "Hook",
     "HookEvent",
     "InternalServerError",
+    "InvolvedObject",
     "NotFoundError",
     "PermissionDeniedError",
     "Phase",
     "PhaseChanged",
     "PhaseFailedError",
     "PhaseUpdate",
+    "Pod",
+    "PodContainer",
     "PollFinished",
     "PollPolicy",
     "PollStarted",
@@ -99,6 +105,7 @@ __all__ = [
     "RevisionAdded",
     "RevisionDeleted",
     "RevisionEvent",
+    "RevisionLogEvent",
     "RevisionMark",
     "RevisionStalled",
     "RevisionUpdated",
@@ -152,10 +159,11 @@ _NAMES = {
     "events": "ClusterConnected ClusterDisconnected ClusterEvent FleetEvent PhaseChanged RevisionAdded "
     "RevisionDeleted RevisionEvent RevisionStalled RevisionUpdated Synced WatchDegraded WatchEvent "
     "WatchRecovered WorkloadFailed",
+    "explanation": "EventCount Explanation",
     "hooks": "CallFinished CallStarted Hook HookEvent PollFinished PollStarted RetryScheduled TokenRefreshed",
     "models": "AllocatedResources ChildReference Cluster ClusterState Condition ExtendedResource "
-    "HistoryMeta HistoryRecord HistorySpec Phase PhaseUpdate RequestedPods RequestedResources ResourceCores "
-    "ResourceQuantity Revision Workload",
+    "HistoryMeta HistoryRecord HistorySpec InvolvedObject Phase PhaseUpdate Pod PodContainer RequestedPods "
+    "RequestedResources ResourceCores ResourceQuantity Revision RevisionLogEvent Workload",
     "policy": "PollPolicy RetryPolicy",
 }
 """The public names by the module that defines each."""
@@ -224,6 +232,7 @@ if TYPE_CHECKING:
         WatchRecovered,
         WorkloadFailed,
     )
+    from runai_async.explanation import EventCount, Explanation
     from runai_async.hooks import (
         CallFinished,
         CallStarted,
@@ -244,13 +253,17 @@ if TYPE_CHECKING:
         HistoryMeta,
         HistoryRecord,
         HistorySpec,
+        InvolvedObject,
         Phase,
         PhaseUpdate,
+        Pod,
+        PodContainer,
         RequestedPods,
         RequestedResources,
         ResourceCores,
         ResourceQuantity,
         Revision,
+        RevisionLogEvent,
         Workload,
     )
     from runai_async.policy import PollPolicy, RetryPolicy

@@ -44,14 +44,16 @@ from runai_async._http.messages import Timed, Transport
 from runai_async._wait.order import newest
 from runai_async._wait.phase import FAILED_PHASES, PhaseWait
 from runai_async._wait.rollout import RolloutWait
+from runai_async._wait.why import Inquiry
 from runai_async._watch.cluster_watch import ClusterWatch
 from runai_async._watch.poll import Poller
 from runai_async._watch.revision_watch import RevisionWatch
 from runai_async._watch.tracker import Tracker
 from runai_async.checkpoint import Checkpoint, FleetCheckpoint
 from runai_async.errors import ConfigurationError, NotFoundError, PermissionDeniedError
+from runai_async.explanation import Explanation
 from runai_async.hooks import Hook, Hooks
-from runai_async.models import Cluster, HistoryRecord, Phase, Revision, Workload
+from runai_async.models import Cluster, HistoryRecord, Phase, Pod, Revision, RevisionLogEvent, Workload
 from runai_async.policy import PollPolicy, RetryPolicy
 
 
@@ -424,6 +426,7 @@ class RunaiClient:
         discovery_interval: float = 60.0,
         include_existing: bool = True,
         resume_from: FleetCheckpoint | None = None,
+        fill_gaps: bool = False,
     ) -> FleetWatch:
         """Watch many workloads as one stream of events.
 
@@ -453,6 +456,8 @@ class RunaiClient:
             resume_from: the checkpoint of another fleet, to resume from what it delivered. Of its workloads,
                 those that are no longer listed are watched until their deletions are reported; where
                 *workloads* are ids, the others are dropped.
+            fill_gaps: whether to read from the history which phases were missed between two polls: up to
+                three more requests in a poll that finds a change of phase, within *rate_limit*.
 
         A listed workload joins. One that two listings in a row lack leaves when its polls are 404, or find no
         live revision, so a list with gaps loses nothing. Where a function of yours decides, or a filter names
@@ -490,6 +495,7 @@ class RunaiClient:
             discovery_interval=discovery_interval,
             include_existing=include_existing,
             resume_from=resume_from,
+            fill_gaps=fill_gaps,
             clusters=self._clusters,
         )
 
@@ -586,6 +592,7 @@ class RunaiClient:
         Raises:
             ValueError: an id is not a UUID, or *timeout* is not positive.
             RolloutFailedError: the newest revision failed, completed or was deleted; or the workload was.
+                Its `.explanation`, and that of a timeout, says why, which takes ten seconds at most.
             WaitTimeoutError: *timeout* passed; nothing was cancelled.
             NotFoundError: the workload does not exist; believed after `PollPolicy.missing_grace`. If *after*
                 can no longer be read, a revision that the first list lacks counts as newer.
@@ -664,6 +671,83 @@ class RunaiClient:
             lambda offset: self._api.retrying.call(self._api.endpoints.revision_history(revision, offset)),
             LeftOut("revision_history"),
         )
+
+    def revision_events(
+        self, revision_id: str | UUID, *, newest_first: bool = True
+    ) -> AsyncIterator[RevisionLogEvent]:
+        """Read the events of a revision and its pods in Kubernetes, page by page.
+
+        An event that cannot be decoded is left out; the first one is logged as a warning. Events that come in
+        meanwhile move the others from page to page, so with *newest_first* one can come twice.
+
+        Args:
+            revision_id: a UUID.
+            newest_first: whether the newest event comes first, or the oldest.
+
+        Raises:
+            ValueError: the id is not a UUID; nothing was sent.
+            NotFoundError: the revision does not exist, or the control plane lacks this endpoint.
+            RunaiError: see the tree in `runai_async.errors`.
+
+        Example:
+            >>> async for event in runai.revision_events(revision_id):
+            ...     if event.is_warning:
+            ...         print(event.reason, event.message)
+            Unhealthy Readiness probe failed: HTTP 503
+        """
+        revision, endpoints = check_id(revision_id, "revision_id"), self._api.endpoints
+        return paged(
+            lambda offset: self._api.retrying.call(
+                endpoints.revision_events(revision, offset, newest_first=newest_first)
+            ),
+            LeftOut("revision_events"),
+        )
+
+    async def revision_pods(self, revision_id: str | UUID) -> list[Pod]:
+        """List the pods of a revision.
+
+        A pod that cannot be decoded is left out; the first one is logged as a warning.
+
+        Args:
+            revision_id: a UUID.
+
+        Raises:
+            ValueError: the id is not a UUID; nothing was sent.
+            NotFoundError: the revision does not exist, or the control plane lacks this endpoint.
+            RunaiError: see the tree in `runai_async.errors`.
+
+        Example:
+            >>> for pod in await runai.revision_pods(revision_id):
+            ...     print(pod.name, pod.k8s_phase)
+            chat-00001-deployment-0 Running
+        """
+        call = self._api.endpoints.revision_pods(check_id(revision_id, "revision_id"))
+        page = paged(lambda _: self._api.retrying.call(call), LeftOut("revision_pods"))
+        return [pod async for pod in page]
+
+    async def explain_revision(self, revision_id: str | UUID) -> Explanation:
+        """Say why a revision does not serve: its phase, conditions, warnings, pods and cluster.
+
+        Where the events or the pods are refused (403) or missing (404), there is what there is, and
+        `Explanation.unread` names them.
+
+        Args:
+            revision_id: a UUID.
+
+        Raises:
+            ValueError: the id is not a UUID; nothing was sent.
+            NotFoundError: there is no revision with this id.
+            RunaiError: see the tree in `runai_async.errors`.
+
+        Example:
+            >>> explanation = await runai.explain_revision(revision_id)
+            >>> print(explanation.cause)
+            Unhealthy: Readiness probe failed: HTTP 503
+        """
+        revision = await self.get_revision(revision_id)
+        retrying = self._api.retrying
+        inquiry = Inquiry(self._api, self._clusters, retrying, NotFoundError, PermissionDeniedError)
+        return await inquiry.explain(revision)
 
     async def list_clusters(self) -> list[Cluster]:
         """List the clusters. Few roles may do so; `get_cluster` needs less.

@@ -30,7 +30,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from runai_async._text import one_line
 from runai_async.checkpoint import Checkpoint, FleetCheckpoint
+from runai_async.explanation import Explanation
 from runai_async.models import Revision
 
 
@@ -382,7 +384,10 @@ class PhaseFailedError(WaitError):
 
 
 class _ServingError(WaitError):
-    """An error of a rollout, with the revision that serves in the meantime."""
+    """An error of a rollout, with the revision that serves in the meantime, and with why the other does not.
+
+    Its text is the message, the first cause unless the message has it, and the advice.
+    """
 
     def __init__(
         self,
@@ -391,10 +396,27 @@ class _ServingError(WaitError):
         revision: Revision | None = None,
         serving: Revision | None = None,
         last_error: RunaiError | None = None,
+        explanation: Explanation | None = None,
+        advice: str = "",
     ) -> None:
         super().__init__(message, revision=revision)
         self.serving = serving
         self.last_error = last_error
+        self.explanation = explanation
+        self.advice = advice
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        text += _why(self.explanation, text)
+        return f"{text}. {self.advice}" if self.advice else text
+
+
+def _why(explanation: Explanation | None, text: str) -> str:
+    """Return the first cause, for the end of a text; nothing if the text has it."""
+    cause = explanation.cause if explanation is not None else None
+    if explanation is None or not cause or cause.removesuffix(" ...") in one_line(text):
+        return ""
+    return f"; why {one_line(explanation.name)} does not serve: {cause.removesuffix('.')}"
 
 
 class RolloutFailedError(_ServingError):
@@ -403,14 +425,18 @@ class RolloutFailedError(_ServingError):
     Attributes:
         revision: the newest revision as last seen, or None.
         serving: the older revision that still serves, or None.
+        explanation: what events, pods and conditions say about the newest one; None if that is not known.
+        advice: what to do next, the end of the text.
 
     Example:
         >>> try:
         ...     revision = await runai.wait_for_rollout(workload_id)
         ... except RolloutFailedError as error:
         ...     print(error.revision.phase_message)
+        ...     print(error.explanation.cause if error.explanation else "nobody knows why")
         ...     print(error.serving.name if error.serving else "nothing", "still serves")
         no such image
+        Failed: manifest for llm:2 not found
         chat-00001 still serves
     """
 
@@ -422,6 +448,9 @@ class WaitTimeoutError(_ServingError, TimeoutError):
         revision: the newest revision as last seen, or None.
         serving: the older revision that still serves, or None.
         last_error: why the last poll failed; None if it succeeded.
+        explanation: of a rollout, what events, pods and conditions say about the newest revision; None if
+            that is not known.
+        advice: what to do next, the end of the text.
 
     Example:
         >>> try:

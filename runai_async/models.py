@@ -463,6 +463,118 @@ class HistoryRecord:
     extra: Mapping[str, Any] = _extra()
 
 
+@frozen
+class InvolvedObject:
+    """The object in Kubernetes that an event is about.
+
+    Attributes:
+        kind: such as `Pod`.
+
+    Example:
+        >>> async for event in runai.revision_events(revision_id):
+        ...     print(event.involved_object.kind, event.involved_object.name)
+        Pod chat-00001-deployment-0
+    """
+
+    kind: str | None = None
+    name: str | None = None
+    namespace: str | None = None
+    uid: str | None = field(default=None, metadata=_ID)
+    extra: Mapping[str, Any] = _extra()
+
+
+@frozen
+class RevisionLogEvent:
+    """An event of Kubernetes about a revision or one of its pods.
+
+    It is not one of the events that a watch yields.
+
+    Attributes:
+        created_at: when it was recorded, by the server's clock.
+        type: `Normal` or `Warning`.
+        reason: what happened in one word, for programs, such as `FailedScheduling`.
+        message: the same in a sentence, for people.
+        source: what recorded it.
+        involved_object: what it is about.
+
+    Example:
+        >>> async for event in runai.revision_events(revision_id):
+        ...     print(event.type, event.reason, event.message)
+        Warning Unhealthy Readiness probe failed: HTTP 503
+    """
+
+    created_at: datetime
+    type: str
+    reason: str | None = None
+    message: str | None = None
+    source: str | None = None
+    involved_object: InvolvedObject | None = None
+    id: str | None = field(default=None, metadata=_ID)
+    cluster_id: str | None = field(default=None, metadata=_ID)
+    extra: Mapping[str, Any] = _extra()
+
+    @property
+    def is_warning(self) -> bool:
+        """Whether its type is `Warning`, in any case."""
+        return self.type.lower() == "warning"
+
+
+@frozen
+class PodContainer:
+    """A container of a pod.
+
+    Attributes:
+        started_at: when it was started; None if it was not.
+
+    Example:
+        >>> pods = await runai.revision_pods(revision_id)
+        >>> [container.image for container in pods[0].containers or ()]
+        ['llm:1']
+    """
+
+    name: str
+    image: str | None = None
+    started_at: datetime | None = None
+    extra: Mapping[str, Any] = _extra()
+
+
+@frozen
+class Pod:
+    """A pod of a revision.
+
+    The schema's other fields are kept in `extra`.
+
+    Attributes:
+        k8s_phase: its phase in Kubernetes, such as `Pending` or `Running`; any text.
+        containers: its containers.
+        node_name: the node that it runs on; None until it is scheduled.
+        k8s_phase_updated_at: when it entered the phase, by the server's clock.
+
+    Example:
+        >>> for pod in await runai.revision_pods(revision_id):
+        ...     print(pod.name, pod.k8s_phase, pod.node_name)
+        chat-00001-deployment-0 Running node-1
+    """
+
+    name: str
+    id: str = field(metadata=_ID)
+    k8s_phase: str
+    containers: tuple[PodContainer, ...] | None = None
+    node_name: str | None = None
+    workload_id: str | None = field(default=None, metadata=_ID)
+    revision_id: str | None = field(default=None, metadata=_ID)
+    cluster_id: str | None = field(default=None, metadata=_ID)
+    project_id: str | None = field(default=None, metadata=_ID)
+    current_node_pool: str | None = None
+    requested_node_pools: tuple[str, ...] | None = None
+    created_at: datetime | None = None
+    completed_at: datetime | None = None
+    k8s_phase_updated_at: datetime | None = None
+    updated_at: datetime | None = None
+    deleted_at: datetime | None = None
+    extra: Mapping[str, Any] = _extra()
+
+
 class ClusterState(_OpenEnum):
     """The state of a cluster's connection to the control plane: an open enumeration, as `Phase` is.
 

@@ -66,6 +66,11 @@ SCHEMA = {
     "HistoryMeta": "creationTimestamp* type*",
     "HistorySpec": "event phaseUpdate",
     "PhaseUpdate": "phase* phaseMessage",
+    "InvolvedObject": "kind name namespace uid",
+    "RevisionLogEvent": "createdAt* type* reason message source involvedObject id clusterId",
+    "PodContainer": "name* image startedAt",
+    "Pod": "name* id* k8sPhase* containers nodeName workloadId revisionId clusterId projectId "
+    "currentNodePool requestedNodePools createdAt completedAt k8sPhaseUpdatedAt updatedAt deletedAt",
     "Cluster": "uuid* name* state* lastLiveness version",
 }
 CLASSES = [

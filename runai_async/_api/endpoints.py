@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote
 
+from attrs import evolve
 from yarl import URL
 
 from runai_async import _codec
@@ -19,7 +20,7 @@ from runai_async._checkpoint.base_url import normal_base_url
 from runai_async._http.messages import Request, Response
 from runai_async._ids import canonical_id
 from runai_async.errors import DecodeError
-from runai_async.models import Cluster, HistoryRecord, Revision, Workload
+from runai_async.models import Cluster, HistoryRecord, Pod, Revision, RevisionLogEvent, Workload
 
 T = TypeVar("T")
 
@@ -97,6 +98,20 @@ class Endpoints:
             "revision_history", request, lambda body: _codec.decode_page(body, "records", HistoryRecord)
         )
 
+    # https://docs.nvidia.com/run-ai/self-hosted/reference/rest-api/endpoints/events, likewise of pods
+    def revision_events(
+        self, revision_id: str, offset: int, limit: int = LONGEST_PAGE, *, newest_first: bool = True
+    ) -> Call[_codec.Page[RevisionLogEvent]]:
+        """Return the call for one page of the events of a revision."""
+        url = self._inferences(f"revisions/{_segment(revision_id)}/events")
+        query = {"offset": str(offset), "limit": str(limit), "sortOrder": "desc" if newest_first else "asc"}
+        return Call("revision_events", Request("GET", url.with_query(query)), _decode_events)
+
+    def revision_pods(self, revision_id: str) -> Call[_codec.Page[Pod]]:
+        """Return the call for the pods of a revision, which come without pages."""
+        url = self._inferences(f"revisions/{_segment(revision_id)}/pods")
+        return Call("revision_pods", Request("GET", url), lambda body: _codec.decode_page(body, "pods", Pod))
+
     def list_workloads(
         self,
         filter_by: Sequence[str],
@@ -125,6 +140,12 @@ class Endpoints:
         path = f"{self.base_url.raw_path}api/v1/clusters/{_segment(cluster_id)}"
         url = self.base_url.with_path(f"{path}/minimal" if minimal else path, encoded=True)
         return Call("get_cluster", Request("GET", url), partial(_decode_cluster, canonical_id(cluster_id)))
+
+
+def _decode_events(body: bytes) -> _codec.Page[RevisionLogEvent]:
+    """Decode one page of events; by the schema an item may be null, which is none."""
+    page = _codec.decode_page(body, "events", RevisionLogEvent)
+    return evolve(page, broken=[item for item in page.broken if item.raw != b"null"])
 
 
 def _decode_cluster(cluster_id: str, body: bytes) -> Cluster:

@@ -52,6 +52,11 @@ class Capacity:
         """Polls in flight that the intervals ask for."""
         return self._rate * self._seconds
 
+    @property
+    def stretch(self) -> float:
+        """How many times as long as the intervals it takes to poll everyone once, at the rate limit."""
+        return max(1.0, self._rate / self._rate_limit) if self._rate_limit else 1.0
+
     def _summed_rate(self) -> float:
         # Of few intervals, and only where one changes: adding and subtracting shares would drift.
         return sum(number / interval for interval, number in self._intervals.items())

@@ -77,6 +77,7 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         discovery_interval: float = 60.0,
         include_existing: bool = True,
         resume_from: FleetCheckpoint | None = None,
+        fill_gaps: bool = False,
         clusters: ClusterWatch,
     ) -> None:
         self._clock = api.clock
@@ -106,7 +107,7 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         self._capacity = Capacity(max_concurrency, rate_limit)
         self._health = Health(self._dispatcher, self._capacity, policy, api.clock)
         self._members = Members(self._discovery, self._health, self._capacity)
-        self._poller = Poller(api, policy, pace=self._dispatcher.pace)
+        self._poller = Poller(api, policy, fill_gaps=fill_gaps, pace=self._dispatcher.pace)
         self._polling = Polling(
             self._poller,
             policy,
@@ -324,7 +325,7 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         last = counts.latest_success
         if last is None:
             last = self._began if members else self._membership.succeeded_at
-        is_late = now - last > stale_after(self._policy)
+        is_late = now - last > self._stale_after()
         return FleetStatus(
             watched=len(members),
             expected=len(members) + len(self._membership.unclaimed),
@@ -373,8 +374,12 @@ class FleetWatch(AsyncIterator[FleetEvent]):
             return self._members[check_id(workload_id, "workload_id")].tracker.live().decoded()
         return tuple(item for member in self._members for item in member.tracker.live().decoded())
 
+    def _stale_after(self) -> float:
+        """Return the seconds without a successful poll after which one is late, by what the limits allow."""
+        return stale_after(self._policy, self._policy.interval * self._capacity.stretch)
+
     def _read(self, is_known: IsKnown) -> Generator[None, None, FleetReading]:
-        patience = stale_after(self._policy)
+        patience = self._stale_after()
         polls, changed = yield from read_members([*self._members], self._clock, patience, is_known)
         is_listed = self._discovery.fixed is not None or self._discovery.began_at > -math.inf
         links = dict(self._clusters.links)

@@ -71,6 +71,7 @@ class Health:
     def forget(self, workload_id: str) -> None:
         """Forget a workload that is no longer watched."""
         self._pauses.forget(workload_id)
+        self.outage.forget(workload_id)
         self._tokens.forget(workload_id)
         self.refusals.clear(workload_id)
 
@@ -118,7 +119,7 @@ class Health:
             return _NOTHING
         if outcome.response == "token" or self._tokens.is_on:
             return self._refuse_token(member, error, poll, watched)
-        return self._no_response(error, poll, pause, watched)
+        return self._no_response(member, outcome, error, poll, pause=pause, watched=watched)
 
     def _note_refusal(
         self, member: Member, outcome: Outcome, error: RunaiError, now: float, watched: int
@@ -165,11 +166,15 @@ class Health:
             logger.warning(text, describe_failure(error), extra=OUTAGE)
         return Consequence(ends=pause.error, due=pause.until)
 
-    def _no_response(self, error: RunaiError, poll: Poll, pause: float, watched: int) -> Consequence:
+    def _no_response(
+        self, member: Member, outcome: Outcome, error: RunaiError, poll: Poll, *, pause: float, watched: int
+    ) -> Consequence:
         """Note a poll without a response, and end the fleet where there was none for too long."""
         policy = self._policy
         self.outage.no_response(error, poll.began, poll.now, watched=watched, pause=pause, policy=policy)
         if (seconds := self.outage.lasts_too_long(policy)) is None:
-            return _NOTHING
+            workload_id, earliest = member.tracker.workload_id, outcome.earliest
+            due = self.outage.decisive(workload_id, outcome.due, poll.now, policy, earliest=earliest)
+            return _NOTHING if due is None else Consequence(due=due)
         text = f"no response from the control plane for {seconds:.0f} s: {error}"
         return Consequence(ends=WatchOutageError(text, last_error=error))

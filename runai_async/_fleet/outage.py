@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 
 from runai_async._observe.log import logger
-from runai_async._watch.failures import LEAST_POLLS, OUTAGE, counted, describe_failure
+from runai_async._watch.failures import LEAST_POLLS, OUTAGE, ROUNDING, counted, describe_failure
 from runai_async.errors import RunaiError
 from runai_async.policy import PollPolicy
 
@@ -29,6 +29,7 @@ class FleetOutage:
         self._since: float | None = None
         self._silent_since: float | None = None
         self._last_response = -math.inf
+        self._decider: str | None = None
 
     @property
     def ever_responded(self) -> bool:
@@ -87,14 +88,44 @@ class FleetOutage:
 
     def lasts_too_long(self, policy: PollPolicy) -> float | None:
         """Return the seconds of silence that count, if that is more than a fleet has patience for."""
-        if policy.max_outage is None or self._rounds < LEAST_POLLS or self._seconds < policy.max_outage:
+        if policy.max_outage is None or self._rounds < LEAST_POLLS:
             return None
-        return self._seconds
+        return None if self._seconds < policy.max_outage - ROUNDING else self._seconds
+
+    def decisive(
+        self, workload_id: str, due: float, now: float, policy: PollPolicy, *, earliest: float = -math.inf
+    ) -> float | None:
+        """Return when to poll a workload again so that a poll decides when the fleet's patience is over.
+
+        One is enough: where all came then, they would be a spike.
+
+        Args:
+            workload_id: whose poll has failed.
+            due: monotonic time of its next one, by its back-off.
+            now: monotonic time.
+            policy: how patient the fleet is.
+            earliest: monotonic time before which the server asked not to be polled for it.
+
+        Returns:
+            A monotonic time; None for *due*.
+        """
+        over = math.inf if policy.max_outage is None else now + policy.max_outage - self._seconds
+        is_over = over - now <= ROUNDING
+        if is_over or not earliest <= over < due or self._decider not in {None, workload_id}:
+            self.forget(workload_id)
+            return None
+        self._decider = workload_id
+        return over
+
+    def forget(self, workload_id: str) -> None:
+        """Let another workload's poll decide."""
+        if self._decider == workload_id:
+            self._decider = None
 
     def responded(self, now: float) -> bool:
         """Note a response, which ends an outage. Return whether there was one."""
         self._last_response = now
-        self._failures, self._silent_since = 0, None
+        self._failures, self._silent_since, self._decider = 0, None, None
         if self._since is None:
             return False
         seconds = now - self._since
@@ -104,4 +135,4 @@ class FleetOutage:
 
     def forget_silence(self) -> None:
         """Count silence from the next poll on."""
-        self._failures, self._silent_since = 0, None
+        self._failures, self._silent_since, self._decider = 0, None, None

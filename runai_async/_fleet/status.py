@@ -33,7 +33,8 @@ class FleetStatus:
         expected: workloads that are known, polled yet or not: those that are watched, and those of the
             checkpoint that have not joined yet.
         stale: no poll of any workload has succeeded for three intervals and a deadline; or nothing is watched
-            because discovery has failed for that long. A watchdog needs nothing else.
+            because discovery has failed for that long. A watchdog needs nothing else. Where *rate_limit*
+            cannot keep the intervals, they count as long as it makes them.
 
     Example:
         >>> async with runai.watch_fleet(workload_ids) as fleet:

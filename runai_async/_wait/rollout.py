@@ -10,10 +10,12 @@ revision cannot be decoded, or is missing from a list, the wait goes on.
 
 from __future__ import annotations
 
+from runai_async._observe.log import logger
 from runai_async._wait.failing import Failure
 from runai_async._wait.order import Created, is_newer, newest
 from runai_async._wait.phase import FAILED_PHASES, cluster_note, describe_revision, last_failure
 from runai_async._wait.stalling import log_stall
+from runai_async._wait.why import Inquiry
 from runai_async._watch.absence import Absence, Patience
 from runai_async._watch.failures import is_refusal
 from runai_async._watch.revision_watch import RevisionWatch, parts_of
@@ -27,7 +29,11 @@ from runai_async.events import (
     RevisionStalled,
     WatchEvent,
 )
+from runai_async.explanation import Explanation
 from runai_async.models import Phase, Revision
+
+_WHY_SECONDS = 10.0
+"""Seconds that a wait which has failed may ask why, at most; never longer than its own timeout."""
 
 
 def is_serving(revision: Revision) -> bool:
@@ -68,15 +74,25 @@ class RolloutWait:
         self._last: Batch | None = None
         self._failure = Failure()
         self._deletion = Absence()
+        self._fast_until = 0.0
 
     async def run(self, timeout: float, *, spent: float = 0.0) -> Revision:
         """Wait; see `RunaiClient.wait_for_rollout`. Of *timeout*, some seconds may be *spent* already."""
+        try:
+            return await self._follow(timeout, spent)
+        except (RolloutFailedError, WaitTimeoutError) as error:
+            error.explanation = await self._explain(min(_WHY_SECONDS, timeout))
+            raise
+
+    async def _follow(self, timeout: float, spent: float) -> Revision:
         clock = self._api.clock
         end = clock.monotonic() + timeout - spent
-        self._watch.poll_fast(clock.monotonic() + self._policy.fast_for)  # it may not be listed yet
+        self._fast_until = clock.monotonic() + self._policy.fast_for
+        self._watch.poll_fast(self._fast_until)  # it may not be listed yet
         while clock.monotonic() < end:
             batch = await self._watch.next_batch(end)
             if batch is None:
+                self._last = None  # there is nothing left to explain
                 raise self.gone()
             for event in batch.events:
                 self.note(event)
@@ -91,7 +107,7 @@ class RolloutWait:
             if (revision := self.verdict()) is not None:
                 return revision
             self._note_stall()
-            self._watch.poll_fast(clock.monotonic() + self._policy.fast_for if self._is_urgent else 0.0)
+            self._watch.poll_fast(self._urgent_until)
         raise await self._late(timeout)
 
     def _note_stall(self) -> None:
@@ -104,9 +120,25 @@ class RolloutWait:
         log_stall(event)
 
     @property
-    def _is_urgent(self) -> bool:
-        """Whether the revision is not listed yet, or has failed and may not stay so."""
-        return self.newest is None or self._failure.is_seen
+    def _urgent_until(self) -> float:
+        """Monotonic time until which to poll fast: the revision is not listed yet, or has just failed."""
+        if self._failure.is_seen:  # and may not stay so
+            return self._api.clock.monotonic() + self._policy.fast_for
+        return self._fast_until if self.newest is None else 0.0
+
+    async def _explain(self, seconds: float) -> Explanation | None:
+        """Return why the newest revision does not serve, as far as that can be read in time."""
+        revision = self.newest
+        if revision is None or self._last is None or self._blocking() is not None:
+            return None  # it is not known which one is the newest
+        if self._watch.status.last_error is not None:
+            return None  # the control plane does not respond
+        inquiry = Inquiry(self._api, self._clusters, self._api.retrying.once(), RunaiError)
+        try:
+            return await inquiry.explain(revision, seconds)
+        except Exception as error:  # noqa: BLE001  (what only explains must not hide what it explains)
+            logger.debug("workload %s: nothing says why: %s", self._watch.workload_id, error)
+            return None
 
     @property
     def _is_looking_up(self) -> bool:
@@ -219,10 +251,11 @@ class RolloutWait:
 
     def _failed(self, what: str) -> RolloutFailedError:
         return RolloutFailedError(
-            f"the rollout failed: {what}; {self._meanwhile()}. Look at the revision's conditions and pods, "
-            "fix the workload's image, arguments or resources, and update it again",
+            f"the rollout failed: {what}; {self._meanwhile()}",
             revision=self.newest,
             serving=self.serving,
+            advice="Look at the revision's conditions and pods, fix the workload's image, arguments or "
+            "resources, and update it again",
         )
 
     def gone(self) -> RolloutFailedError:
@@ -239,11 +272,11 @@ class RolloutWait:
         cluster = await cluster_note(self._clusters, known, timeout) if error is None else ""
         late = WaitTimeoutError(
             f"the rollout is not done after {timeout:g} s: {self._state()}{meanwhile}{last_failure(error)}"
-            f"{cluster}. "
-            "Nothing was cancelled; wait again to continue",
+            f"{cluster}",
             revision=self.newest,
             serving=self.serving,
             last_error=error,
+            advice="Nothing was cancelled; wait again to continue",
         )
         late.__cause__ = error
         return late

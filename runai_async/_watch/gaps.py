@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence
 
 from attrs import evolve
@@ -20,20 +21,42 @@ from runai_async.errors import RunaiError
 from runai_async.models import HistoryRecord, Revision
 
 
-class GapFiller:
-    """Reads from histories which phases a watch has missed; says once why a gap stays open."""
+class _Allowance:
+    """How many requests a poll may still make for histories."""
 
-    def __init__(self, endpoints: Endpoints, ask: Ask) -> None:
+    def __init__(self, left: float) -> None:
+        self._left = left
+
+    def take(self) -> None:
+        """Take one of them. Raises `RunaiError` where none is left."""
+        if self._left < 1:
+            raise RunaiError("too many phases have changed at once to read the history of each")
+        self._left -= 1
+
+
+class GapFiller:
+    """Reads from histories which phases a watch has missed; says once why a gap stays open.
+
+    Args:
+        endpoints: of the control plane.
+        ask: makes a request.
+        most: how many of them one poll may make.
+    """
+
+    def __init__(self, endpoints: Endpoints, ask: Ask, most: float = math.inf) -> None:
         self._endpoints = endpoints
         self._ask = ask
+        self._most = most
         self._explained = False
 
     async def fill(self, tracker: Tracker, snapshot: Snapshot, deadline: float) -> dict[str, list[Revision]]:
         """Return, by revision id, the states between the known one and that of the snapshot."""
         between: dict[str, list[Revision]] = {}
+        allowance = _Allowance(self._most)
         for mark, revision in tracker.gaps(snapshot):
             try:
-                states = missed_phases(mark, revision, await self._history(revision.id, deadline))
+                history = await self._history(revision.id, deadline, allowance)
+                states = missed_phases(mark, revision, history)
             except RunaiError as error:
                 self._explain(tracker.workload_id, str(error))
                 continue
@@ -43,8 +66,9 @@ class GapFiller:
                 between[revision.id] = states
         return between
 
-    async def _history(self, revision_id: str, deadline: float) -> list[HistoryRecord]:
+    async def _history(self, revision_id: str, deadline: float, allowance: _Allowance) -> list[HistoryRecord]:
         async def ask(offset: int) -> _codec.Page[HistoryRecord]:
+            allowance.take()
             return await self._ask(self._endpoints.revision_history(revision_id, offset), deadline)
 
         return [record async for record in paged(ask, LeftOut("revision_history"))]

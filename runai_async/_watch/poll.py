@@ -27,6 +27,8 @@ _SHARE = 0.25
 Events that are known wait for them, because the events of one poll are ordered by the server's time, and a
 deletion may be the first of them.
 """
+_HISTORIES = 3
+"""Requests for histories that a poll of a fleet makes at most: many workloads can roll out at once."""
 Pace = Callable[[float], Awaitable[None]]
 """Waits for a request's turn; raises `DeadlineExceededError` if that comes after the given monotonic time."""
 
@@ -53,7 +55,8 @@ class Poller:
         # A confirmation is retried by the next poll, and events wait for it.
         self._once = api.retrying.once()
         self._lists = api.retrying if pace is None else self._once
-        self._gaps = GapFiller(api.endpoints, self._ask) if fill_gaps else None
+        most = math.inf if pace is None else _HISTORIES
+        self._gaps = GapFiller(api.endpoints, self._ask, most) if fill_gaps else None
 
     async def _ask(self, call: Call[T], deadline: float) -> T:
         """Make one of the further requests of a poll."""

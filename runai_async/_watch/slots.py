@@ -16,6 +16,8 @@ def interval_at(policy: PollPolicy, now: float, fast_until: float) -> float:
 _NEVER = -math.inf
 _LAST_LOOK = 1.0
 """Seconds before the end of a wait at which it polls once more."""
+_APART = 0.5
+"""Seconds by which that poll has to be later than the one before it."""
 
 
 class Slots:
@@ -35,8 +37,8 @@ class Slots:
 
     def wait_within(self, now: float, end: float) -> float:
         """Return the seconds to sleep where nothing is awaited after *end*: one poll comes shortly before."""
-        left = end - now
-        last = left - _LAST_LOOK if left > 1.5 * _LAST_LOOK else left
+        left, last = end - now, end - _LAST_LOOK
+        last = last - now if now <= last and last - self.last_start >= _APART else left
         return max(0.0, min(left, max(self.earliest - now, min(self.wait(now), last))))
 
     def advance(self, now: float, interval: float, jitter: float) -> None:

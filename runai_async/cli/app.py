@@ -19,6 +19,7 @@ from runai_async.cli.stdout import whole
 
 COMMANDS = {
     "demo": "See a watch at work; no account is needed.",
+    "describe": "Say what serves of a workload, what comes, what failed and why.",
     "revisions": "List, count, get or compare revisions.",
     "clusters": "List clusters and whether they are connected.",
     "watch": "Watch revisions appear, change phase and disappear.",

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import itertools
-import textwrap
 from collections.abc import Collection
 from datetime import UTC, datetime
 
+from runai_async._text import beginning, one_line
 from runai_async.models import Phase, Revision
 
 _SHORT_ID = 8
@@ -34,13 +34,12 @@ _TRANSITIONAL = "cyan"
 
 def clean(text: str | None) -> str:
     """Return a server's text in one line, without characters that a terminal would take for commands."""
-    printable = (character if character.isprintable() else " " for character in text or "")
-    return " ".join("".join(printable).split())
+    return one_line(text)
 
 
 def shortened(text: str | None) -> str:
     """Return the beginning of a server's text, in one line."""
-    return textwrap.shorten(clean(text), _SHORT, placeholder=" ...")
+    return beginning(text, _SHORT)
 
 
 def phase_name(phase: Phase | None) -> str:

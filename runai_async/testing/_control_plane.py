@@ -32,7 +32,7 @@ from runai_async.testing._workload_list import ListOrder, WorkloadList
 
 
 class FakeControlPlane:
-    """A control plane in miniature: revisions, tokens of both versions, workloads, history, clusters.
+    """A control plane in miniature: revisions with history, events and pods, tokens, workloads, clusters.
 
     It serves real HTTP on loopback and is meant for tests and experiments: its state is in memory, and a test
     changes it by calling the methods. Those that take an id raise a `LookupError` if it is unknown. The API
@@ -271,6 +271,52 @@ class FakeControlPlane:
         """Return a copy of a revision as the API would return it now."""
         return deepcopy(self._state.revision(canonical_id(str(revision_id))))
 
+    def add_event(
+        self,
+        revision_id: str,
+        *,
+        reason: str,
+        message: str,
+        type: str = "Warning",  # noqa: A002
+        count: int = 1,
+        **fields: Any,
+    ) -> None:
+        """Add an event of Kubernetes about the first pod of a revision.
+
+        Args:
+            revision_id: the revision.
+            reason: what happened, in one word.
+            message: the same in a sentence.
+            type: `Normal` or `Warning`.
+            count: how often it happened, each time an event of its own.
+            fields: other fields of the event, in snake_case.
+
+        Example:
+            >>> revision_id = control_plane.add_revision(control_plane.add_workload())
+            >>> nodes = "0/3 nodes are available: 3 Insufficient nvidia.com/gpu."
+            >>> control_plane.add_event(revision_id, reason="FailedScheduling", message=nodes, count=2)
+        """
+        event = {"type": type, "reason": reason, "message": message, **fields}
+        for _ in range(count):
+            self._state.add_event(canonical_id(str(revision_id)), event)
+
+    def set_pods(self, revision_id: str, *k8s_phases: str, **fields: Any) -> None:
+        """Let a revision have pods of these phases.
+
+        Before that it has as many Running pods as its `runningPods` says, and Pending ones up to what it
+        requests, while it is on its way or runs.
+
+        Args:
+            revision_id: the revision.
+            k8s_phases: the phase of each pod; without any, the pods are as before.
+            fields: other fields of each pod, in snake_case.
+
+        Example:
+            >>> revision_id = control_plane.add_revision(control_plane.add_workload())
+            >>> control_plane.set_pods(revision_id, "Running", "Failed", node_name="node-7")
+        """
+        self._state.set_pods(canonical_id(str(revision_id)), k8s_phases, fields)
+
     async def roll_out(
         self,
         workload_id: str,
@@ -368,8 +414,8 @@ class FakeControlPlane:
     def restart_read_model(self, seconds: float, *, missing: bool = False) -> None:
         """Let what serves the revisions be without them for a while; workloads are still listed.
 
-        The lists of live and of deleted revisions are empty, their count is 0, and getting a revision or its
-        history is a 404.
+        The lists of live and of deleted revisions are empty, their count is 0, and getting a revision, its
+        history, events or pods is a 404.
 
         Args:
             seconds: how long it lasts from now on; 0 ends it.

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from runai_async.testing._schemas import FLAG, SCHEMAS, TEXT, UUID, WHOLE, Json, array, object_of, ref
+from runai_async.testing._schemas import (
+    FLAG,
+    SCHEMAS,
+    TEXT,
+    UUID,
+    WHOLE,
+    Json,
+    array,
+    object_of,
+    or_null,
+    ref,
+)
 from runai_async.testing._versions import MINIMAL_CLUSTER, Version, lacking
 from runai_async.testing._workload_list import FILTER_PATTERN, SORT_FIELDS, SORT_ORDERS
 
@@ -62,6 +73,7 @@ _LIMIT = _in_query("limit", {"type": "integer", "minimum": 1, "maximum": 500, "d
 _FILTER = _in_query("filterBy", {"type": "string", "pattern": FILTER_PATTERN})
 _SORT_BY = _in_query("sortBy", {"type": "string", "enum": list(SORT_FIELDS)})
 _SORT_ORDER = _in_query("sortOrder", {"type": "string", "enum": list(SORT_ORDERS), "default": "asc"})
+_EVENT_ORDER = _in_query("sortOrder", {"type": "string", "enum": list(SORT_ORDERS), "default": "desc"})
 _PLAIN = (400, 401, 403, 500, 503)
 _FINDS = (400, 401, 403, 404, 500, 503)
 _INFERENCES = "/api/v1/workloads/inferences"
@@ -97,6 +109,18 @@ DOCUMENT: Json = {
             _REVISION,
             _OFFSET,
             _LIMIT,
+        ),
+        f"{_INFERENCES}/revisions/{{revisionId}}/events": _get(
+            "revision_events",
+            object_of("events", next=WHOLE, events=array(or_null(ref("Event")))),
+            _FINDS,
+            _REVISION,
+            _OFFSET,
+            _LIMIT,
+            _EVENT_ORDER,
+        ),
+        f"{_INFERENCES}/revisions/{{revisionId}}/pods": _get(
+            "revision_pods", object_of("pods", pods=array(ref("Pod"))), _FINDS, _REVISION, _DELETED
         ),
         "/api/v1/workloads": _get(
             "list_workloads",

@@ -25,6 +25,8 @@ class Records:
         of_workload: the ids of each workload's revisions.
         hidden: the ids of the revisions that are left out of responses.
         history: of each revision.
+        events: of each revision, the oldest first.
+        pods: of the revisions whose pods a test has set.
     """
 
     workloads: dict[str, Row] = field(factory=dict[str, Row])
@@ -32,6 +34,8 @@ class Records:
     of_workload: dict[str, list[str]] = field(factory=dict[str, list[str]])
     hidden: set[str] = field(factory=set[str])
     history: dict[str, list[Row]] = field(factory=dict[str, list[Row]])
+    events: dict[str, list[Row]] = field(factory=dict[str, list[Row]])
+    pods: dict[str, list[Row]] = field(factory=dict[str, list[Row]])
 
     def workload(self, workload_id: str) -> Row:
         """Return a workload. Raises `MissingError`."""
@@ -70,5 +74,7 @@ class Records:
                 of_workload,
                 self.hidden & ids,
                 {key: self.history[key] for key in ids},
+                {key: self.events[key] for key in ids},
+                {key: self.pods[key] for key in ids & self.pods.keys()},
             )
         )

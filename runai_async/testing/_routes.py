@@ -14,7 +14,7 @@ from runai_async.testing._records import MissingError
 from runai_async.testing._responses import ApiError, flag_in, json_response, page, text_in, uuid_in
 from runai_async.testing._state import State
 from runai_async.testing._versions import MINIMAL_CLUSTER, TOKEN_V1, TOKEN_V2, Version, lacking
-from runai_async.testing._workload_list import WorkloadList, selected
+from runai_async.testing._workload_list import SORT_ORDERS, WorkloadList, selected
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Note = Callable[[str, Iterable[Mapping[str, Any]]], None]
@@ -54,6 +54,8 @@ class Routes:
             f"{WORKLOADS}/count": self._count_workloads,
             _REVISION: self._get,
             f"{_REVISION}/history": self._history,
+            f"{_REVISION}/events": self._events,
+            f"{_REVISION}/pods": self._pods,
             _REVISIONS: self._list,
             f"{_REVISIONS}/count": self._count,
             _CLUSTERS: self._list_clusters,
@@ -122,6 +124,18 @@ class Routes:
 
     async def _history(self, request: web.Request) -> web.Response:
         return page(request, "records", self._state.history(self._revision_id(request)))
+
+    async def _events(self, request: web.Request) -> web.Response:
+        order = text_in(request, "sortOrder") or "desc"
+        if order not in SORT_ORDERS:
+            raise ApiError(400, f"sortOrder must be one of {', '.join(SORT_ORDERS)}")
+        events = self._state.events(self._revision_id(request))
+        return page(request, "events", events if order == "asc" else events[::-1])
+
+    async def _pods(self, request: web.Request) -> web.Response:
+        deleted = flag_in(request, "deleted")
+        pods = self._state.pods(self._revision_id(request))
+        return json_response({"pods": [] if deleted else pods})
 
     def _revision_id(self, request: web.Request) -> str:
         """Return the id of the revision that a request is for, if the read model has revisions."""

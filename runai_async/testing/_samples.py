@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from typing import Any
+from uuid import NAMESPACE_OID, uuid5
 
 
 def sample_cluster(cluster_id: str, name: str, now: str) -> dict[str, Any]:
@@ -79,6 +80,60 @@ def sample_revision(workload: dict[str, Any], number: int, rng: random.Random) -
         "phaseMessage": "",
         "additionalFields": {"servingPort": 8000, "autoscaling": {"metric": "concurrency", "target": 8}},
     }
+
+
+def sample_pod(revision: dict[str, Any], number: int, k8s_phase: str) -> dict[str, Any]:
+    """Return a pod of a revision as a control plane returns it; its id is always the same."""
+    is_running = k8s_phase == "Running"
+    since = revision.get("phaseUpdatedAt") or revision["createdAt"]
+    name = f"{revision['name']}-deployment-{number}"
+    return {
+        "name": name,
+        "priorityClassName": "inference",
+        "id": str(uuid5(NAMESPACE_OID, f"{revision['id']}/{number}")),
+        "workloadId": revision["workloadId"],
+        "revisionId": revision["id"],
+        "clusterId": revision["clusterId"],
+        "projectId": revision["projectId"],
+        "nodeName": f"node-{number + 1}" if is_running else None,
+        "createdAt": revision["createdAt"],
+        "completedAt": None,
+        "containers": [_container(image, since if is_running else None) for image in _images(revision)],
+        "currentNodePool": "a100" if is_running else None,
+        "requestedNodePools": ["default", "a100"],
+        "tolerations": [],
+        "k8sPhase": k8s_phase,
+        "tenantId": revision["tenantId"],
+        "k8sPhaseUpdatedAt": since,
+        "updatedAt": since,
+        "deletedAt": None,
+    }
+
+
+def _images(revision: dict[str, Any]) -> list[str]:
+    return revision.get("images") or ["models.example/llm-server:1"]
+
+
+def _container(image: str, started_at: str | None) -> dict[str, Any]:
+    return {"name": "user-container", "image": image, "startedAt": started_at}
+
+
+def pods_of(revision: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the pods that a revision has by its own fields: those that run, and those still to come."""
+    running = revision.get("runningPods") or 0
+    coming = max(0, wanted_pods(revision) - running) if revision["phase"] in _COMING else 0
+    phases = ["Running"] * running + ["Pending"] * coming
+    return [sample_pod(revision, number, phase) for number, phase in enumerate(phases)]
+
+
+_COMING = frozenset({"Creating", "Initializing", "Pending", "Resuming", "Running", "Updating", "Degraded"})
+"""Phases in which a revision has the pods that do not run yet."""
+
+
+def wanted_pods(revision: dict[str, Any]) -> int:
+    """Return how many pods a revision requests."""
+    requested: dict[str, Any] = revision.get("requestedPods") or {}
+    return max((requested[key] for key in ("number", "min") if requested.get(key) is not None), default=1)
 
 
 def _resources() -> dict[str, Any]:

@@ -21,7 +21,8 @@ _FREE: Json = {"type": "object", "additionalProperties": True}
 FLAG: Json = {"type": "string", "enum": ["true", "false"]}
 
 
-def _or_null(schema: Json) -> Json:
+def or_null(schema: Json) -> Json:
+    """Return a schema that also allows null."""
     return {"anyOf": [schema, {"type": "null"}]}
 
 
@@ -48,37 +49,35 @@ _CONDITION = object_of(
     status=TEXT,
     message=TEXT,
     reason=TEXT,
-    lastTransitionTime=_or_null(_TIME),
+    lastTransitionTime=or_null(_TIME),
 )
-_CORES = _or_null(object_of(limit=_or_null({"type": "number"}), request=_or_null({"type": "number"})))
-_QUANTITY = _or_null(object_of(limit=_or_null(TEXT), request=_or_null(TEXT)))
-_EXTENDED = _or_null(
-    object_of(resource=_or_null(TEXT), quantity=_or_null(TEXT), exclude=_or_null({"type": "boolean"}))
+_CORES = or_null(object_of(limit=or_null({"type": "number"}), request=or_null({"type": "number"})))
+_QUANTITY = or_null(object_of(limit=or_null(TEXT), request=or_null(TEXT)))
+_EXTENDED = or_null(
+    object_of(resource=or_null(TEXT), quantity=or_null(TEXT), exclude=or_null({"type": "boolean"}))
 )
-_REQUESTED = _or_null(
+_REQUESTED = or_null(
     object_of(
-        gpuRequestType=_or_null({"type": "string", "enum": ["portion", "memory", "migProfile"]}),
+        gpuRequestType=or_null({"type": "string", "enum": ["portion", "memory", "migProfile"]}),
         gpu=_CORES,
         gpuMemory=_QUANTITY,
         cpu=_CORES,
         cpuMemory=_QUANTITY,
-        migProfile=_or_null(array(_or_null(TEXT))),
-        extendedResources=_or_null(array(_EXTENDED)),
+        migProfile=or_null(array(or_null(TEXT))),
+        extendedResources=or_null(array(_EXTENDED)),
     )
 )
-_ALLOCATED = _or_null(
+_ALLOCATED = or_null(
     object_of(
-        gpu=_or_null({"type": "number"}),
-        gpuMemory=_or_null(TEXT),
-        cpu=_or_null({"type": "number"}),
-        cpuMemory=_or_null(TEXT),
-        migProfile=_or_null(array(_or_null(TEXT))),
-        extendedResources=_or_null(array(_EXTENDED)),
+        gpu=or_null({"type": "number"}),
+        gpuMemory=or_null(TEXT),
+        cpu=or_null({"type": "number"}),
+        cpuMemory=or_null(TEXT),
+        migProfile=or_null(array(or_null(TEXT))),
+        extendedResources=or_null(array(_EXTENDED)),
     )
 )
-_PODS = object_of(
-    **{name: _or_null(WHOLE) for name in ("number", "min", "max", "parallelism", "completions")}
-)
+_PODS = object_of(**{name: or_null(WHOLE) for name in ("number", "min", "max", "parallelism", "completions")})
 _STATE: Json = {
     "type": "string",
     "enum": [
@@ -97,7 +96,7 @@ SCHEMAS: Json = {
         "type", "name", "id", "workloadId", "tenantId", "clusterId", "departmentId", "projectId", "createdAt",
         "phase",
         type=TEXT, name=TEXT, id=UUID, workloadId=UUID, tenantId=WHOLE, clusterId=UUID,
-        departmentId=TEXT, projectId=TEXT, createdAt=_TIME, deletedAt=_or_null(_TIME),
+        departmentId=TEXT, projectId=TEXT, createdAt=_TIME, deletedAt=or_null(_TIME),
         revisionRequestedResources=_REQUESTED, podsRequestedResources=_REQUESTED, requestedPods=_PODS,
         requestedNodePools=array(TEXT), allocatedResources=_ALLOCATED, currentNodePools=array(TEXT),
         runningPods=WHOLE, images=array(TEXT),
@@ -110,16 +109,16 @@ SCHEMAS: Json = {
         "projectId", "departmentName", "departmentId", "namespace", "createdAt", "phase", "conditions",
         "k8sPhase", "tenantId", "runningPods", "phaseUpdatedAt", "k8sPhaseUpdatedAt", "updatedAt",
         "deletedAt", "category",
-        type=TEXT, name=TEXT, id=UUID, source=TEXT, priority=_or_null(WHOLE), priorityClassName=TEXT,
+        type=TEXT, name=TEXT, id=UUID, source=TEXT, priority=or_null(WHOLE), priorityClassName=TEXT,
         clusterId=UUID, projectName=TEXT, projectId=TEXT, departmentName=TEXT, departmentId=TEXT,
         namespace=TEXT, createdAt=_TIME, phase=_PHASE, conditions=array(_CONDITION), k8sPhase=TEXT,
         tenantId=WHOLE, runningPods=WHOLE, phaseUpdatedAt=_TIME, k8sPhaseUpdatedAt=_TIME, updatedAt=_TIME,
-        deletedAt=_or_null(_TIME), category=TEXT,
+        deletedAt=or_null(_TIME), category=TEXT,
     ),
     "Cluster": object_of(
         "uuid", "name", "tenantId", "createdAt",
         uuid=UUID, name=TEXT, tenantId=WHOLE, createdAt=_TIME, status=object_of("state", state=_STATE),
-        lastLiveness=_or_null(_TIME), version=TEXT, domain=TEXT, updatedAt=_TIME, deletedAt=_or_null(_TIME),
+        lastLiveness=or_null(_TIME), version=TEXT, domain=TEXT, updatedAt=_TIME, deletedAt=or_null(_TIME),
     ),
     "MinimalCluster": object_of(
         "uuid", "name", "tenantId",
@@ -130,6 +129,23 @@ SCHEMAS: Json = {
         meta=object_of("creationTimestamp", "type", creationTimestamp=_TIME,
                      type={"type": "string", "enum": ["Event", "PhaseUpdate"]}),
         spec=object_of(event=_FREE, phaseUpdate=object_of("phase", phase=_PHASE, phaseMessage=TEXT)),
+    ),
+    "Event": object_of(
+        "createdAt", "type", "clusterId", "message",
+        createdAt=_TIME, id=UUID, type=TEXT, clusterId=UUID, message=TEXT, reason=TEXT, source=TEXT,
+        involvedObject=object_of("uid", "kind", "name", "namespace", uid=UUID, kind=TEXT, name=TEXT,
+                                 namespace=TEXT),
+    ),
+    "Pod": object_of(
+        "name", "priorityClassName", "id", "workloadId", "clusterId", "createdAt", "containers", "k8sPhase",
+        "tenantId", "k8sPhaseUpdatedAt", "updatedAt",
+        name=TEXT, priorityClassName=TEXT, id=UUID, workloadId=UUID, revisionId=or_null(UUID), clusterId=UUID,
+        projectId=TEXT, nodeName=or_null(TEXT), createdAt=_TIME, completedAt=or_null(_TIME),
+        containers=array(object_of("name", "image", name=TEXT, image=TEXT, startedAt=or_null(_TIME))),
+        currentNodePool=or_null(TEXT), requestedNodePools=array(TEXT), requestedResources=_REQUESTED,
+        allocatedResources=_ALLOCATED, tolerations=array(_FREE), k8sPhase=TEXT, ip=or_null(TEXT),
+        nodeAffinity=_FREE, tenantId=WHOLE, k8sPhaseUpdatedAt=_TIME, updatedAt=_TIME,
+        deletedAt=or_null(_TIME), projectName=TEXT, workloadName=TEXT,
     ),
     "TokenRequest": {
         "oneOf": [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -15,7 +15,7 @@ from runai_async._ids import canonical_id
 from runai_async.testing._clusters import Clusters
 from runai_async.testing._record import Transition
 from runai_async.testing._records import MissingError, Records, Row
-from runai_async.testing._samples import sample_revision, sample_workload
+from runai_async.testing._samples import pods_of, sample_pod, sample_revision, sample_workload, wanted_pods
 from runai_async.testing._wire import stamp, wire
 
 __all__ = ["MissingError", "State", "stamp"]
@@ -94,16 +94,14 @@ class State:
             self.revisions[revision_id]["runningPods"] = self._pods(revision_id)
         self._records.of_workload[workload_id].append(revision_id)
         self._records.history[revision_id] = []
+        self._records.events[revision_id] = []
         self._note(revision_id, "added")
         self._remember(revision_id, self.revisions[revision_id].get("phaseUpdatedAt") or now)
         return revision_id
 
     def _pods(self, revision_id: str) -> int:
         revision = self.revisions[revision_id]
-        if revision["phase"] != "Running":
-            return 0
-        requested: dict[str, Any] = revision.get("requestedPods") or {}
-        return max((requested[key] for key in ("number", "min") if requested.get(key) is not None), default=1)
+        return wanted_pods(revision) if revision["phase"] == "Running" else 0
 
     def revision(self, revision_id: str) -> dict[str, Any]:
         """Return a revision for a test to change. Raises `MissingError`."""
@@ -140,6 +138,31 @@ class State:
         concealed = self._records.hidden
         (concealed.add if hidden else concealed.discard)(revision_id)
         self._note(revision_id, "hidden" if hidden else "shown")
+
+    def add_event(self, revision_id: str, fields: dict[str, Any]) -> None:
+        """Add an event of Kubernetes about the first pod of a revision."""
+        revision = self.revision(revision_id)
+        pod, workload = sample_pod(revision, 0, ""), self._records.workload(revision["workloadId"])
+        event = {
+            "createdAt": stamp(self.clock()),
+            "id": self._new_id(),
+            "clusterId": revision["clusterId"],
+            "source": "kubelet",
+            "involvedObject": {
+                "uid": pod["id"],
+                "kind": "Pod",
+                "name": pod["name"],
+                "namespace": workload["namespace"],
+            },
+        }
+        self._records.events[revision_id].append(event | wire(fields))
+
+    def set_pods(self, revision_id: str, k8s_phases: Sequence[str], fields: dict[str, Any]) -> None:
+        """Let a revision have pods of these phases, whatever its own fields say."""
+        revision = self.revision(revision_id)
+        self._records.pods[revision_id] = [
+            sample_pod(revision, number, phase) | wire(fields) for number, phase in enumerate(k8s_phases)
+        ]
 
     def _note(self, revision_id: str, kind: str, at: datetime | None = None) -> None:
         """Record a change, by default as made now, and drop the encoded list that it outdates."""
@@ -230,3 +253,15 @@ class State:
         records = self._reported_revision(revision_id)
         records.visible(revision_id)
         return records.history[revision_id]
+
+    def events(self, revision_id: str) -> list[Row]:
+        """Return a revision's events, the oldest first. Raises `MissingError`."""
+        records = self._reported_revision(revision_id)
+        records.visible(revision_id)
+        return records.events[revision_id]
+
+    def pods(self, revision_id: str) -> list[Row]:
+        """Return a revision's pods. Raises `MissingError`."""
+        records = self._reported_revision(revision_id)
+        revision = records.visible(revision_id)
+        return records.pods.get(revision_id) or pods_of(revision)

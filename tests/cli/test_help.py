@@ -23,6 +23,7 @@ COMMANDS = [
     "clusters",
     "clusters list",
     "demo",
+    "describe",
     "revisions",
     "revisions list",
     "revisions count",

@@ -135,6 +135,63 @@ async def test_a_newest_revision_that_is_stuck_is_a_line_and_no_failure(
         assert re.fullmatch("stalled: my-llm-00002 has been Pending for (1m59s|2m0[0-9]s)", item)
 
 
+NO_ROOM = "0/3 nodes are available: 3 Insufficient nvidia.com/gpu."
+
+
+@pytest.mark.parametrize("last", ["Failed", "Pending"])
+async def test_a_failure_and_a_timeout_say_why(
+    control_plane: FakeControlPlane, workload_id: str, last: str
+) -> None:
+    revision_id = control_plane.add_revision(
+        workload_id, last, phase_message="not ready", phase_updated_at=long_ago()
+    )
+    control_plane.add_event(revision_id, reason="FailedScheduling", message=NO_ROOM, count=3)
+    control_plane.set_pods(revision_id, "Pending", "Pending", "Running")
+    result = await status(control_plane, workload_id, "--timeout", "500ms")
+    assert result.status == (1 if last == "Failed" else 3)
+    *_, why, pods, error = result.err.splitlines()
+    assert why == f"why: FailedScheduling: {NO_ROOM} (3 times)"
+    assert pods == "pods: 2 Pending, 1 Running"
+    assert f"; why my-llm-00002 does not serve: FailedScheduling: {NO_ROOM} " in error
+
+
+async def test_a_revision_that_knative_gave_up_on_names_the_progress_deadline(
+    control_plane: FakeControlPlane, workload_id: str
+) -> None:
+    message = 'Deployment "my-llm-00002-deployment" exceeded its progress deadline'
+    control_plane.add_revision(workload_id, "Failed", phase_message=message, phase_updated_at=long_ago())
+    result = await status(control_plane, workload_id)
+    assert result.status == 1
+    (why,) = [line for line in result.err.splitlines() if line.startswith("why: ")]
+    assert why.startswith("why: it was not ready within Knative's progress-deadline: 10 minutes, unless")
+
+
+async def test_what_an_event_says_is_printed_in_one_line_without_escapes(
+    control_plane: FakeControlPlane, workload_id: str
+) -> None:
+    revision_id = control_plane.add_revision(workload_id, "Failed", phase_updated_at=long_ago())
+    control_plane.add_event(revision_id, reason="BackOff", message="two\nlines \x1b[31m" + "long " * 1000)
+    control_plane.set_pods(revision_id, "Odd\x1b[2J")
+    result = await status(control_plane, workload_id)
+    (why,) = [line for line in result.err.splitlines() if line.startswith("why: ")]
+    assert why.startswith("why: BackOff: two lines [31mlong long")
+    assert len(why) < 320
+    assert "pods: 1 Odd [2J" in result.err
+    assert "\x1b" not in result.err
+
+
+@pytest.mark.parametrize("what", ["events", "pods"])
+async def test_where_nobody_may_say_why_the_gate_fails_as_before(
+    control_plane: FakeControlPlane, workload_id: str, what: str
+) -> None:
+    control_plane.add_revision(workload_id, "Failed", phase_updated_at=long_ago())
+    control_plane.fail_next(None, 403, path=f"/{what}$")
+    result = await status(control_plane, workload_id)
+    assert result.status == 1
+    assert "why" not in result.err
+    assert result.err.splitlines()[-1].startswith("runai-async: error: the rollout failed: revision")
+
+
 async def test_a_timeout_has_a_status_of_its_own(control_plane: FakeControlPlane, workload_id: str) -> None:
     control_plane.add_revision(workload_id, "Pending", phase_message="waiting for 2 GPUs")
     result = await status(control_plane, workload_id, "--timeout", "100ms")

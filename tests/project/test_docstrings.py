@@ -92,6 +92,8 @@ class World(Harness):
         self.workload_id = self.state.add_workload("chat", "Inference", {"id": WORKLOAD_ID})
         self.first: deque[Reply] = deque()
         self.old = self.add(images=["llm:1"], created_at=YESTERDAY)
+        self.state.set_pods(self.old, ["Running"], {})
+        self.warn(self.old, "Unhealthy", "Readiness probe failed: HTTP 503")
         self.new = ""
         self.at(15, self.roll_out)
         self.at(35, lambda: self.set_phase(self.new, "Running"))
@@ -104,6 +106,9 @@ class World(Harness):
 
     def roll_out(self) -> None:
         self.new = self.add("Creating", images=["llm:2"])
+
+    def warn(self, revision_id: str, reason: str, message: str) -> None:
+        self.state.add_event(revision_id, {"type": "Warning", "reason": reason, "message": message})
 
     def freeze(self) -> None:
         """Let nothing change, except as the failure of an example requires."""
@@ -241,6 +246,7 @@ def rollout_ends(phase: str) -> Callable[[World], None]:
         world.freeze()
         world.roll_out()
         world.set_phase(world.new, phase, message="no such image")
+        world.warn(world.new, "Failed", "manifest for llm:2 not found")
 
     return failure
 

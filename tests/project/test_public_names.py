@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 import runai_async
-from runai_async import errors, events, exporter, hooks, models, telemetry, testing
+from runai_async import errors, events, explanation, exporter, hooks, models, telemetry, testing
 from runai_async._version import __version__
 
 NAMES = {
@@ -28,8 +28,9 @@ NAMES = {
     "policies": "PollPolicy RetryPolicy",
     "hooks": "Hook HookEvent CallStarted CallFinished PollStarted PollFinished RetryScheduled TokenRefreshed",
     "models": "AllocatedResources ChildReference Cluster ClusterState Condition ExtendedResource HistoryMeta "
-    "HistoryRecord HistorySpec Phase PhaseUpdate RequestedPods RequestedResources ResourceCores "
-    "ResourceQuantity Revision Workload",
+    "HistoryRecord HistorySpec InvolvedObject Phase PhaseUpdate Pod PodContainer RequestedPods "
+    "RequestedResources ResourceCores ResourceQuantity Revision RevisionLogEvent Workload",
+    "why a revision does not serve": "Explanation EventCount",
     "working with models": "FieldChange compare_revisions from_json to_cloudevent to_json",
     "errors": "RunaiError ConfigurationError TransportError AttemptTimeoutError DeadlineExceededError "
     "DecodeError ApiError AuthenticationError PermissionDeniedError NotFoundError RateLimitError ServerError "
@@ -43,7 +44,7 @@ NAMES = {
     "the version": "__version__",
 }
 LISTED = sorted(name for names in NAMES.values() for name in names.split())
-MODULES = "checkpoint client diff errors events hooks models policy"
+MODULES = "checkpoint client diff errors events explanation hooks models policy"
 OF_TESTING = "FakeControlPlane FakeTransport FakeClock Clock Transport Request Response"
 OBSERVING = [(exporter, ["Metrics", "serving"]), (telemetry, ["SpanHook"])]
 FAILED = runai_async.WorkloadFailed(
@@ -104,7 +105,9 @@ def test_importing_everything_brings_the_listed_names() -> None:
     assert sorted(set(namespace) - {"__builtins__"}) == LISTED
 
 
-@pytest.mark.parametrize("module", [errors, events, hooks, models], ids=lambda module: module.__name__)
+@pytest.mark.parametrize(
+    "module", [errors, events, explanation, hooks, models], ids=lambda module: module.__name__
+)
 def test_no_public_class_of_a_module_is_forgotten(module: Any) -> None:
     defined = {
         name

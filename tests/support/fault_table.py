@@ -60,6 +60,8 @@ CALLS = (
     "count_revisions",
     "get_revision",
     "revision_history",
+    "revision_events",
+    "revision_pods",
     "list_workloads",
     "token v1",
     "token v2",
@@ -200,7 +202,9 @@ def everywhere(plain: Row) -> Row:
 
 def empty_list() -> Row:
     """Return the row of a list without items, for a few requests: it deletes nothing."""
-    calls = dict.fromkeys(("list_revisions", "revision_history", "list_workloads"), EMPTY)
+    calls = dict.fromkeys(
+        ("list_revisions", "revision_history", "revision_events", "revision_pods", "list_workloads"), EMPTY
+    )
     return {**harmless(), **calls, "list_revisions, fault passes": EMPTY}
 
 
@@ -220,7 +224,8 @@ def read_model(outcome: Outcome, **first_poll: Outcome) -> Row:
     """Return the row of a server that is without revisions for a while, but not without workloads."""
     counts = dict.fromkeys(("count_revisions", "token v1", "token v2"), EMPTY)
     lists = dict.fromkeys(("list_revisions", "list_revisions, fault passes"), outcome)
-    missing = dict.fromkeys(("get_revision", "revision_history"), NotFoundError)
+    of_one = ("get_revision", "revision_history", "revision_events", "revision_pods")
+    missing = dict.fromkeys(of_one, NotFoundError)
     firsts = {f"{name}, first poll": first for name, first in first_poll.items()}
     return {**harmless(), **counts, **lists, **missing, **firsts}
 

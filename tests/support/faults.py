@@ -339,7 +339,7 @@ response_fault("204", 204, b"", {})
 
 # --- JSON as real servers write it --------------------------------------------------------------------------
 
-_LISTS = ("revisions", "workloads", "records")
+_LISTS = ("revisions", "workloads", "records", "events", "pods")
 _ZERO = "0001-01-01T00:00:00Z"
 _Json = dict[str, Any]
 
@@ -415,7 +415,7 @@ json_fault("the next page as text", lambda value: "next" in value and value.upda
 json_fault("the next page as a fraction", lambda value: "next" in value and value.update(next=1.0))
 json_fault("the next page is not a number", lambda value: "next" in value and value.update(next="soon"))
 json_fault("a get of another id", lambda value: "id" in value and value.update(id=OTHER_ID))
-beside("an item without required fields", bytes, clusterId=None, meta=None)
+beside("an item without required fields", bytes, clusterId=None, meta=None, type=None, k8sPhase=None)
 beside("an item with NaN", lambda body: body.replace(b'"<spoiled>"', b"NaN"))
 beside("an item with a raw tab", lambda body: body.replace(b"<spoiled>", b"\t"))
 beside("an item nested too deep", lambda body: body.replace(b'"<spoiled>"', b"[" * 1100 + b"]" * 1100))
@@ -528,6 +528,21 @@ _OTHER = _WORKLOAD | {"type": "workspace", "name": "lab", "id": OTHER_ID}
 _RECORD = {
     "meta": {"creationTimestamp": "2026-01-01T00:00:00Z", "type": "PhaseUpdate"},
     "spec": {"phaseUpdate": {"phase": "Running"}},
+}
+_EVENT = {
+    "createdAt": "2026-01-01T00:00:02Z",
+    "type": "Warning",
+    "clusterId": "33333333-3333-4333-8333-333333333333",
+    "reason": "FailedScheduling",
+    "message": "0/3 nodes are available",
+}
+_POD = {
+    "name": "chat-00001-0",
+    "id": "55555555-5555-4555-8555-555555555555",
+    "k8sPhase": "Pending",
+    "clusterId": "33333333-3333-4333-8333-333333333333",
+    "createdAt": "2026-01-01T00:00:01Z",
+    "containers": [{"name": "server", "image": "llm:1"}],
 }
 
 
@@ -677,6 +692,10 @@ class FaultyServer:
                 return b'{"count": 1}'
             case [*_, "history"]:
                 return json.dumps({"records": [_RECORD]}).encode()
+            case [*_, "events"]:
+                return json.dumps({"events": [_EVENT]}).encode()
+            case [*_, "pods"]:
+                return json.dumps({"pods": [_POD]}).encode()
             case [*_, "revisions"]:
                 return json.dumps({"revisions": [] if "deleted" in query else [revision]}).encode()
             case _:

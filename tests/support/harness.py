@@ -153,8 +153,8 @@ class Harness:
                 return "workloads", request.url.query["offset"]
             case ["inferences", "revisions", revision_id]:
                 return "get", revision_id
-            case ["inferences", "revisions", revision_id, "history"]:
-                return "history", revision_id
+            case ["inferences", "revisions", revision_id, "history" | "events" | "pods" as what]:
+                return what, revision_id
             case ["inferences", workload_id, "revisions"]:
                 return "deleted" if request.url.query.get("deleted") == "true" else "list", workload_id
             case _:
@@ -168,6 +168,11 @@ class Harness:
                     return _json(state.visible(key))
                 case "history":
                     return _json({"records": state.history(key)})
+                case "events":
+                    assert self._query["sortOrder"] == "desc"
+                    return _json({"events": state.events(key)[::-1]})
+                case "pods":
+                    return _json({"pods": state.pods(key)})
                 case "clusters":
                     return _json([state.clusters.full(item) for item in state.clusters])
                 case "cluster":

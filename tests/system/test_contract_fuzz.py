@@ -10,7 +10,19 @@ import pytest
 from support.contract import Maker, Mutant, Schema, format_path, mutant_of, response_schema, schema_of
 from yarl import URL
 
-from runai_async import ApiError, DecodeError, HistoryRecord, Revision, Workload, _codec, from_json, to_json
+from runai_async import (
+    ApiError,
+    DecodeError,
+    HistoryRecord,
+    Pod,
+    Revision,
+    RevisionLogEvent,
+    Workload,
+    _codec,
+    from_json,
+    to_json,
+)
+from runai_async._api.endpoints import _decode_events
 from runai_async._api.statuses import raise_for_status
 from runai_async._auth.token_endpoint import Token, parse_token
 from runai_async._http.messages import Request, Response
@@ -35,14 +47,29 @@ def read_history(body: bytes) -> object:
     return read_page(body, "records", HistoryRecord)
 
 
+def read_events(body: bytes) -> object:
+    return raise_broken(_decode_events(positive(body)))
+
+
+def read_pods(body: bytes) -> object:
+    return read_page(body, "pods", Pod)
+
+
 def read_workloads(body: bytes) -> object:
     return read_page(body, "workloads", Workload)
 
 
 def read_page(body: bytes, key: str, kind: type[Any]) -> object:
     """Decode a page, and raise the error of the first item that cannot be decoded."""
-    positive = re.sub(rb'"next": -\d+', b'"next": 1', body)  # the schema does not say that it must be
-    page = _codec.decode_page(positive, key, kind)
+    return raise_broken(_codec.decode_page(positive(body), key, kind))
+
+
+def positive(body: bytes) -> bytes:
+    """Return a page whose `next` is positive: the schema does not say that it must be."""
+    return re.sub(rb'"next": -\d+', b'"next": 1', body)
+
+
+def raise_broken(page: _codec.Page[Any]) -> object:
     if page.broken:
         raise page.broken[0].error
     return page
@@ -53,11 +80,19 @@ READ: dict[str, Decode] = {
     "count_revisions": _codec.decode_count,
     "get_revision": _codec.decode_revision,
     "revision_history": read_history,
+    "revision_events": read_events,
+    "revision_pods": read_pods,
     "list_workloads": read_workloads,
     "grant_token": read_token,
     "grant_token_v2": read_token_v2,
 }
-MODELS: dict[str, type[Any]] = {"Revision": Revision, "Workload": Workload, "HistoryRecord": HistoryRecord}
+MODELS: dict[str, type[Any]] = {
+    "Revision": Revision,
+    "Workload": Workload,
+    "HistoryRecord": HistoryRecord,
+    "Event": RevisionLogEvent,
+    "Pod": Pod,
+}
 
 
 def header_text(random: Random) -> str:

@@ -198,6 +198,17 @@ async def revision_history(cell: Cell) -> Outcome:
     return value(kinds, ["PhaseUpdate"])
 
 
+async def revision_events(cell: Cell) -> Outcome:
+    await cell.fails()
+    reasons = [event.reason async for event in cell.runai.revision_events(REVISION_ID)]
+    return value(reasons, ["FailedScheduling"])
+
+
+async def revision_pods(cell: Cell) -> Outcome:
+    await cell.fails()
+    return value([pod.name for pod in await cell.runai.revision_pods(REVISION_ID)], ["chat-00001-0"])
+
+
 async def list_workloads(cell: Cell) -> Outcome:
     await cell.fails()
     return value([item.name async for item in cell.runai.list_workloads()], ["lab", "chat-00001"])
@@ -362,6 +373,8 @@ WORK: Mapping[str, Operation] = {
     "count_revisions": count_revisions,
     "get_revision": get_revision,
     "revision_history": revision_history,
+    "revision_events": revision_events,
+    "revision_pods": revision_pods,
     "list_workloads": list_workloads,
     "token v1": count_revisions,
     "token v2": count_revisions,

@@ -14,18 +14,22 @@ from runai_async import (
     ClusterConnected,
     ClusterDisconnected,
     ClusterState,
+    Explanation,
     FleetCheckpoint,
     FleetEvent,
     HistoryRecord,
     Phase,
     PhaseChanged,
+    Pod,
     Request,
     Response,
     Revision,
     RevisionAdded,
     RevisionDeleted,
+    RevisionLogEvent,
     RevisionStalled,
     RevisionUpdated,
+    RolloutFailedError,
     RunaiClient,
     Synced,
     TokenProvider,
@@ -55,6 +59,14 @@ async def calls(runai: RunaiClient, workload_id: str) -> None:
         assert_type(workload, Workload)
     async for record in runai.revision_history(workload_id):
         assert_type(record, HistoryRecord)
+    async for event in runai.revision_events(workload_id, newest_first=False):
+        assert_type(event, RevisionLogEvent)
+    assert_type(await runai.revision_pods(workload_id), list[Pod])
+    assert_type((await runai.explain_revision(workload_id)).cause, str | None)
+
+
+def why(error: RolloutFailedError) -> Explanation | None:
+    return error.explanation
 
 
 async def watching(runai: RunaiClient, workload_id: str, saved: Checkpoint) -> None:

@@ -511,7 +511,8 @@ async def test_a_timeout_that_cuts_off_a_poll_names_the_failure_before_it(
     poll = PollPolicy(interval=0.1, fast_interval=0.1, jitter=0)
     async with harness.client(retry=retry) as runai:
         with pytest.raises(WaitTimeoutError) as rollout:
-            await within(harness, 3, runai.wait_for_rollout(harness.workload_id, timeout=2.5, poll=poll))
+            # Beyond the timeout, it may ask for as long why the revision does not serve.
+            await within(harness, 5, runai.wait_for_rollout(harness.workload_id, timeout=2.5, poll=poll))
         with pytest.raises(WaitTimeoutError) as phase:
             await within(harness, 3, runai.wait_for_phase(revision_id, "Running", timeout=2.5, poll=poll))
 

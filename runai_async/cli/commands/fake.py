@@ -20,6 +20,7 @@ _KEPT = 20
 _LIFETIME = 30 * 86400.0
 _PHASES = ("Creating", "Initializing", "Pending")
 _NO_IMAGE = "ImagePullBackOff: the image was not found in the registry"
+_PULL = 'Failed to pull image "models.example/llm-server:2": manifest unknown'
 
 
 @click.command(
@@ -107,6 +108,8 @@ async def _keep_rolling(
                 name=f"{_NAME}-{number + 1:05d}",
             )
         )
+        if fails:
+            control_plane.add_event(revision_ids[-1], reason="Failed", message=_PULL, count=3)
         if len(revision_ids) > _KEPT:
             control_plane.purge_revision(revision_ids.pop(0))
     await asyncio.Event().wait()

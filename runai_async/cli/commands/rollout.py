@@ -134,6 +134,7 @@ def status(
     """Wait until the newest revision of a WORKLOAD serves: Running, with the pods that it requests.
 
     The exit status is 0 if it does, 1 if it failed, and 3 if it is not done in time, which cancels nothing.
+    What events and pods say about a failure, or a timeout, is printed on stderr.
     An outage is waited out until the --timeout, from the first request on. In a log there is a line for each
     change, and one every 30 seconds. A name means the workload that has it at the start: if that is deleted,
     the rollout has failed.
@@ -160,6 +161,8 @@ def status(
     except (RolloutFailedError, WaitTimeoutError, TimeIsUpError) as error:
         if isinstance(error, WaitError) and error.revision is not None:
             views.progress.print_state(error.revision)
+        if isinstance(error, RolloutFailedError | WaitTimeoutError) and error.explanation is not None:
+            views.progress.print_why(error.explanation)
         if timeout is not None and isinstance(error, _LATE) and (silence := progress.silence()):
             raise TimeIsUpError(f"timed out after {timeout:g} s: {silence}") from error
         raise

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Generator, Iterator
 from contextlib import AbstractAsyncContextManager
 from typing import NamedTuple
 
@@ -21,6 +21,7 @@ from runai_async.cli.views.lines import cluster_text, reason
 from runai_async.cli.views.tables import conditions_table, phase_text
 from runai_async.errors import RunaiError
 from runai_async.events import ClusterEvent, RevisionStalled
+from runai_async.explanation import Explanation, listed
 from runai_async.models import Revision
 
 _QUIET = 30.0
@@ -210,6 +211,29 @@ class Progress:
     @property
     def _elapsed(self) -> float:
         return self._clock.monotonic() - self._began
+
+
+_DEADLINE = (
+    "it was not ready within Knative's progress-deadline: 10 minutes, unless the ConfigMap config-deployment "
+    "says otherwise"
+)
+
+
+def print_why(explanation: Explanation) -> None:
+    """Print on stderr why a revision does not serve, as far as `print_state` does not say it."""
+    for line in _why(explanation):
+        say(line)
+
+
+def _why(explanation: Explanation) -> Iterator[str]:
+    cause = clean(explanation.cause)
+    if cause and cause.removesuffix(" ...") not in clean(explanation.message):
+        times = next((item.count for item in explanation.warnings), 1)
+        yield f"why: {cause}{f' ({times} times)' if times > 1 else ''}"
+    if explanation.exceeded_deadline:
+        yield f"why: {_DEADLINE}"
+    if explanation.pods:
+        yield f"pods: {listed(explanation.pod_phases)}"
 
 
 def print_state(revision: Revision) -> None:

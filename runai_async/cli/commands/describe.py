@@ -1,0 +1,77 @@
+"""`runai-async describe`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import click
+
+from runai_async._wait.order import newest
+from runai_async.cli.connection import Connection, connecting
+from runai_async.cli.description import Description, ran_last
+from runai_async.cli.ids import find_workload
+from runai_async.cli.options import NON_EMPTY, examples
+from runai_async.client import RunaiClient
+from runai_async.errors import NotFoundError, PermissionDeniedError
+from runai_async.explanation import Explanation
+from runai_async.models import Revision, RevisionLogEvent
+
+_READ = 500
+"""The latest events, among which the different ones are found: one page."""
+
+
+@click.command(
+    epilog=examples("runai-async describe my-llm", "runai-async describe $WORKLOAD --events 20"),
+)
+@click.argument("workload", type=NON_EMPTY)
+@click.option(
+    "--events",
+    type=click.IntRange(min=0),
+    default=5,
+    show_default=True,
+    metavar="N",
+    help="The number of different events to print.",
+)
+@connecting
+def describe(connection: Connection, workload: str, *, events: int) -> None:
+    """Say what serves of a workload, what comes, what failed and why.
+
+    It prints the revision of the WORKLOAD that serves, the newest one with its pods, its conditions that are
+    not True and its latest events, and what changed since the revision that ran before. Values of
+    environment, command and arguments are masked.
+    """
+    found = connection.run(lambda runai: _read(runai, workload, events))
+    for line in found.lines(datetime.now(UTC)):
+        click.echo(line)
+
+
+async def _read(runai: RunaiClient, workload: str, events: int) -> Description:
+    found = await find_workload(runai, workload)
+    live = await runai.list_revisions(found.id)
+    if (latest := newest(live)) is None:
+        return Description(found, live)
+    before = ran_last(live, latest) or ran_last(await runai.list_revisions(found.id, deleted=True), latest)
+    explanation = await _explanation(runai, latest)
+    log = await _events(runai, latest) if events else ()
+    return Description(found, live, before, explanation, log, events)
+
+
+async def _explanation(runai: RunaiClient, revision: Revision) -> Explanation | None:
+    """Return why a revision does not serve; None if it has been purged meanwhile."""
+    try:
+        return await runai.explain_revision(revision.id)
+    except NotFoundError:
+        return None
+
+
+async def _events(runai: RunaiClient, revision: Revision) -> Sequence[RevisionLogEvent] | None:
+    """Return the latest events; None where they are refused or missing."""
+    found: list[RevisionLogEvent] = []
+    log = runai.revision_events(revision.id)
+    try:
+        while len(found) < _READ and (event := await anext(log, None)) is not None:
+            found.append(event)
+    except (NotFoundError, PermissionDeniedError):
+        return None
+    return found

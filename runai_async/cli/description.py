@@ -1,0 +1,138 @@
+"""What there is to say about one workload, in the lines of one screen. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from itertools import islice
+
+from attrs import frozen
+
+from runai_async._wait.order import newest
+from runai_async._wait.rollout import is_serving
+from runai_async.cli.ids import WorkloadRef
+from runai_async.cli.text import clean, counted, phase_name, pods, shortened, since
+from runai_async.diff import FieldChange, compare_revisions
+from runai_async.explanation import Explanation, listed
+from runai_async.models import Condition, Phase, Revision, RevisionLogEvent
+
+_RAN = frozenset({Phase.RUNNING, Phase.DEGRADED, Phase.STOPPED, Phase.STOPPING, Phase.RESUMING})
+"""Phases of revisions that have run: the others may never have."""
+_ENDED = frozenset({Phase.FAILED, Phase.COMPLETED})
+
+
+def ran_last(revisions: Iterable[Revision], latest: Revision) -> Revision | None:
+    """Return the revision that ran before the latest one: the one that serves, if there is one."""
+    others = [item for item in revisions if item.id != latest.id]
+    serving = newest(item for item in others if is_serving(item))
+    return serving or newest(item for item in others if item.phase in _RAN)
+
+
+@frozen
+class Description:
+    """What was read of a workload.
+
+    Attributes:
+        workload: as it was found.
+        live: its live revisions.
+        before: the revision that ran before the newest one; None if there is none.
+        explanation: why the newest one does not serve; None if it is gone meanwhile.
+        events: of the newest one, the newest first; None if they cannot be read.
+        shown: how many different ones are written.
+    """
+
+    workload: WorkloadRef
+    live: Sequence[Revision]
+    before: Revision | None = None
+    explanation: Explanation | None = None
+    events: Sequence[RevisionLogEvent] | None = ()
+    shown: int = 0
+
+    def lines(self, now: datetime) -> Iterator[str]:
+        """Write it, with ages as of *now* by the server's clock."""
+        latest, serving = newest(self.live), newest(item for item in self.live if is_serving(item))
+        yield _fact("Workload", f"{clean(self.workload.name)} {self.workload.id}".strip())
+        if self.workload.project:
+            yield _fact("Project", clean(self.workload.project))
+        yield _fact("Serves", "nothing" if serving is None else _state(serving, now))
+        if latest is None:
+            yield _fact("Newest", "none: it has no revisions")
+            return
+        if serving is None or latest.id != serving.id:
+            yield _fact("Failed" if latest.phase in _ENDED else "Comes", _state(latest, now))
+        yield from self._reasons(latest, serving)
+        yield from self._older(latest, serving)
+        if self.before is not None:
+            yield from _changes(self.before, latest)
+        yield from self._log(latest, now)
+
+    def _reasons(self, latest: Revision, serving: Revision | None) -> Iterator[str]:
+        """Write why the newest revision is as it is."""
+        known, message = self.explanation, shortened(latest.phase_message)
+        if message:
+            yield _fact("Message", message)
+        if known is None:
+            return
+        cause = clean(known.cause)
+        if cause and (serving is None or serving.id != latest.id) and shortened(cause) != message:
+            yield _fact("Why", cause)
+        if known.exceeded_deadline:
+            yield _fact("", "it was not ready within Knative's progress-deadline")
+        if known.lost_cluster:
+            yield _fact("Cluster", clean(known.lost_cluster.removeprefix("cluster ")))
+        yield _fact("Pods", "not readable" if "pods" in known.unread else listed(known.pod_phases) or "none")
+        for heading, item in zip(["Not true"] + [""] * len(known.conditions), known.conditions, strict=False):
+            yield _fact(heading, _condition(item))
+
+    def _older(self, latest: Revision, serving: Revision | None) -> Iterator[str]:
+        shown = {latest.id, latest.id if serving is None else serving.id}
+        if rest := [item for item in self.live if item.id not in shown]:
+            yield _fact("Older", counted(len(rest), "more live revision"))
+
+    def _log(self, latest: Revision, now: datetime) -> Iterator[str]:
+        if self.events is None:
+            yield _fact("Events", "not readable")
+        elif self.events and self.shown:
+            yield f"Events of {clean(latest.name)}, the newest first:"
+            yield from islice(_events(self.events, now), self.shown)
+
+
+def _events(events: Iterable[RevisionLogEvent], now: datetime) -> Iterator[str]:
+    """Write the events; those that say the same are one, as old as the newest of them."""
+    found: dict[tuple[str, ...], list[RevisionLogEvent]] = {}
+    for event in events:
+        found.setdefault((event.type, event.reason or "", event.message or ""), []).append(event)
+    for same in found.values():
+        event, times = same[0], f" ({len(same)} times)" if len(same) > 1 else ""
+        what = f"{clean(event.reason)}: {shortened(event.message)}"
+        yield f"  {since(event.created_at, now):>6}  {clean(event.type)}  {what}{times}"
+
+
+def _fact(name: str, value: str) -> str:
+    return f"{f'{name}:' if name else '':11} {value}"
+
+
+def _state(revision: Revision, now: datetime) -> str:
+    age = since(revision.phase_updated_at, now)
+    state = f"{clean(revision.name)}  {phase_name(revision.phase)}{age and f' for {age}'}"
+    return f"{state}, {pods(revision)} pods"
+
+
+def _condition(item: Condition) -> str:
+    why = ": ".join(part for part in (clean(item.reason), shortened(item.message)) if part)
+    return f"{clean(item.type)} is {clean(item.status)}{why and f', {why}'}"
+
+
+def _changes(before: Revision, latest: Revision) -> Iterator[str]:
+    """Write what a user has changed; values that may be secret are masked."""
+    changes = compare_revisions(before, latest)
+    if not changes:
+        yield _fact("Changed", f"nothing since {clean(before.name)}, which ran before")
+        return
+    yield f"Changed since {clean(before.name)}, which ran before:"
+    yield from (f"  {clean(change.path)}: {_values(change)}" for change in changes)
+
+
+def _values(change: FieldChange) -> str:
+    old, new = ("none" if value is None else shortened(str(value)) for value in (change.old, change.new))
+    return f"{old} -> {new}"
