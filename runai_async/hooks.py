@@ -18,7 +18,8 @@ class CallStarted:
     """A call started; its first attempt follows.
 
     Attributes:
-        operation: `list_revisions`, `count_revisions`, `get_revision`, `list_workloads`, `revision_history`.
+        operation: `list_revisions`, `count_revisions`, `get_revision`, `list_workloads`, `revision_history`,
+            `revision_events`, `revision_pods`, `list_clusters`, `get_cluster`.
 
     Example:
         >>> def hook(event: HookEvent) -> None:

@@ -320,6 +320,9 @@ async def test_no_value_that_is_shown_reveals_a_secret(
             collected.add("workload", workload)
         async for record in runai.revision_history(revision_id):
             collected.add("history", record)
+        explanation = await runai.explain_revision(revision_id)
+        assert explanation.pods
+        collected.add("value", explanation, str(explanation), *explanation.pods)
         collected.add("request", *control_plane.requests, control_plane)
 
 

@@ -118,6 +118,9 @@ async def test_a_list_that_is_null_or_missing_is_empty(setting: Setting, kind: F
     assert await setting.runai.list_revisions(setting.workload_id) == []
     assert [item async for item in setting.runai.list_workloads()] == []
     assert [item async for item in setting.runai.revision_history(setting.new)] == []
+    setting.control_plane.fault(kind, times=2)
+    assert [item async for item in setting.runai.revision_events(setting.new)] == []
+    assert await setting.runai.revision_pods(setting.new) == []
 
 
 async def test_a_broken_row_is_left_out_and_its_id_still_counts(setting: Setting) -> None:
