@@ -27,7 +27,7 @@ from runai_async._fleet.member import Member
 from runai_async._fleet.members import Members
 from runai_async._fleet.membership import Fleet, Membership
 from runai_async._fleet.polling import Polling
-from runai_async._fleet.reading import FleetReading, IsKnown, read_members
+from runai_async._fleet.reading import Contact, FleetReading, IsKnown, read_members
 from runai_async._fleet.status import FleetStatus
 from runai_async._fleet.synced import FirstSync
 from runai_async._fleet.tasks import Tasks
@@ -384,7 +384,25 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         is_listed = self._discovery.fixed is not None or self._discovery.began_at > -math.inf
         links = dict(self._clusters.links)
         yield
-        return FleetReading(self.status, links, polls, changed, is_listed=self._entered and is_listed)
+        return FleetReading(
+            self.status,
+            links,
+            polls,
+            changed,
+            is_listed=self._entered and is_listed,
+            contact=self._contact(patience),
+        )
+
+    def _contact(self, patience: float) -> Contact | None:
+        """Return whether the control plane responds, with the patience for polls, or that for listings."""
+        now, outage = self._clock.monotonic(), self._health.outage
+        if not self._members:
+            if self._membership.interval is None:
+                return None
+            patience = max(patience, self._membership.interval + self._policy.deadline)
+        last = outage.last_response_at
+        age = now - (self._began if last is None else last)
+        return Contact(age, last is not None, patience, outage.lasting(now))
 
     @overload
     def checkpoint(self) -> FleetCheckpoint: ...

@@ -41,6 +41,15 @@ class FleetOutage:
         """Whether the control plane itself is in an outage."""
         return self._since is not None
 
+    @property
+    def last_response_at(self) -> float | None:
+        """Monotonic time of the last response; None without one."""
+        return self._last_response if self.ever_responded else None
+
+    def lasting(self, now: float) -> float | None:
+        """Return for how many seconds the outage has lasted; None without one."""
+        return None if self._since is None else now - self._since
+
     def silence(self, now: float) -> float:
         """Return for how many seconds there has been no response to any request."""
         return 0.0 if self._silent_since is None else now - self._silent_since
