@@ -35,6 +35,10 @@ COMMANDS = [
     "timeline",
     "exporter",
     "fake",
+    "print",
+    "print alerts",
+    "print dashboard",
+    "print manifest",
 ]
 
 
