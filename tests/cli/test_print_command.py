@@ -61,9 +61,10 @@ async def queries_of_the_dashboard() -> list[str]:
 def exported() -> set[str]:
     """Return the name of each metric that the exporter has."""
     suffixes = {"counter": ["_total"], "histogram": ["_bucket", "_sum", "_count"]}
+    collectors: dict[Any, Any] = Metrics().registry._collector_to_names
     return {
         f"{family.name}{suffix}"
-        for collector in Metrics().registry._collector_to_names
+        for collector in collectors
         for family in collector.describe()
         for suffix in suffixes.get(family.type, [""])
     }
