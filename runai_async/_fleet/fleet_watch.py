@@ -27,6 +27,7 @@ from runai_async._fleet.member import Member
 from runai_async._fleet.members import Members
 from runai_async._fleet.membership import Fleet, Membership
 from runai_async._fleet.polling import Polling
+from runai_async._fleet.query_reader import QueryReader, Reading
 from runai_async._fleet.schedule import next_slot
 from runai_async._fleet.status import FleetReading, FleetStatus
 from runai_async._fleet.tasks import Tasks
@@ -38,6 +39,7 @@ from runai_async._watch.tracker import Tracker
 from runai_async.checkpoint import Checkpoint, FleetCheckpoint
 from runai_async.errors import RunaiError
 from runai_async.events import FleetEvent
+from runai_async.models import Workload
 from runai_async.policy import PollPolicy, stale_after
 
 
@@ -218,6 +220,26 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         """The ids of the workloads that are watched."""
         return frozenset(self._members.ids)
 
+    def workload(self, workload_id: str | UUID) -> Workload | None:
+        """Return a workload as the last listing had it, where the fleet is one of a query.
+
+        Its phase is not that of its revisions. It is decoded for each call, from the bytes that are kept.
+
+        Returns:
+            The workload; None if the last listing did not name it as one of the query, or there was none.
+
+        Raises:
+            ValueError: not a UUID.
+
+        Example:
+            >>> async with runai.watch_fleet(runai.inference_workloads) as fleet:
+            ...     event = await anext(fleet)
+            ...     workload = fleet.workload(event.workload_id)
+            >>> workload.name, workload.project_name
+            ('chat', 'team-a')
+        """
+        return self._membership.workload(check_id(workload_id, "workload_id"))
+
     def add(self, workload_id: str | UUID) -> None:
         """Watch one more workload, from its next slot on. Adding one twice is harmless.
 
@@ -367,6 +389,12 @@ def read_fleet(fleet: FleetWatch) -> FleetReading:
 def begin_soon(fleet: FleetWatch, seconds: float) -> FleetWatch:
     """Have the first poll of each workload within so many seconds, for a command that watches a few."""
     fleet._first_within = seconds  # noqa: SLF001  (a friend)  # pyright: ignore[reportPrivateUsage]
+    return fleet
+
+
+def begin_with(fleet: FleetWatch, reader: QueryReader, first: Reading) -> FleetWatch:
+    """Have a fleet of a query begin with a listing that was made already."""
+    fleet._membership.begin_with(reader, first)  # noqa: SLF001  (a friend)  # pyright: ignore[reportPrivateUsage]
     return fleet
 
 

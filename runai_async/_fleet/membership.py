@@ -9,10 +9,12 @@ from attrs import frozen
 from runai_async._api.api import Api
 from runai_async._fleet.discovery import Discovery, Listed
 from runai_async._fleet.lister import Lister
+from runai_async._fleet.query_reader import QueryReader, Reading
 from runai_async._observe.log import logger
 from runai_async._watch.failures import ROUNDING
 from runai_async.checkpoint import Checkpoint
 from runai_async.errors import AuthenticationError, RunaiError
+from runai_async.models import Workload
 from runai_async.policy import PollPolicy
 
 
@@ -59,6 +61,16 @@ class Membership:
         self._policy = policy
         self._lister = None if discovery.ask is None else Lister(discovery.ask, api, policy.deadline)
         self._is_stretched = False
+
+    def begin_with(self, reader: QueryReader, first: Reading) -> None:
+        """Take a listing that was made already for the first one."""
+        if self._lister is not None:
+            self._lister.begin_with(reader, first)
+
+    def workload(self, workload_id: str) -> Workload | None:
+        """Return a workload as the last listing of a query had it; None where no query names it."""
+        reader = None if self._lister is None else self._lister.reader
+        return None if reader is None else reader.workload(workload_id)
 
     @property
     def interval(self) -> float | None:
