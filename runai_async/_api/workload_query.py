@@ -50,9 +50,9 @@ class WorkloadQuery(AsyncIterable[Workload]):
     filter_by: tuple[str, ...] = field(default=(), converter=conditions)
     project: str | None = None
     is_inference: Callable[[Workload], bool] = field(repr=_named)
-    _api: Api = field(repr=False, eq=id)
-    _left_out: LeftOut = field(repr=False, eq=False)
-    _choose: Choose | None = field(default=None, repr=False)
+    _api: Api = field(alias="api", repr=False, eq=id)
+    _left_out: LeftOut = field(alias="left_out", repr=False, eq=False)
+    _choose: Choose | None = field(default=None, alias="choose", repr=False)
 
     def __attrs_post_init__(self) -> None:
         if self.project is not None:

@@ -30,6 +30,7 @@ from runai_async._codec.lists import (
     decode_array,
     decode_page,
     decode_revisions,
+    split_array,
     split_page,
     split_revisions,
 )
@@ -54,6 +55,7 @@ __all__ = [
     "label",
     "outline",
     "prepare",
+    "split_array",
     "split_page",
     "split_revisions",
     "to_cloudevent",

@@ -159,6 +159,15 @@ def split_page(body: bytes, key: str) -> RawPage:
     return RawPage(items, _offset(following))
 
 
+def split_array(body: bytes) -> list[bytes]:
+    """Cut an array into the bytes of each item, decoding none.
+
+    Raises:
+        DecodeError: *body* is not JSON around the items, or not an array.
+    """
+    return _elements(body)
+
+
 def _split(body: bytes, key: str) -> tuple[list[bytes], bytes]:
     """Return the bytes of each item under *key*, and of `next`; null and `{}` are an empty list."""
     try:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from functools import partial
 from typing import NamedTuple
 
-from runai_async import _codec
 from runai_async._api.endpoints import with_parse
 from runai_async._api.list_pace import Stopwatch
 from runai_async._api.workload_list import ListCall, WorkloadListing
 from runai_async._api.workload_query import WorkloadQuery, source_of
+from runai_async._fleet.row_pages import RowPage, RowPages
 from runai_async._fleet.rows import Row, Rows
 from runai_async.models import Workload
 
@@ -26,15 +27,6 @@ class Reading(NamedTuple):
     ids: frozenset[str]
     is_sound: bool
     changed: frozenset[str] = frozenset()
-
-
-class _RowPage(NamedTuple):
-    rows: list[Row]
-    next_offset: int | None
-
-    @property
-    def ids(self) -> list[str | None]:
-        return [row.id for row in self.rows]
 
 
 class QueryReader:
@@ -56,6 +48,7 @@ class QueryReader:
         self._selection = source.selection
         self._choose = source.choose
         self._rows = Rows(source.includes, source.left_out)
+        self._pages = RowPages(self._rows.look_up)
 
     async def read(self, watch: Stopwatch) -> Reading:
         """Read all of it: one attempt a request, each within the watch's longest step.
@@ -64,11 +57,11 @@ class QueryReader:
             RunaiError: a request failed.
         """
 
-        async def ask(call: ListCall) -> _RowPage:
+        async def ask(call: ListCall) -> RowPage:
+            cut = partial(self._pages.cut, offset=int(call.request.url.query["offset"]))
             with watch.step():
                 deadline = watch.clock.monotonic() + watch.longest
-                page = await once.call(with_parse(call, _split), deadline=deadline)
-            return _RowPage([*map(self._rows.look_up, page.items)], page.next_offset)
+                return await once.call(with_parse(call, cut), deadline=deadline)
 
         once = self._api.retrying.once()
         self._rows.begin()
@@ -103,7 +96,3 @@ class QueryReader:
     def workload(self, workload_id: str) -> Workload | None:
         """Return a workload of the query as the last listing had it; None for any other."""
         return self._rows.workload(workload_id)
-
-
-def _split(body: bytes) -> _codec.RawPage:
-    return _codec.split_page(body, "workloads")

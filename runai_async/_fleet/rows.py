@@ -86,6 +86,8 @@ class Rows:
             The ids of the included workloads whose rows have changed since the listing before.
         """
         listed = {row.raw: row for row in rows}
+        if listed.keys() == self._by_raw.keys():  # quick, since they are mostly the same objects
+            return frozenset()
         kept = {row.id: row for row in listed.values() if row.id is not None}
         known, self._by_id, self._by_raw, self._fresh = self._by_id, kept, listed, {}
         return frozenset(
