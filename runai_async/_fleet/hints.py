@@ -157,8 +157,8 @@ class Hints:
         """Take in a successful listing, and return which workloads are due for a poll because of it.
 
         Args:
-            changed: the watched workloads, each once, whose row is not that of the listing before, or is gone.
-                Not those that are new in the list, and not those that had no successful poll yet.
+            changed: the watched workloads, each once, whose row is another than in the listing before, or is
+                gone. Not those that are new in the list, and not those that had no successful poll yet.
             began: when its first request began.
             ended: now, when its last response was there.
         """

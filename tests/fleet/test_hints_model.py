@@ -171,12 +171,12 @@ def test_rows_that_cease_to_follow_lose_trust_within_a_hundred_changes(
 ) -> None:
     simulation = Simulation(Setting(seed=seed, relaxed=relaxed, workloads=200))
     assert simulation.run(1000) == "trusted"
-    worse: dict[str, Any] = {
+    worse: dict[str, dict[str, Any]] = {
         "silent": {"silent_from": 1000.0},
         "noisy": {"rows": "noisy"},
         "old": {"view": 30.0},
-    }[kind]
-    simulation.setting = evolve(simulation.setting, **worse)
+    }
+    simulation.setting = evolve(simulation.setting, **worse[kind])
     before, now = simulation.hints.changes_unhinted + simulation.hints.changes_hinted, 1000.0
     while simulation.hints.state == "trusted":
         now += 5
