@@ -27,6 +27,7 @@ from runai_async._arguments import (
     check_control_plane,
     check_fleet,
     check_id,
+    check_relaxed,
     check_resume,
     check_timeout,
     phases,
@@ -429,6 +430,7 @@ class RunaiClient:
         discovery_interval: float = 60.0,
         include_existing: bool = True,
         resume_from: FleetCheckpoint | None = None,
+        relaxed_interval: float | None = None,
     ) -> FleetWatch:
         """Watch many workloads as one stream of events.
 
@@ -455,6 +457,13 @@ class RunaiClient:
             resume_from: the checkpoint of another fleet, to resume from what it delivered. Of its workloads,
                 those that are no longer listed are watched until their deletions are reported; where
                 *workloads* are ids, the others are dropped.
+            relaxed_interval: seconds between polls of a workload whose row in the list does not change, at
+                least *interval*, if *workloads* is a query. It applies while the rows show nearly all changes
+                in time: polls judge that all the time, and one workload in twenty is never relaxed for it.
+
+        A fleet of a query lists the workloads every *discovery_interval* and polls those early whose row has
+        changed, as long as the rows are worth it; `FleetStatus.hints` says whether they are. All polls
+        together are no more than the intervals ask for.
 
         A listed workload joins. One that two listings in a row lack leaves when its polls are 404, or find no
         live revision, so a list with gaps loses nothing. Where a function of yours decides, or a filter names
@@ -481,17 +490,19 @@ class RunaiClient:
         )
         check_resume(resume_from, FleetCheckpoint)
         check_control_plane(resume_from, self.base_url)
-        policy = poll_policy(poll, interval)
+        policy, workloads = poll_policy(poll, interval), _queried(workloads)
+        check_relaxed(relaxed_interval, policy.interval, is_query=isinstance(workloads, WorkloadQuery))
         return FleetWatch(
             self._api,
             policy,
-            _queried(workloads),
+            workloads,
             max_concurrency=max_concurrency,
             rate_limit=rate_limit,
             buffer=buffer,
             discovery_interval=discovery_interval,
             include_existing=include_existing,
             resume_from=resume_from,
+            relaxed_interval=relaxed_interval,
             clusters=self._clusters,
         )
 

@@ -57,7 +57,7 @@ class Listed(NamedTuple):
         began_at: monotonic time at which it began.
         is_sound: no row moved while it was read.
         is_proof: a workload that it lacks may go on existing, so its polls are not asked.
-        changed: those that it named whose rows have changed since the listing before.
+        changed: those whose rows have changed, or are gone, since the listing before.
     """
 
     ids: frozenset[str]

@@ -21,7 +21,7 @@ class Reading(NamedTuple):
     Attributes:
         ids: the workloads.
         is_sound: whether no row moved meanwhile.
-        changed: those of them whose rows have changed since the listing before.
+        changed: the workloads of the query whose rows have changed, or are gone, since the listing before.
     """
 
     ids: frozenset[str]
@@ -72,7 +72,7 @@ class QueryReader:
             named[reading] += page.rows
             reading = listing.reading
         rows = named[reading] if listing.is_sound else [row for part in named.values() for row in part]
-        changed = self._rows.keep(rows)
+        changed = self._rows.keep(rows, is_sound=listing.is_sound)
         ids = frozenset(row.id for row in rows if row.id is not None and row.is_included)
         return Reading(self._chosen(ids), listing.is_sound, changed)
 

@@ -76,14 +76,15 @@ class Rows:
             self._left_out.report(_codec.label(raw), str(error))
             return _codec.workload_outline(raw), False
 
-    def keep(self, rows: Iterable[Row]) -> frozenset[str]:
+    def keep(self, rows: Iterable[Row], *, is_sound: bool = True) -> frozenset[str]:
         """Keep the rows of a listing and forget the others.
 
         Args:
             rows: all that it named; of two with one id, the later one counts.
+            is_sound: whether what it did not name is gone.
 
         Returns:
-            The ids of the included workloads whose rows have changed since the listing before.
+            The ids of the included workloads whose rows have changed, or are gone, since the listing before.
         """
         listed = {row.raw: row for row in rows}
         if listed.keys() == self._by_raw.keys():  # quick, since they are mostly the same objects
@@ -92,8 +93,10 @@ class Rows:
         known, self._by_id, self._by_raw, self._fresh = self._by_id, kept, listed, {}
         return frozenset(
             key
-            for key, row in kept.items()
-            if row.is_included and (before := known.get(key)) is not None and before.raw != row.raw
+            for key, before in known.items()
+            if before.is_included
+            and (row := kept.get(key, None if is_sound else before)) is not before
+            and (row is None or row.raw != before.raw)
         )
 
     def workload(self, workload_id: str) -> Workload | None:

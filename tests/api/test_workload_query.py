@@ -1,6 +1,6 @@
 """A query of workloads: a value that is iterated any number of times, and that a fleet follows."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 from uuid import UUID
 
@@ -97,7 +97,7 @@ async def test_a_fleet_tells_of_a_workload_as_its_last_listing_had_it() -> None:
             await harness.collect(fleet, 5)
             found = fleet.workload(UUID(ids[0]))
             assert found is not None
-            assert (found.name, found.running_pods) == ("llm-0", 1)
+            assert (found.name, found.running_pods) == ("llm-0", 0)
             harness.state.workloads[ids[0]]["runningPods"] = 5
             harness.state.delete_workload(ids[1])
             await harness.collect(fleet, 20)
@@ -138,7 +138,7 @@ async def test_a_fleet_takes_workloads_and_ids_mixed() -> None:
     harness, ids, _ = of_size(3)
     async with harness.client() as runai:
         known = {item.id: item async for item in runai.list_workloads()}
-        mixed = [known[ids[0]], ids[1], UUID(ids[2]), known[ids[1]]]
+        mixed: list[str | UUID | Workload] = [known[ids[0]], ids[1], UUID(ids[2]), known[ids[1]]]
         async with runai.watch_fleet(mixed, poll=POLICY) as fleet:
             assert fleet.workload_ids == set(ids)
 
@@ -146,7 +146,9 @@ async def test_a_fleet_takes_workloads_and_ids_mixed() -> None:
             for item in mixed:
                 yield item
 
-        for function in (ask, lambda: mixed):
+        functions: list[Callable[[], AsyncIterator[str | UUID | Workload] | list[str | UUID | Workload]]]
+        functions = [ask, lambda: mixed]
+        for function in functions:
             async with runai.watch_fleet(function, poll=POLICY) as fleet:
                 await harness.collect(fleet, 1)
                 assert fleet.workload_ids == set(ids)
