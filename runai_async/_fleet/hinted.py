@@ -46,7 +46,7 @@ class _Budget:
         rate = self._rate()
         most = max(_LEAST_BURST, rate)
         if rate:
-            faster = 1.0 if self._left >= 0 else _FORGIVEN
+            faster = _FORGIVEN if self._left < -_ROUNDING else 1.0
             self._left = min(most, self._left + faster * rate * (now - self._filled_at))
         self._filled_at = now
         return rate, most
@@ -111,12 +111,11 @@ class HintedPolls:
     def free_at(self, now: float, *, slot_waits: bool) -> float:
         """Return when the next one may be polled, given whether any member *waits* in its slot."""
         first, again = self._first.first, math.inf if slot_waits else self._again.first
-        times = []
         if first < math.inf:
-            times.append(max(first, self._budget.free_at(now)))
+            first = max(first, self._budget.free_at(now))
         if again < math.inf:
-            times.append(max(again, self._budget.free_at(now, plenty=True)))
-        return min(times, default=math.inf)
+            again = max(again, self._budget.free_at(now, plenty=True))
+        return min(first, again)
 
     def first_at(self) -> float:
         """Return when the first one asked for that comes before others in their slots."""

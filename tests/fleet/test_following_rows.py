@@ -62,6 +62,10 @@ class Setting:
         return [at for at in self.harness.times_of(key) if at >= start]
 
 
+def state_of(fleet: FleetWatch) -> str:
+    return fleet.status.hints
+
+
 def delays(events: list[FleetEvent]) -> list[float]:
     """Return the seconds from each change to its event."""
     return [
@@ -106,7 +110,7 @@ async def test_rows_that_say_nothing_or_anything_cost_and_delay_nothing(follow: 
             workloads: Any = runai.inference_workloads() if by_query else lambda ids=setting.ids: ids
             async with runai.watch_fleet(workloads, poll=POLICY, discovery_interval=2) as fleet:
                 found.append(await setting.learn(fleet, 200))
-                assert fleet.status.hints == ("untrusted" if by_query else "off")
+                assert state_of(fleet) == ("untrusted" if by_query else "off")
         order = {key: n for n, key in enumerate(setting.ids)}
         requests.append([(at, kind, str(order.get(key))) for at, kind, key in setting.harness.requests])
     polls = [sum(kind != "workloads" for _, kind, _ in some) for some in requests]
@@ -144,7 +148,7 @@ async def test_a_hinted_poll_keeps_its_distance_and_stands_for_the_next_slot() -
     setting = Setting(workloads=200)
     async with setting.harness.client() as runai, setting.watch(runai) as fleet:
         await setting.learn(fleet)
-        assert fleet.status.hints == "trusted"
+        assert state_of(fleet) == "trusted"
         await setting.harness.collect(fleet, 30)
         began = setting.clock.monotonic()
         key = setting.ids[3]
@@ -169,7 +173,7 @@ async def test_all_polls_together_are_no_more_than_the_intervals_ask_for() -> No
     setting = Setting(workloads=100)  # 10 polls a second
     async with setting.harness.client() as runai, setting.watch(runai) as fleet:
         await setting.learn(fleet)
-        assert fleet.status.hints == "trusted"
+        assert state_of(fleet) == "trusted"
         began = setting.clock.monotonic()
         for turn in range(6):
             for key in setting.ids:
@@ -186,7 +190,7 @@ async def test_a_hint_shortens_no_back_off_and_no_wait_that_the_server_asked_for
     random.seed(1)
     async with setting.harness.client() as runai, setting.watch(runai) as fleet:
         await setting.learn(fleet)
-        assert fleet.status.hints == "trusted"
+        assert state_of(fleet) == "trusted"
         began = setting.clock.monotonic()
         failing, busy = setting.ids[:2]
         setting.harness.by_id[failing] = HTML_502
@@ -216,7 +220,7 @@ async def test_a_hint_that_comes_while_a_poll_is_in_flight_asks_for_another_one(
 
     async with harness.client() as runai, setting.watch(runai) as fleet:
         await setting.learn(fleet)
-        assert fleet.status.hints == "trusted"
+        assert state_of(fleet) == "trusted"
         await harness.collect(fleet, 25)
         harness.send = late  # type: ignore[method-assign]
         (found,) = await harness.collect(fleet, 25)
@@ -258,8 +262,8 @@ async def test_a_relaxed_interval_below_the_usual_one_is_an_error_that_names_bot
 async def test_a_relaxed_interval_requires_a_query() -> None:
     setting = Setting(workloads=2)
     async with setting.harness.client() as runai:
-        for workloads in ([], runai.list_workloads, lambda: [*setting.ids]):
-            given: Any = workloads
+        others: list[Any] = [[], runai.list_workloads, lambda: setting.ids]
+        for given in others:
             with pytest.raises(ValueError, match="relaxed_interval requires a query"):
                 runai.watch_fleet(given, relaxed_interval=60)
 
@@ -267,8 +271,8 @@ async def test_a_relaxed_interval_requires_a_query() -> None:
 async def test_a_relaxed_fleet_asks_for_less_and_finds_changes_sooner() -> None:
     setting = Setting(workloads=100)
     async with setting.harness.client() as runai, setting.watch(runai, relaxed_interval=60) as fleet:
-        await setting.learn(fleet, 600)
-        assert fleet.status.hints == "trusted"
+        await setting.learn(fleet)
+        assert state_of(fleet) == "trusted"
         await setting.harness.collect(fleet, 60)
         began = setting.clock.monotonic()
         setting.change_all(200, every=5)
@@ -295,11 +299,11 @@ async def test_where_rows_cease_to_follow_the_usual_interval_is_back_without_a_s
     caplog.set_level(logging.INFO, "runai_async")
     setting = Setting(workloads=100)
     async with setting.harness.client() as runai, setting.watch(runai, relaxed_interval=60) as fleet:
-        await setting.learn(fleet, 600)
-        assert fleet.status.hints == "trusted"
+        await setting.learn(fleet)
+        assert state_of(fleet) == "trusted"
         setting.harness.state.rows.follow = False
-        await setting.learn(fleet, 1200)
-        assert fleet.status.hints == "untrusted"
+        await setting.learn(fleet, 300)
+        assert state_of(fleet) == "untrusted"
         await setting.harness.collect(fleet, 60)
         began = setting.clock.monotonic()
         await setting.harness.collect(fleet, 100)
@@ -316,12 +320,12 @@ async def test_where_rows_cease_to_follow_the_usual_interval_is_back_without_a_s
 async def test_listings_that_fail_for_long_end_the_relaxation() -> None:
     setting = Setting(workloads=100)
     async with setting.harness.client() as runai, setting.watch(runai, relaxed_interval=60) as fleet:
-        await setting.learn(fleet, 600)
+        await setting.learn(fleet)
         await setting.harness.collect(fleet, 60)
-        assert fleet.status.hints == "trusted"
+        assert state_of(fleet) == "trusted"
         setting.harness.listings = HTML_502
         await setting.harness.collect(fleet, 70)
-        assert fleet.status.hints == "untrusted"
+        assert state_of(fleet) == "untrusted"
         began = setting.clock.monotonic()
         await setting.harness.collect(fleet, 50)
         assert 490 <= setting.polls(began) <= 510
@@ -334,9 +338,9 @@ async def test_while_many_polls_fail_nobody_is_polled_more_often() -> None:
         setting.harness.client() as runai,
         setting.watch(runai, relaxed_interval=60, poll=patient) as fleet,
     ):
-        await setting.learn(fleet, 600)
+        await setting.learn(fleet)
         await setting.harness.collect(fleet, 60)
-        assert fleet.status.hints == "trusted"
+        assert state_of(fleet) == "trusted"
         setting.harness.listings = HTML_502
         for key in setting.ids[::4]:
             setting.harness.by_id[key] = HTML_502
@@ -354,7 +358,7 @@ async def test_while_many_polls_fail_nobody_is_polled_more_often() -> None:
 async def test_a_deletion_is_confirmed_as_soon_as_in_a_fleet_that_is_not_relaxed() -> None:
     setting = Setting(workloads=100)
     async with setting.harness.client() as runai, setting.watch(runai, relaxed_interval=60) as fleet:
-        await setting.learn(fleet, 600)
+        await setting.learn(fleet)
         await setting.harness.collect(fleet, 60)
         keys = [key for key in setting.ids if not is_control(key)][:5]
         for key in keys:
