@@ -368,3 +368,16 @@ async def test_a_deletion_is_confirmed_as_soon_as_in_a_fleet_that_is_not_relaxed
         assert {event.kind for event in events} == {"deleted"}
         await setting.harness.collect(fleet, 60)
         assert fleet.workload_ids == set(setting.ids) - set(keys)
+
+
+async def test_what_is_known_but_has_not_joined_yet_is_expected() -> None:
+    setting = Setting(workloads=3)
+    async with setting.harness.client() as runai:
+        async with setting.watch(runai) as fleet:
+            await setting.harness.collect(fleet, 15)
+            saved = fleet.checkpoint()
+        assert (fleet.status.watched, fleet.status.expected) == (3, 3)
+        setting.harness.listings = HTML_502
+        async with setting.watch(runai, resume_from=saved) as fleet:
+            await setting.harness.collect(fleet, 5)
+            assert (fleet.status.watched, fleet.status.expected) == (0, 3)
