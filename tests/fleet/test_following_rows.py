@@ -22,7 +22,7 @@ LOST = "the list of workloads does not show all changes: "
 
 
 class Setting:
-    """A fleet of a query, in which revisions go to and fro between two phases that may last for ever."""
+    """A fleet of a query, whose revisions alternate between two phases that may last for ever."""
 
     def __init__(self, workloads: int = 40, *, follow: Any = True) -> None:
         self.harness = Harness()
