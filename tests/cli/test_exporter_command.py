@@ -13,7 +13,7 @@ from support.cli import Ran, finished, ran, started
 from support.metrics import Series, get, names, series, values
 
 from runai_async import RunaiClient
-from runai_async.cli.commands.exporter import _listing
+from runai_async.cli.commands.exporter import _query
 from runai_async.exporter import Metrics
 from runai_async.testing import FakeControlPlane
 
@@ -137,6 +137,7 @@ async def test_named_workloads_are_exported_until_a_signal_even_in_an_outage() -
         (["chat", "--interval", "1s", "--deadline", "2s", "--discovery-interval", "1s"], "5 s"),
         (["--all", "--interval", "1s", "--deadline", "2s"], "62 s"),
         (["--all", "--interval", "30s", "--deadline", "2500ms"], "92.5 s"),
+        (["--all", "--interval", "5s", "--relaxed-interval", "60s", "--deadline", "2s"], "182 s"),
     ],
 )
 async def test_the_limit_of_the_health_check_is_printed(args: list[str], limit: str) -> None:
@@ -153,7 +154,7 @@ async def test_all_exports_inference_workloads_and_is_healthy_without_any() -> N
             port = await port_of(process)
             assert process.stderr is not None
             assert await process.stderr.readline() == (
-                b"no inference workload matches yet; looking for new ones every minute\n"
+                b"no inference workload matches yet; looking for new ones every 10s\n"
             )
             assert (await get(port, "/healthz"))[0] == 200
             found = await scraped(port)
@@ -170,9 +171,9 @@ async def test_discovery_notes_the_names_of_inference_workloads() -> None:
         RunaiClient(control_plane.url, control_plane.token) as runai,
     ):
         control_plane.add_workload("job", type="Training")
-        assert [item async for item in _listing(runai, metrics)] == []
+        assert [item.id async for item in _query(runai, metrics)] == []
         workload_id = control_plane.add_workload("chat")
-        assert [item async for item in _listing(runai, metrics)] == [workload_id]
+        assert [item.id async for item in _query(runai, metrics)] == [workload_id]
     assert metrics.names == {workload_id: "chat"}
     assert metrics.projects.keys() == {workload_id}
 

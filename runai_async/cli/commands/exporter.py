@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runai_async._api.workload_list import IdListing
+from runai_async._api.workload_query import WorkloadQuery
+from runai_async._fleet.fleet_watch import begin_with
 from runai_async.cli.connection import Connection, connecting
 from runai_async.cli.diagnostics import say
 from runai_async.cli.exits import InputError
@@ -18,13 +19,15 @@ from runai_async.cli.ids import as_uuid, find_patiently
 from runai_async.cli.options import (
     DURATION,
     NON_EMPTY,
+    check_relaxed_interval,
     check_workloads,
     discovery_interval_option,
     examples,
+    relaxed_interval_option,
     stalled_after_option,
 )
 from runai_async.cli.patience import Patience
-from runai_async.client import RunaiClient, is_inference_type, workload_ids
+from runai_async.client import RunaiClient, is_inference_type, workload_query
 from runai_async.errors import ConfigurationError
 from runai_async.models import Workload
 from runai_async.policy import LEAST_INTERVAL, PollPolicy, stale_after
@@ -57,6 +60,7 @@ def _address(text: str) -> tuple[str, int]:
 )
 @click.option("--interval", type=DURATION, default="30s", show_default=True, help="The time between polls.")
 @discovery_interval_option
+@relaxed_interval_option
 @stalled_after_option("Set runai_revision_stalled to 1 once a revision", "15m")
 @click.option(
     "--max-outage",
@@ -72,6 +76,7 @@ def exporter(
     listen: str,
     interval: float,
     discovery_interval: float | None,
+    relaxed_interval: float | None,
     stalled_after: float,
     max_outage: float | None,
 ) -> None:
@@ -86,6 +91,7 @@ def exporter(
     that one is exported. It runs until Ctrl-C or SIGTERM.
     """
     check_workloads(workloads, "export", everything=everything)
+    check_relaxed_interval(relaxed_interval, interval, everything=everything)
     address = _address(listen)
     try:
         from runai_async.exporter import Metrics  # noqa: PLC0415  (an extra of its own)
@@ -100,9 +106,11 @@ def exporter(
         stalled_after=stalled_after,
         emit=frozenset({"clusters"}),
     )
-    every = discovery_interval or (ALL_EVERY if everything else NAMES_EVERY)
     connection.run(
-        lambda runai: _export(runai, metrics, workloads, poll, address, every=every), hooks=[metrics.hook]
+        lambda runai: _export(
+            runai, metrics, workloads, poll, address, every=discovery_interval, relaxed=relaxed_interval
+        ),
+        hooks=[metrics.hook],
     )
 
 
@@ -113,14 +121,15 @@ async def _export(
     poll: PollPolicy,
     address: tuple[str, int],
     *,
-    every: float,
+    every: float | None,
+    relaxed: float | None,
 ) -> None:
-    limit = stale_after(poll)
+    limit = stale_after(poll, relaxed)
     if not workloads or not all(map(as_uuid, workloads)):
         # While there is nothing to poll, only discovery shows that the control plane responds.
-        limit = max(limit, every + poll.deadline)
+        limit = max(limit, (every or (NAMES_EVERY if workloads else ALL_EVERY)) + poll.deadline)
     async with _served(metrics, limit, *address):  # first: probes have to work during an outage, too
-        fleet = await _fleet(runai, metrics, workloads, poll, every)
+        fleet = await _fleet(runai, metrics, workloads, poll, every=every, relaxed=relaxed)
         async with fleet:
             metrics.attach(fleet)
             async for event in fleet:
@@ -128,19 +137,29 @@ async def _export(
 
 
 async def _fleet(
-    runai: RunaiClient, metrics: Metrics, workloads: tuple[str, ...], poll: PollPolicy, every: float
+    runai: RunaiClient,
+    metrics: Metrics,
+    workloads: tuple[str, ...],
+    poll: PollPolicy,
+    *,
+    every: float | None,
+    relaxed: float | None,
 ) -> FleetWatch:
     """Look up what to export, and return the fleet that polls it."""
     patience = Patience(poll)
     if not workloads:
-        ask = await discovered(lambda: _listing(runai, metrics), "inference workload", patience, every)
-        return runai.watch_fleet(ask, poll=poll, discovery_interval=every)
-    found = await find_patiently(runai, workloads, patience)
-    following = Following(runai, found, metrics.names, every, projects=metrics.projects)
+        query = _query(runai, metrics)
+        found = await discovered(query, "inference workload", patience, every)
+        fleet = runai.watch_fleet(
+            query, poll=poll, discovery_interval=found.seconds, relaxed_interval=relaxed
+        )
+        return begin_with(fleet, found.reader, found.first)
+    named = await find_patiently(runai, workloads, patience)
+    following = Following(runai, named, metrics.names, every or NAMES_EVERY, projects=metrics.projects)
     return following.fleet(poll)
 
 
-def _listing(runai: RunaiClient, metrics: Metrics) -> IdListing:
+def _query(runai: RunaiClient, metrics: Metrics) -> WorkloadQuery:
     def includes(workload: Workload) -> bool:
         is_included = is_inference_type(workload)
         if is_included:
@@ -148,7 +167,7 @@ def _listing(runai: RunaiClient, metrics: Metrics) -> IdListing:
             metrics.projects[workload.id] = workload.project_name or ""
         return is_included
 
-    return workload_ids(runai, includes)
+    return workload_query(runai, includes)
 
 
 @asynccontextmanager
