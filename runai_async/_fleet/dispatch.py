@@ -205,7 +205,7 @@ class Dispatcher:
     def _taken(self, now: float, schedule: Schedule[Member] | None) -> Member | None:
         """Take the next member out of its schedule, or one for which a hint asks; None to look again."""
         has_room = self._room.has_room(is_failing=True)
-        if schedule is self._first and is_overdue(schedule.next_item.slot, now):
+        if schedule is not None and schedule is self._first and is_overdue(schedule.next_item.slot, now):
             self._end_first_pass()
         elif schedule is not None:
             if has_room or not schedule.next_item.streak.failures:
