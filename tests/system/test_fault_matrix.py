@@ -315,8 +315,10 @@ async def exporter(cell: Cell) -> Outcome:
     poll = evolve(cell.patient, max_outage=None)
     scrapes = Scrapes(cell, stale_after(poll))
     async with cell.runai.watch_fleet([WORKLOAD_ID], poll=poll) as fleet:
-        scrapes.metrics.of_fleet(fleet)
+        scrapes.metrics.attach(fleet)
         await scrapes.until(fleet, "Pending")
+        cell.server.phase = "Creating"
+        await scrapes.until(fleet, "Creating")  # the first poll came before its slot; this one was in its own
         await cell.fails()
         cell.server.phase = "Running"
         try:

@@ -76,6 +76,7 @@ async def watching(runai: RunaiClient, workload_id: str, saved: Checkpoint) -> N
         async for event in generator:
             described(event)
     assert_type(watch.checkpoint(), Checkpoint)
+    assert_type(watch.revisions, tuple[Revision, ...])
 
 
 def described(event: WatchEvent) -> str:
@@ -116,6 +117,8 @@ async def fleets(runai: RunaiClient, saved: FleetCheckpoint) -> None:
             described(event)
         assert_type(fleet.checkpoint(), FleetCheckpoint)
         assert_type(fleet.checkpoint("id"), Checkpoint)
+        assert_type(fleet.revisions(), tuple[Revision, ...])
+        assert_type(fleet.revisions("id"), tuple[Revision, ...])
 
 
 class Vault:
