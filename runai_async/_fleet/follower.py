@@ -78,7 +78,7 @@ class Follower:
         polled = [item.tracker.workload_id for item in changed if item.last_success_at is not None]
         before = self._hints.state
         hinted = self._hints.listed(polled, listed.began_at, self._clock.monotonic())
-        self._note_state(before)
+        self._note_state(before, "it does not show all changes")
         bare = [item.tracker.workload_id for item in changed if item.without_revisions]
         for workload_id in dict.fromkeys([*hinted, *bare]):
             self.hasten(self._members[workload_id])
@@ -92,9 +92,9 @@ class Follower:
         if self._hints is not None:
             before = self._hints.state
             self._hints.listing_failed(self._clock.monotonic(), discovery_interval)
-            self._note_state(before)
+            self._note_state(before, "it cannot be read")
 
-    def _note_state(self, before: HintStatus) -> None:
+    def _note_state(self, before: HintStatus, problem: str) -> None:
         if self.state == before or "trusted" not in (self.state, before):
             return
         if self.state == "trusted":
@@ -103,9 +103,7 @@ class Follower:
             )
         else:
             self._dispatcher.forget_hints()
-            logger.info(
-                "the list of workloads does not show all changes: its rows are not relied on any more"
-            )
+            logger.info("the rows of the list of workloads are not relied on any more: %s", problem)
 
     # --- polls --------------------------------------------------------------------------------------------
 
@@ -142,9 +140,11 @@ class Follower:
                 is not to be found in the row any more.
         """
         self._failing -= _WEIGHT * self._failing
-        if self._hints is not None and not is_first:
+        workload_id = member.tracker.workload_id
+        # What is not listed, because it was added by its id, has no row that could show anything.
+        if self._hints is not None and not is_first and self._discovery.is_listed(workload_id):
             self._hints.polled(
-                member.tracker.workload_id,
+                workload_id,
                 began=poll.began,
                 ended=poll.now,
                 found_change=any(_is_change(event, was_settled=was_settled) for event in events),

@@ -18,7 +18,7 @@ from runai_async.testing import Request, Response
 
 POLICY = PollPolicy(interval=10, fast_interval=2, max_outage=60, missing_grace=20)
 WON = "the list of workloads shows changes: "
-LOST = "the list of workloads does not show all changes: "
+LOST = "the rows of the list of workloads are not relied on any more: "
 
 
 class Setting:
@@ -317,7 +317,8 @@ async def test_where_rows_cease_to_follow_the_usual_interval_is_back_without_a_s
     ]
 
 
-async def test_listings_that_fail_for_long_end_the_relaxation() -> None:
+async def test_listings_that_fail_for_long_end_the_relaxation(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "runai_async")
     setting = Setting(workloads=100)
     async with setting.harness.client() as runai, setting.watch(runai, relaxed_interval=60) as fleet:
         await setting.learn(fleet)
@@ -329,6 +330,7 @@ async def test_listings_that_fail_for_long_end_the_relaxation() -> None:
         began = setting.clock.monotonic()
         await setting.harness.collect(fleet, 50)
         assert 490 <= setting.polls(began) <= 510
+    assert [text for text in caplog.messages if text.startswith(LOST)] == [LOST + "it cannot be read"]
 
 
 async def test_while_many_polls_fail_nobody_is_polled_more_often() -> None:
@@ -381,3 +383,23 @@ async def test_what_is_known_but_has_not_joined_yet_is_expected() -> None:
         async with setting.watch(runai, resume_from=saved) as fleet:
             await setting.harness.collect(fleet, 5)
             assert (fleet.status.watched, fleet.status.expected) == (0, 3)
+
+
+async def test_what_was_added_by_its_id_says_nothing_of_rows() -> None:
+    setting = Setting()
+    added = setting.harness.state.add_workload("job", "Training", {})
+    revision_id = setting.harness.add("Running", workload_id=added)
+    async with setting.harness.client() as runai, setting.watch(runai, relaxed_interval=60) as fleet:
+        fleet.add(added)
+        await setting.learn(fleet)
+        began = setting.clock.monotonic()
+        for seconds in range(1, 100, 12):
+            phase = ("Degraded", "Running")[seconds // 12 % 2]
+            setting.harness.at(
+                began + seconds, lambda phase=phase: setting.harness.set_phase(revision_id, phase)
+            )
+        events = await setting.harness.collect(fleet, 110)
+        assert len(events) == 9
+        assert fleet.status.changes_unhinted <= 2
+        assert state_of(fleet) == "trusted"
+        assert len(setting.polls_of(added, began)) == 11
