@@ -52,6 +52,11 @@ class Capacity:
         """Polls in flight that the intervals ask for."""
         return self._rate * self._seconds
 
+    def rate_without(self, relaxed: float, usual: float) -> float:
+        """Return the polls a second that would be asked for if those at one interval had another one."""
+        count = self._intervals.get(relaxed, 0)
+        return self._rate + count * (1 / usual - 1 / relaxed)
+
     def _summed_rate(self) -> float:
         # Of few intervals, and only where one changes: adding and subtracting shares would drift.
         return sum(number / interval for interval, number in self._intervals.items())

@@ -9,36 +9,30 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Awaitable
-from datetime import timedelta
+from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import Self, overload
 from uuid import UUID
 
 from runai_async._api.api import Api
 from runai_async._arguments import check_id
-from runai_async._fleet.buffer import Buffer
-from runai_async._fleet.capacity import Capacity
-from runai_async._fleet.clusters import FleetClusters
 from runai_async._fleet.discovery import Discovery, WorkloadIds
-from runai_async._fleet.dispatch import Dispatcher
-from runai_async._fleet.health import Health
 from runai_async._fleet.member import Member
-from runai_async._fleet.members import Members
 from runai_async._fleet.membership import Fleet, Membership
-from runai_async._fleet.polling import Polling
+from runai_async._fleet.parts import Limits, Parts
+from runai_async._fleet.query_reader import QueryReader, Reading
 from runai_async._fleet.schedule import next_slot
 from runai_async._fleet.status import FleetReading, FleetStatus
 from runai_async._fleet.tasks import Tasks
 from runai_async._observe.log import logger
-from runai_async._watch.cluster_watch import ClusterFeed, ClusterWatch
+from runai_async._watch.cluster_watch import ClusterWatch
 from runai_async._watch.failures import resumed_streak
-from runai_async._watch.poll import Poller
 from runai_async._watch.tracker import Tracker
 from runai_async.checkpoint import Checkpoint, FleetCheckpoint
 from runai_async.errors import RunaiError
 from runai_async.events import FleetEvent
-from runai_async.policy import PollPolicy, stale_after
+from runai_async.models import Workload
+from runai_async.policy import PollPolicy
 
 
 class FleetWatch(AsyncIterator[FleetEvent]):
@@ -75,6 +69,7 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         discovery_interval: float = 60.0,
         include_existing: bool = True,
         resume_from: FleetCheckpoint | None = None,
+        relaxed_interval: float | None = None,
         clusters: ClusterWatch,
     ) -> None:
         self._clock = api.clock
@@ -92,33 +87,19 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         self._open = False
         self._peeks = False
         self._tasks = Tasks(self._fail)
-        self._buffer = Buffer(buffer)
-        self._dispatcher = Dispatcher(
-            self._poll,
-            self._buffer.is_full,
-            self._tasks,
-            api.clock,
-            max_concurrency=max_concurrency,
-            rate_limit=rate_limit,
-        )
-        self._capacity = Capacity(max_concurrency, rate_limit)
-        self._health = Health(self._dispatcher, self._capacity, policy, api.clock)
-        self._members = Members(self._discovery, self._health, self._capacity)
-        self._poller = Poller(api, policy, pace=self._dispatcher.pace)
-        self._polling = Polling(
-            self._poller,
+        parts = Parts(
+            api,
             policy,
-            api.clock,
-            members=self._members,
+            Limits(max_concurrency, rate_limit, buffer, relaxed_interval),
             discovery=self._discovery,
-            health=self._health,
-            dispatcher=self._dispatcher,
-            buffer=self._buffer,
+            membership=self._membership,
+            tasks=self._tasks,
+            clusters=clusters,
             end=self._end,
         )
-        self._clusters = FleetClusters(
-            ClusterFeed(clusters), api.clock, policy.deadline, self._dispatcher.pace
-        )
+        self._buffer, self._dispatcher, self._health = parts.buffer, parts.dispatcher, parts.health
+        self._members, self._poller, self._polling = parts.members, parts.poller, parts.polling
+        self._follower, self._clusters, self._survey = parts.follower, parts.clusters, parts.survey
 
     # --- an async context manager and iterator ------------------------------------------------------------
 
@@ -218,6 +199,26 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         """The ids of the workloads that are watched."""
         return frozenset(self._members.ids)
 
+    def workload(self, workload_id: str | UUID) -> Workload | None:
+        """Return a workload as the last listing had it, where the fleet is one of a query.
+
+        Its phase is not that of its revisions. It is decoded for each call, from the bytes that are kept.
+
+        Returns:
+            The workload; None if the last listing did not name it as one of the query, or there was none.
+
+        Raises:
+            ValueError: not a UUID.
+
+        Example:
+            >>> async with runai.watch_fleet(runai.inference_workloads) as fleet:
+            ...     event = await anext(fleet)
+            ...     workload = fleet.workload(event.workload_id)
+            >>> workload.name, workload.project_name
+            ('chat', 'team-a')
+        """
+        return self._membership.workload(check_id(workload_id, "workload_id"))
+
     def add(self, workload_id: str | UUID) -> None:
         """Watch one more workload, from its next slot on. Adding one twice is harmless.
 
@@ -238,6 +239,8 @@ class FleetWatch(AsyncIterator[FleetEvent]):
             watched=self._members.ids,
             is_running=lambda: self._is_running,
             join=self._join,
+            listed=self._follower.listed,
+            listing_failed=self._follower.listing_failed,
             responded=self._polling.responded,
             end=self._end,
         )
@@ -274,10 +277,7 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         self._membership.unclaimed.pop(key, None)
         self._members.remove(key)
 
-    # --- polling ------------------------------------------------------------------------------------------
-
-    def _poll(self, member: Member) -> Awaitable[None]:
-        return self._polling.poll(member)
+    # --- ending --------------------------------------------------------------------------------------------
 
     def _fail(self, error: BaseException) -> None:
         """End the fleet with an unexpected error of a task; it is raised to the consumer."""
@@ -302,32 +302,10 @@ class FleetWatch(AsyncIterator[FleetEvent]):
     @property
     def status(self) -> FleetStatus:
         """The state of the fleet now."""
-        now, members = self._clock.monotonic(), self._members
-        successes = [member.last_success_at for member in members if member.last_success_at is not None]
-        oldest_at = None
-        if successes and len(successes) == sum(not member.without_revisions for member in members):
-            oldest_at = self._clock.now() - timedelta(seconds=now - min(successes))
-        last = max(successes, default=self._began if members else self._membership.succeeded_at)
-        is_late = now - last > stale_after(self._policy)
-        return FleetStatus(
-            watched=len(members),
-            due=self._dispatcher.due(now),
-            in_flight=self._dispatcher.in_flight,
-            buffered=len(self._buffer),
-            lag=self._dispatcher.lag(now),
-            oldest_success_at=oldest_at,
-            failing=sum(member.is_failing and not member.without_revisions for member in members),
-            without_revisions=sum(member.without_revisions for member in members),
-            refused=len(self._health.refusals),
-            disconnected=self._clusters.disconnected,
-            concurrency_needed=self._capacity.needed,
-            discovery_interval=self._membership.interval,
-            stale=bool(members or self._discovery.failures) and is_late,
-        )
+        return self._survey.status(self._began)
 
     def _read(self) -> FleetReading:
-        now, wall, patience = self._clock.monotonic(), self._clock.now(), stale_after(self._policy)
-        polls = [member.polls(now, wall, patience) for member in self._members]
+        polls = self._survey.polls()
         is_listed = self._discovery.fixed is not None or self._discovery.began_at > -math.inf
         return FleetReading(
             self.status, dict(self._clusters.links), polls, is_listed=self._entered and is_listed
@@ -367,6 +345,12 @@ def read_fleet(fleet: FleetWatch) -> FleetReading:
 def begin_soon(fleet: FleetWatch, seconds: float) -> FleetWatch:
     """Have the first poll of each workload within so many seconds, for a command that watches a few."""
     fleet._first_within = seconds  # noqa: SLF001  (a friend)  # pyright: ignore[reportPrivateUsage]
+    return fleet
+
+
+def begin_with(fleet: FleetWatch, reader: QueryReader, first: Reading) -> FleetWatch:
+    """Have a fleet of a query begin with a listing that was made already."""
+    fleet._membership.begin_with(reader, first)  # noqa: SLF001  (a friend)  # pyright: ignore[reportPrivateUsage]
     return fleet
 
 

@@ -29,6 +29,10 @@ class Member:
         streak: the polls that failed since the last successful one.
         backoff: polls since its failure was reported; 0 if it was not.
         failure: what its last poll failed with; empty if that succeeded, or there was none.
+        began_at: monotonic time at which its last poll began.
+        slot: the slot for which an early poll stands.
+        hinted_for: monotonic time from which on a hint asks for a poll; None without a hint.
+        hinted_at: monotonic time at which the last poll began for which a hint had asked.
         gone_since: monotonic time of the first of the polls in a row that were 404 or listed nothing known.
         last_success_at: monotonic time of its last successful poll.
         without_revisions: the control plane lists it but says that it has no revisions.
@@ -37,8 +41,9 @@ class Member:
     """
 
     __slots__ = (
-        "backoff", "buffered", "call", "due", "earliest", "failure", "gone_since", "interval",
-        "joined_at", "last_success_at", "left", "offset", "removed", "streak", "tracker", "without_revisions",
+        "backoff", "began_at", "buffered", "call", "due", "earliest", "failure", "gone_since", "hinted_at",
+        "hinted_for", "interval", "joined_at", "last_success_at", "left", "offset", "removed", "slot",
+        "streak", "tracker", "without_revisions",
     )  # fmt: skip
 
     def __init__(
@@ -53,6 +58,8 @@ class Member:
         self.due: float | None = None
         self.earliest = -math.inf
         self.interval = interval
+        self.began_at = self.slot = self.hinted_at = -math.inf
+        self.hinted_for: float | None = None
         self.joined_at = 0.0
         self.offset = offset_of(tracker.workload_id)
         self.buffered = 0

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from attrs import frozen
 
 from runai_async._watch.clusters import Link
 from runai_async._watch.status import PollState
+
+HintStatus = Literal["off", "learning", "trusted", "untrusted"]
 
 
 @frozen
@@ -34,6 +36,13 @@ class FleetStatus:
         discovery_interval: seconds between listings of the workloads at present: what was asked for, or more
             where a listing takes so long that it would be busy for more than a tenth of the time. None where
             the ids were given.
+        expected: workloads that are known, polled yet or not: those that are watched, and those of the
+            checkpoint that have not joined yet.
+        hints: what the rows of the list are worth in a fleet of a query: "learning" until polls have found
+            enough changes to judge them by; "trusted" if the rows show nearly all of them in time, else
+            "untrusted"; "off" without a query.
+        changes_hinted: changes that polls found and that the rows of the list had shown in time.
+        changes_unhinted: those that they had not.
         stale: no poll of any workload has succeeded for three intervals and a deadline; or nothing is watched
             because discovery has failed for that long. A watchdog needs nothing else.
 
@@ -57,6 +66,10 @@ class FleetStatus:
     disconnected: int = 0
     concurrency_needed: float = 0.0
     discovery_interval: float | None = None
+    expected: int = 0
+    hints: HintStatus = "off"
+    changes_hinted: int = 0
+    changes_unhinted: int = 0
 
 
 class FleetReading(NamedTuple):

@@ -11,8 +11,9 @@ from attrs import frozen
 
 from runai_async.cli.exits import InputError
 from runai_async.cli.patience import Patience
-from runai_async.client import RunaiClient, is_inference_type, workload_ids
+from runai_async.client import RunaiClient, is_inference_type
 from runai_async.models import Revision, Workload
+from runai_async.policy import RetryPolicy
 
 T = TypeVar("T", Workload, Revision)
 
@@ -65,14 +66,8 @@ async def find_patiently(runai: RunaiClient, texts: Sequence[str], patience: Pat
 
 async def _all(runai: RunaiClient, patience: Patience) -> list[Workload]:
     """List the workloads once, with one attempt for each request."""
-    known: dict[str, Workload] = {}
-
-    def includes(workload: Workload) -> bool:
-        known[workload.id] = workload
-        return False
-
-    await workload_ids(runai, includes).read_now(patience.deadline)
-    return list(known.values())
+    once = runai.with_options(retry=RetryPolicy(attempts=1, deadline=patience.deadline))
+    return [item async for item in once.inference_workloads(is_inference=lambda _: True)]
 
 
 def _whole_ids(texts: Iterable[str]) -> list[WorkloadRef] | None:

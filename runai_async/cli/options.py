@@ -91,7 +91,7 @@ max_outage_option: Callable[[Command], Command] = click.option(
 discovery_interval_option: Callable[[Command], Command] = click.option(
     "--discovery-interval",
     type=DURATION,
-    help="The time between two looks at the list of workloads.  [default: 10s for names, 60s with --all]",
+    help="The time between two looks at the list of workloads.  [default: 10s, or 60s for more than 500]",
 )
 
 

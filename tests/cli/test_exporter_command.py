@@ -12,7 +12,7 @@ from support.cli import Ran, finished, ran, started
 from support.metrics import Series, get, names, series, values
 
 from runai_async import RunaiClient
-from runai_async.cli.commands.exporter import _listing
+from runai_async.cli.commands.exporter import _query
 from runai_async.exporter import Metrics
 from runai_async.testing import FakeControlPlane
 
@@ -127,7 +127,7 @@ async def test_all_exports_inference_workloads_and_is_healthy_without_any() -> N
             port = await port_of(process)
             assert process.stderr is not None
             assert await process.stderr.readline() == (
-                b"no inference workload matches yet; looking for new ones every minute\n"
+                b"no inference workload matches yet; looking for new ones every 10s\n"
             )
             assert (await get(port, "/healthz"))[0] == 200
             found = await scraped(port)
@@ -144,9 +144,9 @@ async def test_discovery_notes_the_names_of_inference_workloads() -> None:
         RunaiClient(control_plane.url, control_plane.token) as runai,
     ):
         control_plane.add_workload("job", type="Training")
-        assert [item async for item in _listing(runai, metrics)] == []
+        assert [item.id async for item in _query(runai, metrics)] == []
         workload_id = control_plane.add_workload("chat")
-        assert [item async for item in _listing(runai, metrics)] == [workload_id]
+        assert [item.id async for item in _query(runai, metrics)] == [workload_id]
     assert metrics.names == {workload_id: "chat"}
     assert metrics.projects.keys() == {workload_id}
 

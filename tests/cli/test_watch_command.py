@@ -235,7 +235,7 @@ async def test_if_no_workload_matches_yet_a_line_says_so(
     result = await ran(control_plane, "watch", "--all", *BRIEF, *more)
     assert (result.status, result.out) == (3, "")
     assert result.err.splitlines() == [
-        f"no {what} matches yet; looking for new ones every minute",
+        f"no {what} matches yet; looking for new ones every 10s",
         "runai-async: error: timed out after 0.2 s (--timeout)",
     ]
 

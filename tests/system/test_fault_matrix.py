@@ -136,8 +136,8 @@ class Cell:
         """List the workloads, until the fault was played; then never again: a hasty clock would not wait."""
         if self.server.played:
             await asyncio.Event().wait()
-        async for workload_id in self.runai.inference_workloads():
-            yield workload_id
+        async for workload in self.runai.inference_workloads():
+            yield workload.id
 
     async def changes_later(self) -> None:
         """Change the revision once the fault was played."""

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runai_async._api.workload_list import IdListing
+from runai_async._api.workload_query import WorkloadQuery
+from runai_async._fleet.fleet_watch import begin_with
 from runai_async.cli.connection import Connection, connecting
 from runai_async.cli.diagnostics import say
 from runai_async.cli.exits import InputError
@@ -23,7 +24,7 @@ from runai_async.cli.options import (
     examples,
 )
 from runai_async.cli.patience import Patience
-from runai_async.client import RunaiClient, is_inference_type, workload_ids
+from runai_async.client import RunaiClient, is_inference_type, workload_query
 from runai_async.errors import ConfigurationError
 from runai_async.models import Workload
 from runai_async.policy import LEAST_INTERVAL, PollPolicy, stale_after
@@ -96,9 +97,9 @@ def exporter(
         missing_grace=60.0 if max_outage is None else min(60.0, max_outage),
         emit=frozenset({"updated", "clusters"}),
     )
-    every = discovery_interval or (ALL_EVERY if everything else NAMES_EVERY)
     connection.run(
-        lambda runai: _export(runai, metrics, workloads, poll, address, every=every), hooks=[metrics.hook]
+        lambda runai: _export(runai, metrics, workloads, poll, address, every=discovery_interval),
+        hooks=[metrics.hook],
     )
 
 
@@ -109,12 +110,12 @@ async def _export(
     poll: PollPolicy,
     address: tuple[str, int],
     *,
-    every: float,
+    every: float | None,
 ) -> None:
     limit = stale_after(poll)
     if not workloads or not all(map(as_uuid, workloads)):
         # While there is nothing to poll, only discovery shows that the control plane responds.
-        limit = max(limit, every + poll.deadline)
+        limit = max(limit, (every or (NAMES_EVERY if workloads else ALL_EVERY)) + poll.deadline)
     async with _served(metrics, limit, *address):  # first: probes have to work during an outage, too
         fleet = await _fleet(runai, metrics, workloads, poll, every)
         async with fleet:
@@ -124,19 +125,21 @@ async def _export(
 
 
 async def _fleet(
-    runai: RunaiClient, metrics: Metrics, workloads: tuple[str, ...], poll: PollPolicy, every: float
+    runai: RunaiClient, metrics: Metrics, workloads: tuple[str, ...], poll: PollPolicy, every: float | None
 ) -> FleetWatch:
     """Look up what to export, and return the fleet that polls it."""
     patience = Patience(poll)
     if not workloads:
-        ask = await discovered(lambda: _listing(runai, metrics), "inference workload", patience, every)
-        return runai.watch_fleet(ask, poll=poll, discovery_interval=every)
-    found = await find_patiently(runai, workloads, patience)
-    following = Following(runai, found, metrics.names, every, projects=metrics.projects)
+        query = _query(runai, metrics)
+        found = await discovered(query, "inference workload", patience, every)
+        fleet = runai.watch_fleet(query, poll=poll, discovery_interval=found.seconds)
+        return begin_with(fleet, found.reader, found.first)
+    named = await find_patiently(runai, workloads, patience)
+    following = Following(runai, named, metrics.names, every or NAMES_EVERY, projects=metrics.projects)
     return following.fleet(poll)
 
 
-def _listing(runai: RunaiClient, metrics: Metrics) -> IdListing:
+def _query(runai: RunaiClient, metrics: Metrics) -> WorkloadQuery:
     def includes(workload: Workload) -> bool:
         is_included = is_inference_type(workload)
         if is_included:
@@ -144,7 +147,7 @@ def _listing(runai: RunaiClient, metrics: Metrics) -> IdListing:
             metrics.projects[workload.id] = workload.project_name or ""
         return is_included
 
-    return workload_ids(runai, includes)
+    return workload_query(runai, includes)
 
 
 @asynccontextmanager

@@ -11,15 +11,15 @@ from typing import get_args
 import click
 from attrs import frozen
 
-from runai_async._api.workload_list import IdListing
-from runai_async._fleet.fleet_watch import FleetWatch
+from runai_async._api.workload_query import WorkloadQuery
+from runai_async._fleet.fleet_watch import FleetWatch, begin_with
 from runai_async._watch.revision_watch import RevisionWatch
 from runai_async.checkpoint import FleetCheckpoint
 from runai_async.cli.connection import Connection, connecting
 from runai_async.cli.diagnostics import Diagnostics
 from runai_async.cli.exits import InputError, OutputError
 from runai_async.cli.files import StateFile
-from runai_async.cli.following import ALL_EVERY, NAMES_EVERY, Following, discovered
+from runai_async.cli.following import NAMES_EVERY, Following, discovered
 from runai_async.cli.ids import find_patiently
 from runai_async.cli.options import (
     DURATION,
@@ -34,7 +34,7 @@ from runai_async.cli.patience import Patience
 from runai_async.cli.run import within
 from runai_async.cli.views.output import EVENTS, MakeView, output_option
 from runai_async.cli.views.watch import View, ViewOptions
-from runai_async.client import RunaiClient, is_inference_type, workload_ids
+from runai_async.client import RunaiClient, is_inference_type, workload_query
 from runai_async.models import Workload
 from runai_async.policy import LEAST_INTERVAL, Emit, PollPolicy
 
@@ -50,7 +50,7 @@ class WatchOptions:
         filters: conditions of the API, if all are watched.
         kind: a part of the type of the workloads, in lower case, if all are watched; None for "inference".
         poll: how to poll.
-        discovery_interval: seconds between two looks at the list of workloads.
+        discovery_interval: seconds between two looks at the list of workloads; None for the default.
         timeout: seconds after which to end; None for never.
         count: the number of events after which to end; None for never.
         existing: whether to display the revisions that exist already.
@@ -60,7 +60,7 @@ class WatchOptions:
     filters: tuple[str, ...]
     kind: str | None
     poll: PollPolicy
-    discovery_interval: float
+    discovery_interval: float | None
     timeout: float | None
     count: int | None
     existing: bool
@@ -178,7 +178,7 @@ def watch(
         filters=filters,
         kind=kind and kind.lower(),
         poll=poll,
-        discovery_interval=discovery_interval or (ALL_EVERY if everything else NAMES_EVERY),
+        discovery_interval=discovery_interval,
         timeout=timeout,
         count=count,
         existing=not new_only,
@@ -214,19 +214,19 @@ async def _display(stream: Stream, view: View, count: int | None) -> None:
 async def _open(runai: RunaiClient, options: WatchOptions, view: View, file: StateFile | None) -> Stream:
     patience = Patience(options.poll)
     if not options.workloads:
-        workloads = await discovered(
-            lambda: _listing(runai, options, view), options.what, patience, options.discovery_interval
-        )
+        query = _query(runai, options, view)
+        found = await discovered(query, options.what, patience, options.discovery_interval)
         saved = None if file is None else await asyncio.to_thread(file.load, None, runai.base_url)
-        return runai.watch_fleet(
-            workloads,
+        fleet = runai.watch_fleet(
+            query,
             poll=options.poll,
-            discovery_interval=options.discovery_interval,
+            discovery_interval=found.seconds,
             include_existing=options.existing,
             resume_from=saved,
         )
-    found = await find_patiently(runai, options.workloads, patience)
-    following = Following(runai, found, view.names, options.discovery_interval)
+        return begin_with(fleet, found.reader, found.first)
+    named = await find_patiently(runai, options.workloads, patience)
+    following = Following(runai, named, view.names, options.discovery_interval or NAMES_EVERY)
     saved = None if file is None else await asyncio.to_thread(_load, file, following, runai.base_url)
     if len(following.ids) > 1 or not following.is_fixed:
         return following.fleet(options.poll, include_existing=options.existing, resume_from=saved)
@@ -243,14 +243,14 @@ def _load(file: StateFile, following: Following, base_url: str) -> FleetCheckpoi
     return file.load(following.ids, base_url, is_former=None if following.is_fixed else following.is_former)
 
 
-def _listing(runai: RunaiClient, options: WatchOptions, view: View) -> IdListing:
+def _query(runai: RunaiClient, options: WatchOptions, view: View) -> WorkloadQuery:
     def includes(workload: Workload) -> bool:
         is_included = options.includes(workload)
         if is_included and workload.name:
             view.names[workload.id] = workload.name
         return is_included
 
-    return workload_ids(runai, includes, filter_by=options.filters)
+    return workload_query(runai, includes, filter_by=options.filters)
 
 
 @contextlib.asynccontextmanager
