@@ -3,7 +3,8 @@
 A hint is no reason to ask a control plane more often. So all polls take from a budget, which is filled at the
 rate of a fleet that polls each workload at its usual interval, and a poll that a hint asks for waits until
 there is some left. It stands for the next slot of its workload, so what it takes is soon there again. A
-second one within an interval has no slot of its own to give: it comes only while nothing waits in its slot.
+second one within an interval may have no slot to give: it comes only while nothing waits in its slot, and
+there is plenty left for those that have.
 """
 
 from __future__ import annotations
@@ -17,12 +18,19 @@ from runai_async._fleet.member import Member
 
 _LEAST_BURST = 2.0
 """Polls that the budget of a small fleet holds; that of a large one holds those of a second."""
+_PLENTY = 0.5
+"""Part of the budget that is left for polls which have a slot to give."""
+_FORGIVEN = 1.02
+"""How much faster what is owed is filled up."""
 _ROUNDING = 1e-6
 """Part of a poll that may be missing where times were rounded."""
 
 
 class _Budget:
     """How many polls there may be.
+
+    What those in their slots take when nothing is left is owed. It is forgiven little by little, since a
+    fleet whose polls are all in their slots never asks for less than what comes in.
 
     Args:
         rate: returns the polls a second at which it is filled.
@@ -33,24 +41,28 @@ class _Budget:
         self._left = 0.0
         self._filled_at = -math.inf
 
-    def _fill(self, now: float) -> float:
+    def _fill(self, now: float) -> tuple[float, float]:
+        """Return the rate, and the most that there may be."""
         rate = self._rate()
         most = max(_LEAST_BURST, rate)
-        self._left = min(most, self._left + rate * (now - self._filled_at)) if rate else self._left
+        if rate:
+            faster = _FORGIVEN if self._left < -_ROUNDING else 1.0
+            self._left = min(most, self._left + faster * rate * (now - self._filled_at))
         self._filled_at = now
-        return rate
+        return rate, most
 
     def spend(self, now: float) -> None:
         """Take for one poll, whether or not there is some left: those in their slots wait for nothing."""
-        self._fill(now)
-        self._left = max(0.0, self._left - 1)
+        _, most = self._fill(now)
+        self._left = max(-most, self._left - 1)
 
-    def free_at(self, now: float) -> float:
-        """Return when there is some for one more poll."""
-        rate = self._fill(now)
-        if self._left >= 1 - _ROUNDING:
+    def free_at(self, now: float, *, plenty: bool = False) -> float:
+        """Return when there is some for one more poll, or *plenty* of it."""
+        rate, most = self._fill(now)
+        missing = max(1.0, _PLENTY * most if plenty else 0.0) - self._left
+        if missing <= _ROUNDING:
             return now
-        return now + (1 - self._left) / rate if rate else math.inf
+        return now + missing / rate if rate else math.inf
 
 
 class _Queue:
@@ -98,19 +110,22 @@ class HintedPolls:
 
     def free_at(self, now: float, *, slot_waits: bool) -> float:
         """Return when the next one may be polled, given whether any member *waits* in its slot."""
-        at = self._first.first if slot_waits else min(self._first.first, self._again.first)
-        return at if at == math.inf else max(at, self._budget.free_at(now))
+        first, again = self._first.first, math.inf if slot_waits else self._again.first
+        if first < math.inf:
+            first = max(first, self._budget.free_at(now))
+        if again < math.inf:
+            again = max(again, self._budget.free_at(now, plenty=True))
+        return min(first, again)
 
     def first_at(self) -> float:
-        """Return when the first one asked for that has a slot to give."""
+        """Return when the first one asked for that comes before others in their slots."""
         return self._first.first
 
     def pop(self, now: float) -> Member:
         """Take the member whose poll is to begin now."""
-        is_second = self._first.first > now
-        member = (self._again if is_second else self._first).pop()
+        member = (self._first if self._first.first <= now else self._again).pop()
         member.hinted_at = now
-        if not is_second and member.due is not None:
+        if member.due is not None and member.due < now + member.interval:  # else an earlier poll has its slot
             member.slot = member.due
         return member
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 
@@ -120,6 +121,7 @@ class Polling:
         """Do what follows from a poll."""
         pause = max(member.streak.pause, member.interval)  # what was planned before this poll
         member.streak, member.backoff, member.earliest = outcome.streak, outcome.backoff, outcome.earliest
+        member.slot = -math.inf  # if this poll stood for one, that is reckoned with
         self._members.set_interval(member, outcome.interval)
         if outcome.without_revisions is not member.without_revisions:
             self._note_revisions(member, outcome)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from runai_async.cli.text import duration
+
 Command = Callable[..., Any]
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -93,6 +95,24 @@ discovery_interval_option: Callable[[Command], Command] = click.option(
     type=DURATION,
     help="The time between two looks at the list of workloads.  [default: 10s, or 60s for more than 500]",
 )
+
+relaxed_interval_option: Callable[[Command], Command] = click.option(
+    "--relaxed-interval",
+    type=DURATION,
+    help="With --all: the time between polls of workloads that do not change, if the list shows changes.",
+)
+
+
+def check_relaxed_interval(relaxed: float | None, interval: float, *, everything: bool) -> None:
+    """Reject a relaxed interval without `--all`, or below the usual one."""
+    if relaxed is None:
+        return
+    if not everything:
+        raise click.UsageError("--relaxed-interval requires --all")
+    if relaxed < interval:
+        raise click.UsageError(
+            f"--relaxed-interval ({duration(relaxed)}) must be at least --interval ({duration(interval)})"
+        )
 
 
 def check_workloads(workloads: Collection[str], purpose: str, *, everything: bool) -> None:

@@ -97,7 +97,7 @@ async def test_a_fleet_tells_of_a_workload_as_its_last_listing_had_it() -> None:
             await harness.collect(fleet, 5)
             found = fleet.workload(UUID(ids[0]))
             assert found is not None
-            assert (found.name, found.running_pods) == ("llm-0", 0)
+            assert (found.name, found.running_pods) == ("llm-0", 2)
             harness.state.workloads[ids[0]]["runningPods"] = 5
             harness.state.delete_workload(ids[1])
             await harness.collect(fleet, 20)

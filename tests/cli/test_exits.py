@@ -38,6 +38,18 @@ async def test_version() -> None:
         (["exporter", "--all", "x"], "give workloads or --all, not both; see runai-async exporter --help"),
         (["watch", "--all", "x"], "give workloads or --all, not both; see runai-async watch --help"),
         (["watch", "x", "--filter", "name==x"], "--filter requires --all; see runai-async watch --help"),
+        (
+            ["watch", "x", "--relaxed-interval", "60s"],
+            "--relaxed-interval requires --all; see runai-async watch --help",
+        ),
+        (
+            ["watch", "--all", "--relaxed-interval", "9s"],
+            "--relaxed-interval (9s) must be at least --interval (10s); see runai-async watch --help",
+        ),
+        (
+            ["exporter", "--all", "--relaxed-interval", "29s"],
+            "--relaxed-interval (29s) must be at least --interval (30s); see runai-async exporter --help",
+        ),
         (["watch", "x", "--type", "training"], "--type requires --all; see runai-async watch --help"),
         (["watch", "x", "--timeout", "10 minutes"], "'10 minutes' is not a duration: write it like 90s"),
         (["watch", "x", "--timeout", "0"], "a duration must be more than 0"),

@@ -111,6 +111,7 @@ async def test_named_workloads_are_exported_until_a_signal_even_in_an_outage() -
         (["chat", "--interval", "1s", "--deadline", "2s", "--discovery-interval", "1s"], "5 s"),
         (["--all", "--interval", "1s", "--deadline", "2s"], "62 s"),
         (["--all", "--interval", "30s", "--deadline", "2500ms"], "92.5 s"),
+        (["--all", "--interval", "5s", "--relaxed-interval", "60s", "--deadline", "2s"], "182 s"),
     ],
 )
 async def test_the_limit_of_the_health_check_is_printed(args: list[str], limit: str) -> None:

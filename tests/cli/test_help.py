@@ -157,7 +157,7 @@ async def test_the_examples_of_the_exporter_work() -> None:
             "Give up after this time without a response, also at the start. [default: 15m]",
         ),
         ("watch", "A name is followed: when its workload is deleted"),
-        ("watch", "[default: 10s for names, 60s with --all]"),
+        ("watch", "[default: 10s, or 60s for more than 500]"),
         ("rollout status", "Give up after this time without a response, also at the start."),
         (
             "exporter",

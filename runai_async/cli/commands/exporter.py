@@ -19,9 +19,11 @@ from runai_async.cli.ids import as_uuid, find_patiently
 from runai_async.cli.options import (
     DURATION,
     NON_EMPTY,
+    check_relaxed_interval,
     check_workloads,
     discovery_interval_option,
     examples,
+    relaxed_interval_option,
 )
 from runai_async.cli.patience import Patience
 from runai_async.client import RunaiClient, is_inference_type, workload_query
@@ -57,6 +59,7 @@ def _address(text: str) -> tuple[str, int]:
 )
 @click.option("--interval", type=DURATION, default="30s", show_default=True, help="The time between polls.")
 @discovery_interval_option
+@relaxed_interval_option
 @click.option(
     "--max-outage",
     type=DURATION,
@@ -71,6 +74,7 @@ def exporter(
     listen: str,
     interval: float,
     discovery_interval: float | None,
+    relaxed_interval: float | None,
     max_outage: float | None,
 ) -> None:
     """Serve the state of revisions as Prometheus metrics.
@@ -84,6 +88,7 @@ def exporter(
     that one is exported. It runs until Ctrl-C or SIGTERM.
     """
     check_workloads(workloads, "export", everything=everything)
+    check_relaxed_interval(relaxed_interval, interval, everything=everything)
     address = _address(listen)
     try:
         from runai_async.exporter import Metrics  # noqa: PLC0415  (an extra of its own)
@@ -98,7 +103,9 @@ def exporter(
         emit=frozenset({"updated", "clusters"}),
     )
     connection.run(
-        lambda runai: _export(runai, metrics, workloads, poll, address, every=discovery_interval),
+        lambda runai: _export(
+            runai, metrics, workloads, poll, address, every=discovery_interval, relaxed=relaxed_interval
+        ),
         hooks=[metrics.hook],
     )
 
@@ -111,13 +118,14 @@ async def _export(
     address: tuple[str, int],
     *,
     every: float | None,
+    relaxed: float | None,
 ) -> None:
-    limit = stale_after(poll)
+    limit = stale_after(poll, relaxed)
     if not workloads or not all(map(as_uuid, workloads)):
         # While there is nothing to poll, only discovery shows that the control plane responds.
         limit = max(limit, (every or (NAMES_EVERY if workloads else ALL_EVERY)) + poll.deadline)
     async with _served(metrics, limit, *address):  # first: probes have to work during an outage, too
-        fleet = await _fleet(runai, metrics, workloads, poll, every)
+        fleet = await _fleet(runai, metrics, workloads, poll, every=every, relaxed=relaxed)
         async with fleet:
             metrics.of_fleet(fleet)
             async for event in fleet:
@@ -125,14 +133,22 @@ async def _export(
 
 
 async def _fleet(
-    runai: RunaiClient, metrics: Metrics, workloads: tuple[str, ...], poll: PollPolicy, every: float | None
+    runai: RunaiClient,
+    metrics: Metrics,
+    workloads: tuple[str, ...],
+    poll: PollPolicy,
+    *,
+    every: float | None,
+    relaxed: float | None,
 ) -> FleetWatch:
     """Look up what to export, and return the fleet that polls it."""
     patience = Patience(poll)
     if not workloads:
         query = _query(runai, metrics)
         found = await discovered(query, "inference workload", patience, every)
-        fleet = runai.watch_fleet(query, poll=poll, discovery_interval=found.seconds)
+        fleet = runai.watch_fleet(
+            query, poll=poll, discovery_interval=found.seconds, relaxed_interval=relaxed
+        )
         return begin_with(fleet, found.reader, found.first)
     named = await find_patiently(runai, workloads, patience)
     following = Following(runai, named, metrics.names, every or NAMES_EVERY, projects=metrics.projects)

@@ -25,10 +25,12 @@ from runai_async.cli.options import (
     DURATION,
     NON_EMPTY,
     NonEmptyPath,
+    check_relaxed_interval,
     check_workloads,
     discovery_interval_option,
     examples,
     max_outage_option,
+    relaxed_interval_option,
 )
 from runai_async.cli.patience import Patience
 from runai_async.cli.run import within
@@ -51,6 +53,7 @@ class WatchOptions:
         kind: a part of the type of the workloads, in lower case, if all are watched; None for "inference".
         poll: how to poll.
         discovery_interval: seconds between two looks at the list of workloads; None for the default.
+        relaxed_interval: seconds between polls of workloads that do not change; None for the usual ones.
         timeout: seconds after which to end; None for never.
         count: the number of events after which to end; None for never.
         existing: whether to display the revisions that exist already.
@@ -61,6 +64,7 @@ class WatchOptions:
     kind: str | None
     poll: PollPolicy
     discovery_interval: float | None
+    relaxed_interval: float | None
     timeout: float | None
     count: int | None
     existing: bool
@@ -106,6 +110,7 @@ class WatchOptions:
     help="The time between polls while nothing changes.",
 )
 @discovery_interval_option
+@relaxed_interval_option
 @click.option(
     "--state",
     type=NonEmptyPath(dir_okay=False, path_type=Path),
@@ -137,6 +142,7 @@ def watch(
     kind: str | None,
     interval: float,
     discovery_interval: float | None,
+    relaxed_interval: float | None,
     state: Path | None,
     adopt: bool,
     timeout: float | None,
@@ -159,6 +165,7 @@ def watch(
     for name, value in (("--filter", filters), ("--type", kind)):
         if value and not everything:
             raise click.UsageError(f"{name} requires --all")
+    check_relaxed_interval(relaxed_interval, interval, everything=everything)
     if adopt and state is None:
         raise click.UsageError("--adopt-state requires --state")
     headline = f"Revisions of {', '.join(workloads) or 'all inference workloads'}"
@@ -179,6 +186,7 @@ def watch(
         kind=kind and kind.lower(),
         poll=poll,
         discovery_interval=discovery_interval,
+        relaxed_interval=relaxed_interval,
         timeout=timeout,
         count=count,
         existing=not new_only,
@@ -223,6 +231,7 @@ async def _open(runai: RunaiClient, options: WatchOptions, view: View, file: Sta
             discovery_interval=found.seconds,
             include_existing=options.existing,
             resume_from=saved,
+            relaxed_interval=options.relaxed_interval,
         )
         return begin_with(fleet, found.reader, found.first)
     named = await find_patiently(runai, options.workloads, patience)
