@@ -13,7 +13,18 @@ from pathlib import Path
 
 from attrs import evolve
 
-from benchmarks.fleet.following import DISCOVERY, FAST, PHASES, RELAXED, Period, measured, noting, quantiles
+from benchmarks.fleet.following import (
+    DISCOVERY,
+    FAST,
+    HINTS,
+    LISTS,
+    PHASES,
+    RELAXED,
+    Period,
+    measured,
+    noting,
+    quantiles,
+)
 from benchmarks.fleet.lives import Job, keep, life, main, once, read_all, summary_of_lives, wrong_in_lives
 from benchmarks.fleet.size import Counts, Size
 from benchmarks.record import ControlPlane, Line, compared, settled, summary, wrong
@@ -23,7 +34,7 @@ WARM, MEASURED = 18.0, 6.0
 """Intervals: until trust is won and all that is quiet is relaxed, and what is measured behind that."""
 OUTAGE, AFTER = 6.0, 12.0
 """Intervals: without a control plane, and behind that until the kill."""
-MODULE, HINTS = "benchmarks.fleet.follow", "hints"
+MODULE = "benchmarks.fleet.follow"
 
 
 async def live(job: Job) -> None:
@@ -38,7 +49,7 @@ async def live(job: Job) -> None:
             relaxed_interval=RELAXED * interval,
             resume_from=job.last(),
         ) as fleet,
-        noting(fleet, interval / 4, lambda state: job.note(HINTS, state)),
+        noting(fleet, interval / 4, job.note),
     ):
         await keep(fleet, job)
 
@@ -58,6 +69,12 @@ def _asked(periods: Sequence[Period], asked: Sequence[float], size: Size) -> str
 def _late(periods: Sequence[Period], lines: Sequence[Line], size: Size) -> str:
     shown = (quantiles(period.delays(lines, size.interval)) for period in periods)
     return ", ".join("{:.2f} {:.2f}".format(*pair) for pair in shown)
+
+
+def _lists(periods: Sequence[Period], lives: Sequence[Sequence[Line]], size: Size) -> str:
+    """Return the longest pause between listings: where the machine is busy, they are stretched."""
+    notes = [period.of(lines, LISTS) for period, lines in zip(periods, lives, strict=True)]
+    return ", ".join(f"{max(float(note.phase) for note in own) / size.interval:.2f}" for own in notes)
 
 
 async def story(control_plane: ControlPlane, size: Size) -> Counts:
@@ -89,6 +106,7 @@ async def story(control_plane: ControlPlane, size: Size) -> Counts:
     seen = {
         "requests ÷ those without hints: before the outage, after the kill": _asked(periods, asked, size),
         "delay ÷ interval, p50 p99: the same": _late(periods, lines, size),
+        "between two listings, at most, in intervals: the same": _lists(periods, lives, size),
         "hints of the first life": _trust(lives[0]),
         "hints of the second": _trust(lives[1]),
         "seconds from the kill to the next event": f"{first - killed:.3g}",

@@ -20,6 +20,9 @@ DISCOVERY, RELAXED, FAST = 0.5, 6.0, 0.2
 EVERY = 50.0
 """Intervals in which each workload changes once, as in `Size.few_changes`."""
 
+HINTS, LISTS = "hints", "seconds between listings"
+"""Kinds of what a process notes beside events."""
+
 
 class Period(NamedTuple):
     """A time that is measured, by `time.monotonic()`; events are dated by `time.time()`.
@@ -36,14 +39,14 @@ class Period(NamedTuple):
         """Return how many of these times there are in a second of it; they are in order."""
         return (bisect_left(times, self.end) - bisect_left(times, self.start)) / (self.end - self.start)
 
+    def of(self, lines: Iterable[Line], kind: str) -> list[Line]:
+        """Return what was written in it of a kind."""
+        start, end = self.start + self.wall, self.end + self.wall
+        return [line for line in lines if line.kind == kind and start <= line.received < end]
+
     def delays(self, lines: Iterable[Line], interval: float) -> list[float]:
         """Return the delays, in intervals, of the changes of phase that were reported in it."""
-        start, end = self.start + self.wall, self.end + self.wall
-        return [
-            line.delay / interval
-            for line in lines
-            if line.kind == "phase_changed" and start <= line.received < end
-        ]
+        return [line.delay / interval for line in self.of(lines, "phase_changed")]
 
 
 async def measured(seconds: float) -> Period:
@@ -61,15 +64,17 @@ def quantiles(values: Sequence[float]) -> tuple[float, float]:
 
 
 @asynccontextmanager
-async def noting(fleet: FleetWatch, every: float, note: Callable[[str], None]) -> AsyncIterator[None]:
-    """Report the state of the fleet's hints whenever it has become another."""
+async def noting(fleet: FleetWatch, every: float, note: Callable[[str, str], None]) -> AsyncIterator[None]:
+    """Report the state of the fleet's hints whenever it has become another, and how often it lists."""
 
     async def look() -> None:
         last = ""
         while True:
-            if (state := fleet.status.hints) != last:
-                last = state
-                note(state)
+            status = fleet.status
+            if status.hints != last:
+                last = status.hints
+                note(HINTS, last)
+            note(LISTS, f"{status.discovery_interval}")
             await asyncio.sleep(every)
 
     task = asyncio.create_task(look())

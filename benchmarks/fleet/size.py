@@ -39,8 +39,8 @@ class Size(NamedTuple):
 
     @property
     def few_changes(self) -> float:
-        """Changes per second: one in fifty workloads changes in an interval."""
-        return self.workloads / (50 * self.interval)
+        """Changes per second: one in fifty workloads changes in an interval, and of few workloads five."""
+        return max(self.workloads / 50, 5) / self.interval
 
     def seconds(self, at_full_size: float) -> float:
         """Scale a time."""
