@@ -13,24 +13,14 @@ from __future__ import annotations
 from runai_async._wait.failing import Failure
 from runai_async._wait.order import Created, is_newer, newest
 from runai_async._wait.phase import FAILED_PHASES, cluster_note, describe_revision, last_failure
+from runai_async._wait.pods import is_serving
 from runai_async._watch.absence import Absence, Patience
 from runai_async._watch.failures import is_refusal
 from runai_async._watch.revision_watch import RevisionWatch, parts_of
 from runai_async._watch.status import Batch
 from runai_async.errors import NotFoundError, RolloutFailedError, RunaiError, WaitTimeoutError
 from runai_async.events import RevisionAdded, RevisionDeleted, RevisionEvent, WatchEvent
-from runai_async.models import Phase, Revision
-
-
-def is_serving(revision: Revision) -> bool:
-    """Return whether a revision runs with the pods that it asked for.
-
-    A Go server leaves out a number that is 0, so pods that are missing from the response are none.
-    """
-    if revision.phase != Phase.RUNNING or revision.deleted_at is not None:
-        return False
-    asked = revision.requested_pods
-    return (revision.running_pods or 0) >= ((asked and asked.wanted) or 0)
+from runai_async.models import Revision
 
 
 class RolloutWait:
