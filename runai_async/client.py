@@ -20,6 +20,7 @@ from runai_async._api.api import Api
 from runai_async._api.endpoints import Endpoints
 from runai_async._api.paging import LONGEST_PAGE, LeftOut, paged
 from runai_async._api.retry import Retrying
+from runai_async._api.server_time import ServerTime
 from runai_async._api.workload_list import IdListing, WorkloadQuery, conditions, each_once
 from runai_async._arguments import (
     check_client,
@@ -77,6 +78,11 @@ def workload_ids(
     """
     query = WorkloadQuery(conditions(filter_by))
     return IdListing(runai._api, query, is_included, runai._left_out, choose)  # noqa: SLF001  (a friend)  # pyright: ignore[reportPrivateUsage]
+
+
+def server_time(runai: RunaiClient) -> ServerTime:
+    """Return the server's clock as far as a client has learnt it, for the command line."""
+    return runai._api.server_time  # noqa: SLF001  (a friend)  # pyright: ignore[reportPrivateUsage]
 
 
 def _proxies_elsewhere(auth: Auth) -> dict[str, URL | None]:

@@ -15,6 +15,7 @@ from click.exceptions import NoArgsIsHelpError
 from runai_async._version import __version__
 from runai_async.cli.diagnostics import Diagnostics
 from runai_async.cli.exits import EXIT_STATUS, ReaderGoneError, leave
+from runai_async.cli.groups import Group
 from runai_async.cli.stdout import whole
 
 COMMANDS = {
@@ -35,7 +36,7 @@ Completion in bash (replace bash with zsh or fish for those):
 """
 
 
-class Application(click.Group):
+class Application(Group):
     """A group that imports a command when it is run, and turns errors into lines and exit statuses."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -83,7 +84,11 @@ class Application(click.Group):
         return result
 
 
-@click.group(cls=Application, epilog=f"{EXIT_STATUS}\n\n{_COMPLETION}")
+@click.group(
+    cls=Application,
+    epilog=f"{EXIT_STATUS}\n\n{_COMPLETION}",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(__version__, prog_name="runai-async")
 @click.option(
     "--debug", is_flag=True, help="Print tracebacks and everything that is logged; secrets are masked."

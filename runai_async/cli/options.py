@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from runai_async.cli.text import quoted
+from runai_async.cli.wording import name_of
+
 Command = Callable[..., Any]
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -35,7 +38,7 @@ class Duration(_Seconds):
         elif re.fullmatch(f"(?:{_PART})+", text):
             seconds = sum(float(number) * _UNITS[unit] for number, unit in re.findall(_PART, text))
         else:
-            self.fail(f"{text!r} is not a duration: write it like 90s, 10m or 1h30m", param, ctx)
+            self.fail(f"{quoted(text)} is not a duration: write it like 90s, 10m or 1h30m", param, ctx)
         if seconds <= 0:
             self.fail("a duration must be more than 0", param, ctx)
         return seconds
@@ -53,7 +56,7 @@ class NonEmpty(_Text):
         """Return the text."""
         text = str(value)
         if not text.strip():
-            raise click.UsageError(f"{_name_of(param)} is empty (is a variable not set?)", ctx)
+            raise click.UsageError(f"{name_of(param)} is empty (is a variable not set?)", ctx)
         return text
 
 
@@ -68,17 +71,23 @@ class NonEmptyPath(click.Path):
         return super().convert(NON_EMPTY.convert(value, param, ctx), param, ctx)
 
 
-def _name_of(param: click.Parameter | None) -> str:
-    """Return the name of an argument or option as the help writes it."""
-    if isinstance(param, click.Option):
-        return max(param.opts, key=len)
-    return param.human_readable_name.strip("[].") if param is not None else "a value"
-
-
 def examples(*lines: str) -> str:
     """Return the epilog of a command: how to use it."""
     return "\b\n" + "\n".join(["Examples:", *(f"  {line}" for line in lines)])
 
+
+def all_option(text: str) -> Callable[[Command], Command]:
+    """Add `--all`, which means all inference workloads; *text* is its help."""
+    return click.option("-A", "--all", "everything", is_flag=True, help=text)
+
+
+project_option: Callable[[Command], Command] = click.option(
+    "-p",
+    "--project",
+    type=NON_EMPTY,
+    metavar="PROJECT",
+    help="Look in this project only, given by name or id.",
+)
 
 max_outage_option: Callable[[Command], Command] = click.option(
     "--max-outage",

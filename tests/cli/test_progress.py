@@ -56,8 +56,8 @@ async def test_a_log_gets_a_line_every_thirty_seconds(log: Log) -> None:
         first, second = await log.read()
     name = revision().name
     assert changed.startswith(f"{name}  Pending")
-    assert re.fullmatch(rf"still waiting for the rollout: {name} is Pending for 3\ds, \d/\d pods", first)
-    assert re.fullmatch(rf"still waiting for the rollout: {name} is Pending for 1m00s, \d/\d pods", second)
+    assert re.fullmatch(rf"still waiting for the rollout: {name} is Pending for 3\ds, \d/1-4 pods", first)
+    assert re.fullmatch(rf"still waiting for the rollout: {name} is Pending for 1m00s, \d/1-4 pods", second)
 
 
 async def test_a_change_makes_the_next_line_thirty_seconds_later(log: Log) -> None:

@@ -48,7 +48,17 @@ async def test_version_and_help_import_no_command_and_no_large_library(option: s
     modules = await imported(None, [option])
     assert {name for name in modules if name.startswith("runai_async.cli.")} == {
         f"runai_async.cli.{name}"
-        for name in ("app", "diagnostics", "exits", "signals", "stderr", "stdout", "text")
+        for name in [
+            "app",
+            "diagnostics",
+            "exits",
+            "groups",
+            "signals",
+            "stderr",
+            "stdout",
+            "text",
+            "wording",
+        ]
     }
     assert modules & {"aiohttp", "asyncio", "cattrs", "msgspec", "rich"} == set()
 

@@ -44,13 +44,13 @@ def test_a_board_shows_revisions_and_the_last_events() -> None:
     lines = drawn(board, now=NOW + timedelta(seconds=125))
     assert lines[:-1] == [
         "Revisions of llm",
-        "REVISION     PHASE    SINCE  PODS  MESSAGE",
+        "REVISION     PHASE    SINCE  PODS   MESSAGE",
         "llm",
-        "  llm-00002  Pending  2m05s  0/2   no GPUs",
-        "  llm-00001  Running  2m05s  2/2",
+        "  llm-00002  Pending  2m05s  0/1-4  no GPUs",
+        "  llm-00001  Running  2m05s  2/1-4",
         "",
-        "12:00:00.000  llm-00001  exists: Running for 0s  2/2 pods",
-        "10:00:00.000  llm-00002  created: Pending  0/2 pods  no GPUs",
+        "12:00:00.000  llm-00001  exists: Running for 0s  2/1-4 pods",
+        "10:00:00.000  llm-00002  created: Pending  0/1-4 pods  no GPUs",
     ]
     assert lines[-1].startswith("1 workload, 2 events, last successful poll ")
 
@@ -214,7 +214,7 @@ def test_a_narrow_terminal_keeps_phase_age_and_pods() -> None:
     )
     lines = drawn(board, width=40, now=NOW + timedelta(days=3))
     assert lines[1].split() == ["REVISION", "PHASE", "SINCE", "PODS"]
-    assert lines[3].endswith("Running  3d00h  2/2")
+    assert lines[3].endswith("Running  3d00h  2/1-4")
     assert "…" in lines[3]
 
 

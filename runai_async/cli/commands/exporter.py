@@ -14,15 +14,18 @@ from runai_async.cli.connection import Connection, connecting
 from runai_async.cli.diagnostics import say
 from runai_async.cli.exits import InputError
 from runai_async.cli.following import ALL_EVERY, NAMES_EVERY, Following, discovered
-from runai_async.cli.ids import as_uuid, find_patiently
+from runai_async.cli.ids import as_uuid, find_patiently, is_in_project
 from runai_async.cli.options import (
     DURATION,
     NON_EMPTY,
+    all_option,
     check_workloads,
     discovery_interval_option,
     examples,
+    project_option,
 )
 from runai_async.cli.patience import Patience
+from runai_async.cli.text import quoted
 from runai_async.client import RunaiClient, is_inference_type, workload_ids
 from runai_async.errors import ConfigurationError
 from runai_async.models import Workload
@@ -36,7 +39,7 @@ if TYPE_CHECKING:
 def _address(text: str) -> tuple[str, int]:
     found = re.fullmatch(r"(?:\[(?P<six>[^\]]+)\]|(?P<host>[^:]*)):(?P<port>\d{1,5})", text)
     if found is None or int(found["port"]) > 65535:  # noqa: PLR2004  (TCP's range)
-        raise click.UsageError(f"{text!r} is not an address: write it like 127.0.0.1:9464")
+        raise click.UsageError(f"{quoted(text)} is not an address: write it like 127.0.0.1:9464")
     return found["six"] or found["host"] or "127.0.0.1", int(found["port"])
 
 
@@ -46,7 +49,8 @@ def _address(text: str) -> tuple[str, int]:
     )
 )
 @click.argument("workloads", nargs=-1, type=NON_EMPTY, metavar="[WORKLOAD]...")
-@click.option("--all", "everything", is_flag=True, help="Export all inference workloads, new ones too.")
+@all_option("Export all inference workloads, new ones too.")
+@project_option
 @click.option(
     "--listen",
     default="127.0.0.1:9464",
@@ -67,6 +71,7 @@ def exporter(
     workloads: tuple[str, ...],
     *,
     everything: bool,
+    project: str | None,
     listen: str,
     interval: float,
     discovery_interval: float | None,
@@ -98,7 +103,8 @@ def exporter(
     )
     every = discovery_interval or (ALL_EVERY if everything else NAMES_EVERY)
     connection.run(
-        lambda runai: _export(runai, metrics, workloads, poll, address, every=every), hooks=[metrics.hook]
+        lambda runai: _export(runai, metrics, workloads, poll, address, every=every, project=project),
+        hooks=[metrics.hook],
     )
 
 
@@ -110,13 +116,14 @@ async def _export(
     address: tuple[str, int],
     *,
     every: float,
+    project: str | None,
 ) -> None:
     limit = stale_after(poll)
     if not workloads or not all(map(as_uuid, workloads)):
         # While there is nothing to poll, only discovery shows that the control plane responds.
         limit = max(limit, every + poll.deadline)
     async with _served(metrics, limit, *address):  # first: probes have to work during an outage, too
-        fleet = await _fleet(runai, metrics, workloads, poll, every)
+        fleet = await _fleet(runai, metrics, workloads, poll, every=every, project=project)
         async with fleet:
             metrics.of_fleet(fleet)
             async for event in fleet:
@@ -124,21 +131,29 @@ async def _export(
 
 
 async def _fleet(
-    runai: RunaiClient, metrics: Metrics, workloads: tuple[str, ...], poll: PollPolicy, every: float
+    runai: RunaiClient,
+    metrics: Metrics,
+    workloads: tuple[str, ...],
+    poll: PollPolicy,
+    *,
+    every: float,
+    project: str | None,
 ) -> FleetWatch:
     """Look up what to export, and return the fleet that polls it."""
     patience = Patience(poll)
     if not workloads:
-        ask = await discovered(lambda: _listing(runai, metrics), "inference workload", patience, every)
+        ask = await discovered(
+            lambda: _listing(runai, metrics, project), "inference workload", patience, every
+        )
         return runai.watch_fleet(ask, poll=poll, discovery_interval=every)
-    found = await find_patiently(runai, workloads, patience)
+    found = await find_patiently(runai, workloads, patience, project)
     following = Following(runai, found, metrics.names, every, projects=metrics.projects)
     return following.fleet(poll)
 
 
-def _listing(runai: RunaiClient, metrics: Metrics) -> IdListing:
+def _listing(runai: RunaiClient, metrics: Metrics, project: str | None) -> IdListing:
     def includes(workload: Workload) -> bool:
-        is_included = is_inference_type(workload)
+        is_included = is_inference_type(workload) and is_in_project(workload, project)
         if is_included:
             metrics.names[workload.id] = workload.name
             metrics.projects[workload.id] = workload.project_name or ""

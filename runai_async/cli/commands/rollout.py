@@ -15,6 +15,7 @@ from runai_async.cli import views
 from runai_async.cli.connection import Connection, connecting
 from runai_async.cli.diagnostics import Diagnostics, say
 from runai_async.cli.exits import SignalledError, TimeIsUpError
+from runai_async.cli.groups import Group
 from runai_async.cli.ids import (
     WorkloadRef,
     as_uuid,
@@ -22,9 +23,10 @@ from runai_async.cli.ids import (
     find_revisions,
     newest_workload,
 )
-from runai_async.cli.options import DURATION, NON_EMPTY, examples
+from runai_async.cli.options import DURATION, NON_EMPTY, examples, project_option
 from runai_async.cli.patience import Patience
 from runai_async.cli.run import within
+from runai_async.cli.text import limit
 from runai_async.client import RunaiClient
 from runai_async.errors import (
     NotFoundError,
@@ -78,7 +80,7 @@ class _DisplayedWait(RolloutWait):
         return super().verdict()
 
 
-@click.group(epilog=examples("runai-async rollout status $WORKLOAD --timeout 10m"))
+@click.group(cls=Group, epilog=examples("runai-async rollout status $WORKLOAD --timeout 10m"))
 def rollout() -> None:
     """Wait for the rollout of a workload."""
 
@@ -86,12 +88,13 @@ def rollout() -> None:
 @rollout.command(
     epilog=examples(
         "runai-async rollout status $WORKLOAD --timeout 10m",
-        "AFTER=$(runai-async revisions list $WORKLOAD | jq -rs '.[0].id // empty')",
+        "AFTER=$(runai-async revisions list $WORKLOAD -o name | sed -n 1p)",
         "# ... change the workload ...",
         "runai-async rollout status $WORKLOAD --timeout 10m ${AFTER:+--after=$AFTER}",
     )
 )
 @click.argument("workload", type=NON_EMPTY)
+@project_option
 @click.option("--timeout", type=DURATION, help="Give up after this time, with exit status 3.")
 @click.option(
     "--after",
@@ -120,6 +123,7 @@ def status(
     connection: Connection,
     workload: str,
     *,
+    project: str | None,
     timeout: float | None,
     after: str | None,
     interval: float,
@@ -145,7 +149,9 @@ def status(
     progress = views.progress.Progress(timeout)
     try:
         done = connection.run(
-            lambda runai: _wait(runai, workload, after=after, timeout=timeout, poll=poll, progress=progress)
+            lambda runai: _wait(
+                runai, workload, project, after=after, timeout=timeout, poll=poll, progress=progress
+            )
         )
     except SignalledError:
         say(f"runai-async: cancelled after {progress.elapsed}; the rollout goes on")
@@ -154,7 +160,7 @@ def status(
         if isinstance(error, WaitError) and error.revision is not None:
             views.progress.print_state(error.revision)
         if timeout is not None and isinstance(error, _LATE) and (silence := progress.silence()):
-            raise TimeIsUpError(f"timed out after {timeout:g} s: {silence}") from error
+            raise TimeIsUpError(f"timed out after {limit(timeout)}: {silence}") from error
         raise
     progress.done(done)
 
@@ -162,6 +168,7 @@ def status(
 async def _wait(
     runai: RunaiClient,
     workload: str,
+    project: str | None,
     *,
     after: str | None,
     timeout: float | None,
@@ -171,7 +178,7 @@ async def _wait(
     async with progress.live():
         began = asyncio.get_running_loop().time()
         async with within(timeout):
-            found, after_id, since = await _find(runai, workload, after, Patience(poll, progress))
+            found, after_id, since = await _find(runai, workload, project, after, Patience(poll, progress))
         progress.begin(found.name or found.id, since.name if since else after_id)
         async with runai.watch_revisions(found.id, poll=poll) as watch:
             wait = _DisplayedWait(watch, after_id, since, progress)
@@ -225,10 +232,10 @@ async def _successor(runai: RunaiClient, gone: WorkloadRef) -> str | None:
 
 
 async def _find(
-    runai: RunaiClient, workload: str, after: str | None, patience: Patience
+    runai: RunaiClient, workload: str, project: str | None, after: str | None, patience: Patience
 ) -> tuple[WorkloadRef, str | None, Revision | None]:
     """Return the workload, and the id and the revision of *after*, which may no longer exist."""
-    (found,) = await find_patiently(runai, [workload], patience)
+    (found,) = await find_patiently(runai, [workload], patience, project)
     if after is None:
         return found, None, None
     if (after_id := as_uuid(after)) is None:

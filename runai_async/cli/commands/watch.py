@@ -20,15 +20,17 @@ from runai_async.cli.diagnostics import Diagnostics
 from runai_async.cli.exits import InputError, OutputError
 from runai_async.cli.files import StateFile
 from runai_async.cli.following import ALL_EVERY, NAMES_EVERY, Following, discovered
-from runai_async.cli.ids import find_patiently
+from runai_async.cli.ids import find_patiently, is_in_project
 from runai_async.cli.options import (
     DURATION,
     NON_EMPTY,
     NonEmptyPath,
+    all_option,
     check_workloads,
     discovery_interval_option,
     examples,
     max_outage_option,
+    project_option,
 )
 from runai_async.cli.patience import Patience
 from runai_async.cli.run import within
@@ -54,6 +56,7 @@ class WatchOptions:
         timeout: seconds after which to end; None for never.
         count: the number of events after which to end; None for never.
         existing: whether to display the revisions that exist already.
+        project: the project of the workloads; None for any.
     """
 
     workloads: tuple[str, ...]
@@ -64,6 +67,7 @@ class WatchOptions:
     timeout: float | None
     count: int | None
     existing: bool
+    project: str | None = None
 
     @property
     def what(self) -> str:
@@ -72,7 +76,8 @@ class WatchOptions:
 
     def includes(self, workload: Workload) -> bool:
         """Return whether --all includes a workload."""
-        return is_inference_type(workload) if self.kind is None else self.kind in workload.type.lower()
+        fits = is_inference_type(workload) if self.kind is None else self.kind in workload.type.lower()
+        return fits and is_in_project(workload, self.project)
 
 
 @click.command(
@@ -83,7 +88,8 @@ class WatchOptions:
     )
 )
 @click.argument("workloads", nargs=-1, type=NON_EMPTY, metavar="[WORKLOAD]...")
-@click.option("--all", "everything", is_flag=True, help="Watch all inference workloads, new ones too.")
+@all_option("Watch all inference workloads, new ones too.")
+@project_option
 @click.option(
     "--filter",
     "filters",
@@ -133,6 +139,7 @@ def watch(
     workloads: tuple[str, ...],
     *,
     everything: bool,
+    project: str | None,
     filters: tuple[str, ...],
     kind: str | None,
     interval: float,
@@ -182,6 +189,7 @@ def watch(
         timeout=timeout,
         count=count,
         existing=not new_only,
+        project=project,
     )
     file = None if state is None else StateFile(state, adopt=adopt)
     connection.run(lambda runai: _watch(runai, options, view, file), hooks=[view.hook])
@@ -225,7 +233,7 @@ async def _open(runai: RunaiClient, options: WatchOptions, view: View, file: Sta
             include_existing=options.existing,
             resume_from=saved,
         )
-    found = await find_patiently(runai, options.workloads, patience)
+    found = await find_patiently(runai, options.workloads, patience, options.project)
     following = Following(runai, found, view.names, options.discovery_interval)
     saved = None if file is None else await asyncio.to_thread(_load, file, following, runai.base_url)
     if len(following.ids) > 1 or not following.is_fixed:

@@ -12,9 +12,10 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from runai_async._clock import EARLIEST
+from runai_async._wait.pods import pods_text
 from runai_async._watch.clusters import describe_loss
 from runai_async.cli.spans import newest_first
-from runai_async.cli.text import clean, counted, pods, since
+from runai_async.cli.text import clean, counted, since
 from runai_async.cli.views.lines import event_line, reason
 from runai_async.cli.views.tables import NARROW, one_line, phase_text, plain_table
 from runai_async.events import (
@@ -267,4 +268,4 @@ def _revision_row(revision: Revision, now: datetime, *, deleted: bool) -> Row:
         name.stylize("bright_black strike")
         return name, Text("deleted", style="bright_black"), since(revision.deleted_at, now), "", ""
     at = since(revision.phase_updated_at, now)
-    return name, phase_text(revision.phase), at, pods(revision), one_line(revision.phase_message)
+    return name, phase_text(revision.phase), at, pods_text(revision), one_line(revision.phase_message)

@@ -9,8 +9,9 @@ from typing import assert_never
 
 from rich.text import Text
 
+from runai_async._wait.pods import pods_text
 from runai_async._watch.clusters import describe_loss
-from runai_async.cli.text import clean, clock, pods, since
+from runai_async.cli.text import clean, clock, since
 from runai_async.cli.views.tables import phase_text
 from runai_async.errors import ApiError, RunaiError
 from runai_async.events import (
@@ -80,7 +81,7 @@ def _revision_text(event: RevisionEvent) -> Text:
 
 def _state(event: RevisionEvent, age: str = "") -> Text:
     revision = event.revision
-    text = phase_text(revision.phase).append(f"{age}  {pods(revision)} pods", style="default not bold")
+    text = phase_text(revision.phase).append(f"{age}  {pods_text(revision)} pods", style="default not bold")
     message = clean(revision.phase_message)
     return text.append(f"  {message}", style="default") if message else text
 
