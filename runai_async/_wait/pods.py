@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from runai_async.models import Phase, Revision
+from runai_async.models import Phase, Revision, Workload
 
 
-def needed_pods(revision: Revision) -> int:
+def needed_pods(revision: Revision | Workload) -> int:
     """Return the running pods with which a revision serves: the minimum where it scales, else the number.
 
     A Go server leaves out a number that is 0, so what is missing is 0.
@@ -21,8 +21,11 @@ def is_serving(revision: Revision) -> bool:
     return (revision.running_pods or 0) >= needed_pods(revision)
 
 
-def pods_text(revision: Revision) -> str:
-    """Write running and needed pods: `1/2`; `1/1-4` where the number scales; `1` where none are requested."""
+def pods_text(revision: Revision | Workload) -> str:
+    """Write running and needed pods: `1/2`; `1/1-4` where the number scales; `1` where none are requested.
+
+    A workload's are those of all its revisions.
+    """
     running, requested = revision.running_pods or 0, revision.requested_pods
     if requested is None or (requested.wanted is None and requested.max is None):
         return str(running)

@@ -20,6 +20,7 @@ from runai_async.cli.stdout import whole
 
 COMMANDS = {
     "demo": "See a watch at work; no account is needed.",
+    "workloads": "List inference workloads and what serves.",
     "revisions": "List, count, get or compare revisions.",
     "clusters": "List clusters and whether they are connected.",
     "watch": "Watch revisions appear, change phase and disappear.",

@@ -97,6 +97,17 @@ max_outage_option: Callable[[Command], Command] = click.option(
     help="Give up after this time without a response, also at the start.",
 )
 
+watch_option: Callable[[Command], Command] = click.option(
+    "-w", "--watch", is_flag=True, help="Print a further row for each change, until Ctrl-C."
+)
+interval_option: Callable[[Command], Command] = click.option(
+    "--interval",
+    type=DURATION,
+    default="10s",
+    show_default=True,
+    help="With --watch: the time between polls while nothing changes.",
+)
+
 discovery_interval_option: Callable[[Command], Command] = click.option(
     "--discovery-interval",
     type=DURATION,

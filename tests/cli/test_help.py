@@ -31,6 +31,8 @@ COMMANDS = [
     "rollout",
     "rollout status",
     "timeline",
+    "workloads",
+    "workloads list",
     "exporter",
     "fake",
 ]
@@ -101,7 +103,7 @@ async def test_the_examples_work(command: str, tmp_path: Path, monkeypatch: pyte
             more = ["--count", "1", "--interval", "20ms"] if "watch" in line else []
             result = await ran(control_plane, *arguments(line, {**names, "AFTER": old}), *more)
             assert result.status == 0, (line, result)
-            assert result.out or "--svg" in line or "--deleted" in line, line
+            assert result.out or "--svg" in line or "--deleted" in line or "--phase" in line, line
 
 
 @pytest.mark.parametrize("first", [True, False])
@@ -147,6 +149,11 @@ async def test_the_examples_of_the_exporter_work() -> None:
                 assert (await finished(process)).status == 130
 
         await asyncio.gather(*(tried(line) for line in lines))
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+async def test_h_is_short_for_help(command: str) -> None:
+    assert await ran(None, *command.split(), "-h") == await ran(None, *command.split(), "--help")
 
 
 @pytest.mark.parametrize(

@@ -137,7 +137,7 @@ async def test_without_pyyaml_yaml_is_one_line_that_says_how_to_get_it(
 def hidden(revision: dict[str, object]) -> dict[str, object]:
     """Return a revision of JSON's types with its secrets masked."""
     names = dict(revision["environmentVariables"])  # type: ignore[call-overload]
-    masks = {name: "***" for name in ("command", "arguments") if name in revision}
+    masks: dict[str, object] = {name: "***" for name in ("command", "arguments") if name in revision}
     return {**revision, "environmentVariables": dict.fromkeys(names, "***"), **masks}
 
 

@@ -584,6 +584,22 @@ async def test_a_view_that_displays_outages_still_logs_what_it_cannot_display(
     assert "a revision cannot be decoded: $.createdAt" in rollout.err
 
 
+@pytest.mark.parametrize("args", [["-A"], ["--all"], ["llm"]])
+async def test_a_project_limits_what_is_watched(args: list[str]) -> None:
+    async with FakeControlPlane() as control_plane:
+        ids = {
+            project: control_plane.add_workload("llm", project_id=ONE[:-1] + end, project_name=project)
+            for project, end in (("team-a", "1"), ("team-b", "2"))
+        }
+        for workload_id in ids.values():
+            control_plane.add_revision(workload_id, "Running")
+        brief = ["--interval", "20ms", "-n", "1", "-p", "team-b", "--timeout", "10s"]
+        result = await ran(control_plane, "watch", *args, *brief)
+        assert (result.status, json.loads(result.out)["workloadId"]) == (0, ids["team-b"])
+        paths = [request.path for request in control_plane.requests]
+        assert [path for path in paths if ids["team-a"] in path] == []
+
+
 @pytest.mark.parametrize(
     ("command", "workload", "reason"),
     [

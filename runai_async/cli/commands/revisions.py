@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import click
 
+from runai_async._watch.revision_watch import RevisionWatch
+from runai_async.cli.changes import RevisionChanges
 from runai_async.cli.connection import Connection, connecting
 from runai_async.cli.groups import Group
 from runai_async.cli.ids import WorkloadRef, as_uuid, find_revisions, find_workload, workload_of
-from runai_async.cli.options import NON_EMPTY, examples, project_option
+from runai_async.cli.options import NON_EMPTY, examples, interval_option, project_option, watch_option
 from runai_async.cli.spans import newest_first
 from runai_async.cli.text import clean, quoted
 from runai_async.cli.views.details import print_changes, print_revision
 from runai_async.cli.views.listings import revisions_table
-from runai_async.cli.views.output import VALUES, Output, Result, result_options
+from runai_async.cli.views.output import VALUES, Output, Result, check_watchable, result_options
+from runai_async.cli.views.sheet import Sheet
 from runai_async.client import RunaiClient, server_time
 from runai_async.diff import FieldChange, compare_revisions
+from runai_async.events import RevisionDeleted
 from runai_async.models import Revision
+from runai_async.policy import LEAST_INTERVAL, PollPolicy
 
 _SHAPE = "json, jsonl and yaml have the API's own shape; name prints names, which are usable as arguments."
 
@@ -47,26 +53,59 @@ def revisions() -> None:
 @click.argument("workload", type=NON_EMPTY)
 @project_option
 @click.option("--deleted", is_flag=True, help="List the deleted revisions instead of the live ones.")
+@watch_option
+@interval_option
 @result_options(of=_SHAPE, secrets=True)
 @connecting
 def list_(
-    connection: Connection, workload: str, *, project: str | None, deleted: bool, output: Output
+    connection: Connection,
+    workload: str,
+    *,
+    project: str | None,
+    deleted: bool,
+    watch: bool,
+    interval: float,
+    output: Output,
 ) -> None:
     """List the revisions of a WORKLOAD, newest first."""
+    if watch:
+        check_watchable(output, ("--deleted", deleted))
+    sheet = Sheet(headers=output.headers)
 
-    async def work(runai: RunaiClient) -> Result:
+    async def work(runai: RunaiClient) -> None:
         found = await find_workload(runai, workload, project)
         known = newest_first(await runai.list_revisions(found.id, deleted=deleted))
         now = server_time(runai).now()
-        return Result(
+        result = Result(
             known,
             document={"revisions": known},
             table=lambda wide: revisions_table(known, now, deleted=deleted, wide=wide),
             names=[item.name for item in known],
             empty=f"{workload} has no {'deleted' if deleted else 'live'} revisions",
+            sheet=sheet,
         )
+        output(result)
+        if watch:
+            poll = PollPolicy(
+                interval=max(interval, LEAST_INTERVAL),
+                deadline=connection.deadline,
+                emit=frozenset({"updated"}),
+            )
+            await _watch(runai, runai.watch_revisions(found.id, poll=poll), known, output, sheet)
 
-    output(connection.run(work))
+    connection.run(work)
+
+
+async def _watch(
+    runai: RunaiClient, watch: RevisionWatch, listed: Sequence[Revision], output: Output, sheet: Sheet
+) -> None:
+    """Print the row of a revision whenever it changes."""
+    changes = RevisionChanges(listed)
+    async with watch:
+        async for event in watch:
+            if (changed := changes.note(event)) is not None:
+                deleted, now = isinstance(event, RevisionDeleted), server_time(runai).now()
+                sheet.print(revisions_table([changed], now, deleted=deleted, wide=output.is_wide))
 
 
 @revisions.command(epilog=examples("runai-async revisions count $WORKLOAD --deleted"))

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from runai_async._wait.pods import pods_text
 from runai_async.cli.columns import Cell, Column, Table, table_of
+from runai_async.cli.overview import Overview
 from runai_async.cli.text import phase_style, since
 from runai_async.models import Cluster, ClusterState, Phase, Revision
 
@@ -47,6 +48,45 @@ def revision_row(revision: Revision, now: datetime, *, deleted: bool, wide: bool
         since(revision.deleted_at if deleted else revision.phase_updated_at, now),
         *([revision.id, ", ".join(revision.images or ())] if wide else []),
         revision.phase_message or "",
+    ]
+
+
+def workloads_table(overviews: Sequence[Overview], now: datetime, *, revisions: bool, wide: bool) -> Table:
+    """Return a table of workloads in their order.
+
+    Args:
+        overviews: the workloads.
+        now: the present time, by the server's clock.
+        revisions: whether their revisions were read; else phases and pods are those of the workloads.
+        wide: whether ids, images and messages are shown.
+    """
+    columns = [
+        Column("NAME", "middle"),
+        Column("PROJECT", "middle"),
+        *map(
+            Column, ("PHASE", "SERVING", "PODS", "NEWEST", "AGE") if revisions else ("PHASE", "PODS", "AGE")
+        ),
+        *([Column("ID"), Column("IMAGE", "middle"), Column("MESSAGE", "end")] if wide else []),
+    ]
+    return table_of(columns, [workload_row(item, now, revisions=revisions, wide=wide) for item in overviews])
+
+
+def workload_row(overview: Overview, now: datetime, *, revisions: bool, wide: bool) -> list[str | Cell]:
+    """Return the cells of one workload."""
+    workload, newest, serving = overview.workload, overview.newest, overview.serving
+    last = newest or workload
+    state = [
+        overview.short(serving),
+        "" if serving is None else pods_text(serving),
+        "" if newest is serving else overview.short(newest),
+    ]
+    return [
+        workload.name,
+        workload.project_name or workload.project_id,
+        _DELETED if overview.is_deleted else phase_cell(overview.phase),
+        *(state if revisions else [pods_text(workload)]),
+        since(workload.created_at, now),
+        *([workload.id, ", ".join(last.images or ()), last.phase_message or ""] if wide else []),
     ]
 
 

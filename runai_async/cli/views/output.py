@@ -22,7 +22,7 @@ from runai_async.cli.diagnostics import say
 from runai_async.cli.exits import InputError
 from runai_async.cli.options import Command
 from runai_async.cli.secrets import masked
-from runai_async.cli.views.sheet import print_table
+from runai_async.cli.views.sheet import Sheet
 from runai_async.cli.views.watch import CloudEventView, JsonView, View, ViewOptions
 
 
@@ -37,6 +37,7 @@ class Result:
         draw: prints what is no table, for people.
         names: what `name` prints, one a line.
         empty: printed for people, on stderr, if there are no items.
+        sheet: what the table is printed on, where further rows may follow.
     """
 
     items: Sequence[Any]
@@ -45,6 +46,7 @@ class Result:
     draw: Callable[[], None] | None = None
     names: Sequence[str] = ()
     empty: str = ""
+    sheet: Sheet | None = None
 
 
 @frozen
@@ -66,6 +68,11 @@ class Output:
         """Whether the output is for people."""
         return self.format in {"table", "wide"}
 
+    @property
+    def is_wide(self) -> bool:
+        """Whether tables have further columns."""
+        return self.format == "wide"
+
     def __call__(self, result: Result) -> None:
         """Print a result."""
         if not self.show_secrets:
@@ -79,7 +86,7 @@ def _table(result: Result, output: Output) -> None:
     elif result.draw is not None:
         result.draw()
     elif result.table is not None:
-        print_table(result.table(output.format == "wide"), headers=output.headers)
+        (result.sheet or Sheet(headers=output.headers)).print(result.table(output.is_wide))
 
 
 def _names(result: Result, _: Output) -> None:
@@ -194,6 +201,15 @@ def result_options(
         return wrapper
 
     return add
+
+
+def check_watchable(output: Output, *others: tuple[str, object]) -> None:
+    """Reject `--watch` with a format that has no rows, or with other options that make no sense then."""
+    if not output.is_table:
+        raise click.UsageError("--watch prints rows of a table: see runai-async watch for JSON lines")
+    for flag, value in others:
+        if value:
+            raise click.UsageError(f"give --watch or {flag}, not both")
 
 
 def lines_in_a_pipe() -> str:

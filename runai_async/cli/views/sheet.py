@@ -9,6 +9,7 @@ from itertools import zip_longest
 import click
 
 from runai_async.cli.columns import Cell, Table, fitted, padded, widths_of
+from runai_async.cli.diagnostics import say
 
 
 def print_table(table: Table, *, headers: bool = True, indent: bool = False) -> None:
@@ -50,6 +51,14 @@ class Sheet:
             _print_styled([Cell(self._before), *cells])
         else:
             click.echo(self._before + "".join(cell.text for cell in cells).rstrip())
+
+
+def print_aside(text: str, style: str) -> None:
+    """Print a line above or below a table: on a terminal with the table, otherwise on stderr."""
+    if sys.stdout.isatty():
+        _print_styled([Cell(text, style)])
+    else:
+        say(text)
 
 
 def _wider(before: Sequence[int], widths: Sequence[int]) -> list[int]:

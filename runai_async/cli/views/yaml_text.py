@@ -32,6 +32,6 @@ _Document.add_representer(str, _text)
 
 def yaml_text(document: Any) -> str:
     """Return a value of JSON's types as YAML; ids and times are quoted, as they are texts."""
-    dump: Any = yaml.dump  # pyright: ignore[reportUnknownMemberType]  (its stub is not whole)
-    text: str = dump(document, Dumper=_Document, sort_keys=False, allow_unicode=True, width=2**31 - 1)
+    library: Any = yaml  # whose stub is not typed whole
+    text: str = library.dump(document, Dumper=_Document, sort_keys=False, allow_unicode=True, width=2**31 - 1)
     return text
