@@ -41,7 +41,9 @@ from runai_async._fleet.discovery import WorkloadIds
 from runai_async._fleet.fleet_watch import FleetWatch
 from runai_async._http.addresses import check_base_url, check_proxy, environment_proxy
 from runai_async._http.aiohttp_transport import AiohttpTransport
+from runai_async._http.logged_transport import LoggedTransport
 from runai_async._http.messages import Timed, Transport
+from runai_async._observe.log import logger
 from runai_async._wait.order import newest
 from runai_async._wait.phase import FAILED_PHASES, PhaseWait
 from runai_async._wait.rollout import RolloutWait
@@ -192,6 +194,8 @@ class RunaiClient:
         )
         if isinstance(transport, Timed):
             transport.use_clock(clock)
+        if logger.is_debugging:
+            transport = LoggedTransport(transport, clock)
         tokens = token_source(auth, url, transport, clock, hooks=called, timeout=timeout)
         policy = retry or RetryPolicy()
         # Retrying(Authenticated(AiohttpTransport)): a retry asks for a token again, so it gets a fresh one.

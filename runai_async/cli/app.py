@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import logging
 import os
 import sys
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 from click.exceptions import NoArgsIsHelpError
@@ -16,6 +18,7 @@ from runai_async._version import __version__
 from runai_async.cli.diagnostics import Diagnostics
 from runai_async.cli.exits import EXIT_STATUS, ReaderGoneError, leave
 from runai_async.cli.groups import Group
+from runai_async.cli.placeholder import without_client
 from runai_async.cli.stdout import whole
 
 COMMANDS = {
@@ -28,13 +31,16 @@ COMMANDS = {
     "timeline": "Draw revisions as bars of their phases over time.",
     "exporter": "Serve the state of revisions as Prometheus metrics.",
     "fake": "Serve a fake control plane to try things on.",
+    "completion": "Print the script for completion in a shell.",
 }
 """The subcommands with their short help, the most useful first. Each is a module of its name."""
 
 _COMPLETION = """\b
 Completion in bash (replace bash with zsh or fish for those):
-  eval "$(_RUNAI_ASYNC_COMPLETE=bash_source runai-async)"
+  eval "$(runai-async completion bash)"
 """
+_COMPLETING = "_RUNAI_ASYNC_COMPLETE"
+"""The variable by which a shell asks what a word may be completed to."""
 
 
 class Application(Group):
@@ -63,6 +69,8 @@ class Application(Group):
     def main(self, *args: Any, **extra: Any) -> Any:
         """Run the command line and end the process."""
         diagnostics = Diagnostics()
+        if _COMPLETING in os.environ:
+            self._complete(diagnostics, extra)
         with diagnostics.logged():
             try:
                 status = super().main(*args, **{**extra, "standalone_mode": False, "obj": diagnostics})
@@ -72,6 +80,15 @@ class Application(Group):
             except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  (every error ends the process here)
                 leave(error, diagnostics)
         sys.exit(status if isinstance(status, int) else 0)
+
+    def _complete(self, diagnostics: Diagnostics, extra: dict[str, Any]) -> NoReturn:
+        """Print what a word may be completed to, and nothing else."""
+        without_client()
+        logging.getLogger("runai_async").disabled = True
+        arguments: dict[str, Any] = {**extra, "prog_name": "runai-async", "obj": diagnostics}
+        with contextlib.suppress(Exception):
+            super().main(**arguments)
+        sys.exit(0)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command. Raises `ReaderGoneError` if nobody reads its output any longer."""
@@ -92,7 +109,9 @@ class Application(Group):
 )
 @click.version_option(__version__, prog_name="runai-async")
 @click.option(
-    "--debug", is_flag=True, help="Print tracebacks and everything that is logged; secrets are masked."
+    "--debug",
+    is_flag=True,
+    help="Print tracebacks, each request, and everything that is logged; secrets are masked.",
 )
 @click.pass_obj
 def app(diagnostics: Diagnostics, *, debug: bool) -> None:
@@ -102,7 +121,8 @@ def app(diagnostics: Diagnostics, *, debug: bool) -> None:
     RUNAI_CLIENT_SECRET, are the credentials. Anything not set is taken from the login of the vendor's
     command line. `runai-async demo` needs none of it.
     """
-    diagnostics.debug = debug
+    if debug:
+        diagnostics.enable_debug()
 
 
 def run() -> None:

@@ -32,6 +32,11 @@ class Diagnostics:
     outages_displayed: bool = False
     stderr: StderrWriter = Factory(StderrWriter)
 
+    def enable_debug(self) -> None:
+        """Print everything from now on."""
+        self.debug = True
+        logging.getLogger("runai_async").setLevel(logging.DEBUG)
+
     def masked(self, text: str) -> str:
         """Return a text with its secrets replaced."""
         for secret in self.secrets:
@@ -48,7 +53,7 @@ class Diagnostics:
         log = logging.getLogger("runai_async")
         handler, level, propagate = _Printer(self), log.level, log.propagate
         log.addHandler(handler)
-        log.setLevel(logging.DEBUG)
+        log.setLevel(logging.WARNING)  # what is not printed costs nothing
         log.propagate = False
         try:
             yield

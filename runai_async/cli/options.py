@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from runai_async.cli.text import quoted
 from runai_async.cli.wording import name_of
@@ -58,6 +59,15 @@ class NonEmpty(_Text):
         if not text.strip():
             raise click.UsageError(f"{name_of(param)} is empty (is a variable not set?)", ctx)
         return text
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Return the names that fit, for parameters whose own names say what they are."""
+        from runai_async.cli.completing import names_for  # noqa: PLC0415  (of use for TAB only)
+
+        params = {**(ctx.parent.params if ctx.parent else {}), **ctx.params}
+        return [CompletionItem(name) for name in names_for(param.name, params, incomplete)]
 
 
 NON_EMPTY = NonEmpty()

@@ -21,6 +21,7 @@ from runai_async.testing import FakeControlPlane
 COMMANDS = [
     "clusters",
     "clusters list",
+    "completion",
     "demo",
     "revisions",
     "revisions list",
@@ -80,7 +81,7 @@ def test_help_has_examples_and_fits_80_columns(command: str) -> None:
 async def test_the_root_s_help_lists_exit_statuses_and_completion() -> None:
     result = await ran(None, "--help")
     assert "  3    timeout\n" in result.out
-    assert 'eval "$(_RUNAI_ASYNC_COMPLETE=bash_source runai-async)"' in result.out
+    assert 'eval "$(runai-async completion bash)"' in result.out
     without_arguments = await ran(None)
     assert (without_arguments.status, without_arguments.out) == (2, "")
     assert without_arguments.err == result.out
