@@ -11,8 +11,8 @@ from runai_async.cli.text import clean, cut_end, cut_middle, width_of
 
 _GAP = 2
 """Blanks between two columns."""
-_LEAST = {"middle": 12, "end": 16}
-"""Characters to which the cells of a column are cut at most."""
+_LEAST = {"text": 16, "image": 16, "name": 12}
+"""Characters to which the cells of a kind of column are cut at most; the first kind is cut first."""
 _EMPTY = "-"
 """Stands for an empty cell, so that every line has the same number of words before the last column."""
 
@@ -23,12 +23,12 @@ class Column:
 
     Attributes:
         heading: its heading.
-        cut: what is cut out of its cells on a narrow terminal: nothing, their middle or their end. A column
-            that loses its end is left out where there is too little room.
+        kind: whether its cells are cut on a narrow terminal, and how. A text loses its end, and the column is
+            left out where there is too little room; names and images lose their middle.
     """
 
     heading: str
-    cut: Literal["nothing", "middle", "end"] = "nothing"
+    kind: Literal["whole", "name", "image", "text"] = "whole"
 
 
 class Cell(NamedTuple):
@@ -88,7 +88,7 @@ def total_width(table: Table) -> int:
 def fitted(table: Table, width: int) -> Table:
     """Return a table that fits the width, if it can: first messages are cut, then names, then columns."""
     widths = _shrunk(table, widths_of(table), width)
-    is_droppable = table.columns[-1].cut == "end" and len(table.columns) > 1
+    is_droppable = table.columns[-1].kind == "text" and len(table.columns) > 1
     if is_droppable and _total(widths) > width:
         return fitted(_without_last(table), width)
     return evolve(table, rows=tuple(_cut(table, row, widths) for row in table.rows))
@@ -99,13 +99,13 @@ def _total(widths: Sequence[int]) -> int:
 
 
 def _shrunk(table: Table, widths: list[int], width: int) -> list[int]:
-    """Return the widths after cutting ends, then middles; of these the widest first."""
-    for kind, least in (("end", _LEAST["end"]), ("middle", _LEAST["middle"])):
+    """Return the widths after cutting one kind after the other; of one kind the widest first."""
+    for kind, least in _LEAST.items():
         while (excess := _total(widths) - width) > 0:
             cuttable = [
                 index
                 for index, column in enumerate(table.columns)
-                if column.cut == kind and widths[index] > max(least, width_of(column.heading))
+                if column.kind == kind and widths[index] > max(least, width_of(column.heading))
             ]
             if not cuttable:
                 break
@@ -117,7 +117,7 @@ def _shrunk(table: Table, widths: list[int], width: int) -> list[int]:
 
 def _cut(table: Table, row: Sequence[Cell], widths: Sequence[int]) -> tuple[Cell, ...]:
     return tuple(
-        cell._replace(text=(cut_middle if column.cut == "middle" else cut_end)(cell.text, width))
+        cell._replace(text=(cut_end if column.kind == "text" else cut_middle)(cell.text, width))
         for column, cell, width in zip(table.columns, row, widths, strict=True)
     )
 

@@ -135,6 +135,8 @@ class _Names:
 
 
 def _is_meant(row: Row, project: str | None) -> bool:
+    if not (isinstance(row.get("name"), str) and isinstance(row.get("id"), str)):
+        return False
     is_there = project is None or project in {row.get("projectName"), row.get("projectId")}
     return is_there and "inference" in str(row.get("type")).lower()
 

@@ -14,6 +14,7 @@ from attrs import Factory, define
 
 from runai_async.cli.stderr import StderrWriter
 from runai_async.cli.text import clean
+from runai_async.cli.wording import without_classes
 
 
 @define
@@ -81,4 +82,5 @@ class _Printer(logging.Handler):
         displayed = self._diagnostics.outages_displayed and getattr(record, "is_outage", False)
         if self._diagnostics.debug or (record.levelno >= logging.WARNING and not displayed):
             text = clean(record.getMessage())
+            text = text if self._diagnostics.debug else without_classes(text)
             self._diagnostics.say(f"runai-async: {record.levelname.lower()}: {text}")

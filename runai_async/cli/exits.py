@@ -144,6 +144,8 @@ def _shortened(line: str) -> str:
 
 def _help_for(error: click.ClickException) -> str:
     ctx = error.ctx if isinstance(error, click.UsageError) else None
+    if usage_text(error).endswith("?)"):
+        return ""  # it says what was meant
     return f"see {ctx.command_path} --help" if ctx is not None else ""
 
 

@@ -60,7 +60,11 @@ async def survey(runai: RunaiClient, known: Sequence[Workload]) -> Survey:
             for workload in known:
                 group.create_task(read(workload))
     except* RunaiError:
-        raise found.failures[-1] from None
+        is_hopeless = True
+    else:
+        is_hopeless = False
+    if is_hopeless:
+        raise found.failures[-1]
     return found
 
 

@@ -7,6 +7,7 @@ import re
 import click
 
 from runai_async.cli.text import alternatives, clean, quoted, similar
+from runai_async.errors import RunaiError
 
 _FLAGS = {
     "base_url": "--base-url",
@@ -21,10 +22,23 @@ _ARGUMENT = re.compile(rf"\b({'|'.join(_FLAGS)})\b(?! *=)")
 
 
 def in_flags(text: str) -> str:
-    """Return an error's text with arguments called by their flags."""
+    """Return an error's text with arguments called by their flags, and without classes."""
     for phrase, ours in _PHRASES.items():
         text = text.replace(phrase, ours)
-    return _ARGUMENT.sub(lambda found: _FLAGS[found[1]], text)
+    return _ARGUMENT.sub(lambda found: _FLAGS[found[1]], without_classes(text))
+
+
+def _names(kind: type[RunaiError]) -> list[str]:
+    """Return the name of a class of errors, and those of all below it."""
+    return [kind.__name__, *(name for below in kind.__subclasses__() for name in _names(below))]
+
+
+_CLASS = re.compile(rf"(^|\(|[,:]? (?:with )?)(?:{'|'.join(_names(RunaiError))}): ")
+
+
+def without_classes(text: str) -> str:
+    """Return a message without the names of our classes: they say little more than the text behind them."""
+    return _CLASS.sub(lambda found: found[1] if found[1] in {"", "("} else ": ", text)
 
 
 def name_of(param: click.Parameter | None) -> str:

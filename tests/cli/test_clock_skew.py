@@ -17,8 +17,10 @@ def skewed(hours: float) -> FakeControlPlane:
 
 
 @pytest.mark.parametrize("hours", HOURS)
-@pytest.mark.parametrize("command", ["revisions list llm", "workloads list"])
-async def test_ages_are_right_with_either_clock_wrong(hours: float, command: str) -> None:
+@pytest.mark.parametrize(
+    ("command", "age"), [("revisions list llm", r"  10m    10m\n$"), ("workloads list", r"  [01]s\n$")]
+)
+async def test_ages_are_right_with_either_clock_wrong(hours: float, command: str, age: str) -> None:
     async with skewed(hours) as control_plane:
         workload_id = control_plane.add_workload("llm")
         created = datetime.now(UTC) + timedelta(hours=hours, minutes=-10, seconds=-5)
@@ -30,8 +32,7 @@ async def test_ages_are_right_with_either_clock_wrong(hours: float, command: str
             r"ages are by its clock\n",
             result.err,
         )
-        ages = re.findall(r"\b\d+[smhd]\w*", result.out)
-        assert ages[:1] == (["10m"] if command.startswith("rev") else ["0s"]) or ages[:1] == ["1s"]
+        assert re.search(age, result.out)
 
 
 @pytest.mark.parametrize("hours", HOURS)

@@ -8,7 +8,7 @@ from runai_async.cli.columns import Cell, Column, Table, fitted, table_of, total
 from runai_async.cli.text import cut_end, cut_middle, width_of
 
 NAMES = ["team-a-llama-3-70b-instruct-00012", "team-a-llama-3-70b-instruct-00013"]
-COLUMNS = [Column("NAME", "middle"), Column("PHASE"), Column("MESSAGE", "end")]
+COLUMNS = [Column("NAME", "name"), Column("PHASE"), Column("MESSAGE", "text")]
 TABLE = table_of(COLUMNS, [[name, "Running", "the image is pulled from models.example"] for name in NAMES])
 
 
@@ -57,6 +57,12 @@ def test_messages_are_cut_before_names() -> None:
     assert 69 <= total_width(narrow) <= 70
 
 
+def test_images_are_cut_before_names() -> None:
+    columns = [Column("NAME", "name"), Column("IMAGE", "image")]
+    narrow = fitted(table_of(columns, [["a" * 20, "models.example/llm-server:1.4"]]), 40)
+    assert texts(narrow) == [["a" * 20, "models.e…erver:1.4"]]
+
+
 def test_names_stay_distinct_when_they_are_cut() -> None:
     shown = [row[0] for row in texts(fitted(TABLE, 50))]
     assert len(set(shown)) == 2
@@ -70,7 +76,7 @@ def test_without_room_messages_are_left_out_and_names_keep_their_ends() -> None:
 
 
 def test_of_several_names_the_widest_are_cut_first() -> None:
-    columns = [Column("NAME", "middle"), Column("PROJECT", "middle")]
+    columns = [Column("NAME", "name"), Column("PROJECT", "name")]
     assert texts(fitted(table_of(columns, [["a" * 40, "b" * 14]]), 30)) == [["aaaaaa…aaaaaaa", "b" * 14]]
 
 

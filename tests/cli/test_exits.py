@@ -31,15 +31,15 @@ async def test_version() -> None:
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["wach"], 'no such command "wach" (did you mean "watch"?); see runai-async --help'),
-        (["revision"], 'no such command "revision" (did you mean "revisions"?); see runai-async --help'),
+        (["wach"], 'no such command "wach" (did you mean "watch"?)\n'),
+        (["revision"], 'no such command "revision" (did you mean "revisions"?)\n'),
         (
             ["revisions", "lst"],
-            'no such command "lst" (did you mean "list"?); see runai-async revisions --help',
+            'no such command "lst" (did you mean "list"?)\n',
         ),
         (["xyz"], 'no such command "xyz"; see'),
         (["--nonsense"], 'no such option "--nonsense"; see runai-async --help'),
-        (["watch", "x", "--timout", "5s"], 'no such option "--timout" (did you mean "--timeout"?); see'),
+        (["watch", "x", "--timout", "5s"], 'no such option "--timout" (did you mean "--timeout"?)\n'),
         (["watch", "x", "--timeout"], "option '--timeout' requires an argument"),
         (["watch", "x", "--emit", "y"], "--emit: 'y' is not one of 'updated', 'synced'"),
         (["revisions", "count", "x", "y"], "got unexpected extra argument (y); see"),

@@ -30,10 +30,10 @@ def revisions_table(revisions: Sequence[Revision], now: datetime, *, deleted: bo
         wide: whether ids and images are shown.
     """
     columns = [
-        Column("NAME", "middle"),
+        Column("NAME", "name"),
         *map(Column, ("PHASE", "PODS", "AGE", "DELETED" if deleted else "SINCE")),
-        *([Column("ID"), Column("IMAGE", "middle")] if wide else []),
-        Column("MESSAGE", "end"),
+        *([Column("ID"), Column("IMAGE", "image")] if wide else []),
+        Column("MESSAGE", "text"),
     ]
     return table_of(columns, [revision_row(item, now, deleted=deleted, wide=wide) for item in revisions])
 
@@ -61,12 +61,12 @@ def workloads_table(overviews: Sequence[Overview], now: datetime, *, revisions: 
         wide: whether ids, images and messages are shown.
     """
     columns = [
-        Column("NAME", "middle"),
-        Column("PROJECT", "middle"),
+        Column("NAME", "name"),
+        Column("PROJECT", "name"),
         *map(
             Column, ("PHASE", "SERVING", "PODS", "NEWEST", "AGE") if revisions else ("PHASE", "PODS", "AGE")
         ),
-        *([Column("ID"), Column("IMAGE", "middle"), Column("MESSAGE", "end")] if wide else []),
+        *([Column("ID"), Column("IMAGE", "image"), Column("MESSAGE", "text")] if wide else []),
     ]
     return table_of(columns, [workload_row(item, now, revisions=revisions, wide=wide) for item in overviews])
 
@@ -99,7 +99,7 @@ def clusters_table(clusters: Sequence[Cluster], now: datetime, *, wide: bool) ->
         wide: whether ids are shown.
     """
     columns = [
-        Column("NAME", "middle"),
+        Column("NAME", "name"),
         *map(Column, ("STATE", "SEEN", "VERSION", *(["ID"] if wide else []))),
     ]
     return table_of(

@@ -138,7 +138,7 @@ class Progress:
         if self._outage is None:
             return "" if self._has_begun else "the control plane has not responded to the first request"
         seconds = self._clock.monotonic() - self._outage.began_at
-        why = f"{type(self._outage.error).__name__}: {clean(str(self._outage.error))}"
+        why = clean(str(self._outage.error))
         return f"the control plane has not responded for {duration(seconds)}: {why}"
 
     @property
