@@ -144,7 +144,7 @@ def _shortened(line: str) -> str:
 
 def _help_for(error: click.ClickException) -> str:
     ctx = error.ctx if isinstance(error, click.UsageError) else None
-    if usage_text(error).endswith("?)"):
+    if "(did you mean " in usage_text(error):
         return ""  # it says what was meant
     return f"see {ctx.command_path} --help" if ctx is not None else ""
 

@@ -18,7 +18,7 @@ def skewed(hours: float) -> FakeControlPlane:
 
 @pytest.mark.parametrize("hours", HOURS)
 @pytest.mark.parametrize(
-    ("command", "age"), [("revisions list llm", r"  10m    10m\n$"), ("workloads list", r"  [01]s\n$")]
+    ("command", "age"), [("revisions list llm", r"  10m  10m\n$"), ("workloads list", r"  [01]s\n$")]
 )
 async def test_ages_are_right_with_either_clock_wrong(hours: float, command: str, age: str) -> None:
     async with skewed(hours) as control_plane:
