@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import logging
 import os
 import sys
 from importlib import import_module
@@ -15,7 +14,7 @@ import click
 from click.exceptions import NoArgsIsHelpError
 
 from runai_async._version import __version__
-from runai_async.cli.diagnostics import Diagnostics
+from runai_async.cli.diagnostics import Diagnostics, silence
 from runai_async.cli.exits import EXIT_STATUS, ReaderGoneError, leave
 from runai_async.cli.groups import Group
 from runai_async.cli.placeholder import without_client
@@ -84,7 +83,7 @@ class Application(Group):
     def _complete(self, diagnostics: Diagnostics, extra: dict[str, Any]) -> NoReturn:
         """Print what a word may be completed to, and nothing else."""
         without_client()
-        logging.getLogger("runai_async").disabled = True
+        silence()
         arguments: dict[str, Any] = {**extra, "prog_name": "runai-async", "obj": diagnostics}
         with contextlib.suppress(Exception):
             super().main(**arguments)

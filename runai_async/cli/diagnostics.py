@@ -65,6 +65,11 @@ class Diagnostics:
             self.stderr.close()
 
 
+def silence() -> None:
+    """Log nothing from now on, for a process that only completes words."""
+    logging.getLogger("runai_async").disabled = True
+
+
 def say(text: str) -> None:
     """Print a line on stderr, beside the result of the command that runs."""
     click.get_current_context().ensure_object(Diagnostics).say(text)

@@ -188,7 +188,7 @@ async def test_an_outage_that_lasts_too_long_ends_with_status_4(
     await change
     warning, error = result.err.splitlines()
     assert (result.status, len(events(result))) == (4, 1)
-    assert warning.startswith(f"runai-async: warning: workload {workload_id}: polls fail, ")
+    assert warning.startswith(f"runai-async: warning: workload {workload_id}: polls fail: ")
     assert error.endswith("check that the control plane responds; --max-outage sets how long to wait")
 
 
