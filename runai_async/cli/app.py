@@ -83,9 +83,8 @@ class Application(Group):
     def _complete(self, diagnostics: Diagnostics, extra: dict[str, Any]) -> NoReturn:
         """Print what a word may be completed to, and nothing else."""
         without_client()
-        silence()
         arguments: dict[str, Any] = {**extra, "prog_name": "runai-async", "obj": diagnostics}
-        with contextlib.suppress(Exception):
+        with silence(), contextlib.suppress(Exception):
             super().main(**arguments)
         sys.exit(0)
 

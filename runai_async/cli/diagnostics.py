@@ -65,9 +65,15 @@ class Diagnostics:
             self.stderr.close()
 
 
-def silence() -> None:
-    """Log nothing from now on, for a process that only completes words."""
-    logging.getLogger("runai_async").disabled = True
+@contextlib.contextmanager
+def silence() -> Generator[None, None, None]:
+    """Log nothing, for as long as the context lasts."""
+    log = logging.getLogger("runai_async")
+    before, log.disabled = log.disabled, True
+    try:
+        yield
+    finally:
+        log.disabled = before
 
 
 def say(text: str) -> None:
