@@ -20,6 +20,7 @@ from runai_async._api.api import Api
 from runai_async._api.endpoints import Endpoints
 from runai_async._api.paging import LONGEST_PAGE, LeftOut, paged
 from runai_async._api.retry import Retrying
+from runai_async._api.server_time import ServerTime
 from runai_async._api.workload_list import Selection, conditions, each_once
 from runai_async._api.workload_query import Choose, WorkloadQuery
 from runai_async._arguments import (
@@ -42,7 +43,9 @@ from runai_async._fleet.discovery import WorkloadIds
 from runai_async._fleet.fleet_watch import FleetWatch
 from runai_async._http.addresses import check_base_url, check_proxy, environment_proxy
 from runai_async._http.aiohttp_transport import AiohttpTransport
+from runai_async._http.logged_transport import LoggedTransport
 from runai_async._http.messages import Timed, Transport
+from runai_async._observe.log import logger
 from runai_async._wait.order import newest
 from runai_async._wait.phase import FAILED_PHASES, PhaseWait
 from runai_async._wait.rollout import RolloutWait
@@ -83,6 +86,11 @@ def workload_query(
     return WorkloadQuery(
         filter_by=filter_by, is_inference=is_included, api=api, left_out=left_out, choose=choose
     )
+
+
+def server_time(runai: RunaiClient) -> ServerTime:
+    """Return the server's clock as far as a client has learnt it, for the command line."""
+    return runai._api.server_time  # noqa: SLF001  (a friend)  # pyright: ignore[reportPrivateUsage]
 
 
 def _proxies_elsewhere(auth: Auth) -> dict[str, URL | None]:
@@ -198,6 +206,8 @@ class RunaiClient:
         )
         if isinstance(transport, Timed):
             transport.use_clock(clock)
+        if logger.is_debugging:
+            transport = LoggedTransport(transport, clock)
         tokens = token_source(auth, url, transport, clock, hooks=called, timeout=timeout)
         policy = retry or RetryPolicy()
         # Retrying(Authenticated(AiohttpTransport)): a retry asks for a token again, so it gets a fresh one.

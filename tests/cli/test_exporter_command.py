@@ -118,7 +118,7 @@ async def test_named_workloads_are_exported_until_a_signal_even_in_an_outage() -
     assert (ended.status, ended.out) == (143, "")
     lines = ended.err.splitlines()
     expected = (
-        "the control plane does not respond (workloads watched: 2), ",
+        "the control plane does not respond (workloads watched: 2): ",
         "the fleet's discovery failed, ",
         f"no successful poll of workload chat ({ids[0]}) for ",
         f"no successful poll of workload embed ({ids[1]}) for ",
@@ -127,7 +127,7 @@ async def test_named_workloads_are_exported_until_a_signal_even_in_an_outage() -
         assert [line.startswith(f"runai-async: warning: {text}") for line in lines].count(True) == 1
     assert len(lines) == len(expected)
     lost = [line for line in lines if "no successful poll of" in line]
-    assert all(re.search(r"its revisions are not exported: \w+Error: ", line) for line in lost)
+    assert all(re.search(r"its revisions are not exported: GET http", line) for line in lost)
 
 
 @pytest.mark.parametrize(
@@ -171,9 +171,9 @@ async def test_discovery_notes_the_names_of_inference_workloads() -> None:
         RunaiClient(control_plane.url, control_plane.token) as runai,
     ):
         control_plane.add_workload("job", type="Training")
-        assert [item.id async for item in _query(runai, metrics)] == []
+        assert [item.id async for item in _query(runai, metrics, None)] == []
         workload_id = control_plane.add_workload("chat")
-        assert [item.id async for item in _query(runai, metrics)] == [workload_id]
+        assert [item.id async for item in _query(runai, metrics, None)] == [workload_id]
     assert metrics.names == {workload_id: "chat"}
     assert metrics.projects.keys() == {workload_id}
 
@@ -197,7 +197,7 @@ async def test_an_address_in_use_is_an_error() -> None:
             result = await ran(control_plane, "exporter", control_plane.add_workload(), "--listen", address)
     assert (result.status, result.out) == (2, "")
     assert result.err == (
-        f"runai-async: error: cannot listen on {address}: Address already in use; try another --listen\n"
+        f"Error: cannot listen on {address}: Address already in use; try another --listen\n"
     )
 
 
@@ -206,7 +206,7 @@ async def test_an_invalid_address_is_rejected_before_any_request(address: str) -
     async with FakeControlPlane() as control_plane:
         result = await ran(control_plane, "exporter", "--all", "--listen", address)
         assert (result.status, result.out, len(control_plane.requests)) == (2, "", 0)
-    assert f"{address!r} is not an address: write it like 127.0.0.1:9464" in result.err
+    assert f'"{address}" is not an address: write it like 127.0.0.1:9464' in result.err
 
 
 async def test_an_unknown_workload_is_an_error() -> None:
@@ -214,7 +214,7 @@ async def test_an_unknown_workload_is_an_error() -> None:
         result = await ran(control_plane, "exporter", "chta", *LISTEN)
     serving, error = result.err.splitlines()
     assert (result.status, result.out, serving[:15]) == (2, "", "serving http://")
-    assert "no workload has the name 'chta'" in error
+    assert 'workload "chta" not found' in error
 
 
 async def test_without_its_extra_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,5 +223,5 @@ async def test_without_its_extra_one_line_says_what_to_install(monkeypatch: pyte
     assert await ran(None, "exporter", "--all") == Ran(
         2,
         "",
-        "runai-async: error: the exporter needs prometheus-client: pip install 'runai-async[exporter]'\n",
+        "Error: the exporter needs prometheus-client: pip install 'runai-async[exporter]'\n",
     )

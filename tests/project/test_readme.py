@@ -267,11 +267,11 @@ def as_in_readme(lines: list[str]) -> list[str]:
 
 async def test_what_watch_prints(control_plane: FakeControlPlane) -> None:
     workload_id = control_plane.add_workload(name="chat")
-    control_plane.add_revision(workload_id, "Running")
+    control_plane.add_revision(workload_id, "Running", requested_pods={"number": 2})
 
     async def change() -> None:
         await polled(control_plane)
-        revision_id = control_plane.add_revision(workload_id, "Creating")
+        revision_id = control_plane.add_revision(workload_id, "Creating", requested_pods={"number": 2})
         await polled(control_plane)
         control_plane.set_phase(revision_id, "Running")
 

@@ -15,18 +15,21 @@ from runai_async.cli.connection import Connection, connecting
 from runai_async.cli.diagnostics import say
 from runai_async.cli.exits import InputError
 from runai_async.cli.following import ALL_EVERY, NAMES_EVERY, Following, discovered
-from runai_async.cli.ids import as_uuid, find_patiently
+from runai_async.cli.ids import as_uuid, find_patiently, is_in_project
 from runai_async.cli.options import (
     DURATION,
     NON_EMPTY,
+    all_option,
     check_relaxed_interval,
     check_workloads,
     discovery_interval_option,
     examples,
+    project_option,
     relaxed_interval_option,
     stalled_after_option,
 )
 from runai_async.cli.patience import Patience
+from runai_async.cli.text import quoted
 from runai_async.client import RunaiClient, is_inference_type, workload_query
 from runai_async.errors import ConfigurationError
 from runai_async.models import Workload
@@ -40,7 +43,7 @@ if TYPE_CHECKING:
 def _address(text: str) -> tuple[str, int]:
     found = re.fullmatch(r"(?:\[(?P<six>[^\]]+)\]|(?P<host>[^:]*)):(?P<port>\d{1,5})", text)
     if found is None or int(found["port"]) > 65535:  # noqa: PLR2004  (TCP's range)
-        raise click.UsageError(f"{text!r} is not an address: write it like 127.0.0.1:9464")
+        raise click.UsageError(f"{quoted(text)} is not an address: write it like 127.0.0.1:9464")
     return found["six"] or found["host"] or "127.0.0.1", int(found["port"])
 
 
@@ -50,7 +53,8 @@ def _address(text: str) -> tuple[str, int]:
     )
 )
 @click.argument("workloads", nargs=-1, type=NON_EMPTY, metavar="[WORKLOAD]...")
-@click.option("--all", "everything", is_flag=True, help="Export all inference workloads, new ones too.")
+@all_option("Export all inference workloads, new ones too.")
+@project_option
 @click.option(
     "--listen",
     default="127.0.0.1:9464",
@@ -73,6 +77,7 @@ def exporter(
     workloads: tuple[str, ...],
     *,
     everything: bool,
+    project: str | None,
     listen: str,
     interval: float,
     discovery_interval: float | None,
@@ -108,7 +113,14 @@ def exporter(
     )
     connection.run(
         lambda runai: _export(
-            runai, metrics, workloads, poll, address, every=discovery_interval, relaxed=relaxed_interval
+            runai,
+            metrics,
+            workloads,
+            poll,
+            address,
+            every=discovery_interval,
+            relaxed=relaxed_interval,
+            project=project,
         ),
         hooks=[metrics.hook],
     )
@@ -123,13 +135,14 @@ async def _export(
     *,
     every: float | None,
     relaxed: float | None,
+    project: str | None,
 ) -> None:
     limit = stale_after(poll, relaxed)
     if not workloads or not all(map(as_uuid, workloads)):
         # While there is nothing to poll, only discovery shows that the control plane responds.
         limit = max(limit, (every or (NAMES_EVERY if workloads else ALL_EVERY)) + poll.deadline)
     async with _served(metrics, limit, *address):  # first: probes have to work during an outage, too
-        fleet = await _fleet(runai, metrics, workloads, poll, every=every, relaxed=relaxed)
+        fleet = await _fleet(runai, metrics, workloads, poll, every=every, relaxed=relaxed, project=project)
         async with fleet:
             metrics.attach(fleet)
             async for event in fleet:
@@ -144,24 +157,25 @@ async def _fleet(
     *,
     every: float | None,
     relaxed: float | None,
+    project: str | None,
 ) -> FleetWatch:
     """Look up what to export, and return the fleet that polls it."""
     patience = Patience(poll)
     if not workloads:
-        query = _query(runai, metrics)
+        query = _query(runai, metrics, project)
         found = await discovered(query, "inference workload", patience, every)
         fleet = runai.watch_fleet(
             query, poll=poll, discovery_interval=found.seconds, relaxed_interval=relaxed
         )
         return begin_with(fleet, found.reader, found.first)
-    named = await find_patiently(runai, workloads, patience)
+    named = await find_patiently(runai, workloads, patience, project)
     following = Following(runai, named, metrics.names, every or NAMES_EVERY, projects=metrics.projects)
     return following.fleet(poll)
 
 
-def _query(runai: RunaiClient, metrics: Metrics) -> WorkloadQuery:
+def _query(runai: RunaiClient, metrics: Metrics, project: str | None) -> WorkloadQuery:
     def includes(workload: Workload) -> bool:
-        is_included = is_inference_type(workload)
+        is_included = is_inference_type(workload) and is_in_project(workload, project)
         if is_included:
             metrics.names[workload.id] = workload.name
             metrics.projects[workload.id] = workload.project_name or ""

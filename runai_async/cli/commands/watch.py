@@ -20,16 +20,18 @@ from runai_async.cli.diagnostics import Diagnostics
 from runai_async.cli.exits import InputError, OutputError
 from runai_async.cli.files import StateFile
 from runai_async.cli.following import NAMES_EVERY, Following, discovered
-from runai_async.cli.ids import find_patiently
+from runai_async.cli.ids import find_patiently, is_in_project
 from runai_async.cli.options import (
     DURATION,
     NON_EMPTY,
     NonEmptyPath,
+    all_option,
     check_relaxed_interval,
     check_workloads,
     discovery_interval_option,
     examples,
     max_outage_option,
+    project_option,
     relaxed_interval_option,
     stalled_after_option,
 )
@@ -58,6 +60,7 @@ class WatchOptions:
         timeout: seconds after which to end; None for never.
         count: the number of events after which to end; None for never.
         existing: whether to display the revisions that exist already.
+        project: the project of the workloads; None for any.
     """
 
     workloads: tuple[str, ...]
@@ -69,6 +72,7 @@ class WatchOptions:
     timeout: float | None
     count: int | None
     existing: bool
+    project: str | None = None
 
     @property
     def what(self) -> str:
@@ -77,7 +81,8 @@ class WatchOptions:
 
     def includes(self, workload: Workload) -> bool:
         """Return whether --all includes a workload."""
-        return is_inference_type(workload) if self.kind is None else self.kind in workload.type.lower()
+        fits = is_inference_type(workload) if self.kind is None else self.kind in workload.type.lower()
+        return fits and is_in_project(workload, self.project)
 
 
 @click.command(
@@ -88,7 +93,8 @@ class WatchOptions:
     )
 )
 @click.argument("workloads", nargs=-1, type=NON_EMPTY, metavar="[WORKLOAD]...")
-@click.option("--all", "everything", is_flag=True, help="Watch all inference workloads, new ones too.")
+@all_option("Watch all inference workloads, new ones too.")
+@project_option
 @click.option(
     "--filter",
     "filters",
@@ -140,6 +146,7 @@ def watch(
     workloads: tuple[str, ...],
     *,
     everything: bool,
+    project: str | None,
     filters: tuple[str, ...],
     kind: str | None,
     interval: float,
@@ -194,6 +201,7 @@ def watch(
         timeout=timeout,
         count=count,
         existing=not new_only,
+        project=project,
     )
     file = None if state is None else StateFile(state, adopt=adopt)
     connection.run(lambda runai: _watch(runai, options, view, file), hooks=[view.hook])
@@ -248,7 +256,7 @@ async def _open(runai: RunaiClient, options: WatchOptions, view: View, file: Sta
             relaxed_interval=options.relaxed_interval,
         )
         return begin_with(fleet, found.reader, found.first)
-    named = await find_patiently(runai, options.workloads, patience)
+    named = await find_patiently(runai, options.workloads, patience, options.project)
     following = Following(runai, named, view.names, options.discovery_interval or NAMES_EVERY)
     saved = None if file is None else await asyncio.to_thread(_load, file, following, runai.base_url)
     if len(following.ids) > 1 or not following.is_fixed:
