@@ -1,4 +1,4 @@
-"""Decoding the bytes of a list of five revisions that was not seen before."""
+"""Decoding a list of five revisions that was not seen before, and reading a page of workloads that was."""
 
 from __future__ import annotations
 
@@ -27,6 +27,14 @@ def rows(url: str, size: Size) -> list[Row]:
             [Peer("runapy from_dict, which drops them", "vendor:from_dict_unknown", "≤ 0.4")],
             url=url,
             amount=amount,
+            rounds=size.rounds,
+        ),
+        *compared(
+            "500-row discovery page of known rows",
+            "ours:page_of_known_rows",
+            [Peer("decoding it typed", "ours:page_typed", "≤ 0.1")],
+            url=url,
+            amount=size.pick(200, 20),
             rounds=size.rounds,
         ),
     ]

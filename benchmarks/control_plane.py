@@ -8,6 +8,8 @@ commands from stdin, until that ends:
 - `down`, `up`: stop and start the server
 - `slow`, `err`, `healthy`: for all workloads
 - `hang ID`, `garbage ID`, `refuse ID STATUS`: for one workload, until `healthy`
+- `phases PHASE…`: the phases that revisions change to
+- `rows follow|silent|noisy`: what the rows of the list of workloads say of revisions
 - `revoke`: revoke all tokens
 - `identity SECONDS`, `authorization SECONDS`: restart a service
 - `report`: print the record of what happened
@@ -19,11 +21,13 @@ import asyncio
 import json
 import random
 import sys
+from typing import Literal
 
 from runai_async.testing import FakeControlPlane
 
 SLOW = 0.3
 """Seconds that each response takes when the server is slow."""
+ROWS: dict[str, bool | Literal["noisy"]] = {"follow": True, "silent": False, "noisy": "noisy"}
 PHASES = ("Running", "Degraded", "Stopped", "Pending", "Unknown")
 
 
@@ -36,6 +40,7 @@ class Changing:
         self.control_plane = control_plane
         self.rate = rate
         self.turnover = turnover
+        self.phases: tuple[str, ...] = PHASES
         self.ids = [control_plane.add_workload() for _ in range(workloads)]
         self.revisions = [control_plane.add_revision(key, "Running") for key in self.ids]
         self.random = random.Random(7)
@@ -50,7 +55,9 @@ class Changing:
             if self.random.random() < self.turnover:
                 self._replace(self.random.randrange(len(self.ids)))
             else:
-                self.control_plane.set_phase(self.random.choice(self.revisions), self.random.choice(PHASES))
+                self.control_plane.set_phase(
+                    self.random.choice(self.revisions), self.random.choice(self.phases)
+                )
 
     def _replace(self, index: int) -> None:
         old, self.revisions[index] = (
@@ -72,6 +79,10 @@ class Changing:
                 self.control_plane.restart_identity(float(seconds))
             case ["authorization", seconds]:
                 self.control_plane.restart_authorization(float(seconds))
+            case ["phases", *phases]:
+                self.phases = tuple(phases)
+            case ["rows", rows]:
+                self.control_plane.rows_follow_revisions = ROWS[rows]
             case ["slow" | "err" | "healthy" as mode]:
                 self._behave_for_all(mode)
             case _:
@@ -87,7 +98,10 @@ class Changing:
                 self.control_plane.fail_next(None, status, body="<html>no</html>", rate=0.05)
 
     def report(self) -> str:
-        """Return every change, the deleted revisions, and the times at which lists were requested."""
+        """Return every change, the deleted revisions, and the times of the requests.
+
+        `requested` are those for lists of revisions, `asked` are all.
+        """
         deleted = [item.revision_id for item in self.control_plane.transitions if item.kind == "deleted"]
         changes = [
             [item.revision_id, item.phase, item.phase_updated_at]
@@ -97,7 +111,8 @@ class Changing:
         requested = [
             request.at for request in self.control_plane.requests if request.path.endswith("/revisions")
         ]
-        return json.dumps({"changes": changes, "deleted": deleted, "requested": requested})
+        asked = [request.at for request in self.control_plane.requests]
+        return json.dumps({"changes": changes, "deleted": deleted, "requested": requested, "asked": asked})
 
 
 async def serve(workloads: int, rate: float, turnover: float = 0.0) -> None:

@@ -24,7 +24,8 @@ The names by theme:
   `PhaseChanged`, `RevisionDeleted`, with `PollPolicy.stalled_after` `RevisionStalled`, and whatever
   `PollPolicy.emit` asks for: `RevisionUpdated`, `Synced`, `WatchDegraded`, `WatchRecovered`, and, of the
   clusters, `ClusterDisconnected` and `ClusterConnected`; `WatchEvent` is any of them
-- watching many workloads: `FleetWatch`, `FleetStatus`, `FleetCheckpoint`; it also yields `WorkloadFailed`
+- watching many workloads: `FleetWatch`, `FleetStatus`, `FleetCheckpoint`, `WorkloadQuery`, `WorkloadIds`; it
+  also yields `WorkloadFailed`
 - what checkpoints consist of: `RevisionMark`, `PollStreak`, `StallMark`
 - hooks: a `Hook` receives `CallStarted`, `RetryScheduled`, `CallFinished`, `PollStarted`, `PollFinished`,
   `TokenRefreshed`; `HookEvent` is any of them
@@ -132,6 +133,7 @@ __all__ = [
     "Workload",
     "WorkloadFailed",
     "WorkloadIds",
+    "WorkloadQuery",
     "__version__",
     "compare_revisions",
     "from_json",
@@ -140,6 +142,7 @@ __all__ = [
 ]
 
 _NAMES = {
+    "_api.workload_query": "WorkloadQuery",
     "_auth.credentials": "Auth CliCredentials ClientCredentials FileToken StaticToken TokenProvider",
     "_clock": "Clock",
     "_codec": "from_json to_cloudevent to_json",
@@ -175,6 +178,7 @@ def __dir__() -> list[str]:
 
 
 if TYPE_CHECKING:
+    from runai_async._api.workload_query import WorkloadQuery
     from runai_async._auth.credentials import (
         Auth,
         CliCredentials,

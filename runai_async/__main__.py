@@ -15,8 +15,7 @@ def main() -> None:
     end_at_once()  # from now on, and not when all that follows is imported
     if missing := [name for name in _REQUIRED if find_spec(name) is None]:
         sys.stderr.write(
-            f"runai-async: error: the command line requires {' and '.join(missing)}: "
-            "pip install 'runai-async[cli]'\n"
+            f"Error: the command line requires {' and '.join(missing)}: pip install 'runai-async[cli]'\n"
         )
         sys.exit(2)
     from runai_async.cli.app import run  # noqa: PLC0415  (it imports what was looked for above)

@@ -46,6 +46,15 @@ def check_fleet(
     check_number("discovery_interval", discovery_interval)
 
 
+def check_relaxed(relaxed_interval: object, interval: float, *, is_query: bool) -> None:
+    """Raise `TypeError` or `ValueError` for a relaxed interval with which a fleet cannot work."""
+    if relaxed_interval is None:
+        return
+    check_number("relaxed_interval", relaxed_interval, interval)
+    if not is_query:
+        raise ValueError("relaxed_interval requires a query, like runai.inference_workloads")
+
+
 def check_resume(value: object, kind: type) -> None:
     """Raise `TypeError` for what is neither None nor a checkpoint of that *kind*."""
     if value is not None and not isinstance(value, kind):

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from copy import copy
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypedDict, Unpack
+from typing import Self, TypedDict, Unpack, cast
 from uuid import UUID
 
 import aiohttp
@@ -20,12 +20,15 @@ from runai_async._api.api import Api
 from runai_async._api.endpoints import Endpoints
 from runai_async._api.paging import LONGEST_PAGE, LeftOut, paged
 from runai_async._api.retry import Retrying
-from runai_async._api.workload_list import IdListing, WorkloadQuery, conditions, each_once
+from runai_async._api.server_time import ServerTime
+from runai_async._api.workload_list import Selection, conditions, each_once
+from runai_async._api.workload_query import Choose, WorkloadQuery
 from runai_async._arguments import (
     check_client,
     check_control_plane,
     check_fleet,
     check_id,
+    check_relaxed,
     check_resume,
     check_timeout,
     phases,
@@ -40,7 +43,9 @@ from runai_async._fleet.discovery import WorkloadIds
 from runai_async._fleet.fleet_watch import FleetWatch
 from runai_async._http.addresses import check_base_url, check_proxy, environment_proxy
 from runai_async._http.aiohttp_transport import AiohttpTransport
+from runai_async._http.logged_transport import LoggedTransport
 from runai_async._http.messages import Timed, Transport
+from runai_async._observe.log import logger
 from runai_async._wait.order import newest
 from runai_async._wait.phase import FAILED_PHASES, PhaseWait
 from runai_async._wait.rollout import RolloutWait
@@ -62,23 +67,30 @@ def is_inference_type(workload: Workload) -> bool:
     return "inference" in workload.type.lower()
 
 
-def workload_ids(
+def workload_query(
     runai: RunaiClient,
     is_included: Callable[[Workload], bool],
     *,
-    choose: Callable[[frozenset[str]], frozenset[str]] = frozenset,
+    choose: Choose | None = None,
     filter_by: Sequence[str] = (),
-) -> IdListing:
-    """Return a listing of the ids of some workloads, for the command line.
+) -> WorkloadQuery:
+    """Return a query of some workloads, for the command line.
 
     Args:
         runai: the client.
-        is_included: returns whether a workload is one of them.
-        choose: returns which of the ids of a whole reading count; all by default.
+        is_included: returns whether a workload is one of them; asked once for each.
+        choose: returns which of those that a whole listing named count; all by default.
         filter_by: conditions, as for `RunaiClient.list_workloads`.
     """
-    query = WorkloadQuery(conditions(filter_by))
-    return IdListing(runai._api, query, is_included, runai._left_out, choose)  # noqa: SLF001  (a friend)  # pyright: ignore[reportPrivateUsage]
+    api, left_out = runai._api, runai._left_out  # noqa: SLF001  (a friend)  # pyright: ignore[reportPrivateUsage]
+    return WorkloadQuery(
+        filter_by=filter_by, is_inference=is_included, api=api, left_out=left_out, choose=choose
+    )
+
+
+def server_time(runai: RunaiClient) -> ServerTime:
+    """Return the server's clock as far as a client has learnt it, for the command line."""
+    return runai._api.server_time  # noqa: SLF001  (a friend)  # pyright: ignore[reportPrivateUsage]
 
 
 def _proxies_elsewhere(auth: Auth) -> dict[str, URL | None]:
@@ -87,6 +99,12 @@ def _proxies_elsewhere(auth: Auth) -> dict[str, URL | None]:
         return {}
     url = URL(auth.token_url)
     return {url.authority: environment_proxy(url)}
+
+
+def _queried(workloads: WorkloadIds) -> WorkloadIds:
+    """Return the query for which the bare method stands: a fleet follows that one better than a function."""
+    is_method = getattr(workloads, "__func__", None) is RunaiClient.inference_workloads
+    return cast(Callable[[], WorkloadQuery], workloads)() if is_method else workloads
 
 
 class ClientOptions(TypedDict, total=False):
@@ -188,6 +206,8 @@ class RunaiClient:
         )
         if isinstance(transport, Timed):
             transport.use_clock(clock)
+        if logger.is_debugging:
+            transport = LoggedTransport(transport, clock)
         tokens = token_source(auth, url, transport, clock, hooks=called, timeout=timeout)
         policy = retry or RetryPolicy()
         # Retrying(Authenticated(AiohttpTransport)): a retry asks for a token again, so it gets a fresh one.
@@ -427,6 +447,7 @@ class RunaiClient:
         include_existing: bool = True,
         resume_from: FleetCheckpoint | None = None,
         fill_gaps: bool = False,
+        relaxed_interval: float | None = None,
     ) -> FleetWatch:
         """Watch many workloads as one stream of events.
 
@@ -438,15 +459,17 @@ class RunaiClient:
         the normal rate, or at one a second; `FleetStatus.lag` says how late they still are.
 
         Args:
-            workloads: ids; or a function that returns an (async) iterable of ids and is called again and
-                again, such as `runai.inference_workloads`.
+            workloads: workloads or their ids; or a query, such as `runai.inference_workloads(project="chat")`
+                or, in short, `runai.inference_workloads`, which the fleet lists again and again; or a
+                function of yours that returns an (async) iterable of workloads or ids and is called again
+                and again.
             interval: seconds between polls of one workload, at least 0.01; overrides that of *poll*, which
                 is 10.
             poll: how often to poll, and how patient to be.
             max_concurrency: the maximum number of polls in flight; the client's own limit applies, too.
             rate_limit: the maximum number of requests per second; None for no limit.
             buffer: how many events may wait for the consumer before polling pauses.
-            discovery_interval: seconds between two calls of a function passed as *workloads*. It becomes more
+            discovery_interval: seconds between two listings of *workloads*. It becomes more
                 where listing would take more than a tenth of the time, or fails again and again; see
                 `FleetStatus.discovery_interval`.
             include_existing: whether the revisions of the first responses are reported. With *resume_from*,
@@ -458,6 +481,13 @@ class RunaiClient:
                 *workloads* are ids, the others are dropped.
             fill_gaps: whether to read from the history which phases were missed between two polls: up to
                 three more requests in a poll that finds a change of phase, within *rate_limit*.
+            relaxed_interval: seconds between polls of a workload whose row in the list does not change, at
+                least *interval*, if *workloads* is a query. It applies while the rows show nearly all changes
+                in time: polls judge that all the time, and one workload in twenty is never relaxed for it.
+
+        A fleet of a query lists the workloads every *discovery_interval* and polls those early whose row has
+        changed, as long as the rows are worth it; `FleetStatus.hints` says whether they are. All polls
+        together are no more than the intervals ask for.
 
         A listed workload joins. One that two listings in a row lack leaves when its polls are 404, or find no
         live revision, so a list with gaps loses nothing. Where a function of yours decides, or a filter names
@@ -484,7 +514,8 @@ class RunaiClient:
         )
         check_resume(resume_from, FleetCheckpoint)
         check_control_plane(resume_from, self.base_url)
-        policy = poll_policy(poll, interval)
+        policy, workloads = poll_policy(poll, interval), _queried(workloads)
+        check_relaxed(relaxed_interval, policy.interval, is_query=isinstance(workloads, WorkloadQuery))
         return FleetWatch(
             self._api,
             policy,
@@ -496,33 +527,46 @@ class RunaiClient:
             include_existing=include_existing,
             resume_from=resume_from,
             fill_gaps=fill_gaps,
+            relaxed_interval=relaxed_interval,
             clusters=self._clusters,
         )
 
     def inference_workloads(
-        self, *, is_inference: Callable[[Workload], bool] = is_inference_type, filter_by: Sequence[str] = ()
-    ) -> AsyncIterator[str]:
-        """List the ids of the inference workloads: the usual discovery function of a fleet.
+        self,
+        *,
+        filter_by: Sequence[str] = (),
+        project: str | None = None,
+        is_inference: Callable[[Workload], bool] = is_inference_type,
+    ) -> WorkloadQuery:
+        """Return a query of the inference workloads, to iterate or to give to a fleet.
 
         A workload that cannot be decoded counts if its id and type can be read. One whose id is not a UUID is
-        left out with one warning. Each id comes once, as with `list_workloads`. A fleet reads what this
-        returns with one attempt per request, since it lists again anyway.
+        left out with one warning. Each workload comes once, as with `list_workloads`. A fleet reads the query
+        with one attempt per request, since it lists again anyway.
 
         Args:
+            filter_by: further conditions, as for `list_workloads`.
+            project: the name of a project, for the workloads of that one only.
             is_inference: returns whether a workload is an inference workload, by what does not change while
                 it exists. The API does not document the values of `Workload.type`; by default, every type
                 with "inference" in it counts, in any case.
-            filter_by: further conditions, as for `list_workloads`.
 
         Raises:
-            RunaiError: see the tree in `runai_async.errors`.
+            ValueError: *project* has characters that a condition cannot hold, such as a comma.
+            RunaiError: while it is iterated; see the tree in `runai_async.errors`.
 
         Example:
-            >>> of_the_team = runai.inference_workloads(filter_by=["projectName==team-a"])
-            >>> [workload_id async for workload_id in of_the_team]
-            ['5b7ad5a4-4f2c-4c0a-b63b-0d4c1e9f7c11']
+            >>> of_the_team = runai.inference_workloads(project="team-a")
+            >>> [(workload.id, workload.name) async for workload in of_the_team]
+            [('5b7ad5a4-4f2c-4c0a-b63b-0d4c1e9f7c11', 'chat')]
         """
-        return IdListing(self._api, WorkloadQuery(conditions(filter_by)), is_inference, self._left_out)
+        return WorkloadQuery(
+            filter_by=filter_by,
+            project=project,
+            is_inference=is_inference,
+            api=self._api,
+            left_out=self._left_out,
+        )
 
     async def wait_for_phase(
         self,
@@ -644,8 +688,8 @@ class RunaiClient:
         """
         if not 1 <= page_size <= LONGEST_PAGE:
             raise ValueError(f"page_size must be 1 to {LONGEST_PAGE}, not {page_size}")
-        query = WorkloadQuery(conditions(filter_by), page_size, deleted)
-        return each_once(self._api, query, LeftOut("list_workloads"))
+        selection = Selection(conditions(filter_by), page_size, deleted)
+        return each_once(self._api, selection, LeftOut("list_workloads"))
 
     def revision_history(self, revision_id: str | UUID) -> AsyncIterator[HistoryRecord]:
         """Read a revision's history (phases and events), page by page, in the API's order.

@@ -442,7 +442,7 @@ async def test_workloads_and_history_are_read_page_by_page() -> None:
         ]
         assert {workload.id async for workload in runai.list_workloads(page_size=2)} == set(ids)
         assert [request.query["offset"] for request in control_plane.requests] == ["0", "1"]
-        assert {item async for item in runai.inference_workloads()} == {ids[0], ids[2]}
+        assert {item.id async for item in runai.inference_workloads()} == {ids[0], ids[2]}
         filtered = [workload.id async for workload in runai.list_workloads(filter_by="type==Training")]
         assert filtered == [ids[1]]
         revision = control_plane.add_revision(ids[0], phase="Pending")

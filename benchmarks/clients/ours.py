@@ -6,15 +6,20 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 from itertools import islice
 from typing import Any
 
 from benchmarks.clients.turns import CONCURRENCY, calls, decodes, polls
 from benchmarks.measure import Client, Run, Sample, Stopwatch
-from benchmarks.payloads import changing, workload_id
-from runai_async import ClientCredentials, PollPolicy, RunaiClient
-from runai_async._codec import decode_revisions
+from benchmarks.payloads import changing, encode, workload, workload_id
+from runai_async import ClientCredentials, PollPolicy, RunaiClient, Workload
+from runai_async._api.paging import LeftOut
+from runai_async._codec import decode_page, decode_revisions
+from runai_async._fleet.row_pages import RowPages
+from runai_async._fleet.rows import Rows
 from runai_async._watch.tracker import Tracker
+from runai_async.client import is_inference_type
 
 CREDENTIALS = ClientCredentials("benchmarks", "secret")
 _WORKLOAD = workload_id(1)
@@ -29,6 +34,44 @@ async def list_revisions(url: str) -> AsyncIterator[Run]:
 
 decode = decodes(decode_revisions)
 decode_unknown = decodes(decode_revisions, unknown=True)
+
+
+def _pages(make: Callable[[bytes], Callable[[bytes], Any]]) -> Client:
+    """Make a client that reads the same page of the list of workloads again and again."""
+
+    @asynccontextmanager
+    async def client(_: str) -> AsyncIterator[Run]:
+        body = encode({"workloads": [workload(number) for number in range(500)]})
+        read = make(body)
+
+        async def run(amount: int) -> Sample:
+            copies = [
+                bytes(bytearray(body)) for _ in range(amount)
+            ]  # none is the object that was read before
+            watch = Stopwatch()
+            for copy in copies:
+                read(copy)
+            return watch.sample(amount)
+
+        yield run
+
+    return client
+
+
+def _by_bytes(first: bytes) -> Callable[[bytes], None]:
+    rows = Rows(is_inference_type, LeftOut("benchmark"))
+    pages = RowPages(rows.look_up)
+
+    def read(body: bytes) -> None:
+        rows.begin()
+        rows.keep(pages.cut(body, 0).rows)
+
+    read(first)
+    return read
+
+
+page_of_known_rows = _pages(_by_bytes)
+page_typed = _pages(lambda _: partial(decode_page, key="workloads", kind=Workload))
 
 
 def _watch(workloads: int) -> Client:

@@ -1,13 +1,15 @@
 """A fleet at full size, against a control plane that changes: `python -m benchmarks.fleet [STORY…]`.
 
-5,000 workloads at 10 s with 50 changes a second. The events are compared with the server's own record; the
-exit status is 1 if they differ.
+5,000 workloads at 10 s with 50 changes a second, or 10 where a fleet follows the list. The events are
+compared with the server's own record; the exit status is 1 if they differ.
 
 steady: three minutes of changes, then one minute without a control plane.
 kill: the watching process is killed three times and restarted from its last saved checkpoint.
 trouble: one workload hangs, one returns 403, one 404 and one garbage; then all recover; then once more.
 sleep: the consumer takes no event for thirty seconds, twice.
 neighbour: what a fleet asks of a control plane whose list and polls take their time, beside a plain loop.
+follow: a fleet follows the list; a minute without a control plane; then the process is killed and resumes.
+hints: fleets of three sizes that follow a list whose rows show changes or do not, beside fleets that do not.
 """
 
 from __future__ import annotations
@@ -20,15 +22,28 @@ import sys
 from collections.abc import Callable, Coroutine
 from functools import partial
 
-from benchmarks.fleet import kill, neighbour, sleep, steady, trouble
+from benchmarks.fleet import follow, hints, kill, neighbour, sleep, steady, trouble
 from benchmarks.fleet.size import Counts, Size
 from benchmarks.processes import ROOT
 from benchmarks.record import ControlPlane, running_control_plane
 
+Story = Callable[[ControlPlane, Size], Coroutine[None, None, Counts]]
+REPLACED = 0.1
+"""The part of the changes that replace a revision, where a fleet follows the list."""
 
-def _one_fleet(story: Callable[[ControlPlane, Size], Coroutine[None, None, Counts]], size: Size) -> list[str]:
+
+def _one_fleet(story: Story, size: Size) -> list[str]:
     """Run a story of one fleet and print its figures; return those that are wrong."""
-    with running_control_plane(size.workloads, size.changes) as control_plane:
+    return _run_one(story, size, size.changes)
+
+
+def _following(story: Story, size: Size) -> list[str]:
+    """Do the same with fewer changes, some of which replace a revision."""
+    return _run_one(story, size, size.few_changes, REPLACED)
+
+
+def _run_one(story: Story, size: Size, *changes: float) -> list[str]:
+    with running_control_plane(size.workloads, *changes) as control_plane:
         seen, wrong = asyncio.run(story(control_plane, size))
     for what, value in seen.items():
         print(f"| {what:<62} | {value} |")
@@ -41,12 +56,16 @@ STORIES: dict[str, Callable[[Size], list[str]]] = {
     "trouble": partial(_one_fleet, trouble.story),
     "sleep": partial(_one_fleet, sleep.story),
     "neighbour": neighbour.story,
+    "follow": partial(_following, follow.story),
+    "hints": hints.story,
 }
+FOLLOWING = ("follow", "hints")
 
 
 def run(name: str, size: Size) -> bool:
     """Run a story, print its figures, and return whether they are right."""
-    print(f"{name}: {size.workloads:,} workloads at {size.interval:g} s, {size.changes:g} changes a second")
+    changes = size.few_changes if name in FOLLOWING else size.changes
+    print(f"{name}: {size.workloads:,} workloads at {size.interval:g} s, {changes:g} changes a second")
     wrong = STORIES[name](size)
     if wrong:
         print(f"{name}: wrong: {', '.join(wrong)}", file=sys.stderr)

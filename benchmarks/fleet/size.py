@@ -37,6 +37,11 @@ class Size(NamedTuple):
         """Changes per second: one in ten workloads changes in an interval."""
         return 50
 
+    @property
+    def few_changes(self) -> float:
+        """Changes per second: one in fifty workloads changes in an interval, and of few workloads five."""
+        return max(self.workloads / 50, 5) / self.interval
+
     def seconds(self, at_full_size: float) -> float:
         """Scale a time."""
         return at_full_size / self.scale

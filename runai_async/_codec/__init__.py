@@ -23,12 +23,24 @@ from runai_async._codec.decode import (
     prepare,
 )
 from runai_async._codec.encode import encode, to_cloudevent, to_json
-from runai_async._codec.lists import Page, decode_array, decode_page, decode_revisions, split_revisions
+from runai_async._codec.lists import (
+    BrokenItem,
+    Page,
+    RawPage,
+    decode_array,
+    decode_page,
+    decode_revisions,
+    split_array,
+    split_page,
+    split_revisions,
+)
 from runai_async._codec.outlines import Outline, deletion_time, identity, label, outline, workload_outline
 
 __all__ = [
+    "BrokenItem",
     "Outline",
     "Page",
+    "RawPage",
     "decode_array",
     "decode_count",
     "decode_object",
@@ -43,6 +55,8 @@ __all__ = [
     "label",
     "outline",
     "prepare",
+    "split_array",
+    "split_page",
     "split_revisions",
     "to_cloudevent",
     "to_json",

@@ -136,6 +136,38 @@ def split_revisions(body: bytes) -> list[bytes]:
     return _split(body, "revisions")[0]
 
 
+@frozen
+class RawPage:
+    """One page of a list, not decoded.
+
+    Attributes:
+        items: the bytes of each item.
+        next_offset: the offset of the next page, if there is one.
+    """
+
+    items: list[bytes]
+    next_offset: int | None
+
+
+def split_page(body: bytes, key: str) -> RawPage:
+    """Cut one page of a list into the bytes of each item, decoding none.
+
+    Raises:
+        DecodeError: as for `decode_page`.
+    """
+    items, following = _split(body, key)
+    return RawPage(items, _offset(following))
+
+
+def split_array(body: bytes) -> list[bytes]:
+    """Cut an array into the bytes of each item, decoding none.
+
+    Raises:
+        DecodeError: *body* is not JSON around the items, or not an array.
+    """
+    return _elements(body)
+
+
 def _split(body: bytes, key: str) -> tuple[list[bytes], bytes]:
     """Return the bytes of each item under *key*, and of `next`; null and `{}` are an empty list."""
     try:

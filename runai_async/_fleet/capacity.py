@@ -57,6 +57,16 @@ class Capacity:
         """How many times as long as the intervals it takes to poll everyone once, at the rate limit."""
         return max(1.0, self._rate / self._rate_limit) if self._rate_limit else 1.0
 
+    @property
+    def longest(self) -> float:
+        """The longest interval of any workload; 0 without workloads."""
+        return max(self._intervals, default=0.0)
+
+    def rate_without(self, relaxed: float, usual: float) -> float:
+        """Return the polls a second that would be asked for if those at one interval had another one."""
+        count = self._intervals.get(relaxed, 0)
+        return self._rate + count * (1 / usual - 1 / relaxed)
+
     def _summed_rate(self) -> float:
         # Of few intervals, and only where one changes: adding and subtracting shares would drift.
         return sum(number / interval for interval, number in self._intervals.items())

@@ -16,17 +16,21 @@ from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
 from typing import NamedTuple
 from uuid import UUID
 
+from runai_async._api.workload_query import WorkloadQuery
 from runai_async._arguments import check_id
 from runai_async._observe.log import logger
 from runai_async._watch.failures import NO_FAILURES, ROUNDING, Past, describe_failure, retry_after
 from runai_async.errors import AuthenticationError, RunaiError
+from runai_async.models import Workload
 from runai_async.policy import PollPolicy
 
-Ids = Iterable[str | UUID] | AsyncIterable[str | UUID]
+Item = str | UUID | Workload
+Ids = Iterable[Item] | AsyncIterable[Item]
 Asked = Ids | Awaitable[Ids]
 Ask = Callable[[], Asked]
-WorkloadIds = Iterable[str | UUID] | Ask
-"""Workload ids, or a function that returns an (async) iterable of them, or an awaitable of one."""
+WorkloadIds = Iterable[Item] | WorkloadQuery | Ask
+"""Workloads or their ids; a query of them; or a function that returns an (async) iterable of them, or an
+awaitable of one."""
 
 _ABSENT_ROUNDS = 2
 """Listings in a row that must lack a workload before it may leave: one may have been incomplete."""
@@ -34,6 +38,15 @@ _RESUME_ROUNDS = 2
 """Listings after which what a checkpoint has beyond them is watched, too: the first may be incomplete."""
 _TOKEN_WAITS = (1.0, 2.0)
 """Seconds before the first listings with a token that was never accepted; then it is believed."""
+
+
+def id_of(item: Item) -> str:
+    """Return the id of a workload that is given as such, or by its id.
+
+    Raises:
+        ValueError: it is not a UUID.
+    """
+    return check_id(item.id if isinstance(item, Workload) else item, "workload_id")
 
 
 class Listed(NamedTuple):
@@ -44,12 +57,14 @@ class Listed(NamedTuple):
         began_at: monotonic time at which it began.
         is_sound: no row moved while it was read.
         is_proof: a workload that it lacks may go on existing, so its polls are not asked.
+        changed: those whose rows have changed, or are gone, since the listing before.
     """
 
     ids: frozenset[str]
     began_at: float
     is_sound: bool = True
     is_proof: bool = True
+    changed: frozenset[str] = frozenset()
 
 
 class _Lacking(NamedTuple):
@@ -71,12 +86,13 @@ class Discovery:
     """Keeps account of what is listed.
 
     Args:
-        workloads: ids, or the function that lists them.
+        workloads: workloads or their ids, the query that they match, or the function that lists them.
         interval: seconds between listings.
 
     Attributes:
         fixed: the ids, where they were given as such; None where there is a function to ask.
         ask: the function, or None.
+        query: the query, or None.
         rounds: how many listings named a workload.
         began_at: monotonic time at which the latest successful listing began; before all time without one.
 
@@ -86,19 +102,23 @@ class Discovery:
     """
 
     def __init__(self, workloads: WorkloadIds, interval: float) -> None:
-        if isinstance(workloads, str | UUID):
+        if isinstance(workloads, str | UUID | Workload):
             raise TypeError("workloads must be an iterable of ids, not a single id: put it into a list")
-        if not callable(workloads) and not isinstance(workloads, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise TypeError(
-                "workloads must be ids, or a function that returns them, like runai.inference_workloads "
-                f"(without parentheses: it is called again and again), not {type(workloads).__name__}"
-            )
         self.fixed: list[str] | None = None
         self.ask: Ask | None = None
-        if callable(workloads):
+        self.query: WorkloadQuery | None = None
+        if isinstance(workloads, WorkloadQuery):
+            self.query, self.ask = workloads, lambda: workloads
+        elif callable(workloads):
             self.ask = workloads
+        elif isinstance(workloads, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
+            self.fixed = list(dict.fromkeys(id_of(item) for item in workloads))
         else:
-            self.fixed = list(dict.fromkeys(check_id(item, "workload_id") for item in workloads))
+            raise TypeError(
+                "workloads must be ids, a query like runai.inference_workloads(), or a function that returns "
+                "ids or workloads, like runai.list_workloads (without parentheses: it is called again and "
+                f"again), not {type(workloads).__name__}"
+            )
         self.rounds = 0
         self.interval: float = interval
         self.began_at: float = -math.inf

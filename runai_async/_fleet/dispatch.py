@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from runai_async._clock import Clock
 from runai_async._fleet.first_pass import FirstPass, first_due, is_overdue, span_of
+from runai_async._fleet.hinted import HintedPolls
 from runai_async._fleet.member import Member
 from runai_async._fleet.room import Room, Ticket
 from runai_async._fleet.schedule import RateLimit, Schedule, next_slot
@@ -42,6 +43,7 @@ class Dispatcher:
         clock: the client's clock.
         max_concurrency: the most polls in flight.
         rate_limit: the most requests a second; None for no limit.
+        hinted: the polls that hints ask for, if there may be any.
 
     """
 
@@ -54,6 +56,7 @@ class Dispatcher:
         *,
         max_concurrency: int,
         rate_limit: float | None,
+        hinted: HintedPolls | None = None,
     ) -> None:
         self._poll = poll
         self._is_full = is_full
@@ -65,6 +68,7 @@ class Dispatcher:
         self._first: Schedule[Member] = Schedule()  # those whose first poll comes before their slot
         self._first_pass = FirstPass()
         self._joined: list[Member] = []  # how soon they are polled depends on how many there are
+        self._hinted = hinted
         self._room = Room(max_concurrency)
         self._stopped = False
         self._sleeping: asyncio.Task[None] | None = None
@@ -101,6 +105,18 @@ class Dispatcher:
             self._first_pass.succeeded()
         elif self._first_pass.failed():
             self._end_first_pass()
+
+    def hasten(self, member: Member, at: float) -> None:
+        """Have a member polled before its slot, from a monotonic time on, as far as that asks for no more."""
+        if self._hinted is not None:
+            self._hinted.ask(member, at)
+            if self._sleeping is not None and at < self._sleeping_until:
+                self._sleeping.cancel()
+
+    def forget_hints(self) -> None:
+        """Have everyone polled in their slots only."""
+        if self._hinted is not None:
+            self._hinted.clear()
 
     @property
     def in_flight(self) -> int:
@@ -166,22 +182,40 @@ class Dispatcher:
                 continue
             now = self._clock.monotonic()
             turn, schedule = self._next(now)
-            if turn > now:
-                await self._sleep(turn)
+            early = self._early(now, schedule if turn <= now else None)
+            if min(turn, early) > now:
+                await self._sleep(min(turn, early))
                 continue
-            if schedule is self._first and is_overdue(schedule.next_item.slot, now):
-                self._end_first_pass()
+            member = self._taken(now, None if early <= now else schedule)
+            if member is None:
                 continue
-            if schedule.next_item.streak.failures and not self._room.has_room(is_failing=True):
-                self._skip(schedule, now)
-                continue
-            member = schedule.pop(now)
             member.due = None
             await self.pace()
             while self._clock.monotonic() < self._room.blocked_until:
                 await self._sleep(self._room.blocked_until)
             if not (member.removed or self._stopped):
                 self._hand_out(member)
+
+    def _early(self, now: float, waiting: Schedule[Member] | None) -> float:
+        """Return when a poll may begin for which a hint asks; those that wait in their slots come first."""
+        if self._hinted is None or (waiting is not None and waiting.first < self._hinted.first_at()):
+            return math.inf
+        return self._hinted.free_at(now, slot_waits=waiting is not None)
+
+    def _taken(self, now: float, schedule: Schedule[Member] | None) -> Member | None:
+        """Take the next member out of its schedule, or one for which a hint asks; None to look again."""
+        has_room = self._room.has_room(is_failing=True)
+        if schedule is not None and schedule is self._first and is_overdue(schedule.next_item.slot, now):
+            self._end_first_pass()
+        elif schedule is not None:
+            if has_room or not schedule.next_item.streak.failures:
+                return schedule.pop(now)
+            self._skip(schedule, now)
+        elif self._hinted is not None:
+            member = self._hinted.pop(now)
+            if has_room or not member.streak.failures:
+                return member
+        return None
 
     def _next(self, now: float) -> tuple[float, Schedule[Member]]:
         """Return when the next turn comes, and in which schedule."""
@@ -237,6 +271,8 @@ class Dispatcher:
 
     def _hand_out(self, member: Member) -> None:
         """Give a poll to a worker that has none, or to a new one."""
+        if self._hinted is not None:
+            self._hinted.spend(member, self._clock.monotonic())
         turn = _Turn(member, self._room.begin(is_failing=member.streak.failures > 0))
         if self._idle:
             self._idle.pop().set_result(turn)

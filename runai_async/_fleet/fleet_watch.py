@@ -9,38 +9,31 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Awaitable, Generator, Iterable
-from datetime import timedelta
+from collections.abc import AsyncIterator, Generator, Iterable
 from types import TracebackType
 from typing import Self, overload
 from uuid import UUID
 
 from runai_async._api.api import Api
 from runai_async._arguments import check_id
-from runai_async._fleet.buffer import Buffer
-from runai_async._fleet.capacity import Capacity
-from runai_async._fleet.clusters import FleetClusters
 from runai_async._fleet.discovery import Discovery, WorkloadIds
-from runai_async._fleet.dispatch import Dispatcher
-from runai_async._fleet.health import Health
 from runai_async._fleet.member import Member
-from runai_async._fleet.members import Members
 from runai_async._fleet.membership import Fleet, Membership
-from runai_async._fleet.polling import Polling
-from runai_async._fleet.reading import Contact, FleetReading, IsKnown, read_members
+from runai_async._fleet.parts import Limits, Parts
+from runai_async._fleet.query_reader import QueryReader, Reading
+from runai_async._fleet.reading import FleetReading, IsKnown, read_members
 from runai_async._fleet.status import FleetStatus
 from runai_async._fleet.synced import FirstSync
 from runai_async._fleet.tasks import Tasks
 from runai_async._observe.log import logger
-from runai_async._watch.cluster_watch import ClusterFeed, ClusterWatch
+from runai_async._watch.cluster_watch import ClusterWatch
 from runai_async._watch.failures import resumed_streak
-from runai_async._watch.poll import Poller
 from runai_async._watch.tracker import Tracker
 from runai_async.checkpoint import Checkpoint, FleetCheckpoint
 from runai_async.errors import RunaiError
 from runai_async.events import FleetEvent, Synced
-from runai_async.models import Revision
-from runai_async.policy import PollPolicy, stale_after
+from runai_async.models import Revision, Workload
+from runai_async.policy import PollPolicy
 
 
 class FleetWatch(AsyncIterator[FleetEvent]):
@@ -78,6 +71,7 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         include_existing: bool = True,
         resume_from: FleetCheckpoint | None = None,
         fill_gaps: bool = False,
+        relaxed_interval: float | None = None,
         clusters: ClusterWatch,
     ) -> None:
         self._clock = api.clock
@@ -94,35 +88,22 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         self._open = False
         self._peeks = False
         self._tasks = Tasks(self._fail)
-        self._buffer = Buffer(buffer)
         self._first_sync = FirstSync(self._synced)
-        self._dispatcher = Dispatcher(
-            self._poll,
-            self._buffer.is_full,
-            self._tasks,
-            api.clock,
-            max_concurrency=max_concurrency,
-            rate_limit=rate_limit,
-        )
-        self._capacity = Capacity(max_concurrency, rate_limit)
-        self._health = Health(self._dispatcher, self._capacity, policy, api.clock)
-        self._members = Members(self._discovery, self._health, self._capacity)
-        self._poller = Poller(api, policy, fill_gaps=fill_gaps, pace=self._dispatcher.pace)
-        self._polling = Polling(
-            self._poller,
+        parts = Parts(
+            api,
             policy,
-            api.clock,
-            members=self._members,
+            Limits(max_concurrency, rate_limit, buffer, relaxed_interval),
+            fill_gaps=fill_gaps,
             discovery=self._discovery,
-            health=self._health,
-            dispatcher=self._dispatcher,
-            buffer=self._buffer,
+            membership=self._membership,
+            tasks=self._tasks,
+            clusters=clusters,
             settled=self._first_sync.settle,
             end=self._end,
         )
-        self._clusters = FleetClusters(
-            ClusterFeed(clusters), api.clock, policy.deadline, self._dispatcher.pace
-        )
+        self._buffer, self._dispatcher, self._health = parts.buffer, parts.dispatcher, parts.health
+        self._members, self._poller, self._polling = parts.members, parts.poller, parts.polling
+        self._follower, self._clusters, self._survey = parts.follower, parts.clusters, parts.survey
 
     # --- an async context manager and iterator ------------------------------------------------------------
 
@@ -223,6 +204,26 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         """The ids of the workloads that are watched."""
         return frozenset(self._members.ids)
 
+    def workload(self, workload_id: str | UUID) -> Workload | None:
+        """Return a workload as the last listing had it, where the fleet is one of a query.
+
+        Its phase is not that of its revisions. It is decoded for each call, from the bytes that are kept.
+
+        Returns:
+            The workload; None if the last listing did not name it as one of the query, or there was none.
+
+        Raises:
+            ValueError: not a UUID.
+
+        Example:
+            >>> async with runai.watch_fleet(runai.inference_workloads) as fleet:
+            ...     event = await anext(fleet)
+            ...     workload = fleet.workload(event.workload_id)
+            >>> workload.name, workload.project_name
+            ('chat', 'team-a')
+        """
+        return self._membership.workload(check_id(workload_id, "workload_id"))
+
     def add(self, workload_id: str | UUID) -> None:
         """Watch one more workload. Adding one twice is harmless.
 
@@ -247,6 +248,8 @@ class FleetWatch(AsyncIterator[FleetEvent]):
             is_running=lambda: self._is_running,
             join=self._join,
             begin=self._begin_sync,
+            listed=self._follower.listed,
+            listing_failed=self._follower.listing_failed,
             responded=self._polling.responded,
             end=self._end,
         )
@@ -289,10 +292,7 @@ class FleetWatch(AsyncIterator[FleetEvent]):
     def _synced(self) -> None:
         self._buffer.report(Synced(workload_id="", observed_at=self._clock.now()))
 
-    # --- polling ------------------------------------------------------------------------------------------
-
-    def _poll(self, member: Member) -> Awaitable[None]:
-        return self._polling.poll(member)
+    # --- ending --------------------------------------------------------------------------------------------
 
     def _fail(self, error: BaseException) -> None:
         """End the fleet with an unexpected error of a task; it is raised to the consumer."""
@@ -317,31 +317,7 @@ class FleetWatch(AsyncIterator[FleetEvent]):
     @property
     def status(self) -> FleetStatus:
         """The state of the fleet now."""
-        now, members = self._clock.monotonic(), self._members
-        counts = members.counts()
-        oldest_at = None
-        if counts.oldest_success is not None:
-            oldest_at = self._clock.now() - timedelta(seconds=now - counts.oldest_success)
-        last = counts.latest_success
-        if last is None:
-            last = self._began if members else self._membership.succeeded_at
-        is_late = now - last > self._stale_after()
-        return FleetStatus(
-            watched=len(members),
-            expected=len(members) + len(self._membership.unclaimed),
-            due=self._dispatcher.due(now),
-            in_flight=self._dispatcher.in_flight,
-            buffered=len(self._buffer),
-            lag=self._dispatcher.lag(now),
-            oldest_success_at=oldest_at,
-            failing=counts.failing,
-            without_revisions=counts.without_revisions,
-            refused=len(self._health.refusals),
-            disconnected=self._clusters.disconnected,
-            concurrency_needed=self._capacity.needed,
-            discovery_interval=self._membership.interval,
-            stale=bool(members or self._discovery.failures) and is_late,
-        )
+        return self._survey.status(self._began)
 
     def revisions(self, workload_id: str | UUID | None = None) -> tuple[Revision, ...]:
         """Return the live revisions of one workload, or of all, as of its last successful poll.
@@ -374,12 +350,8 @@ class FleetWatch(AsyncIterator[FleetEvent]):
             return self._members[check_id(workload_id, "workload_id")].tracker.live().decoded()
         return tuple(item for member in self._members for item in member.tracker.live().decoded())
 
-    def _stale_after(self) -> float:
-        """Return the seconds without a successful poll after which one is late, by what the limits allow."""
-        return stale_after(self._policy, self._policy.interval * self._capacity.stretch)
-
     def _read(self, is_known: IsKnown) -> Generator[None, None, FleetReading]:
-        patience = self._stale_after()
+        patience = self._survey.stale_after
         polls, changed = yield from read_members([*self._members], self._clock, patience, is_known)
         is_listed = self._discovery.fixed is not None or self._discovery.began_at > -math.inf
         links = dict(self._clusters.links)
@@ -390,19 +362,8 @@ class FleetWatch(AsyncIterator[FleetEvent]):
             polls,
             changed,
             is_listed=self._entered and is_listed,
-            contact=self._contact(patience),
+            contact=self._survey.contact(self._began),
         )
-
-    def _contact(self, patience: float) -> Contact | None:
-        """Return whether the control plane responds, with the patience for polls, or that for listings."""
-        now, outage = self._clock.monotonic(), self._health.outage
-        if not self._members:
-            if self._membership.interval is None:
-                return None
-            patience = max(patience, self._membership.interval + self._policy.deadline)
-        last = outage.last_response_at
-        age = now - (self._began if last is None else last)
-        return Contact(age, last is not None, patience, outage.lasting(now))
 
     @overload
     def checkpoint(self) -> FleetCheckpoint: ...
@@ -433,6 +394,12 @@ class FleetWatch(AsyncIterator[FleetEvent]):
 def read_fleet(fleet: FleetWatch, is_known: IsKnown) -> Generator[None, None, FleetReading]:
     """Return what the exporter shows of a fleet, in slices. In the fleet's event loop only."""
     return fleet._read(is_known)  # noqa: SLF001  (a friend)  # pyright: ignore[reportPrivateUsage]
+
+
+def begin_with(fleet: FleetWatch, reader: QueryReader, first: Reading) -> FleetWatch:
+    """Have a fleet of a query begin with a listing that was made already."""
+    fleet._membership.begin_with(reader, first)  # noqa: SLF001  (a friend)  # pyright: ignore[reportPrivateUsage]
+    return fleet
 
 
 def _defect(error: BaseException) -> RunaiError:

@@ -1,18 +1,20 @@
-"""Asks which workloads there are: the client's own list, or a function of the caller's."""
+"""Asks which workloads there are: a query of the client's own list, or a function of the caller's."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable
 from contextlib import asynccontextmanager
-from uuid import UUID
 
 from runai_async._api.api import Api
 from runai_async._api.list_pace import Pace, Stopwatch
-from runai_async._api.workload_list import IdListing
-from runai_async._arguments import check_id
-from runai_async._fleet.discovery import Ask, Ids, Listed
+from runai_async._api.paging import LeftOut
+from runai_async._api.workload_query import WorkloadQuery
+from runai_async._fleet.discovery import Ask, Ids, Item, Listed, id_of
+from runai_async._fleet.query_reader import QueryReader, Reading
+from runai_async._ids import is_uuid
 from runai_async.errors import AttemptTimeoutError
+from runai_async.models import Workload
 
 
 class Lister:
@@ -22,7 +24,7 @@ class Lister:
     caller's waits for nobody: it rests only after itself.
 
     Args:
-        ask: the caller's function, which may return a listing of ours.
+        ask: the caller's function, which may return a query of ours.
         api: the control plane.
         deadline: seconds that a request of ours, or a step of the caller's function, may take.
 
@@ -30,6 +32,7 @@ class Lister:
         began_at: monotonic time at which the last listing began, its wait for its turn excluded.
         seconds: what its requests took; all of it where the function is the caller's.
         rest: seconds until the next one may begin, counted from its end.
+        reader: has the rows of the query, if one was listed.
     """
 
     def __init__(self, ask: Ask, api: Api, deadline: float) -> None:
@@ -41,6 +44,13 @@ class Lister:
         self._gate = api.list_gate
         self._pace = Pace()  # of the caller's function
         self._deadline = deadline
+        self._left_out = LeftOut("watch_fleet")
+        self._first: Reading | None = None
+        self.reader: QueryReader | None = None
+
+    def begin_with(self, reader: QueryReader, first: Reading) -> None:
+        """Take a listing that was made already for the first one."""
+        self.reader, self._first = reader, first
 
     async def list_ids(self) -> Listed:
         """List once.
@@ -52,37 +62,58 @@ class Lister:
         """
         watch = Stopwatch(self._clock, self._deadline)
         self.began_at = self._clock.monotonic()
+        if self.reader is not None and self._first is not None:
+            first, self._first = self._first, None
+            return self._listed(self.reader, first)
         try:
             response = await self._asked(watch)
-            if not isinstance(response, IdListing):
+            if not isinstance(response, WorkloadQuery):
                 listed = await self._of_caller(response, watch)
                 self._count(watch, failed=False)
                 return listed
         except Exception:
             self._count(watch, failed=True)
             raise
-        return await self._of_ours(response)
+        return await self._of_query(response)
 
     def _count(self, watch: Stopwatch, *, failed: bool) -> None:
         """Rest after a function of the caller's."""
         self._pace.record(self._clock.monotonic(), watch.seconds, failed=failed)
         self.seconds, self.rest = watch.seconds, self._pace.rest
 
-    async def _of_ours(self, listing: IdListing) -> Listed:
-        watch = Stopwatch(self._clock, self._deadline)
+    async def _of_query(self, query: WorkloadQuery) -> Listed:
+        if self.reader is None or self.reader.query != query:
+            self.reader = QueryReader(query)
+        reader, watch = self.reader, Stopwatch(self._clock, self._deadline)
         try:
             async with self._gate.turn(watch):
                 self.began_at = self._clock.monotonic()
-                ids, is_sound = await listing.read(watch)
-                return Listed(ids, self.began_at, is_sound=is_sound, is_proof=listing.can_change)
+                return self._listed(reader, await reader.read(watch))
         finally:
             self.seconds, self.rest = watch.seconds, self._gate.rest
 
+    def _listed(self, reader: QueryReader, reading: Reading) -> Listed:
+        return Listed(
+            reading.ids,
+            self.began_at,
+            is_sound=reading.is_sound,
+            is_proof=reader.can_change,
+            changed=reading.changed,
+        )
+
     async def _of_caller(self, response: Ids, watch: Stopwatch) -> Listed:
+        self._left_out.begin()
         if isinstance(response, AsyncIterable):
             return Listed(await self._drained(response, watch), self.began_at)
         with watch.step():
-            return Listed(frozenset(check_id(item, "workload_id") for item in response), self.began_at)
+            return Listed(frozenset(key for item in response for key in self._named(item)), self.began_at)
+
+    def _named(self, item: Item) -> list[str]:
+        """Return the id of what was listed; a workload whose id is not a UUID is left out."""
+        if isinstance(item, Workload) and not is_uuid(item.id):
+            self._left_out.report(f"id {item.id}", "the id is not a UUID")
+            return []
+        return [id_of(item)]
 
     async def _asked(self, watch: Stopwatch) -> Ids:
         with watch.step():
@@ -92,7 +123,7 @@ class Lister:
             async with _limited(self._deadline):
                 return await response
 
-    async def _drained(self, response: AsyncIterable[str | UUID], watch: Stopwatch) -> frozenset[str]:
+    async def _drained(self, response: AsyncIterable[Item], watch: Stopwatch) -> frozenset[str]:
         ids: set[str] = set()
         items = aiter(response)
         try:
@@ -102,7 +133,7 @@ class Lister:
                         item = await anext(items, None)
                 if item is None:
                     return frozenset(ids)
-                ids.add(check_id(item, "workload_id"))
+                ids.update(self._named(item))
         finally:
             if isinstance(items, AsyncGenerator):
                 await items.aclose()

@@ -23,13 +23,16 @@ class Member:
         due: monotonic time of its next poll; None while that runs, and when there will be none.
         earliest: monotonic time before which the server asked not to be polled for it.
         interval: seconds between polls, when it was last planned.
-        slot: monotonic time of the slot that its first poll stands for, if that came or comes before it.
         joined_at: monotonic time at which it joined the fleet.
         offset: its offset in an interval, 0 to 1.
         buffered: how many of its events have an entry in the fleet's buffer.
         streak: the polls that failed since the last successful one.
         backoff: polls since its failure was reported; 0 if it was not.
         failure: what its last poll failed with; empty if that succeeded, or there was none.
+        began_at: monotonic time at which its last poll began.
+        slot: monotonic time of the slot for which an early poll stands, the first one or one of a hint.
+        hinted_for: monotonic time from which on a hint asks for a poll; None without a hint.
+        hinted_at: monotonic time at which the last poll began for which a hint had asked.
         gone_since: monotonic time of the first of the polls in a row that were 404 or listed nothing known.
         last_success_at: monotonic time of its last successful poll.
         without_revisions: the control plane lists it but says that it has no revisions.
@@ -38,9 +41,9 @@ class Member:
     """
 
     __slots__ = (
-        "backoff", "buffered", "call", "due", "earliest", "failure", "gone_since", "interval",
-        "joined_at", "last_success_at", "left", "offset", "removed", "slot", "streak", "tracker",
-        "without_revisions",
+        "backoff", "began_at", "buffered", "call", "due", "earliest", "failure", "gone_since", "hinted_at",
+        "hinted_for", "interval", "joined_at", "last_success_at", "left", "offset", "removed", "slot",
+        "streak", "tracker", "without_revisions",
     )  # fmt: skip
 
     def __init__(
@@ -55,7 +58,8 @@ class Member:
         self.due: float | None = None
         self.earliest = -math.inf
         self.interval = interval
-        self.slot = -math.inf
+        self.began_at = self.slot = self.hinted_at = -math.inf
+        self.hinted_for: float | None = None
         self.joined_at = 0.0
         self.offset = offset_of(tracker.workload_id)
         self.buffered = 0

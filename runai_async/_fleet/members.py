@@ -10,6 +10,7 @@ from runai_async._fleet.capacity import Capacity
 from runai_async._fleet.discovery import Discovery
 from runai_async._fleet.doubt import Doubt, is_common
 from runai_async._fleet.health import Health
+from runai_async._fleet.hints import Hints
 from runai_async._fleet.member import Member
 from runai_async.errors import NotFoundError
 
@@ -38,12 +39,16 @@ class Members:
         discovery: what is listed.
         health: is notified of those that are forgotten.
         capacity: counts their intervals.
+        hints: what is known of their rows, if anything is.
     """
 
-    def __init__(self, discovery: Discovery, health: Health, capacity: Capacity) -> None:
+    def __init__(
+        self, discovery: Discovery, health: Health, capacity: Capacity, hints: Hints | None = None
+    ) -> None:
         self._discovery = discovery
         self._health = health
         self._capacity = capacity
+        self._hints = hints
         self._by_id: dict[str, Member] = {}
         self._gone: set[str] = set()
         self._left: dict[str, Member] = {}
@@ -117,6 +122,8 @@ class Members:
         self._health.forget(workload_id)
         self._capacity.leave(member.interval)
         self._gone.discard(workload_id)
+        if self._hints is not None:
+            self._hints.forget(workload_id)
 
     def set_interval(self, member: Member, interval: float) -> None:
         """Set the seconds between the polls of a workload."""

@@ -9,10 +9,12 @@ from attrs import frozen
 from runai_async._api.api import Api
 from runai_async._fleet.discovery import Discovery, Listed
 from runai_async._fleet.lister import Lister
+from runai_async._fleet.query_reader import QueryReader, Reading
 from runai_async._observe.log import logger
 from runai_async._watch.failures import ROUNDING
 from runai_async.checkpoint import Checkpoint
 from runai_async.errors import AuthenticationError, RunaiError
+from runai_async.models import Workload
 from runai_async.policy import PollPolicy
 
 
@@ -25,6 +27,8 @@ class Fleet:
         is_running: returns whether it has not ended.
         join: takes the id of a workload that joins, and whether that existed when the fleet began.
         begin: takes the ids of the first listing, once those have joined.
+        listed: takes a successful listing, once those that join have joined.
+        listing_failed: takes the seconds between listings while they succeed, after one that failed.
         responded: takes the monotonic time of a response, where no poll can show that there are any.
         end: takes the error that ends the fleet.
     """
@@ -33,6 +37,8 @@ class Fleet:
     is_running: Callable[[], bool]
     join: Callable[[str, bool], None]
     begin: Callable[[Collection[str]], None]
+    listed: Callable[[Listed], None]
+    listing_failed: Callable[[float], None]
     responded: Callable[[float], None]
     end: Callable[[RunaiError], None]
 
@@ -62,6 +68,17 @@ class Membership:
         self._lister = None if discovery.ask is None else Lister(discovery.ask, api, policy.deadline)
         self._is_stretched = False
         self._begins = True
+        self._steady_interval = discovery.interval
+
+    def begin_with(self, reader: QueryReader, first: Reading) -> None:
+        """Take a listing that was made already for the first one."""
+        if self._lister is not None:
+            self._lister.begin_with(reader, first)
+
+    def workload(self, workload_id: str) -> Workload | None:
+        """Return a workload as the last listing of a query had it; None where no query names it."""
+        reader = None if self._lister is None else self._lister.reader
+        return None if reader is None else reader.workload(workload_id)
 
     @property
     def interval(self) -> float | None:
@@ -84,6 +101,7 @@ class Membership:
             if self._discovery.is_new and not isinstance(error, RunaiError):
                 raise  # a caller's function that has never worked
             now = self._clock.monotonic()
+            fleet.listing_failed(self._steady_interval)
             ending = self._discovery.failed(error, lister.began_at, now, self._policy)
             is_rejected = isinstance(error, AuthenticationError) and error.is_final
             if ending is not None and (is_rejected or not fleet.watched):
@@ -91,6 +109,7 @@ class Membership:
                 return False
         else:
             self._listed(listed, fleet)
+            self._steady_interval = max(self._discovery.interval, lister.rest)
         return True
 
     def _listed(self, listed: Listed, fleet: Fleet) -> None:
@@ -109,6 +128,7 @@ class Membership:
             # Not listed any more, so their deletions are still to be reported; then they leave.
             for workload_id in sorted(self.unclaimed):
                 fleet.join(workload_id, first)
+        fleet.listed(listed)
 
     def _note_interval(self, lister: Lister) -> None:
         """Log that listings are further apart than was asked for, and that they no longer are."""

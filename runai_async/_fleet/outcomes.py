@@ -74,6 +74,7 @@ class Poll(NamedTuple):
         is_silent: whether the control plane does not respond to anyone: then no workload loses patience.
         doubt: what is known of the workload should it be gone.
         wall: wall-clock time at which it ended.
+        usual: seconds between the workload's polls while no revision is on its way; the policy's by default.
     """
 
     began: float
@@ -84,11 +85,12 @@ class Poll(NamedTuple):
     is_proven: bool = False
     doubt: Doubt = NO_DOUBT
     wall: datetime = EARLIEST
+    usual: float | None = None
 
 
 def of_success(member: Member, poll: Poll, policy: PollPolicy) -> Outcome:
     """Return what a successful poll means: it ends the failure streak."""
-    interval, now, since = _interval(member, policy, poll.now), poll.now, member.streak.outage_since
+    interval, now, since = _interval(member, policy, poll), poll.now, member.streak.outage_since
     return Outcome(
         due=_next_slot(member, interval, poll),
         interval=interval,
@@ -99,7 +101,7 @@ def of_success(member: Member, poll: Poll, policy: PollPolicy) -> Outcome:
 
 def of_failure(member: Member, error: RunaiError, poll: Poll, policy: PollPolicy) -> Outcome:
     """Return what a failed poll means."""
-    interval = _interval(member, policy, poll.now)
+    interval = _interval(member, policy, poll)
     verdict = _verdict(member, error, poll, policy, interval)
     if _is_of_all(error, poll):
         return Outcome(
@@ -180,13 +182,15 @@ def _due_after(verdict: Verdict, member: Member, interval: float, backoff: int, 
     return _next_slot(member, interval, poll) if verdict.due is None else verdict.due
 
 
-def _interval(member: Member, policy: PollPolicy, now: float) -> float:
-    return interval_at(policy, now, member.tracker.fast_until(policy.fast_for))
+def _interval(member: Member, policy: PollPolicy, poll: Poll) -> float:
+    if poll.usual is not None and poll.now >= member.tracker.fast_until(policy.fast_for):
+        return poll.usual
+    return interval_at(policy, poll.now, member.tracker.fast_until(policy.fast_for))
 
 
 def _next_slot(member: Member, interval: float, poll: Poll) -> float:
     """Return the member's next slot, but not one so soon after an extra poll that this poll stands for it."""
     earliest = poll.began + min(member.interval, interval) / 2
-    if interval == member.interval:  # a first poll stands for the slot that it came before
+    if interval == member.interval:  # an early poll stands for the slot that it came before
         earliest = max(earliest, member.slot)
     return next_slot(member.offset, interval, max(poll.now, earliest))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 
@@ -10,6 +11,7 @@ from runai_async._fleet import outcomes
 from runai_async._fleet.buffer import Buffer
 from runai_async._fleet.discovery import Discovery
 from runai_async._fleet.dispatch import Dispatcher
+from runai_async._fleet.follower import Follower
 from runai_async._fleet.health import Consequence, Health
 from runai_async._fleet.member import Member
 from runai_async._fleet.members import Members
@@ -36,6 +38,7 @@ class Polling:
         dispatcher: plans when a member is due again.
         buffer: takes the events.
         settled: takes the id of a workload whose poll succeeded, or is no reason to wait for one that does.
+        follower: says how often a member is polled by the rows of its list.
         end: takes the error that ends the fleet.
     """
 
@@ -51,6 +54,7 @@ class Polling:
         dispatcher: Dispatcher,
         buffer: Buffer,
         settled: Callable[[str], None],
+        follower: Follower,
         end: Callable[[RunaiError], None],
     ) -> None:
         self._poller = poller
@@ -62,11 +66,13 @@ class Polling:
         self._dispatcher = dispatcher
         self._buffer = buffer
         self._settled = settled
+        self._follower = follower
         self._end = end
 
     async def poll(self, member: Member) -> None:
         """Poll a member, and plan when it is due again."""
-        began, policy = self._clock.monotonic(), self._policy
+        began = member.began_at = self._clock.monotonic()
+        policy, was_settled = self._policy, member.tracker.is_settled
         error: RunaiError | None = None
         try:
             grace = partial(self._grace, member, began)
@@ -75,11 +81,18 @@ class Polling:
             error = failure
         poll = self._poll_of(member, began, error)
         if error is None:
-            member.last_success_at, member.failure = poll.now, ""
+            self._note_success(member, poll, was_settled=was_settled)
             self._apply(member, outcomes.of_success(member, poll, policy), None, poll)
         else:
+            self._follower.failed()
             member.failure = describe_failure(error)  # not the error, whose frames would be kept
             self._apply(member, outcomes.of_failure(member, error, poll, policy), error, poll)
+
+    def _note_success(self, member: Member, poll: outcomes.Poll, *, was_settled: bool) -> None:
+        events = member.tracker.newest(member.tracker.pending - member.buffered)
+        is_first = member.last_success_at is None
+        self._follower.succeeded(member, poll, events, is_first=is_first, was_settled=was_settled)
+        member.last_success_at, member.failure = poll.now, ""
 
     def _grace(self, member: Member, began: float) -> float:
         """Return the seconds for which it is doubted that all revisions of a member are gone."""
@@ -90,9 +103,12 @@ class Polling:
         """Return what an outcome is decided by."""
         now, workload_id = self._clock.monotonic(), member.tracker.workload_id
         is_leaving = self._discovery.is_leaving(workload_id)
+        usual = self._follower.usual_interval(member, is_failing=error is not None)
         if error is None:  # nearly always, and then the rest does not matter
             is_proven = self._discovery.is_proven(workload_id)
-            return outcomes.Poll(began, now, is_leaving, ever_responded=True, is_proven=is_proven)
+            return outcomes.Poll(
+                began, now, is_leaving, ever_responded=True, is_proven=is_proven, usual=usual
+            )
         return outcomes.Poll(
             began,
             now,
@@ -101,6 +117,7 @@ class Polling:
             is_silent=self._health.is_silent,
             doubt=self._members.doubt(member),
             wall=self._clock.now(),
+            usual=usual,
         )
 
     def _apply(self, member: Member, outcome: Outcome, error: RunaiError | None, poll: outcomes.Poll) -> None:
@@ -114,6 +131,7 @@ class Polling:
             self._emit(member, outcome, error)
         self._dispatcher.note(succeeded=error is None)
         consequence = self._note(member, outcome, error, poll, pause)
+        member.slot = -math.inf  # if this poll stood for one, that is reckoned with
         if outcome.deleted:
             member.tracker.delete_all(self._clock.now())
         if outcome.leaves:
@@ -125,6 +143,8 @@ class Polling:
             self._settled(member.tracker.workload_id)
         if member.is_watched:
             self._dispatcher.plan(member, outcome.due if consequence.due is None else consequence.due)
+            if member.hinted_for is not None:  # its row changed meanwhile
+                self._follower.hasten(member)
         if consequence.is_back:
             self._return_to_slots(poll.now)
 

@@ -81,14 +81,15 @@ def in_slices(items: Sequence[T]) -> Iterator[Sequence[T]]:
 
 
 def read_members(
-    members: Sequence[Member], clock: Clock, stale_after: float, is_known: IsKnown
+    members: Sequence[Member], clock: Clock, stale_after: Callable[[float], float], is_known: IsKnown
 ) -> Generator[None, None, tuple[list[PollState], list[LiveRevisions]]]:
     """Return how the polls of each workload go, and the revisions that are not known; pause between slices.
 
     Args:
         members: the workloads.
         clock: the client's clock.
-        stale_after: seconds without a successful poll after which a workload is not up.
+        stale_after: takes the seconds between the polls of a workload, and returns those without a successful
+            one after which it is not up.
         is_known: which revisions need not be read.
     """
     polls, changed = list[PollState](), list[LiveRevisions]()
@@ -96,7 +97,7 @@ def read_members(
         now, wall = clock.monotonic(), clock.now()
         for member in some:
             tracker = member.tracker
-            polls.append(member.polls(now, wall, stale_after))
+            polls.append(member.polls(now, wall, stale_after(member.interval)))
             if not is_known(tracker.workload_id, tracker.version):
                 changed.append(tracker.live())
         yield

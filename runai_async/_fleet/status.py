@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Literal
 
 from attrs import frozen
+
+HintStatus = Literal["off", "learning", "trusted", "untrusted"]
 
 
 @frozen
@@ -32,6 +35,11 @@ class FleetStatus:
             the ids were given.
         expected: workloads that are known, polled yet or not: those that are watched, and those of the
             checkpoint that have not joined yet.
+        hints: what the rows of the list are worth in a fleet of a query: "learning" until polls have found
+            enough changes to judge them by; "trusted" if the rows show nearly all of them in time, else
+            "untrusted"; "off" without a query.
+        changes_hinted: changes that polls found and that the rows of the list had shown in time.
+        changes_unhinted: those that they had not.
         stale: no poll of any workload has succeeded for three intervals and a deadline; or nothing is watched
             because discovery has failed for that long. A watchdog needs nothing else. Where *rate_limit*
             cannot keep the intervals, they count as long as it makes them.
@@ -57,3 +65,6 @@ class FleetStatus:
     concurrency_needed: float = 0.0
     discovery_interval: float | None = None
     expected: int = 0
+    hints: HintStatus = "off"
+    changes_hinted: int = 0
+    changes_unhinted: int = 0

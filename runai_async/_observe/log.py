@@ -26,6 +26,11 @@ class Log:
     def __init__(self, name: str) -> None:
         self._logger = logging.getLogger(name)
 
+    @property
+    def is_debugging(self) -> bool:
+        """Whether records at level DEBUG are logged."""
+        return self._logger.isEnabledFor(logging.DEBUG)
+
     def debug(self, text: str, *args: object, extra: Mapping[str, object] | None = None) -> None:
         """Log at level DEBUG."""
         self._write(logging.DEBUG, text, args, extra=extra)

@@ -14,6 +14,7 @@ from runai_async._observe.log import logger
 from runai_async._wait.failing import Failure
 from runai_async._wait.order import Created, is_newer, newest
 from runai_async._wait.phase import FAILED_PHASES, cluster_note, describe_revision, last_failure
+from runai_async._wait.pods import is_serving
 from runai_async._wait.stalling import log_stall
 from runai_async._wait.why import Inquiry
 from runai_async._watch.absence import Absence, Patience
@@ -30,21 +31,10 @@ from runai_async.events import (
     WatchEvent,
 )
 from runai_async.explanation import Explanation
-from runai_async.models import Phase, Revision
+from runai_async.models import Revision
 
 _WHY_SECONDS = 10.0
 """Seconds that a wait which has failed may ask why, at most; never longer than its own timeout."""
-
-
-def is_serving(revision: Revision) -> bool:
-    """Return whether a revision runs with the pods that it asked for.
-
-    A Go server leaves out a number that is 0, so pods that are missing from the response are none.
-    """
-    if revision.phase != Phase.RUNNING or revision.deleted_at is not None:
-        return False
-    asked = revision.requested_pods
-    return (revision.running_pods or 0) >= ((asked and asked.wanted) or 0)
 
 
 class RolloutWait:

@@ -206,6 +206,11 @@ class Tracker:
         return bool(live) and not any(self._listing.lists(key) for key, _ in live)
 
     @property
+    def is_settled(self) -> bool:
+        """Whether the last response left no question open: nothing is missing or was lately deleted."""
+        return self._settled
+
+    @property
     def cluster_ids(self) -> frozenset[str]:
         """The clusters of the live revisions that are known."""
         return frozenset(entry.mark.cluster_id for entry in self._known.values() if entry.is_live)
@@ -497,6 +502,10 @@ class Tracker:
     def pending(self) -> int:
         """How many events wait to be delivered."""
         return len(self._pending) if self._pending else 0
+
+    def newest(self, count: int) -> list[WatchEvent]:
+        """Return so many of the events that wait: those that were found last."""
+        return [event for event, _ in list(self._pending or ())[-count:]] if count else []
 
     def peek(self) -> WatchEvent:
         """Return the next event without delivering it."""

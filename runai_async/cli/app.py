@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import sys
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 from click.exceptions import NoArgsIsHelpError
 
 from runai_async._version import __version__
-from runai_async.cli.diagnostics import Diagnostics
+from runai_async.cli.diagnostics import Diagnostics, silence
 from runai_async.cli.exits import EXIT_STATUS, ReaderGoneError, leave
+from runai_async.cli.groups import Group
+from runai_async.cli.placeholder import without_client
 from runai_async.cli.stdout import whole
 
 COMMANDS = {
     "demo": "See a watch at work; no account is needed.",
+    "workloads": "List inference workloads and what serves.",
     "describe": "Say what serves of a workload, what comes, what failed and why.",
     "revisions": "List, count, get or compare revisions.",
     "clusters": "List clusters and whether they are connected.",
@@ -28,16 +32,19 @@ COMMANDS = {
     "exporter": "Serve the state of revisions as Prometheus metrics.",
     "print": "Print a dashboard, alerts or a manifest for the exporter.",
     "fake": "Serve a fake control plane to try things on.",
+    "completion": "Print the script for completion in a shell.",
 }
 """The subcommands with their short help, the most useful first. Each is a module of its name."""
 
 _COMPLETION = """\b
 Completion in bash (replace bash with zsh or fish for those):
-  eval "$(_RUNAI_ASYNC_COMPLETE=bash_source runai-async)"
+  eval "$(runai-async completion bash)"
 """
+_COMPLETING = "_RUNAI_ASYNC_COMPLETE"
+"""The variable by which a shell asks what a word may be completed to."""
 
 
-class Application(click.Group):
+class Application(Group):
     """A group that imports a command when it is run, and turns errors into lines and exit statuses."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -63,6 +70,8 @@ class Application(click.Group):
     def main(self, *args: Any, **extra: Any) -> Any:
         """Run the command line and end the process."""
         diagnostics = Diagnostics()
+        if _COMPLETING in os.environ:
+            self._complete(diagnostics, extra)
         with diagnostics.logged():
             try:
                 status = super().main(*args, **{**extra, "standalone_mode": False, "obj": diagnostics})
@@ -72,6 +81,14 @@ class Application(click.Group):
             except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  (every error ends the process here)
                 leave(error, diagnostics)
         sys.exit(status if isinstance(status, int) else 0)
+
+    def _complete(self, diagnostics: Diagnostics, extra: dict[str, Any]) -> NoReturn:
+        """Print what a word may be completed to, and nothing else."""
+        without_client()
+        arguments: dict[str, Any] = {**extra, "prog_name": "runai-async", "obj": diagnostics}
+        with silence(), contextlib.suppress(Exception):
+            super().main(**arguments)
+        sys.exit(0)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command. Raises `ReaderGoneError` if nobody reads its output any longer."""
@@ -85,10 +102,16 @@ class Application(click.Group):
         return result
 
 
-@click.group(cls=Application, epilog=f"{EXIT_STATUS}\n\n{_COMPLETION}")
+@click.group(
+    cls=Application,
+    epilog=f"{EXIT_STATUS}\n\n{_COMPLETION}",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(__version__, prog_name="runai-async")
 @click.option(
-    "--debug", is_flag=True, help="Print tracebacks and everything that is logged; secrets are masked."
+    "--debug",
+    is_flag=True,
+    help="Print tracebacks, each request, and everything that is logged; secrets are masked.",
 )
 @click.pass_obj
 def app(diagnostics: Diagnostics, *, debug: bool) -> None:
@@ -98,7 +121,8 @@ def app(diagnostics: Diagnostics, *, debug: bool) -> None:
     RUNAI_CLIENT_SECRET, are the credentials. Anything not set is taken from the login of the vendor's
     command line. `runai-async demo` needs none of it.
     """
-    diagnostics.debug = debug
+    if debug:
+        diagnostics.enable_debug()
 
 
 def run() -> None:

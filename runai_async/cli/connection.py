@@ -18,7 +18,8 @@ from runai_async._auth.credentials import FileToken
 from runai_async.cli.diagnostics import Diagnostics
 from runai_async.cli.options import DURATION, NON_EMPTY, Command, NonEmptyPath
 from runai_async.cli.run import run
-from runai_async.client import RunaiClient
+from runai_async.cli.skew import SkewWarning
+from runai_async.client import RunaiClient, server_time
 from runai_async.hooks import Hook
 from runai_async.policy import RetryPolicy
 
@@ -45,13 +46,15 @@ class Connection:
 
     def run(self, work: Callable[[RunaiClient], Coroutine[Any, Any, T]], *, hooks: Iterable[Hook] = ()) -> T:
         """Run *work* with a client, and close the client."""
+        skew = SkewWarning()
         runai = RunaiClient.from_env(
             environ=self.environ,
             allow_http=self.allow_http,
             retry=RetryPolicy(deadline=self.deadline),
             timeout=min(_LONGEST_ATTEMPT, self.deadline),
-            hooks=hooks,
+            hooks=[*hooks, skew],
         )
+        skew.time = server_time(runai)
 
         async def closing() -> T:
             async with runai:
@@ -62,7 +65,8 @@ class Connection:
 
 def _debug(ctx: click.Context, _: click.Parameter, value: bool) -> None:  # noqa: FBT001  (click's signature)
     """Accept `--debug` after the command's name too, which is where people type it."""
-    ctx.obj.debug = ctx.obj.debug or value
+    if value:
+        ctx.obj.enable_debug()
 
 
 _OPTIONS = (
@@ -97,7 +101,7 @@ _OPTIONS = (
         is_flag=True,
         expose_value=False,
         callback=_debug,
-        help="Print tracebacks and everything that is logged.",
+        help="Print tracebacks, each request, and everything that is logged.",
     ),
 )
 

@@ -9,9 +9,9 @@ from itertools import islice
 from attrs import frozen
 
 from runai_async._wait.order import newest
-from runai_async._wait.rollout import is_serving
+from runai_async._wait.pods import is_serving, pods_text
 from runai_async.cli.ids import WorkloadRef
-from runai_async.cli.text import clean, counted, phase_name, pods, shortened, since
+from runai_async.cli.text import clean, counted, phase_name, shortened, since
 from runai_async.diff import FieldChange, compare_revisions
 from runai_async.explanation import Explanation, listed
 from runai_async.models import Condition, Phase, Revision, RevisionLogEvent
@@ -115,7 +115,7 @@ def _fact(name: str, value: str) -> str:
 def _state(revision: Revision, now: datetime) -> str:
     age = since(revision.phase_updated_at, now)
     state = f"{clean(revision.name)}  {phase_name(revision.phase)}{age and f' for {age}'}"
-    return f"{state}, {pods(revision)} pods"
+    return f"{state}, {pods_text(revision)} pods"
 
 
 def _condition(item: Condition) -> str:

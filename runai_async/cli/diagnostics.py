@@ -14,6 +14,7 @@ from attrs import Factory, define
 
 from runai_async.cli.stderr import StderrWriter
 from runai_async.cli.text import clean
+from runai_async.cli.wording import without_classes
 
 
 @define
@@ -32,6 +33,11 @@ class Diagnostics:
     outages_displayed: bool = False
     stderr: StderrWriter = Factory(StderrWriter)
 
+    def enable_debug(self) -> None:
+        """Print everything from now on."""
+        self.debug = True
+        logging.getLogger("runai_async").setLevel(logging.DEBUG)
+
     def masked(self, text: str) -> str:
         """Return a text with its secrets replaced."""
         for secret in self.secrets:
@@ -48,7 +54,7 @@ class Diagnostics:
         log = logging.getLogger("runai_async")
         handler, level, propagate = _Printer(self), log.level, log.propagate
         log.addHandler(handler)
-        log.setLevel(logging.DEBUG)
+        log.setLevel(logging.WARNING)  # what is not printed costs nothing
         log.propagate = False
         try:
             yield
@@ -57,6 +63,17 @@ class Diagnostics:
             log.setLevel(level)
             log.propagate = propagate
             self.stderr.close()
+
+
+@contextlib.contextmanager
+def silence() -> Generator[None, None, None]:
+    """Log nothing, for as long as the context lasts."""
+    log = logging.getLogger("runai_async")
+    before, log.disabled = log.disabled, True
+    try:
+        yield
+    finally:
+        log.disabled = before
 
 
 def say(text: str) -> None:
@@ -76,4 +93,5 @@ class _Printer(logging.Handler):
         displayed = self._diagnostics.outages_displayed and getattr(record, "is_outage", False)
         if self._diagnostics.debug or (record.levelno >= logging.WARNING and not displayed):
             text = clean(record.getMessage())
+            text = text if self._diagnostics.debug else without_classes(text)
             self._diagnostics.say(f"runai-async: {record.levelname.lower()}: {text}")

@@ -11,6 +11,7 @@ import click
 
 from runai_async.cli.diagnostics import Diagnostics
 from runai_async.cli.text import clean
+from runai_async.cli.wording import in_flags, usage_text
 from runai_async.errors import (
     AuthenticationError,
     ConfigurationError,
@@ -123,10 +124,10 @@ def describe(error: BaseException) -> str:
     if isinstance(error, SignalledError | KeyboardInterrupt | click.Abort | ReaderGoneError):
         return ""
     if isinstance(error, RunaiError):
-        text = str(error).replace("pass allow_http=True", "give --allow-http")  # its name on the command line
+        text = in_flags(str(error))
         advice = next((advice for kind, advice in _ADVICE if isinstance(error, kind)), "")
     elif isinstance(error, click.ClickException):
-        text, advice = error.format_message(), _help_for(error)
+        text, advice = usage_text(error), _help_for(error)
     elif isinstance(error, TimeIsUpError | OSError):
         text, advice = str(error), ""
     else:
@@ -143,6 +144,8 @@ def _shortened(line: str) -> str:
 
 def _help_for(error: click.ClickException) -> str:
     ctx = error.ctx if isinstance(error, click.UsageError) else None
+    if "(did you mean " in usage_text(error):
+        return ""  # it says what was meant
     return f"see {ctx.command_path} --help" if ctx is not None else ""
 
 
@@ -151,5 +154,5 @@ def leave(error: BaseException, diagnostics: Diagnostics) -> NoReturn:
     if diagnostics.debug:
         diagnostics.say("".join(traceback.format_exception(error)).removesuffix("\n"))
     if line := describe(error):
-        diagnostics.say(f"runai-async: error: {line}")
+        diagnostics.say(f"Error: {line}")
     sys.exit(exit_status(error))

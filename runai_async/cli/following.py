@@ -8,20 +8,22 @@ leaves when its deletions are reported.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from datetime import datetime
+from typing import NamedTuple
 
 from attrs import define
 
-from runai_async._api.workload_list import IdListing
-from runai_async._fleet.discovery import Ask, Asked
+from runai_async._api.workload_query import WorkloadQuery
+from runai_async._fleet.discovery import Ask
 from runai_async._fleet.fleet_watch import FleetWatch
+from runai_async._fleet.query_reader import QueryReader, Reading
 from runai_async.checkpoint import Checkpoint, FleetCheckpoint
 from runai_async.cli.diagnostics import say
 from runai_async.cli.ids import WorkloadRef, newest_workload
 from runai_async.cli.patience import Patience
 from runai_async.cli.text import clean, duration
-from runai_async.client import RunaiClient, is_inference_type, workload_ids
+from runai_async.client import RunaiClient, is_inference_type, workload_query
 from runai_async.models import Workload
 from runai_async.policy import PollPolicy
 
@@ -29,6 +31,10 @@ NAMES_EVERY = 10.0
 """Seconds between two listings that look names up, by default."""
 ALL_EVERY = 60.0
 """Seconds between two listings of all workloads, by default."""
+FEW_EVERY = 10.0
+"""The same where they are few, so that the list takes one page."""
+_FEW = 500
+"""Workloads that are few."""
 _ABSENT_ROUNDS = 2
 """Listings in a row without a name after which it counts as gone: one may have been incomplete."""
 _FILTERABLE = re.compile(r"[A-Za-z0-9.-]+")
@@ -103,7 +109,12 @@ class Following:
         self._report = report
         self._followed = _followed(found)
         self._fixed = frozenset(self.ids) - {name.workload_id for name in self._followed}
-        self._filter_by = () if self._fixed else _condition(self._followed)
+        self._query = workload_query(
+            runai,
+            self._includes,
+            choose=self._chosen,
+            filter_by=() if self._fixed else _condition(self._followed),
+        )
         self._names.update({ref.id: ref.name for ref in found if ref.name})
         self._projects.update({ref.id: ref.project for ref in found if ref.project})
 
@@ -125,32 +136,26 @@ class Following:
     ) -> FleetWatch:
         """Return a fleet of the workloads."""
         return self._runai.watch_fleet(
-            self.ids if self.is_fixed else beginning_with(self.ids, self.listing),
+            self.ids if self.is_fixed else self._beginning_with_ids(),
             poll=poll,
             discovery_interval=self._seconds,
             include_existing=include_existing,
             resume_from=resume_from,
         )
 
-    def listing(self) -> IdListing:
-        """Return a listing of the workloads that have the names now, and of those given by their ids."""
-        rows: dict[str, Workload] = {}
+    def _beginning_with_ids(self) -> Ask:
+        """Return a discovery function whose first response is what was listed already."""
+        first = [self.ids]
+        return lambda: first.pop() if first else self._query
 
-        def includes(workload: Workload) -> bool:
-            is_included = workload.id in self._fixed or any(name.fits(workload) for name in self._followed)
-            if is_included:
-                rows[workload.id] = workload
-            return is_included
+    def _includes(self, workload: Workload) -> bool:
+        return workload.id in self._fixed or any(name.fits(workload) for name in self._followed)
 
-        return workload_ids(
-            self._runai, includes, choose=lambda ids: self._chosen(ids, rows), filter_by=self._filter_by
-        )
-
-    def _chosen(self, ids: frozenset[str], rows: Mapping[str, Workload]) -> frozenset[str]:
+    def _chosen(self, found: Mapping[str, Workload]) -> frozenset[str]:
         """Return the newest workload of each name, and note what has changed."""
-        chosen = set(ids & self._fixed)
+        chosen = set(found.keys() & self._fixed)
         for name in self._followed:
-            having = [rows[item] for item in ids if name.fits(rows[item]) and rows[item].deleted_at is None]
+            having = [item for item in found.values() if name.fits(item) and item.deleted_at is None]
             having = [item for item in having if is_inference_type(item)] or having
             newest = newest_workload(having) if having else None
             if newest is None or (name.is_older(newest) and name.absent + 1 < _ABSENT_ROUNDS):
@@ -196,26 +201,38 @@ def _condition(followed: Sequence[_Name]) -> tuple[str, ...]:
     return tuple(f"name=={text}" for text in texts if len(texts) == 1 and _FILTERABLE.fullmatch(text))
 
 
-def beginning_with(first: Collection[str], ask: Callable[[], Asked]) -> Ask:
-    """Return a discovery function whose first response is what was listed already."""
-    pending = [first]
-    return lambda: pending.pop() if pending else ask()
+class Found(NamedTuple):
+    """The workloads of a query as they were found at the start.
+
+    Attributes:
+        reader: has their rows.
+        first: what the listing named.
+        seconds: until the next listing, and between further ones.
+    """
+
+    reader: QueryReader
+    first: Reading
+    seconds: float
 
 
-async def discovered(listing: Callable[[], IdListing], what: str, patience: Patience, seconds: float) -> Ask:
-    """Return a discovery function that works, after waiting for the end of an outage.
+async def discovered(
+    query: WorkloadQuery, what: str, patience: Patience, seconds: float | None = None
+) -> Found:
+    """List the workloads of a query, after waiting for the end of an outage.
 
     Args:
-        listing: returns a listing of the workloads.
+        query: which workloads.
         what: what they are, in the singular.
         patience: how long to wait.
-        seconds: between two listings, for the line which says that there are none.
+        seconds: between two listings; by default as many as suit the number of the workloads.
     """
-    read = lambda: listing().read_now(patience.deadline)  # noqa: E731
-    first = (await patience.look_up("the list of workloads", read)).ids
-    if not first:
+    reader = QueryReader(query)
+    first = await patience.look_up("the list of workloads", lambda: reader.read_now(patience.deadline))
+    if seconds is None:
+        seconds = FEW_EVERY if len(first.ids) <= _FEW else ALL_EVERY
+    if not first.ids:
         say(f"no {what} matches yet; looking for new ones {every(seconds)}")
-    return beginning_with(first, listing)
+    return Found(reader, first, seconds)
 
 
 def every(seconds: float) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
+import re
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
 from uuid import UUID
@@ -11,12 +11,15 @@ from attrs import frozen
 
 from runai_async.cli.exits import InputError
 from runai_async.cli.patience import Patience
-from runai_async.client import RunaiClient, is_inference_type, workload_ids
+from runai_async.cli.text import alternatives, clean, quoted, suggestion
+from runai_async.client import RunaiClient, is_inference_type
 from runai_async.models import Revision, Workload
+from runai_async.policy import RetryPolicy
 
 T = TypeVar("T", Workload, Revision)
 
-_SUGGESTED = 3
+_LISTED = 3
+"""Names that an error lists at most."""
 
 
 @frozen
@@ -44,35 +47,49 @@ def as_uuid(text: str) -> str | None:
         return None
 
 
-async def find_workloads(runai: RunaiClient, texts: Sequence[str]) -> list[WorkloadRef]:
-    """Find workloads by id, name, or the beginning of an id. Whole ids cost no request."""
+def workload_of(revision: str) -> str | None:
+    """Return the name of the workload whose revision has a name like `NAME-00012`; None for another text."""
+    found = re.fullmatch(r"(.+)-\d+", revision)
+    return found[1] if found else None
+
+
+async def find_workloads(
+    runai: RunaiClient, texts: Sequence[str], project: str | None = None
+) -> list[WorkloadRef]:
+    """Find workloads by id, name, or the beginning of an id. Whole ids cost no request.
+
+    Args:
+        runai: the client.
+        texts: what was given for each workload.
+        project: the name or id of the project in which names are looked for; None for all.
+
+    Raises:
+        InputError: one of them is not found, or more than one is meant.
+    """
     if (given := _whole_ids(texts)) is not None:
         return given
-    return _found([item async for item in runai.list_workloads()], texts)
+    return _found([item async for item in runai.list_workloads()], texts, project)
 
 
-async def find_workload(runai: RunaiClient, text: str) -> WorkloadRef:
+async def find_workload(runai: RunaiClient, text: str, project: str | None = None) -> WorkloadRef:
     """Find one workload; see `find_workloads`."""
-    return (await find_workloads(runai, [text]))[0]
+    return (await find_workloads(runai, [text], project))[0]
 
 
-async def find_patiently(runai: RunaiClient, texts: Sequence[str], patience: Patience) -> list[WorkloadRef]:
+async def find_patiently(
+    runai: RunaiClient, texts: Sequence[str], patience: Patience, project: str | None = None
+) -> list[WorkloadRef]:
     """Find workloads like `find_workloads`, but wait for the end of an outage."""
     if (given := _whole_ids(texts)) is not None:
         return given
-    return _found(await patience.look_up("the list of workloads", lambda: _all(runai, patience)), texts)
+    known = await patience.look_up("the list of workloads", lambda: _all(runai, patience))
+    return _found(known, texts, project)
 
 
 async def _all(runai: RunaiClient, patience: Patience) -> list[Workload]:
     """List the workloads once, with one attempt for each request."""
-    known: dict[str, Workload] = {}
-
-    def includes(workload: Workload) -> bool:
-        known[workload.id] = workload
-        return False
-
-    await workload_ids(runai, includes).read_now(patience.deadline)
-    return list(known.values())
+    once = runai.with_options(retry=RetryPolicy(attempts=1, deadline=patience.deadline))
+    return [item async for item in once.inference_workloads(is_inference=lambda _: True)]
 
 
 def _whole_ids(texts: Iterable[str]) -> list[WorkloadRef] | None:
@@ -81,27 +98,55 @@ def _whole_ids(texts: Iterable[str]) -> list[WorkloadRef] | None:
     return [WorkloadRef(item) for item in ids if item] if all(ids) else None
 
 
-def _found(known: Sequence[Workload], texts: Sequence[str]) -> list[WorkloadRef]:
+def _found(known: Sequence[Workload], texts: Sequence[str], project: str | None) -> list[WorkloadRef]:
     by_id = {item.id: _reference(item) for item in known}
     ids = [as_uuid(text) for text in texts]
     return [
-        by_id.get(item, WorkloadRef(item)) if item else _workload(known, text)
+        by_id.get(item, WorkloadRef(item)) if item else _workload(known, text, project)
         for text, item in zip(texts, ids, strict=True)
     ]
 
 
-def _workload(known: Sequence[Workload], text: str) -> WorkloadRef:
-    named = [item for item in known if item.name == text]
-    matching = named or _matching(known, text)
+def is_in_project(workload: Workload, project: str | None) -> bool:
+    """Return whether a workload is in the project of that name or id; None is any."""
+    return project is None or project in {workload.project_name, workload.project_id}
+
+
+def _workload(known: Sequence[Workload], text: str, project: str | None) -> WorkloadRef:
+    here = [item for item in known if is_in_project(item, project)]
+    named = [item for item in here if item.name == text]
+    matching = named or _matching(here, text)
     found = [item for item in matching if is_inference_type(item)] or matching
     if not found:
-        raise InputError(
-            f"no workload has the name {text!r}, or an id that starts with it; {_hint(text, known)}"
-        )
+        raise InputError(_not_found(text, project, here, known))
     if len(found) > 1 and not (named and len({item.project_id for item in found}) == 1):
-        raise InputError(f"{text!r} matches {_listed(found)}: give the whole UUID")
+        raise InputError(_ambiguous(text, found, by_name=bool(named)))
     newest = newest_workload(found)
     return _reference(newest, newest.project_id if named else None)
+
+
+def _not_found(text: str, project: str | None, here: Sequence[Workload], known: Sequence[Workload]) -> str:
+    """Return what is missing, and what may have been meant."""
+    if project is not None and not here:
+        meant = suggestion(project, [name for item in known if (name := item.project_name)])
+        return f"project {quoted(project)} has no workloads{meant and f' ({meant})'}"
+    where = "" if project is None else f" in project {quoted(project)}"
+    elsewhere = [item for item in known if item.name == text]
+    hint = f"it exists in {_projects(elsewhere)}" if elsewhere else _hint(text, here)
+    return f"workload {quoted(text)} not found{where} ({hint})"
+
+
+def _ambiguous(text: str, found: Sequence[Workload], *, by_name: bool) -> str:
+    if by_name:
+        return f"{quoted(text)} exists in {_projects(found)}: give -p PROJECT"
+    return f"{quoted(text)} matches {_listed(found)}: give more of the id"
+
+
+def _projects(found: Iterable[Workload]) -> str:
+    """Return the projects of workloads by name, or by id where names do not tell them apart."""
+    names = {item.project_id: item.project_name or item.project_id for item in found}
+    texts = sorted(names.values() if len(set(names.values())) == len(names) else names)
+    return f"project{'' if len(texts) == 1 else 's'} {alternatives([clean(text) for text in texts], 'and')}"
 
 
 def newest_workload(workloads: Iterable[Workload]) -> Workload:
@@ -125,24 +170,23 @@ async def find_revisions(runai: RunaiClient, workload: WorkloadRef, texts: Seque
 def _revision(known: Sequence[Revision], text: str, workload: str) -> Revision:
     found = _matching(known, text)
     if not found:
-        raise InputError(
-            f"workload {workload} has no revision {text!r}: "
-            f"see runai-async revisions list {workload} (and --deleted)"
-        )
+        meant = suggestion(text, [item.name for item in known])
+        hint = meant or f"see runai-async revisions list {workload}, and --deleted"
+        raise InputError(f"revision {quoted(text)} not found in workload {quoted(workload)} ({hint})")
     if len(found) > 1:
-        raise InputError(f"{text!r} matches {_listed(found)}: give more of the id")
+        raise InputError(f"{quoted(text)} matches {_listed(found)}: give more of the id")
     return found[0]
 
 
-def _hint(text: str, known: Sequence[Workload]) -> str:
-    """Return the names that may have been meant."""
+def _hint(text: str, known: Iterable[Workload]) -> str:
+    """Return the names that may have been meant, or those that exist."""
     names = sorted({item.name for item in known if is_inference_type(item)})
     if not names:
         return "there are no inference workloads, or none that this account can see"
-    if close := difflib.get_close_matches(text, names, _SUGGESTED):
-        return f"did you mean {' or '.join(close)}?"
-    more = f" and {len(names) - _SUGGESTED} more" if len(names) > _SUGGESTED else ""
-    return f"there are {', '.join(names[:_SUGGESTED])}{more}"
+    if meant := suggestion(text, names):
+        return meant
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return f"there are {', '.join(clean(name) for name in names[:_LISTED])}{more}"
 
 
 def _exact(known: Iterable[T], text: str) -> list[T]:
@@ -155,4 +199,4 @@ def _matching(known: Sequence[T], text: str) -> list[T]:
 
 
 def _listed(found: Sequence[Workload | Revision]) -> str:
-    return ", ".join(f"{item.name} ({item.id})" for item in found)
+    return ", ".join(f"{clean(item.name)} ({item.id})" for item in found)

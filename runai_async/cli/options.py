@@ -7,6 +7,10 @@ from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.shell_completion import CompletionItem
+
+from runai_async.cli.text import duration, quoted
+from runai_async.cli.wording import name_of
 
 Command = Callable[..., Any]
 
@@ -35,7 +39,7 @@ class Duration(_Seconds):
         elif re.fullmatch(f"(?:{_PART})+", text):
             seconds = sum(float(number) * _UNITS[unit] for number, unit in re.findall(_PART, text))
         else:
-            self.fail(f"{text!r} is not a duration: write it like 90s, 10m or 1h30m", param, ctx)
+            self.fail(f"{quoted(text)} is not a duration: write it like 90s, 10m or 1h30m", param, ctx)
         if seconds <= 0:
             self.fail("a duration must be more than 0", param, ctx)
         return seconds
@@ -53,8 +57,17 @@ class NonEmpty(_Text):
         """Return the text."""
         text = str(value)
         if not text.strip():
-            raise click.UsageError(f"{_name_of(param)} is empty (is a variable not set?)", ctx)
+            raise click.UsageError(f"{name_of(param)} is empty (is a variable not set?)", ctx)
         return text
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Return the names that fit, for parameters whose own names say what they are."""
+        from runai_async.cli.completing import names_for  # noqa: PLC0415  (of use for TAB only)
+
+        params = {**(ctx.parent.params if ctx.parent else {}), **ctx.params}
+        return [CompletionItem(name) for name in names_for(param.name, params, incomplete)]
 
 
 NON_EMPTY = NonEmpty()
@@ -68,17 +81,23 @@ class NonEmptyPath(click.Path):
         return super().convert(NON_EMPTY.convert(value, param, ctx), param, ctx)
 
 
-def _name_of(param: click.Parameter | None) -> str:
-    """Return the name of an argument or option as the help writes it."""
-    if isinstance(param, click.Option):
-        return max(param.opts, key=len)
-    return param.human_readable_name.strip("[].") if param is not None else "a value"
-
-
 def examples(*lines: str) -> str:
     """Return the epilog of a command: how to use it."""
     return "\b\n" + "\n".join(["Examples:", *(f"  {line}" for line in lines)])
 
+
+def all_option(text: str) -> Callable[[Command], Command]:
+    """Add `--all`, which means all inference workloads; *text* is its help."""
+    return click.option("-A", "--all", "everything", is_flag=True, help=text)
+
+
+project_option: Callable[[Command], Command] = click.option(
+    "-p",
+    "--project",
+    type=NON_EMPTY,
+    metavar="PROJECT",
+    help="Look in this project only, given by name or id.",
+)
 
 max_outage_option: Callable[[Command], Command] = click.option(
     "--max-outage",
@@ -105,11 +124,40 @@ def stalled_after_option(text: str, default: str | None = None) -> Callable[[Com
     )
 
 
+watch_option: Callable[[Command], Command] = click.option(
+    "-w", "--watch", is_flag=True, help="Print a further row for each change, until Ctrl-C."
+)
+interval_option: Callable[[Command], Command] = click.option(
+    "--interval",
+    type=DURATION,
+    default="10s",
+    show_default=True,
+    help="With --watch: the time between polls while nothing changes.",
+)
+
 discovery_interval_option: Callable[[Command], Command] = click.option(
     "--discovery-interval",
     type=DURATION,
-    help="The time between two looks at the list of workloads.  [default: 10s for names, 60s with --all]",
+    help="The time between two looks at the list of workloads.  [default: 10s, or 60s for more than 500]",
 )
+
+relaxed_interval_option: Callable[[Command], Command] = click.option(
+    "--relaxed-interval",
+    type=DURATION,
+    help="With --all: the time between polls of workloads that do not change, if the list shows changes.",
+)
+
+
+def check_relaxed_interval(relaxed: float | None, interval: float, *, everything: bool) -> None:
+    """Reject a relaxed interval without `--all`, or below the usual one."""
+    if relaxed is None:
+        return
+    if not everything:
+        raise click.UsageError("--relaxed-interval requires --all")
+    if relaxed < interval:
+        raise click.UsageError(
+            f"--relaxed-interval ({duration(relaxed)}) must be at least --interval ({duration(interval)})"
+        )
 
 
 def check_workloads(workloads: Collection[str], purpose: str, *, everything: bool) -> None:

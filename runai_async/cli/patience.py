@@ -16,7 +16,6 @@ from runai_async._watch.failures import (
     FailureStreak,
     Past,
     Verdict,
-    describe_failure,
     is_malformed,
     is_outage,
 )
@@ -45,7 +44,7 @@ class SaidOutages(OutageDisplay):
 
     def outage_began(self, error: RunaiError) -> None:
         """Print a warning."""
-        say(f"runai-async: warning: the control plane does not respond, {clean(describe_failure(error))}")
+        say(f"runai-async: warning: the control plane does not respond: {clean(str(error))}")
 
     def outage_ended(self, seconds: float) -> None:
         """Print a line."""

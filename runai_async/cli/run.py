@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from runai_async.cli.exits import ReaderGoneError, SignalledError, TimeIsUpError
 from runai_async.cli.signals import end_at_once, on_signal
+from runai_async.cli.text import limit
 
 T = TypeVar("T")
 
@@ -53,14 +54,14 @@ async def _interruptible(work: Coroutine[Any, Any, T], reasons: list[Exception])
 @contextlib.asynccontextmanager
 async def within(seconds: float | None) -> AsyncGenerator[None, None]:
     """Limit the time of its body. Raises `TimeIsUpError`."""
-    limit = asyncio.timeout(seconds)
+    timer = asyncio.timeout(seconds)
     try:
-        async with limit:
+        async with timer:
             yield
     except TimeoutError:
-        if not limit.expired():
+        if not timer.expired():
             raise
-        raise TimeIsUpError(f"timed out after {seconds:g} s (--timeout)") from None
+        raise TimeIsUpError(f"timed out after {limit(seconds or 0)}") from None
 
 
 def _listen(end: Callable[[Exception], None]) -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import difflib
 import itertools
-from collections.abc import Collection
+import unicodedata
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 from runai_async._text import beginning, one_line
-from runai_async.models import Phase, Revision
+from runai_async.models import Phase
 
-_SHORT_ID = 8
-"""The least number of characters in a shortened id."""
+_SUGGESTED = 3
+"""Names that are suggested at most."""
 
 _SHORT = 200
 """Characters of a shortened message; if it comes to that, the whole message is printed at the end."""
@@ -70,6 +72,11 @@ def duration(seconds: float) -> str:
     return f"{left}s"
 
 
+def limit(seconds: float) -> str:
+    """Write a time that was given on the command line: `5s`, `10m00s`, `300ms`."""
+    return f"{seconds * 1000:.0f}ms" if seconds < 1 else duration(seconds)
+
+
 def counted(number: int, what: str) -> str:
     """Write a number of things: `1 event`, `2 events`."""
     return f"{number} {what}{'' if number == 1 else 's'}"
@@ -90,22 +97,65 @@ def moment(time: datetime | None) -> str:
     return "" if time is None else time.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
-def pods(revision: Revision) -> str:
-    """Write running and requested pods: `1/2`, or `1/1-4` if the number scales."""
-    running = "?" if revision.running_pods is None else str(revision.running_pods)
-    requested = revision.requested_pods
-    if requested is None:
-        return running
-    if requested.number is not None:
-        return f"{running}/{requested.number}"
-    if requested.min is None and requested.max is None:
-        return running
-    return f"{running}/{requested.min or 0}-{'' if requested.max is None else requested.max}"
+def width_of(text: str) -> int:
+    """Return how many columns of a terminal a text takes."""
+    if text.isascii():
+        return len(text)
+    return sum(_columns(character) for character in text)
 
 
-def short_ids(ids: Collection[str]) -> dict[str, str]:
-    """Return the shortest prefixes, all of one length, that are distinct."""
-    for length in range(_SHORT_ID, 36):
-        if len({item[:length] for item in ids}) == len(set(ids)):
-            return {item: item[:length].rstrip("-") for item in ids}
-    return {item: item for item in ids}
+def _columns(character: str) -> int:
+    if unicodedata.combining(character):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
+def cut_middle(text: str, width: int) -> str:
+    """Cut a name that is wider to a width: in its middle, as its end often is what tells it from others."""
+    if width_of(text) <= width:
+        return text
+    room = max(0, width - 1)
+    tail = _start(text[::-1], room - room // 2)[::-1]
+    return f"{_start(text, room // 2)}…{tail}"
+
+
+def cut_end(text: str, width: int) -> str:
+    """Cut a sentence that is wider to a width, at its end."""
+    return text if width_of(text) <= width else f"{_start(text, max(0, width - 1)).rstrip()}…"
+
+
+def _start(text: str, width: int) -> str:
+    """Return as much of the start of a text as fits."""
+    taken = 0
+    for index, character in enumerate(text):
+        taken += _columns(character)
+        if taken > width:
+            return text[:index]
+    return text
+
+
+def similar(text: str, names: Iterable[str]) -> list[str]:
+    """Return the names that may have been meant: those that begin with the text, then similar ones."""
+    known = sorted(set(names))
+    starting = [name for name in known if name.lower().startswith(text.lower())]
+    return list(dict.fromkeys([*starting, *difflib.get_close_matches(text, known)]))[:_SUGGESTED]
+
+
+def suggestion(text: str, names: Iterable[str]) -> str:
+    """Write which names may have been meant; see `similar`.
+
+    Returns:
+        `did you mean "llm-a" or "llm-b"?`; empty where nothing is near.
+    """
+    meant = similar(text, names)
+    return f"did you mean {alternatives([quoted(name) for name in meant], 'or')}?" if meant else ""
+
+
+def quoted(text: str) -> str:
+    """Write a name between quotation marks."""
+    return f'"{clean(text)}"'
+
+
+def alternatives(items: Sequence[str], word: str) -> str:
+    """Write a list in words: `a, b and c`."""
+    return items[-1] if len(items) == 1 else f"{', '.join(items[:-1])} {word} {items[-1]}"

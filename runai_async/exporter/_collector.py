@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from typing import get_args
 
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from runai_async._fleet.fleet_watch import FleetWatch
 from runai_async._fleet.reading import FleetReading
-from runai_async._fleet.status import FleetStatus
+from runai_async._fleet.status import FleetStatus, HintStatus
 from runai_async._watch.clusters import Link
 from runai_async._watch.revision_watch import RevisionWatch
 from runai_async._watch.status import PollState
@@ -127,6 +128,7 @@ class StateCollector(Collector):
         yield from families_of_reachability(None)
         for name, description, _ in _FLEET:
             yield GaugeMetricFamily(name, description)
+        yield from _of_hints("off", 0, 0)
         yield from _of_clusters({})
 
     def collect(self) -> Iterator[Metric]:
@@ -138,7 +140,9 @@ class StateCollector(Collector):
         yield from families_of_workloads(polls, self._names, self._projects)
         yield from families_of_reachability(self._reachability(fleet, polls))
         if fleet is not None and fleet.is_new:
-            yield from _of_fleet(fleet.value.status)
+            status = fleet.value.status
+            yield from _of_fleet(status)
+            yield from _of_hints(status.hints, status.changes_hinted, status.changes_unhinted)
             yield from _of_clusters(fleet.value.clusters)
 
     def _reachability(
@@ -212,6 +216,24 @@ def _of_fleet(status: FleetStatus) -> Iterator[Metric]:
     for name, description, value_of in _FLEET:
         if (value := number(value_of(status))) is not None:
             yield GaugeMetricFamily(name, description, value)
+
+
+def _of_hints(state: HintStatus, hinted: int, unhinted: int) -> Iterator[Metric]:
+    """Yield what the rows of the list of workloads are worth, with one series for each state."""
+    states = GaugeMetricFamily(
+        "runai_async_hints",
+        "1 for what the rows of the list of workloads are worth: off, learning, trusted or untrusted.",
+        labels=["state"],
+    )
+    for name in get_args(HintStatus):
+        states.add_metric([name], int(name == state))
+    yield states
+    yield CounterMetricFamily(
+        "runai_async_changes_hinted", "Changes found by polls that the list had shown in time.", hinted
+    )
+    yield CounterMetricFamily(
+        "runai_async_changes_unhinted", "Changes found by polls that the list had not shown.", unhinted
+    )
 
 
 def _of_clusters(clusters: Mapping[str, Link]) -> Iterator[Metric]:

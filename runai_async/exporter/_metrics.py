@@ -74,6 +74,10 @@ class Metrics:
     - `runai_async_poll_lag_seconds`: how late the poll is that has been due for longest
     - `runai_async_oldest_success_timestamp_seconds`: Unix time of the last successful poll of the workload
       that has had none for longest; absent while a workload has had none at all
+    - `runai_async_hints{state}`: 1 for what the rows of the list of workloads are worth, as
+      `FleetStatus.hints` says it
+    - `runai_async_changes_hinted_total`: changes found by polls that these rows had shown in time
+    - `runai_async_changes_unhinted_total`: those that they had not
 
     Of the clusters of a fleet's workloads, where `PollPolicy.emit` includes "clusters", with the labels
     `cluster_id`, `cluster`:

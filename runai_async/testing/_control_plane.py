@@ -24,6 +24,7 @@ from runai_async.testing._faults import FAULT_KINDS, FaultKind, Faults, canned_r
 from runai_async.testing._outages import Outages
 from runai_async.testing._record import RecordedRequest, RecordedResponse, Transition
 from runai_async.testing._routes import WORKLOADS, Handler, Routes
+from runai_async.testing._rows import RowsFollow
 from runai_async.testing._server import Server
 from runai_async.testing._state import State
 from runai_async.testing._tokens import Tokens
@@ -50,10 +51,16 @@ class FakeControlPlane:
             alone (and does not say how long one lives) and no `/clusters/{id}/minimal`, "2.24" has tokens of
             both versions, "3.0" of v2 alone.
         sorts: whether the list of workloads knows `sortBy` and `sortOrder`; if not, they are a 400.
+        rows_follow_revisions: whether a workload's row in the list changes with its revisions: its
+            `updatedAt`, `runningPods` and `conditions`, and its `phase` unless a revision is Running, as in a
+            rollout. What `add_workload` was given stays. If False, rows say nothing of revisions; if "noisy",
+            all of them change in each list as well, for no reason.
+        view_seconds: seconds between the refreshes of what the list of workloads is read from, so that it
+            shows how things were up to so long ago; 0 for the present.
         record_answers: deprecated, the old name of *record_responses*.
 
     Raises:
-        ValueError: *version* is not one of these.
+        ValueError: *version* or *rows_follow_revisions* is not one of these, or *view_seconds* is negative.
 
     Attributes:
         requests: the requests that arrived, oldest first.
@@ -87,6 +94,8 @@ class FakeControlPlane:
         record_responses: bool = False,
         version: Version = "2.24",
         sorts: bool = True,
+        rows_follow_revisions: RowsFollow = True,
+        view_seconds: float = 0.0,
         record_answers: bool | None = None,
     ) -> None:
         if record_answers is not None:
@@ -105,7 +114,13 @@ class FakeControlPlane:
         self.token_requests: int = 0
         self._ssl = ssl_context
         self._record_responses = record_responses
-        self._state = State(seed, clock or (lambda: datetime.now(UTC)), record_limit)
+        self._state = State(
+            seed,
+            clock or (lambda: datetime.now(UTC)),
+            record_limit,
+            rows_follow=rows_follow_revisions,
+            view_seconds=view_seconds,
+        )
         self._tokens = Tokens(rng, token_lifetime)
         self._outages = Outages()
         self._listing = WorkloadList(random.Random(seed), sorts=sorts)
@@ -188,6 +203,33 @@ class FakeControlPlane:
     @list_order.setter
     def list_order(self, order: ListOrder) -> None:
         self._listing.order = order
+
+    @property
+    def rows_follow_revisions(self) -> RowsFollow:
+        """Whether a workload's row in the list changes with its revisions: True, False or "noisy".
+
+        Example:
+            >>> control_plane.rows_follow_revisions = False  # from now on, rows stay as they are
+        """
+        return self._state.rows.follow
+
+    @rows_follow_revisions.setter
+    def rows_follow_revisions(self, follow: RowsFollow) -> None:
+        self._state.rows.follow = follow
+
+    @property
+    def view_seconds(self) -> float:
+        """Seconds between the refreshes of what the list of workloads is read from; 0 for the present.
+
+        Example:
+            >>> control_plane.view_seconds = 30
+            >>> workload_id = control_plane.add_workload()  # listed from the next refresh on
+        """
+        return self._state.rows.view_seconds
+
+    @view_seconds.setter
+    def view_seconds(self, seconds: float) -> None:
+        self._state.rows.view_seconds = seconds
 
     @property
     def answers(self) -> deque[RecordedResponse]:

@@ -15,10 +15,14 @@ from runai_async._ids import canonical_id
 from runai_async.testing._clusters import Clusters
 from runai_async.testing._record import Transition
 from runai_async.testing._records import MissingError, Records, Row
+from runai_async.testing._rows import Rows, RowsFollow
 from runai_async.testing._samples import pods_of, sample_pod, sample_revision, sample_workload, wanted_pods
 from runai_async.testing._wire import stamp, wire
 
 __all__ = ["MissingError", "State", "stamp"]
+
+_UNNOTICED = ("hidden", "shown", "purged")
+"""Changes that are none to a workload's row, or not yet when they are noted."""
 
 
 class State:
@@ -29,15 +33,26 @@ class State:
             order.
         clock: returns the server's time, aware.
         record_limit: how many transitions are kept.
+        rows_follow: whether the rows of workloads change with their revisions; see `Rows.follow`.
+        view_seconds: seconds between the refreshes of what lists of workloads are read from.
     """
 
-    def __init__(self, seed: int | None, clock: Callable[[], datetime], record_limit: int) -> None:
+    def __init__(
+        self,
+        seed: int | None,
+        clock: Callable[[], datetime],
+        record_limit: int,
+        *,
+        rows_follow: RowsFollow = True,
+        view_seconds: float = 0.0,
+    ) -> None:
         self.random = random.Random(seed)
         self._shuffles = seed is not None
         self.clock = clock
         self.transitions: deque[Transition] = deque(maxlen=record_limit)
         self.clusters = Clusters(lambda: stamp(self.clock()))
         self._records = Records()
+        self.rows = Rows(clock, self._shown_workloads, follow=rows_follow, view_seconds=view_seconds)
         self._encoded: dict[str, bytes] = {}
         self._first_cluster = self._new_id()
         self.clusters.add(self._first_cluster)
@@ -62,6 +77,8 @@ class State:
         fields = wire(fields)
         cluster_id = canonical_id(str(fields.pop("clusterId", None) or self._first_cluster))
         self.clusters.add(cluster_id)
+        self.rows.refresh()
+        self.rows.keep(workload_id, list(fields))
         name, now = name or f"llm-{len(self.workloads) + 1}", stamp(self.clock())
         self.workloads[workload_id] = sample_workload(workload_id, kind, name, cluster_id, now) | fields
         self._records.of_workload[workload_id] = []
@@ -72,6 +89,7 @@ class State:
         for revision_id in list(self._records.of_workload[workload_id]):
             if self.revisions[revision_id].get("deletedAt") is None:
                 self.delete_revision(revision_id)
+        self.rows.refresh()
         workload["deletedAt"] = stamp(self.clock())
 
     # --- revisions ----------------------------------------------------------------------------------------
@@ -131,6 +149,7 @@ class State:
         self._note(revision_id, "purged")
         self._records.of_workload[workload_id].remove(revision_id)
         del self.revisions[revision_id]
+        self.rows.reflect(workload_id, self._records)
 
     def hide(self, revision_id: str, *, hidden: bool) -> None:
         """Leave a revision out of all responses, or include it again, without deleting it."""
@@ -165,7 +184,7 @@ class State:
         ]
 
     def _note(self, revision_id: str, kind: str, at: datetime | None = None) -> None:
-        """Record a change, by default as made now, and drop the encoded list that it outdates."""
+        """Record a change, by default as made now, with what follows from it for lists."""
         revision = self.revisions[revision_id]
         workload_id = revision["workloadId"]
         self._encoded.pop(workload_id, None)
@@ -179,6 +198,8 @@ class State:
                 revision.get("phaseUpdatedAt"),
             )
         )
+        if kind not in _UNNOTICED:
+            self.rows.reflect(workload_id, self._records)
 
     def _remember(self, revision_id: str, when: str) -> None:
         revision = self.revisions[revision_id]
@@ -204,6 +225,7 @@ class State:
 
     def connect_cluster(self, cluster_id: str) -> None:
         """Let responses show a cluster's present records again."""
+        self.rows.refresh()
         self.clusters.set_state(cluster_id, "Connected")
         self.clusters.thaw(cluster_id)
         self._encoded.clear()
@@ -225,8 +247,12 @@ class State:
 
     def live_workloads(self, *, deleted: bool) -> list[Row]:
         """Return the live workloads, or the deleted ones, in the order of their creation."""
+        return [item for item in self.rows.listed() if (item["deletedAt"] is not None) == deleted]
+
+    def _shown_workloads(self) -> list[Row]:
+        """Return all workloads as responses show them."""
         shown = (self._reported(workload_id).workloads.get(workload_id) for workload_id in self.workloads)
-        return [item for item in shown if item is not None and (item["deletedAt"] is not None) == deleted]
+        return [item for item in shown if item is not None]
 
     def listed(self, workload_id: str, *, deleted: bool) -> Iterator[Row]:
         """Return the revisions of a list response. Raises `MissingError`."""

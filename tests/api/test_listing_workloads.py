@@ -1,14 +1,14 @@
 """The list of workloads, each once, however its rows move."""
 
 import logging
-from typing import Any
+from collections.abc import AsyncIterable
 
 import pytest
 from support.fleets import of_size
 from support.harness import HTML_502, UNSORTED_400, Harness
 
-from runai_async import ApiError, RetryPolicy, RunaiClient
-from runai_async._api.workload_list import WorkloadQuery
+from runai_async import ApiError, RetryPolicy, RunaiClient, Workload
+from runai_async._api.workload_list import Selection
 from runai_async.testing import FakeControlPlane, Response
 
 REFUSED_400 = Response(400, body=b'{"code": 400, "message": "filterBy: no such field"}')
@@ -86,7 +86,7 @@ async def test_ids_are_listed_once_each_too(caplog: pytest.LogCaptureFixture) ->
     harness, _, _ = of_size(12)
     harness.sorts, harness.most_rows = False, 4
     async with harness.client() as runai:
-        found = [item async for item in runai.inference_workloads()]
+        found = [item.id async for item in runai.inference_workloads()]
     assert len(found) == len(set(found)) > 6
     (warning,) = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert warning.startswith("inference_workloads: workloads moved")
@@ -125,7 +125,7 @@ async def test_what_a_caller_lists_is_retried(ids: bool) -> None:
     harness.listings = HTML_502
     harness.at(1e-6, setattr, harness, "listings", True)
     async with harness.client(retry=RetryPolicy(attempts=2, wait_initial=5)) as runai:
-        items = runai.inference_workloads() if ids else runai.list_workloads()
+        items: AsyncIterable[Workload] = runai.inference_workloads() if ids else runai.list_workloads()
         assert len(await harness.collect(items, 20)) == 2
     assert len(harness.requests) == 2
 
@@ -144,18 +144,18 @@ async def test_what_a_caller_lists_is_retried(ids: bool) -> None:
     ],
 )
 def test_which_filters_name_what_can_change(filters: tuple[str, ...], can_change: bool) -> None:
-    assert WorkloadQuery(filters).can_change == can_change
+    assert Selection(filters).can_change == can_change
 
 
-async def test_an_iteration_of_ids_can_be_closed() -> None:
+async def test_an_iteration_of_a_query_can_be_closed() -> None:
     harness, _, _ = of_size(3)
     async with harness.client() as runai:
         for begun in (False, True):
-            ids: Any = runai.inference_workloads()
+            workloads = aiter(runai.inference_workloads())
             if begun:
-                await anext(ids)
-            await ids.aclose()
-            assert [item async for item in ids] == []
+                await anext(workloads)
+            await workloads.aclose()
+            assert [item async for item in workloads] == []
 
 
 async def test_rows_that_move_over_a_real_socket() -> None:

@@ -78,7 +78,7 @@ async def test_discovery_takes_the_ids_that_it_can_read(
     broken: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     async with client([broken, row(1)], [row(2)]) as runai:
-        assert {item async for item in runai.inference_workloads()} == set(IDS[:3])
+        assert {item.id async for item in runai.inference_workloads()} == set(IDS[:3])
     assert len(warnings(caplog)) == 1
 
 
@@ -98,7 +98,7 @@ async def test_discovery_leaves_out_what_is_not_an_id_of_an_inference_workload(
     broken: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with client([broken, row(1)]) as runai:
-        assert [item async for item in runai.inference_workloads()] == [IDS[1]]
+        assert [item.id async for item in runai.inference_workloads()] == [IDS[1]]
     assert len(warnings(caplog)) == 1
 
 
@@ -108,7 +108,7 @@ async def test_a_caller_s_own_test_sees_what_can_be_read() -> None:
 
     rows = [row(0, phase=None, projectName="team-a"), row(1, phase=None, projectName="team-b")]
     async with client(rows) as runai:
-        assert [item async for item in runai.inference_workloads(is_inference=is_of_the_team)] == [IDS[0]]
+        assert [item.id async for item in runai.inference_workloads(is_inference=is_of_the_team)] == [IDS[0]]
 
 
 async def test_a_discovery_that_repeats_warns_of_a_row_once(caplog: pytest.LogCaptureFixture) -> None:
@@ -117,7 +117,7 @@ async def test_a_discovery_that_repeats_warns_of_a_row_once(caplog: pytest.LogCa
     async with RunaiClient("https://acme.run.ai", "token", transport=transport) as runai:
         counts = []
         for _ in pages:
-            assert IDS[0] in [item async for item in runai.inference_workloads()]
+            assert IDS[0] in [item.id async for item in runai.inference_workloads()]
             counts.append(len(warnings(caplog)))
     assert counts == [1, 0, 1]
 

@@ -49,8 +49,8 @@ async def test_a_rollout_that_waits_for_a_node(control_plane: FakeControlPlane, 
     assert lines == [
         f"Workload:   chat {workload_id}",
         "Project:    team-a",
-        "Serves:     chat-00002  Running for 3h00m, 2/2 pods",
-        "Comes:      chat-00003  Pending for 1h00m, 0/2 pods",
+        "Serves:     chat-00002  Running for 3h00m, 2/1-4 pods",
+        "Comes:      chat-00003  Pending for 1h00m, 0/1-4 pods",
         "Message:    not ready",
         f"Why:        FailedScheduling: {NO_ROOM}",
         "Pods:       2 Pending",
@@ -76,7 +76,7 @@ async def test_a_rollout_that_failed_while_nothing_serves(
     assert lines[:5] == [
         f"Workload:   {workload_id}",
         "Serves:     nothing",
-        "Failed:     chat-00002  Failed for 1h00m, 0/2 pods",
+        "Failed:     chat-00002  Failed for 1h00m, 0/1-4 pods",
         f"Message:    {message}",
         "            it was not ready within Knative's progress-deadline",
     ]
@@ -89,7 +89,7 @@ async def test_what_serves_and_is_the_newest_is_named_once(
     revision_id = add(control_plane, workload_id, "Running", 3, conditions=[])
     control_plane.add_event(revision_id, reason="Unhealthy", message="HTTP 503", created_at=ago(2))
     assert (await described(control_plane, "chat"))[2:] == [
-        "Serves:     chat-00001  Running for 3h00m, 2/2 pods",
+        "Serves:     chat-00001  Running for 3h00m, 2/1-4 pods",
         "Pods:       2 Running",
         "Events of chat-00001, the newest first:",
         "   2h00m  Warning  Unhealthy: HTTP 503",
@@ -144,7 +144,7 @@ async def test_a_revision_that_is_purged_meanwhile_is_described_by_what_was_list
     revision_id = add(control_plane, workload_id, "Pending", 3)
     control_plane.fail_next(None, 404, path=f"{revision_id}(/.*)?$")
     lines = await described(control_plane, "chat")
-    assert lines[3:] == ["Comes:      chat-00001  Pending for 3h00m, 0/2 pods", "Events:     not readable"]
+    assert lines[3:] == ["Comes:      chat-00001  Pending for 3h00m, 0/1-4 pods", "Events:     not readable"]
 
 
 async def test_texts_of_the_server_are_one_line_without_escapes(

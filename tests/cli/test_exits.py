@@ -31,18 +31,47 @@ async def test_version() -> None:
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["wach"], "No such command 'wach'"),
-        (["revisions", "list"], "Missing argument 'WORKLOAD'; see runai-async revisions list --help"),
+        (["wach"], 'no such command "wach" (did you mean "watch"?)\n'),
+        (["revision"], 'no such command "revision" (did you mean "revisions"?)\n'),
+        (
+            ["revisions", "lst"],
+            'no such command "lst" (did you mean "list"?)\n',
+        ),
+        (["xyz"], 'no such command "xyz"; see'),
+        (["--nonsense"], 'no such option "--nonsense"; see runai-async --help'),
+        (["watch", "x", "--timout", "5s"], 'no such option "--timout" (did you mean "--timeout"?)\n'),
+        (["watch", "x", "--timeout"], "option '--timeout' requires an argument"),
+        (["watch", "x", "--emit", "y"], "--emit: 'y' is not one of 'updated', 'synced'"),
+        (["revisions", "count", "x", "y"], "got unexpected extra argument (y); see"),
+        (["revisions", "list"], "missing argument WORKLOAD; see runai-async revisions list --help"),
         (["watch"], "name the workloads to watch, or give --all; see runai-async watch --help"),
         (["exporter"], "name the workloads to export, or give --all; see runai-async exporter --help"),
         (["exporter", "--all", "x"], "give workloads or --all, not both; see runai-async exporter --help"),
         (["watch", "--all", "x"], "give workloads or --all, not both; see runai-async watch --help"),
         (["watch", "x", "--filter", "name==x"], "--filter requires --all; see runai-async watch --help"),
+        (
+            ["watch", "x", "--relaxed-interval", "60s"],
+            "--relaxed-interval requires --all; see runai-async watch --help",
+        ),
+        (
+            ["watch", "--all", "--relaxed-interval", "9s"],
+            "--relaxed-interval (9s) must be at least --interval (10s); see runai-async watch --help",
+        ),
+        (
+            ["exporter", "--all", "--relaxed-interval", "29s"],
+            "--relaxed-interval (29s) must be at least --interval (30s); see runai-async exporter --help",
+        ),
         (["watch", "x", "--type", "training"], "--type requires --all; see runai-async watch --help"),
-        (["watch", "x", "--timeout", "10 minutes"], "'10 minutes' is not a duration: write it like 90s"),
+        (
+            ["watch", "x", "--timeout", "10 minutes"],
+            '--timeout: "10 minutes" is not a duration: write it like 90s',
+        ),
         (["watch", "x", "--timeout", "0"], "a duration must be more than 0"),
-        (["revisions", "get", "abc"], "'abc' is not a UUID: give the whole id, or the --workload to search"),
-        (["watch", "x", "--token", "secret"], "No such option"),
+        (
+            ["revisions", "get", "abc"],
+            '"abc" is neither a UUID nor a name like llm-00012: give the --workload to search',
+        ),
+        (["watch", "x", "--token", "secret"], 'no such option "--token" (did you mean "'),
         (["watch", "x", "--token-file", "-", "--ask-token"], "give --token-file or --ask-token, not both"),
     ],
 )
@@ -50,7 +79,7 @@ async def test_wrong_usage_is_one_line_and_status_2(args: list[str], message: st
     async with FakeControlPlane() as control_plane:
         result = await ran(control_plane, *args)
         assert (result.status, result.out, result.err.count("\n")) == (2, "", 1)
-        assert result.err.startswith("runai-async: error: ")
+        assert result.err.startswith("Error: ")
         assert message in result.err
         assert len(control_plane.requests) == 0
 
@@ -87,7 +116,7 @@ async def test_an_empty_text_does_not_name_the_only_one(args: list[str], name: s
         assert (result.status, result.out, len(control_plane.requests)) == (2, "", 0)
     command = " ".join(args[:2] if args[0] in {"revisions", "rollout"} else args[:1])
     message = f"{name} is empty (is a variable not set?); see runai-async {command} --help"
-    assert result.err == f"runai-async: error: {message}\n"
+    assert result.err == f"Error: {message}\n"
 
 
 def test_an_empty_text_without_a_parameter_is_rejected_too() -> None:
@@ -128,7 +157,7 @@ async def test_without_credentials_a_command_says_what_to_set(args: list[str]) -
 async def test_with_a_refused_token_a_command_ends_with_status_4(args: list[str]) -> None:
     async with FakeControlPlane() as control_plane:
         result = await ran(control_plane, *args, RUNAI_TOKEN="refused-token")
-    assert (result.status, result.err.splitlines()[-1][:20]) == (4, "runai-async: error: ")
+    assert (result.status, result.err.splitlines()[-1][:7]) == (4, "Error: ")
     assert "401" in result.err
     assert "refused-token" not in result.err + result.out
 
@@ -140,7 +169,7 @@ async def test_without_a_server_a_command_ends_with_status_4(args: list[str]) ->
     brief = ["--deadline", "50ms", *patience, *(["--interval", "20ms"] if patience else [])]
     result = await ran(None, *args, *brief, RUNAI_BASE_URL=gone, RUNAI_TOKEN="some-token")
     assert result.status == 4
-    assert result.err.splitlines()[-1].startswith("runai-async: error: ")
+    assert result.err.splitlines()[-1].startswith("Error: ")
     assert "Traceback" not in result.err
 
 
@@ -192,11 +221,11 @@ async def test_no_secret_is_printed(name: str, monkeypatch: pytest.MonkeyPatch) 
     [
         (
             ["chat", "embed", "job"],
-            "no workload has the name 'chta', or an id that starts with it; did you mean chat?",
+            'workload "chta" not found (did you mean "chat"?)',
         ),
-        (["a", "b", "c", "d"], "starts with it; there are a, b, c and 1 more"),
-        (["a"], "starts with it; there are a"),
-        ([], "starts with it; there are no inference workloads, or none that this account can see"),
+        (["a", "b", "c", "d"], 'workload "chta" not found (there are a, b, c and 1 more)'),
+        (["a"], 'workload "chta" not found (there are a)'),
+        ([], "(there are no inference workloads, or none that this account can see)"),
     ],
 )
 async def test_a_name_that_matches_nothing_suggests_similar_ones(names: list[str], message: str) -> None:
@@ -297,9 +326,7 @@ def interruptible() -> Iterator[None]:
     signal.signal(signal.SIGINT, before)
 
 
-NOTHING_TYPED = (
-    "Token: \nrunai-async: error: no token was typed; see python -m runai_async revisions count --help\n"
-)
+NOTHING_TYPED = "Token: \nError: no token was typed; see python -m runai_async revisions count --help\n"
 
 
 @pytest.mark.usefixtures("interruptible")
@@ -340,9 +367,7 @@ async def test_without_a_terminal_the_token_is_not_asked_for() -> None:
     async with FakeControlPlane() as control_plane:
         ended = await finished(await asked(control_plane, asyncio.subprocess.DEVNULL))
     assert (ended.status, ended.out, ended.err.count("\n")) == (2, "", 1)
-    assert ended.err.startswith(
-        "runai-async: error: there is no terminal to ask on: --token-file - reads stdin; see "
-    )
+    assert ended.err.startswith("Error: there is no terminal to ask on: --token-file - reads stdin; see ")
 
 
 async def test_no_option_takes_a_secret() -> None:

@@ -5,12 +5,15 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from itertools import pairwise
 
+import pytest
+from support.fleets import of_size
 from support.harness import HTML_502, Harness
 
 from runai_async import PollPolicy, RevisionAdded, RevisionDeleted
-from runai_async._fleet.fleet_watch import FleetWatch
+from runai_async._fleet.fleet_watch import FleetWatch, begin_with
+from runai_async._fleet.query_reader import QueryReader
 from runai_async.checkpoint import Checkpoint, FleetCheckpoint
-from runai_async.cli.following import Following, every
+from runai_async.cli.following import Following, discovered, every
 from runai_async.cli.ids import find_patiently
 from runai_async.cli.patience import Patience
 from runai_async.testing import Response
@@ -252,3 +255,36 @@ async def test_one_stale_list_does_not_bring_back_the_old_workload() -> None:
 
 def test_an_interval_is_written_as_people_say_it() -> None:
     assert [every(60), every(10), every(90)] == ["every minute", "every 10s", "every 1m30s"]
+
+
+@pytest.mark.parametrize(("workloads", "given", "seconds"), [(499, None, 10), (500, None, 60), (500, 5, 5)])
+async def test_few_workloads_are_listed_more_often_by_default(
+    workloads: int, given: float | None, seconds: float
+) -> None:
+    harness, _, _ = of_size(workloads)  # and one more
+    async with harness.client() as runai:
+        query = runai.inference_workloads()
+        found = await discovered(query, "workload", Patience(POLICY, clock=harness.clock), given)
+        assert found.seconds == seconds
+        fleet = begin_with(
+            runai.watch_fleet(query, poll=POLICY, discovery_interval=found.seconds), found.reader, found.first
+        )
+        pages = len(harness.requests)
+        async with fleet:
+            await harness.collect(fleet, 4)
+            assert len(fleet.workload_ids) == workloads + 1
+            assert len(harness.times("workloads")) == pages  # the first listing is not made again
+            workload = fleet.workload(harness.workload_id)
+            assert workload is not None
+            assert workload.name == "llm"
+
+
+async def test_a_listing_that_was_made_before_is_of_no_use_to_a_fleet_of_ids() -> None:
+    harness = Harness()
+    async with harness.client() as runai:
+        reader = QueryReader(runai.inference_workloads())
+        first = await reader.read_now(10)
+        fleet = begin_with(runai.watch_fleet([], poll=POLICY), reader, first)
+        async with fleet:
+            await harness.collect(fleet, 15)
+            assert fleet.workload_ids == frozenset()

@@ -1,11 +1,9 @@
 """How times, pods, ids, phases and events are written."""
 
-import json
 from datetime import timedelta
 
 import pytest
-from rich.console import Console
-from support.samples import CONTROL_PLANE, NOW, WORKLOAD, revision
+from support.samples import NOW, WORKLOAD, revision
 
 from runai_async import (
     ClusterConnected,
@@ -13,7 +11,6 @@ from runai_async import (
     FieldChange,
     Phase,
     PhaseChanged,
-    Revision,
     RevisionAdded,
     RevisionDeleted,
     RevisionStalled,
@@ -24,11 +21,9 @@ from runai_async import (
     WatchDegraded,
     WatchRecovered,
     WorkloadFailed,
-    from_json,
 )
-from runai_async.cli.text import clean, duration, pods, short_ids
+from runai_async.cli.text import clean, duration, limit
 from runai_async.cli.views.lines import event_line
-from runai_async.cli.views.tables import revisions_table
 from runai_async.events import FleetEvent
 
 
@@ -55,37 +50,9 @@ def test_a_duration_is_short(seconds: float, text: str) -> None:
     assert duration(seconds) == text
 
 
-@pytest.mark.parametrize(
-    ("running", "asked", "text"),
-    [
-        (1, {"number": 2}, "1/2"),
-        (1, {"number": 2, "min": 1, "max": 4}, "1/2"),
-        (1, {"min": 0, "max": 4}, "1/0-4"),
-        (1, {"min": 1}, "1/1-"),
-        (1, {}, "1"),
-        (1, None, "1"),
-        (None, {"number": 2}, "?/2"),
-    ],
-)
-def test_pods_are_running_out_of_requested(
-    running: int | None, asked: dict[str, int] | None, text: str
-) -> None:
-    shape = CONTROL_PLANE.revision(CONTROL_PLANE.add_revision(WORKLOAD, "Running"))
-    shape |= {"runningPods": running, "requestedPods": asked}
-    assert pods(from_json(json.dumps(shape).encode(), Revision)) == text
-
-
-@pytest.mark.parametrize(
-    ("ids", "short"),
-    [
-        (["aaaaaaaa-1", "bbbbbbbb-1"], ["aaaaaaaa", "bbbbbbbb"]),
-        (["aaaaaaaa-1", "aaaaaaaa-2"], ["aaaaaaaa-1", "aaaaaaaa-2"]),
-        ([], []),
-        (["a" * 35 + "1", "a" * 35 + "2"], ["a" * 35 + "1", "a" * 35 + "2"]),
-    ],
-)
-def test_short_ids_are_distinct(ids: list[str], short: list[str]) -> None:
-    assert list(short_ids(ids).values()) == short
+@pytest.mark.parametrize(("seconds", "text"), [(0.3, "300ms"), (5, "5s"), (600, "10m")])
+def test_a_limit_is_written_as_it_was_given(seconds: float, text: str) -> None:
+    assert limit(seconds) == text
 
 
 EARLIER = NOW - timedelta(minutes=2)
@@ -96,11 +63,11 @@ EARLIER = NOW - timedelta(minutes=2)
     [
         (
             RevisionAdded(revision=revision(phase_updated_at=EARLIER), observed_at=NOW, initial=True),
-            "12:00:00.000  llm-00001  exists: Running for 2m00s  2/2 pods",
+            "12:00:00.000  llm-00001  exists: Running for 2m00s  2/1-4 pods",
         ),
         (
             RevisionAdded(revision=revision(phase="Pending", created_at=EARLIER), observed_at=NOW),
-            "11:58:00.000  llm-00001  created: Pending  0/2 pods",
+            "11:58:00.000  llm-00001  created: Pending  0/1-4 pods",
         ),
         (
             PhaseChanged(
@@ -108,11 +75,11 @@ EARLIER = NOW - timedelta(minutes=2)
                 observed_at=NOW,
                 previous_phase=Phase.PENDING,
             ),
-            "12:00:00.000  llm-00001  Pending -> Failed  0/2 pods  no image",
+            "12:00:00.000  llm-00001  Pending -> Failed  0/1-4 pods  no image",
         ),
         (
             PhaseChanged(revision=revision(), observed_at=NOW, previous_phase=Phase.RUNNING, coalesced=True),
-            "12:00:00.000  llm-00001  restarted: Running  2/2 pods",
+            "12:00:00.000  llm-00001  restarted: Running  2/1-4 pods",
         ),
         (
             RevisionUpdated(
@@ -132,7 +99,7 @@ EARLIER = NOW - timedelta(minutes=2)
                 seconds=720.0,
                 stalled_after=600.0,
             ),
-            "12:00:00.000  llm-00001  stalled: Pending for 12m  0/2 pods  no GPUs",
+            "12:00:00.000  llm-00001  stalled: Pending for 12m  0/1-4 pods  no GPUs",
         ),
         (
             RevisionDeleted(revision=revision(deleted_at=EARLIER), observed_at=NOW),
@@ -176,13 +143,5 @@ def test_an_event_is_a_line(event: FleetEvent, line: str) -> None:
 def test_a_server_s_text_is_not_a_command_to_the_terminal() -> None:
     evil = revision(phase="Failed\x1b[2J", phase_message="\x1b]0;title\x07 \u202e\x9b2J done")
     event = RevisionAdded(revision=evil, observed_at=NOW)
-    assert event_line(event, {}).plain.endswith("created: Failed [2J  0/2 pods  ]0;title 2J done")
+    assert event_line(event, {}).plain.endswith("created: Failed [2J  0/1-4 pods  ]0;title 2J done")
     assert {clean("a\tb\r\nc"), clean(None)} == {"a b c", ""}
-
-
-def test_a_phase_has_its_colour_in_a_table() -> None:
-    screen = Console(width=80, color_system="standard", force_terminal=True)
-    with screen.capture() as capture:
-        screen.print(revisions_table([revision(1), revision(2, "Failed")], NOW, 80))
-    assert "\x1b[1;31mFailed" in capture.get()
-    assert "\x1b[32mRunning\x1b[0m" in capture.get()

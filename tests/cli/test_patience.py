@@ -189,5 +189,5 @@ async def test_an_outage_at_the_start_of_a_watch_is_a_warning_and_a_line() -> No
         result = await ran(control_plane, "watch", "chat", "--interval", "20ms", "--count", "1")
     began, ended = result.err.splitlines()
     assert result.status == 0
-    assert began.startswith("runai-async: warning: the control plane does not respond, ServerError: ")
+    assert began.startswith("runai-async: warning: the control plane does not respond: ")
     assert re.fullmatch(r"runai-async: the control plane responds again after \d+s", ended)

@@ -394,10 +394,10 @@ async def test_the_arguments_in_the_manifest_are_options_of_the_exporter() -> No
     text = (await ran(None, *found["args"][:1], "--help")).out
     flags = [item for item in found["args"] if item.startswith("--")]
     assert flags == ["--all", "--listen", "--interval"]
-    assert all(re.search(rf"^  {flag}\b", text, re.MULTILINE) for flag in flags)
+    assert all(re.search(rf"^  (-\w, )?{flag}\b", text, re.MULTILINE) for flag in flags)
     assert found["command"] == ["runai-async"]
     rejected = await ran(None, *found["args"], RUNAI_BASE_URL="http://10.0.0.1", RUNAI_TOKEN="t")
-    assert "http" in rejected.err  # not one of its arguments
+    assert "--allow-http" in rejected.err  # all of its arguments are understood
 
 
 async def test_the_options_of_the_manifest_stand_in_it() -> None:

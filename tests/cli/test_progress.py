@@ -57,8 +57,8 @@ async def test_a_log_gets_a_line_every_thirty_seconds(log: Log) -> None:
         first, second = await log.read()
     name = revision().name
     assert changed.startswith(f"{name}  Pending")
-    assert re.fullmatch(rf"still waiting for the rollout: {name} is Pending for 3\ds, \d/\d pods", first)
-    assert re.fullmatch(rf"still waiting for the rollout: {name} is Pending for 1m00s, \d/\d pods", second)
+    assert re.fullmatch(rf"still waiting for the rollout: {name} is Pending for 3\ds, \d/1-4 pods", first)
+    assert re.fullmatch(rf"still waiting for the rollout: {name} is Pending for 1m00s, \d/1-4 pods", second)
 
 
 async def test_a_revision_that_has_stalled_is_a_line(log: Log) -> None:
@@ -90,7 +90,7 @@ async def test_in_an_outage_the_line_says_since_when_and_why(log: Log) -> None:
         await log.read()
         await clock.advance(31)
         assert await log.read() == [
-            "still waiting: the control plane has not responded for 30s: TransportError: connection refused"
+            "still waiting: the control plane has not responded for 30s: connection refused"
         ]
         progress.outage_ended(31.0)
         await clock.advance(31)

@@ -1,14 +1,19 @@
 """`runai-async revisions`: list, count, get, diff."""
 
 import json
+import sys
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import yaml
 from attrs import frozen
 from support.cli import Ran, ran
+from support.samples import revision as sample
 
 from runai_async import Revision, from_json, to_json
+from runai_async.cli.secrets import masked
+from runai_async.cli.views.output import RESULTS, VALUES
 from runai_async.testing import FakeControlPlane
 
 IDS = [f"{start}-1111-4111-8111-111111111111" for start in ("aaaa0000", "aaaa1111", "bbbb0000", "dddd0000")]
@@ -31,7 +36,7 @@ class Llm:
 async def llm() -> AsyncIterator[Llm]:
     async with FakeControlPlane() as control_plane:
         workload_id = control_plane.add_workload("my-llm")
-        now = datetime.now(UTC)
+        now = datetime.now(UTC) - timedelta(seconds=5)  # the header with the server's time has no fractions
         for index, (revision_id, phase) in enumerate(
             zip(IDS, ["Stopped", "Running", "Running", "Failed"], strict=True)
         ):
@@ -47,72 +52,134 @@ async def llm() -> AsyncIterator[Llm]:
         yield Llm(control_plane, workload_id)
 
 
-async def test_a_table_fits_80_columns_and_is_newest_first(llm: Llm) -> None:
-    result = await ran(llm.control_plane, "revisions", "list", llm.id, "-o", "table")
-    lines = [line.rstrip() for line in result.out.splitlines()]
+async def test_a_pipe_gets_whole_columns_newest_first(llm: Llm) -> None:
+    result = await ran(llm.control_plane, "revisions", "list", llm.id)
     assert (result.status, result.err) == (0, "")
-    assert lines == [
-        "ID        NAME          PHASE    PODS  AGE    SINCE  MESSAGE",
-        "dddd0000  my-llm-00004  Failed   0/2   1d00h  1h30m  ImagePullBackOff: no such …",
-        "bbbb0000  my-llm-00003  Running  2/2   2d00h  2d00h",
+    assert result.out.splitlines() == [
+        "NAME          PHASE    PODS   AGE    SINCE  MESSAGE",
+        "my-llm-00004  Failed   0/1-4  1d00h  1h30m  ImagePullBackOff: no such image",
+        "my-llm-00003  Running  2/1-4  2d00h  2d00h",
+    ]
+    assert result == await ran(llm.control_plane, "revisions", "list", llm.id, "-o", "table", COLUMNS="30")
+
+
+async def test_a_wide_table_has_ids_and_images(llm: Llm) -> None:
+    result = await ran(llm.control_plane, "revisions", "list", llm.id, "-o", "wide")
+    heading, newest, _ = result.out.splitlines()
+    assert heading.split() == ["NAME", "PHASE", "PODS", "AGE", "SINCE", "ID", "IMAGE", "MESSAGE"]
+    assert newest.split()[:7] == [
+        *("my-llm-00004", "Failed", "0/1-4", "1d00h", "1h30m", IDS[3], "models.example/llm-server:1.4")
     ]
 
 
-async def test_a_wide_table_has_whole_ids_and_images(llm: Llm) -> None:
-    result = await ran(llm.control_plane, "revisions", "list", llm.id, "-o", "table", COLUMNS="160")
-    heading, newest, _ = result.out.splitlines()
-    assert heading.split() == ["ID", "NAME", "PHASE", "PODS", "AGE", "SINCE", "IMAGE", "MESSAGE"]
-    assert newest.startswith(f"{IDS[3]}  my-llm-00004  Failed ")
-    assert "models.example/llm-server:1.4" in newest
+async def test_headings_can_be_left_out(llm: Llm) -> None:
+    whole = (await ran(llm.control_plane, "revisions", "list", llm.id)).out.splitlines()
+    bare = await ran(llm.control_plane, "revisions", "list", llm.id, "--no-headers")
+    assert [line.split()[:3] for line in bare.out.splitlines()] == [line.split()[:3] for line in whole[1:]]
+    diff = ["revisions", "diff", llm.id, IDS[0], IDS[3]]
+    headings = (await ran(llm.control_plane, *diff)).out.splitlines()[0]
+    assert headings.split() == ["FIELD", "my-llm-00001", "my-llm-00004"]
+    assert headings not in (await ran(llm.control_plane, *diff, "--no-headers")).out
 
 
-async def test_a_narrow_table_keeps_phase_pods_and_ages(llm: Llm) -> None:
-    result = await ran(llm.control_plane, "revisions", "list", llm.id, "-o", "table", COLUMNS="48")
-    lines = [line.rstrip() for line in result.out.splitlines()]
-    assert lines[0].split() == ["ID", "NAME", "PHASE", "PODS", "AGE", "SINCE"]
-    assert lines[1].startswith("dddd0000  my-llm-")
-    assert lines[1].endswith("Failed   0/2   1d00h  1h30m")
-    assert max(map(len, lines)) <= 48
-
-
-async def test_shortened_ids_stay_distinct_and_can_be_used(llm: Llm) -> None:
-    near = "bbbb0000-1111-4111-8111-222222222222"
-    llm.control_plane.add_revision(llm.id, "Pending", id=near)
-    result = await ran(llm.control_plane, "revisions", "list", llm.id, "-o", "table", COLUMNS="100")
-    shown = [line.split()[0] for line in result.out.splitlines()[1:]]
-    assert shown == ["bbbb0000-1111-4111-8111-2", "dddd0000-1111-4111-8111-1", "bbbb0000-1111-4111-8111-1"]
-    for prefix, whole in zip(shown, [near, IDS[3], IDS[2]], strict=True):
-        found = await ran(llm.control_plane, "revisions", "get", "-w", "my-llm", prefix, "-o", "jsonl")
-        assert json.loads(found.out)["id"] == whole
+async def test_names_are_printed_one_a_line_and_are_usable_as_arguments(llm: Llm) -> None:
+    names = (await ran(llm.control_plane, "revisions", "list", llm.id, "-o", "name")).out
+    assert names == "my-llm-00004\nmy-llm-00003\n"
+    for name, revision_id in zip(names.split(), [IDS[3], IDS[2]], strict=True):
+        found = await ran(llm.control_plane, "revisions", "get", name, "-o", "jsonl")
+        assert json.loads(found.out)["id"] == revision_id
+        assert await ran(llm.control_plane, "revisions", "get", revision_id, "-o", "name") == Ran(
+            0, f"{name}\n", ""
+        )
 
 
 @pytest.mark.parametrize("named", ["id", "my-llm", "prefix"])
 async def test_deleted_revisions_are_listed_on_demand(llm: Llm, named: str) -> None:
     workload = {"id": llm.id, "prefix": llm.id[:9]}.get(named, named)
     result = await ran(llm.control_plane, "revisions", "list", workload, "--deleted", "-o", "table")
-    assert [line.split()[:3] for line in result.out.splitlines()] == [
-        ["ID", "NAME", "PHASE"],
-        ["aaaa1111", "my-llm-00002", "Running"],
-        ["aaaa0000", "my-llm-00001", "Stopped"],
+    assert [line.split() for line in result.out.splitlines()] == [
+        ["NAME", "PHASE", "PODS", "AGE", "DELETED", "MESSAGE"],
+        ["my-llm-00002", "deleted", "-", "3d00h", "0s"],
+        ["my-llm-00001", "deleted", "-", "4d00h", "0s"],
     ]
-    assert "DELETED" in result.out
 
 
-async def test_a_pipe_gets_a_line_of_json_for_each_revision(llm: Llm) -> None:
-    result = await ran(llm.control_plane, "revisions", "list", llm.id)
-    assert [json.loads(line) for line in result.out.splitlines()] == [llm.api(IDS[3]), llm.api(IDS[2])]
-    assert result == await ran(llm.control_plane, "revisions", "list", llm.id, "-o", "jsonl")
-
-
-async def test_json_is_complete_and_in_the_api_s_own_shape(llm: Llm) -> None:
-    result = await ran(llm.control_plane, "revisions", "list", llm.id, "-o", "json")
-    assert json.loads(result.out) == {"revisions": [llm.api(IDS[3]), llm.api(IDS[2])]}
-    assert "API_KEY" in result.out
-    help_text = " ".join((await ran(None, "revisions", "list", "--help")).out.split())
-    assert (
-        "complete, in the API's own shape: they contain environment, command and arguments, which"
-        in help_text
+@pytest.mark.parametrize("shown", [True, False])
+async def test_json_lines_are_in_the_api_s_own_shape(llm: Llm, shown: bool) -> None:
+    more = ["--show-secrets"] if shown else []
+    result = await ran(llm.control_plane, "revisions", "list", llm.id, "-o", "jsonl", *more)
+    expected = [llm.api(IDS[3]), llm.api(IDS[2])]
+    assert [json.loads(line) for line in result.out.splitlines()] == (
+        expected if shown else [hidden(item) for item in expected]
     )
+
+
+async def test_json_and_yaml_are_the_same_document(llm: Llm) -> None:
+    args = ["revisions", "list", llm.id, "--show-secrets", "-o"]
+    expected = {"revisions": [llm.api(IDS[3]), llm.api(IDS[2])]}
+    assert json.loads((await ran(llm.control_plane, *args, "json")).out) == expected
+    assert yaml.safe_load((await ran(llm.control_plane, *args, "yaml")).out) == expected
+
+
+async def test_without_pyyaml_yaml_is_one_line_that_says_how_to_get_it(
+    llm: Llm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "runai_async.cli.views.yaml_text", raising=False)
+    monkeypatch.delattr("runai_async.cli.views.yaml_text", raising=False)
+    monkeypatch.setitem(sys.modules, "yaml", None)
+    result = await ran(llm.control_plane, "revisions", "count", llm.id, "-o", "yaml")
+    assert result == Ran(2, "", "Error: yaml requires PyYAML: pip install 'runai-async[cli]'\n")
+
+
+# --- secrets ----------------------------------------------------------------------------------------------
+
+
+def hidden(revision: dict[str, object]) -> dict[str, object]:
+    """Return a revision of JSON's types with its secrets masked."""
+    names = dict(revision["environmentVariables"])  # type: ignore[call-overload]
+    masks: dict[str, object] = {name: "***" for name in ("command", "arguments") if name in revision}
+    return {**revision, "environmentVariables": dict.fromkeys(names, "***"), **masks}
+
+
+@pytest.mark.parametrize("form", sorted(RESULTS))
+@pytest.mark.parametrize(
+    "command", [["list"], ["get", "my-llm-00004"], ["diff", "my-llm-00001", "my-llm-00004"]]
+)
+async def test_secrets_are_masked_in_every_format_unless_asked_for(
+    llm: Llm, command: list[str], form: str
+) -> None:
+    if command[0] == "diff" and form not in VALUES:
+        return
+    secrets = {
+        "environment_variables": {"API_KEY": "c4nary-1"},
+        "command": "c4nary-2",
+        "arguments": "c4nary-3",
+    }
+    llm.control_plane.update_revision(IDS[3], **secrets)
+    name, *others = command
+    args = ["revisions", name, *([] if name == "get" else ["my-llm"]), *others, "-o", form]
+    masked, shown = [await ran(llm.control_plane, *args, *more) for more in ([], ["--show-secrets"])]
+    assert (masked.status, "c4nary" in masked.out) == (0, False)
+    has_secrets = form not in {"table", "wide", "name"} or name == "diff"
+    assert [f"c4nary-{number}" in shown.out for number in (1, 2, 3)] == [has_secrets] * 3
+    assert ("API_KEY" in masked.out) == has_secrets
+
+
+async def test_masked_output_can_be_read_again(llm: Llm) -> None:
+    result = await ran(llm.control_plane, "revisions", "get", IDS[3], "-o", "json")
+    revision = from_json(result.out.encode(), Revision)
+    assert set(dict(revision.environment_variables or {}).values()) == {"***"}
+    assert json.loads(to_json(revision)) == hidden(llm.api(IDS[3]))
+
+
+def test_what_is_empty_or_missing_is_not_masked() -> None:
+    bare = sample(1, environment_variables={"A": "", "B": "x"}, command="", arguments=None)
+    shown = masked({"revisions": [bare]})["revisions"][0]
+    assert (shown.environment_variables, shown.command, shown.arguments) == ({"A": "", "B": "***"}, "", None)
+    assert masked([None, 3, "text"]) == [None, 3, "text"]
+
+
+# ----------------------------------------------------------------------------------------------------------
 
 
 async def test_an_empty_table_is_a_message_on_stderr(llm: Llm) -> None:
@@ -120,7 +187,7 @@ async def test_an_empty_table_is_a_message_on_stderr(llm: Llm) -> None:
     assert await ran(llm.control_plane, "revisions", "list", "empty", "-o", "table") == Ran(
         0, "", "empty has no live revisions\n"
     )
-    assert await ran(llm.control_plane, "revisions", "list", empty) == Ran(0, "", "")
+    assert await ran(llm.control_plane, "revisions", "list", empty, "-o", "jsonl") == Ran(0, "", "")
 
 
 @pytest.mark.parametrize(
@@ -131,6 +198,7 @@ async def test_an_empty_table_is_a_message_on_stderr(llm: Llm) -> None:
         (["-o", "table"], "2\n"),
         (["-o", "json"], '{\n  "count": 2\n}\n'),
         (["-o", "jsonl"], '{"count":2}\n'),
+        (["-o", "yaml"], "count: 2\n"),
     ],
 )
 async def test_count_prints_a_number(llm: Llm, args: list[str], out: str) -> None:
@@ -139,7 +207,7 @@ async def test_count_prints_a_number(llm: Llm, args: list[str], out: str) -> Non
 
 async def test_get_sends_one_request(llm: Llm) -> None:
     result = await ran(llm.control_plane, "revisions", "get", IDS[3], "-o", "json")
-    assert json.loads(result.out) == llm.api(IDS[3])
+    assert json.loads(result.out) == hidden(llm.api(IDS[3]))
     assert [request.path for request in llm.control_plane.requests] == [
         f"/api/v1/workloads/inferences/revisions/{IDS[3]}"
     ]
@@ -150,9 +218,8 @@ async def test_get_shows_facts_and_conditions_but_no_secrets(llm: Llm) -> None:
     lines = [line.rstrip() for line in result.out.splitlines()]
     assert lines[0] == "Name         my-llm-00004"
     assert "Message      ImagePullBackOff: no such image" in lines
-    assert "Pods         0/2 running" in lines
-    assert "Ready             Unknown  Deploying  the revision is being rolled out" in lines
-    assert max(map(len, lines)) <= 80
+    assert "Pods         0/1-4 running" in lines
+    assert any(line.split()[:3] == ["Ready", "Unknown", "Deploying"] for line in lines)
     assert "API_KEY" not in result.out
     assert "tensor-parallel" not in result.out
 
@@ -177,7 +244,7 @@ async def test_diff_accepts_prefixes_names_and_deleted_revisions(llm: Llm) -> No
     } in expected
     assert {"path": "environment_variables.MODEL", "old": "***", "new": "***"} in expected
     for old, new in (("aaaa0", "d"), ("my-llm-00001", "my-llm-00004")):
-        result = await ran(llm.control_plane, "revisions", "diff", "my-llm", old, new)
+        result = await ran(llm.control_plane, "revisions", "diff", "my-llm", old, new, "-o", "jsonl")
         assert [json.loads(line) for line in result.out.splitlines()] == expected
 
 
@@ -189,7 +256,7 @@ async def test_diff_shows_secrets_only_on_demand(llm: Llm) -> None:
     ]
     assert (key in masked.out, key in unmasked.out) == (False, True)
     assert (masked.err, unmasked.err) == ("*** may hide a secret: --show-secrets shows the values\n", "")
-    assert "my-llm-00001" in masked.out.splitlines()[1]
+    assert masked.out.splitlines()[0].split() == ["FIELD", "my-llm-00001", "my-llm-00004"]
 
 
 async def test_diff_of_equal_revisions_says_so(llm: Llm) -> None:
@@ -209,11 +276,11 @@ async def test_diff_of_equal_revisions_says_so(llm: Llm) -> None:
     [
         (
             ["list", "nothing"],
-            "no workload has the name 'nothing', or an id that starts with it; there are my-llm",
+            'workload "nothing" not found (there are my-llm)',
         ),
-        (["diff", "my-llm", "aaaa", "dddd"], "'aaaa' matches my-llm-00001"),
-        (["diff", "my-llm", "ffff", "dddd"], "revisions list my-llm (and --deleted)"),
-        (["get", "-w", "my-llm", IDS[0].replace("1", "2")], "my-llm has no revision '"),
+        (["diff", "my-llm", "aaaa", "dddd"], '"aaaa" matches my-llm-00001'),
+        (["diff", "my-llm", "ffff", "dddd"], "(see runai-async revisions list my-llm, and --deleted)"),
+        (["get", "-w", "my-llm", IDS[0].replace("1", "2")], '" not found in workload "my-llm" ('),
     ],
 )
 async def test_a_name_that_matches_nothing_or_too_much_is_wrong_usage(
@@ -224,11 +291,75 @@ async def test_a_name_that_matches_nothing_or_too_much_is_wrong_usage(
     assert message in result.err
 
 
+OTHER = "7d6e6a0a-5f0a-4a4e-9a5b-0c7a1f1f6b1d"
+"""The id of another project."""
+
+
 async def test_a_name_that_workloads_of_two_projects_have_is_not_guessed(llm: Llm) -> None:
-    other = llm.control_plane.add_workload("my-llm", project_id="7d6e6a0a-5f0a-4a4e-9a5b-0c7a1f1f6b1d")
+    other = llm.control_plane.add_workload("my-llm", project_id=OTHER, project_name="team-b")
+    llm.control_plane.add_revision(other, "Running")
     result = await ran(llm.control_plane, "revisions", "count", "my-llm")
-    assert result.status == 2
-    assert f"'my-llm' matches my-llm ({llm.id}), my-llm ({other}): give the whole UUID" in result.err
+    assert result == Ran(2, "", 'Error: "my-llm" exists in projects team-a and team-b: give -p PROJECT\n')
+    for project, number in (("team-a", 2), ("team-b", 1), (OTHER, 1)):
+        for flag in ("-p", "--project"):
+            found = await ran(llm.control_plane, "revisions", "count", "my-llm", flag, project)
+            assert found == Ran(0, f"{number}\n", "")
+
+
+async def test_projects_of_one_name_are_told_apart_by_their_ids(llm: Llm) -> None:
+    llm.control_plane.add_workload("my-llm", project_id=OTHER, project_name="team-a")
+    error = (await ran(llm.control_plane, "revisions", "count", "my-llm")).err
+    assert OTHER in error
+    assert "team-a" not in error
+
+
+@pytest.mark.parametrize(
+    ("name", "project", "message"),
+    [
+        (
+            "my-llm",
+            "team-b",
+            'workload "my-llm" not found in project "team-b" (it exists in project team-a)',
+        ),
+        ("emb", "team-b", 'workload "emb" not found in project "team-b" (did you mean "embed"?)'),
+        ("my-llm", "team-c", 'project "team-c" has no workloads (did you mean "team-b" or "team-a"?)'),
+        ("my-llm", "xyz", 'project "xyz" has no workloads'),
+    ],
+)
+async def test_a_name_that_its_project_lacks_is_not_found(
+    llm: Llm, name: str, project: str, message: str
+) -> None:
+    llm.control_plane.add_workload("embed", project_id=OTHER, project_name="team-b")
+    result = await ran(llm.control_plane, "revisions", "list", name, "-p", project)
+    assert result == Ran(2, "", f"Error: {message}\n")
+
+
+async def test_names_that_begin_with_the_text_are_suggested_first(llm: Llm) -> None:
+    for name in ("my-llm-with-a-long-name", "my-lln", "ny-ll"):
+        llm.control_plane.add_workload(name)
+    error = (await ran(llm.control_plane, "revisions", "list", "my-ll")).err
+    assert error == (
+        'Error: workload "my-ll" not found (did you mean "my-llm", "my-llm-with-a-long-name" or "my-lln"?)\n'
+    )
+
+
+@pytest.mark.parametrize("args", [["my-llm-00004"], ["my-llm-00004", "-p", "team-a"], ["my-llm-00001"]])
+async def test_a_revision_s_name_suffices(llm: Llm, args: list[str]) -> None:
+    result = await ran(llm.control_plane, "revisions", "get", *args, "-o", "name")
+    assert result == Ran(0, f"{args[0]}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("my-llm-00009", 'revision "my-llm-00009" not found in workload "my-llm" (did you mean'),
+        ("my-lmm-00004", 'workload "my-lmm" not found (did you mean "my-llm"?)'),
+    ],
+)
+async def test_a_revision_s_name_that_does_not_exist_is_one_line(llm: Llm, name: str, message: str) -> None:
+    result = await ran(llm.control_plane, "revisions", "get", name)
+    assert (result.status, result.out, result.err.count("\n")) == (2, "", 1)
+    assert message in result.err
 
 
 async def test_of_two_workloads_of_one_name_in_a_project_the_newest_counts(llm: Llm) -> None:

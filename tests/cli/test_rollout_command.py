@@ -59,7 +59,7 @@ async def test_a_rollout_that_is_done_ends_at_once(control_plane: FakeControlPla
     assert (result.status, result.err) == (0, "")
     assert lines(result) == [
         f"rollout of {workload_id}",
-        "my-llm-00001  Running  2/2 pods",
+        "my-llm-00001  Running  2/1-4 pods",
         "the rollout is done: my-llm-00001 serves",
     ]
 
@@ -78,9 +78,9 @@ async def test_after_waits_for_a_newer_revision(control_plane: FakeControlPlane,
     assert lines(result) == [
         "rollout of my-llm, after my-llm-00001",
         "waiting for the new revision",
-        "my-llm-00002  Creating  0/2 pods",
-        "my-llm-00002  Pending  0/2 pods",
-        "my-llm-00002  Running  2/2 pods",
+        "my-llm-00002  Creating  0/1-4 pods",
+        "my-llm-00002  Pending  0/1-4 pods",
+        "my-llm-00002  Running  2/1-4 pods",
         "the rollout is done: my-llm-00002 serves",
     ]
     assert "\x1b" not in result.out
@@ -103,7 +103,7 @@ async def test_a_failure_prints_message_and_conditions(
     result = await status(control_plane, workload_id, "--after", "my-llm-00001", during=change)
     assert (result.status, lines(result)[-1]) == (
         1,
-        "my-llm-00002  Failed  0/2 pods  ImagePullBackOff: no such image",
+        "my-llm-00002  Failed  0/1-4 pods  ImagePullBackOff: no such image",
     )
     printed = [line.rstrip() for line in result.err.splitlines()]
     assert printed[:4] == [
@@ -112,7 +112,7 @@ async def test_a_failure_prints_message_and_conditions(
         "TYPE              STATUS   REASON     MESSAGE",
         "Ready             Unknown  Deploying  the revision is being rolled out",
     ]
-    assert printed[-1].startswith("runai-async: error: the rollout failed: revision my-llm-00002 (")
+    assert printed[-1].startswith("Error: the rollout failed: revision my-llm-00002 (")
     assert "my-llm-00001 (" in printed[-1]
     assert "serves meanwhile" in printed[-1]
 
@@ -189,13 +189,13 @@ async def test_where_nobody_may_say_why_the_gate_fails_as_before(
     result = await status(control_plane, workload_id)
     assert result.status == 1
     assert "why" not in result.err
-    assert result.err.splitlines()[-1].startswith("runai-async: error: the rollout failed: revision")
+    assert result.err.splitlines()[-1].startswith("Error: the rollout failed: revision")
 
 
 async def test_a_timeout_has_a_status_of_its_own(control_plane: FakeControlPlane, workload_id: str) -> None:
     control_plane.add_revision(workload_id, "Pending", phase_message="waiting for 2 GPUs")
     result = await status(control_plane, workload_id, "--timeout", "100ms")
-    assert (result.status, lines(result)[-1]) == (3, "my-llm-00002  Pending  0/2 pods  waiting for 2 GPUs")
+    assert (result.status, lines(result)[-1]) == (3, "my-llm-00002  Pending  0/1-4 pods  waiting for 2 GPUs")
     assert result.err.splitlines()[:2] == ["my-llm-00002 is Pending", "waiting for 2 GPUs"]
     assert "Nothing was cancelled; wait again to continue" in result.err.splitlines()[-1]
 
@@ -278,8 +278,8 @@ async def test_an_outage_that_does_not_end_has_status_4(
 async def test_an_unknown_after_is_an_error(control_plane: FakeControlPlane, workload_id: str) -> None:
     result = await status(control_plane, workload_id, "--after", "my-llm-00009")
     assert (result.status, result.out, result.err.count("\n")) == (2, "", 1)
-    hint = f"see runai-async revisions list {workload_id} (and --deleted)"
-    assert f"{workload_id} has no revision 'my-llm-00009': {hint}" in result.err
+    hint = '(did you mean "my-llm-00001"?)'
+    assert f'revision "my-llm-00009" not found in workload "{workload_id}" {hint}' in result.err
 
 
 PURGED = "5d6e6a0a-5f0a-4a4e-9a5b-0c7a1f1f6b1d"
@@ -301,7 +301,7 @@ async def test_an_after_that_was_purged_is_not_followed_by_what_was_there(
 ) -> None:
     result = await status(control_plane, workload_id, "--after", PURGED, "--timeout", "500ms")
     assert (result.status, lines(result)[1:]) == (3, ["waiting for the new revision"])
-    assert "no revision newer than the one given as after" in result.err
+    assert "no revision newer than the one given as --after" in result.err
 
 
 # --- what is looked up before the wait ----------------------------------------------------------------------
@@ -340,7 +340,7 @@ async def test_a_timeout_in_an_outage_names_the_outage(
     control_plane.fail_next(None, 503, body={"code": 503, "message": "upgrade"})
     result = await status(control_plane, "my-llm" if name else workload_id, "--timeout", "700ms")
     assert (result.status, result.err.count("\n")) == (3, 1)
-    outage = r"timed out after 0.7 s: the control plane has not responded for \d+s: "
+    outage = r"timed out after 700ms: the control plane has not responded for \d+s: "
     in_the_first_poll = r"is not done after 0.7 s: no poll of workload \S+ has succeeded"
     assert re.search(outage if name else f"{outage}|{in_the_first_poll}", result.err)
     assert "503 upgrade" in result.err
@@ -349,7 +349,7 @@ async def test_a_timeout_in_an_outage_names_the_outage(
 async def test_a_refusal_at_the_start_ends_it_at_once(control_plane: FakeControlPlane) -> None:
     result = await status(control_plane, "no-such", "--timeout", "30s")
     assert (result.status, result.err.count("\n")) == (2, 1)
-    assert "no workload has the name 'no-such'" in result.err
+    assert 'workload "no-such" not found' in result.err
 
 
 async def test_an_after_that_is_missing_for_a_moment_is_read_later(

@@ -164,7 +164,7 @@ def test_without_the_extra_one_line_says_what_to_install(
     monkeypatch.setitem(sys.modules, lacking, None)
     with pytest.raises(SystemExit) as ended:
         main()
-    line = f"runai-async: error: the command line requires {lacking}: pip install 'runai-async[cli]'\n"
+    line = f"Error: the command line requires {lacking}: pip install 'runai-async[cli]'\n"
     assert (ended.value.code, *capsys.readouterr()) == (2, "", line)
 
 

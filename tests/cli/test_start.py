@@ -48,17 +48,41 @@ async def test_version_and_help_import_no_command_and_no_large_library(option: s
     modules = await imported(None, [option])
     assert {name for name in modules if name.startswith("runai_async.cli.")} == {
         f"runai_async.cli.{name}"
-        for name in ("app", "diagnostics", "exits", "signals", "stderr", "stdout", "text")
+        for name in [
+            "app",
+            "diagnostics",
+            "exits",
+            "groups",
+            "placeholder",
+            "signals",
+            "stderr",
+            "stdout",
+            "text",
+            "wording",
+        ]
     }
     assert modules & {"aiohttp", "asyncio", "cattrs", "msgspec", "rich"} == set()
 
 
-async def test_a_command_that_prints_json_does_not_import_rich() -> None:
+@pytest.mark.parametrize("name", [*COMMANDS])
+async def test_no_command_s_module_imports_what_draws(name: str) -> None:
+    code = f"import sys, runai_async.cli.commands.{name}; print(*sys.modules)"
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", code), stdout=asyncio.subprocess.PIPE, env=environment(None)
+    )
+    out, _ = await process.communicate()
+    modules = {module.partition(".")[0] for module in out.decode().split()}
+    assert "runai_async" in modules
+    assert modules & {"rich", "yaml", "prometheus_client"} == set()
+
+
+async def test_a_command_in_a_pipe_does_not_import_rich() -> None:
     async with FakeControlPlane() as control_plane:
         control_plane.add_revision(control_plane.add_workload("chat"), "Running")
         calls = [f"{command} -o {form}" for command in COMMANDS_OF_API for form in ("json", "jsonl")]
         calls += [f"watch chat -n 1 -o {form}" for form in ("json", "jsonl", "cloudevents")]
-        modules = await imported(control_plane, [*calls, "revisions count chat"])
+        lists = ["revisions list chat", "clusters list", "workloads list -o wide", "revisions get chat-00001"]
+        modules = await imported(control_plane, [*calls, *lists, "revisions count chat"])
     assert {"runai_async.cli.commands.watch", "runai_async.cli.views.output"} <= modules
     assert {name for name in modules if name.partition(".")[0] == "rich"} == set()
 

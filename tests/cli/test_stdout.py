@@ -24,8 +24,8 @@ from runai_async.testing import FakeControlPlane
 UNBUFFERED = pytest.mark.parametrize("env", [{}, {"PYTHONUNBUFFERED": "1"}], ids=["buffered", "unbuffered"])
 FORMATS = pytest.mark.parametrize("output", ["table", "json", "jsonl", "cloudevents"])
 BRIEF = ["--interval", "30ms", "--timeout", "30s"]
-FULL = "runai-async: error: stdout cannot be written: No space left on device\n"
-TOO_LARGE = "runai-async: error: stdout cannot be written: File too large\n"
+FULL = "Error: stdout cannot be written: No space left on device\n"
+TOO_LARGE = "Error: stdout cannot be written: File too large\n"
 
 
 @asynccontextmanager
@@ -286,7 +286,7 @@ async def test_a_rollout_that_cannot_print_its_progress_has_its_own_exit_status(
     control_plane: FakeControlPlane, env: dict[str, str]
 ) -> None:
     with_revisions(control_plane, 1)
-    warning = FULL.replace("error", "warning")
+    warning = FULL.replace("Error", "runai-async: warning")
     result = await ran_to(control_plane, "/dev/full", "rollout", "status", "chat", env=env)
     assert result == Ran(0, "", warning)
 

@@ -55,13 +55,13 @@ def test_a_board_shows_revisions_and_the_last_events() -> None:
     lines = drawn(board, now=NOW + timedelta(seconds=125))
     assert lines[:-1] == [
         "Revisions of llm",
-        "REVISION     PHASE    SINCE  PODS  MESSAGE",
+        "REVISION     PHASE    SINCE  PODS   MESSAGE",
         "llm",
-        "  llm-00002  Pending  2m05s  0/2   no GPUs",
-        "  llm-00001  Running  2m05s  2/2",
+        "  llm-00002  Pending  2m05s  0/1-4  no GPUs",
+        "  llm-00001  Running  2m05s  2/1-4",
         "",
-        "12:00:00.000  llm-00001  exists: Running for 0s  2/2 pods",
-        "10:00:00.000  llm-00002  created: Pending  0/2 pods  no GPUs",
+        "12:00:00.000  llm-00001  exists: Running for 0s  2/1-4 pods",
+        "10:00:00.000  llm-00002  created: Pending  0/1-4 pods  no GPUs",
     ]
     assert lines[-1].startswith("1 workload, 2 events, last successful poll ")
 
@@ -72,9 +72,9 @@ def test_a_board_shows_which_revisions_have_stalled_until_their_phase_is_left() 
     board.note(RevisionAdded(revision=item, observed_at=NOW))
     board.note(RevisionStalled(revision=item, observed_at=NOW, since=NOW, seconds=720.0))
     board.note(RevisionUpdated(revision=item, observed_at=NOW))
-    assert drawn(board, now=NOW + timedelta(minutes=12))[3] == "  llm-00002  stalled: Pending  12m    0/2"
+    assert drawn(board, now=NOW + timedelta(minutes=12))[3] == "  llm-00002  stalled: Pending  12m    0/1-4"
     board.note(PhaseChanged(revision=item, observed_at=NOW, previous_phase=item.phase, coalesced=True))
-    assert drawn(board, now=NOW + timedelta(minutes=12))[3] == "  llm-00002  Pending  12m    0/2"
+    assert drawn(board, now=NOW + timedelta(minutes=12))[3] == "  llm-00002  Pending  12m    0/1-4"
 
 
 def test_without_room_the_newest_and_the_serving_revision_are_shown() -> None:
@@ -204,7 +204,7 @@ async def test_the_live_view_shows_the_state_that_no_event_reports(*, many: bool
         async with stream:
             assert await harness.collect(stream, 1) == []
         assert not many or _revisions_of(stream, UNKNOWN_ID) == ()
-    assert any("llm-00001  Running" in line and "2/2" in line for line in drawn(view._board))
+    assert any("llm-00001  Running" in line and "2/1-4" in line for line in drawn(view._board))
 
 
 def test_that_all_workloads_are_synced_is_a_line_and_no_workload() -> None:
@@ -241,7 +241,7 @@ def test_without_room_a_workload_whose_newest_revision_has_stalled_comes_first()
             board.note(RevisionStalled(revision=item, observed_at=NOW, since=old, seconds=777600.0))
     assert [line.split() for line in drawn(board)[2:4]] == [
         ["w-31"],
-        ["llm-00001", "stalled:", "Pending", "9d00h", "0/2"],
+        ["llm-00001", "stalled:", "Pending", "9d00h", "0/1-4"],
     ]
 
 
@@ -309,7 +309,7 @@ def test_a_narrow_terminal_keeps_phase_age_and_pods() -> None:
     )
     lines = drawn(board, width=40, now=NOW + timedelta(days=3))
     assert lines[1].split() == ["REVISION", "PHASE", "SINCE", "PODS"]
-    assert lines[3].endswith("Running  3d00h  2/2")
+    assert lines[3].endswith("Running  3d00h  2/1-4")
     assert "…" in lines[3]
 
 

@@ -482,9 +482,9 @@ async def test_the_event_loop_goes_on_between_the_slices_of_a_reading() -> None:
     assert reader.read().value == "whole"  # in the loop itself there is nobody to wait for
 
 
-@pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize("then", ["goes on", "fails", "ends"])
 async def test_a_reading_for_which_nobody_waits_any_more_is_given_up(
-    fails: bool, monkeypatch: pytest.MonkeyPatch
+    then: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("runai_async.exporter._sources._LOOP_PATIENCE", 0.2)
     slices, found = list[int](), list[str]()
@@ -493,8 +493,10 @@ async def test_a_reading_for_which_nobody_waits_any_more_is_given_up(
         while not found:  # blocks the loop until the scrape has given up
             pass
         slices.append(1)
-        if fails:
+        if then == "fails":
             raise KeyError
+        if then == "ends":
+            return "whole"
         yield
         slices.append(2)
         return "whole"

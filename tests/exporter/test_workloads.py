@@ -161,6 +161,33 @@ async def test_a_workload_without_revisions_is_up() -> None:
     assert SUCCESS not in names(found)
 
 
+async def test_what_the_rows_of_the_list_are_worth_is_exported() -> None:
+    harness, ids, revisions = of_size(20)
+    metrics = Metrics()
+    async with harness.client() as runai:
+        async with runai.watch_fleet(ids, poll=POLICY) as fleet:
+            metrics.of_fleet(fleet)
+            found = await Exporting(harness, fleet, metrics).after(15)
+            assert {key: value for key, value in found.items() if key[0] == "runai_async_hints"} == {
+                ("runai_async_hints", (("state", state),)): int(state == "off")
+                for state in ("off", "learning", "trusted", "untrusted")
+            }
+        async with runai.watch_fleet(runai.inference_workloads, poll=POLICY, discovery_interval=2) as fleet:
+            metrics.of_fleet(fleet)
+            exporting = Exporting(harness, fleet, metrics)
+            await exporting.after(15)
+            began = harness.clock.monotonic()
+            for n in range(200):
+                phase = ("Degraded", "Running")[n // 20 % 2]
+                harness.at(
+                    began + n / 2, harness.state.set_phase, revisions[ids[n % 20]], phase, None, n, None
+                )
+            found = await exporting.after(110)
+    assert found["runai_async_hints", (("state", "trusted"),)] == 1
+    assert values(found, "runai_async_changes_hinted_total")[0] > 100
+    assert values(found, "runai_async_changes_unhinted_total")[0] < 5
+
+
 # --- values that Prometheus cannot hold ---------------------------------------------------------------------
 
 

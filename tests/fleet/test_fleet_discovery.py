@@ -279,7 +279,7 @@ async def test_workloads_that_are_neither_ids_nor_a_function_are_a_type_error_wi
     workloads: Any,
 ) -> None:
     async with Harness().client() as runai:
-        given: Any = runai.inference_workloads() if workloads == "generator" else workloads
+        given: Any = runai.list_workloads() if workloads == "generator" else workloads
         with pytest.raises(TypeError, match="without parentheses: it is called again and again"):
             runai.watch_fleet(given)
         if workloads == "generator":

@@ -10,7 +10,7 @@ from attrs import evolve
 from support.fleets import POLICY, of_size
 from support.harness import HTML_502, Harness
 
-from runai_async import RetryPolicy, RunaiClient
+from runai_async import RetryPolicy, RunaiClient, WorkloadQuery
 from runai_async._fleet.discovery import Ask
 from runai_async.testing import FakeControlPlane
 
@@ -129,7 +129,7 @@ async def test_of_a_function_that_returns_our_listing_only_the_requests_count(ki
     harness, ids, _ = of_size(2)
     async with harness.client() as runai:
 
-        async def ask() -> AsyncIterator[str]:
+        async def ask() -> WorkloadQuery:
             await harness.clock.sleep(3)
             return runai.inference_workloads(filter_by=["type==Inference"])
 
@@ -151,11 +151,11 @@ async def test_of_a_function_that_returns_our_listing_only_the_requests_count(ki
             assert fleet.status.discovery_interval == rest
 
 
-async def test_a_listing_that_is_read_again_and_again_starts_anew_each_time() -> None:
+async def test_a_query_is_listed_again_and_again_whether_it_is_called_or_returned() -> None:
     harness, ids, _ = of_size(2)
     async with harness.client() as runai:
-        listing = runai.inference_workloads()
-        async with runai.watch_fleet(lambda: listing, poll=POLICY, discovery_interval=20) as fleet:
+        query = runai.inference_workloads()
+        async with runai.watch_fleet(lambda: query, poll=POLICY, discovery_interval=20) as fleet:
             await harness.collect(fleet, 200)
             assert fleet.workload_ids >= set(ids)
     assert len(listings(harness)) == 11

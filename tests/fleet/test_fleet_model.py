@@ -5,9 +5,11 @@ import json
 from collections import Counter, defaultdict
 from datetime import UTC, datetime, timedelta
 from random import Random
+from typing import Literal
 from uuid import UUID
 
 import pytest
+from support.fleets import trusting
 from support.guarantees import check, check_order, summary_of
 from support.model import AHEAD, ConsumerModel, ControlPlaneModel, EventSummary, RawRevision, body_of
 
@@ -29,6 +31,9 @@ GRACE = 30.0
 INTERVAL = 10.0
 STALLED_AFTER = 40.0
 LATENCY = 2.0
+RELAXED = 30.0
+Rows = Literal["given", "follow", "silent", "noisy"]
+"""What the rows of the list say of a workload's revisions, if there is a list."""
 HTML_502 = Response(502, body=b"<html>Bad Gateway</html>")
 NOT_FOUND = Response(404, body=b'{"code": 404, "message": "no such revision"}')
 
@@ -49,12 +54,33 @@ class Workload:
         self.listed: list[RawRevision] = []
         self.found: dict[str, RawRevision | None] = {}
         self.remembered = Checkpoint(workload_id)
+        self.row = 0  # how often it has changed
+        self.reads = 0
 
-    def take_in(self, at: float) -> None:
+    def step(self, rows: Rows) -> None:
+        """Change something, which the row of the list may show."""
+        self.control_plane.step()
+        self.row += rows == "follow"
+
+    def row_now(self, rows: Rows) -> dict[str, object]:
+        """Return the row of the list of workloads."""
+        self.reads += 1
+        return {
+            "type": "Inference",
+            "name": "llm",
+            "id": self.id,
+            "clusterId": "c",
+            "projectId": "1",
+            "phase": "Running",
+            "createdAt": "2026-01-01T00:00:00Z",
+            "runningPods": self.reads if rows == "noisy" else self.row,
+        }
+
+    def take_in(self, at: float, all_missing_grace: float) -> None:
         """Take in the responses to one successful poll."""
         for item in (*self.listed, *filter(None, self.found.values())):
             self.responded[item["id"]].append((item["phaseMessage"], item["phase"]))
-        self.consumer.expect(self.listed, self.found, at=at, grace=GRACE, all_missing_grace=5 * GRACE)
+        self.consumer.expect(self.listed, self.found, at=at, grace=GRACE, all_missing_grace=all_missing_grace)
 
     def deliver(self, event: RevisionEvent) -> tuple[int, EventSummary]:
         """Check an event that was delivered, and return the poll that it came from."""
@@ -88,6 +114,9 @@ class Run:
             stalled_after=stalled_after,
             emit=frozenset({"updated"} if emit_updates else ()),
         )
+        self.rows: Rows = ("given", "follow", "silent", "noisy")[seed % 4]
+        # What the list still names is doubted for as long as an outage is waited out.
+        self.all_missing_grace = 5 * GRACE if self.rows == "given" else 900.0
         self.counts: Counter[str] = Counter()
         self.is_sound = False
 
@@ -103,6 +132,9 @@ class Run:
             self.counts["failed request"] += 1
             return HTML_502
         *_, before, last = request.url.path.split("/")
+        if last == "workloads":
+            rows = [workload.row_now(self.rows) for workload in self.workloads.values()]
+            return Response(body=json.dumps({"workloads": rows}).encode())
         if before == "revisions":
             return self.one(last)
         workload = self.workloads[before]
@@ -138,7 +170,7 @@ class Run:
     def hook(self, event: HookEvent) -> None:
         """Take in the responses to a successful poll at the moment when the fleet does."""
         if isinstance(event, PollFinished) and event.error is None:
-            self.workloads[event.workload_id].take_in(self.clock.monotonic())
+            self.workloads[event.workload_id].take_in(self.clock.monotonic(), self.all_missing_grace)
 
     # --- the run ------------------------------------------------------------------------------------------
 
@@ -157,11 +189,13 @@ class Run:
                 await self.live(fleet, self.random.randrange(2, 25))
                 saved = FleetCheckpoint.from_json(fleet.checkpoint().to_json())
             self.counts["resumed"] += 1
+            self.counts["hinted"] += fleet.status.changes_hinted
             self.counts["dropped by a resume"] += fleet.status.buffered
             for workload in self.workloads.values():
                 workload.consumer.resume()
         async with self.watch(runai, saved) as fleet:
             await self.rest(fleet)
+            self.counts["relaxed"] += any(member.interval == RELAXED for member in fleet._members)
         await runai.aclose()
         for workload in self.workloads.values():
             workload.remembered = fleet.checkpoint(workload.id)
@@ -169,26 +203,35 @@ class Run:
         return self
 
     def watch(self, runai: RunaiClient, saved: FleetCheckpoint | None) -> FleetWatch:
-        return runai.watch_fleet(
-            list(self.workloads), poll=self.policy, buffer=4, max_concurrency=2, resume_from=saved
+        given = self.rows == "given"
+        fleet = runai.watch_fleet(
+            list(self.workloads) if given else runai.inference_workloads,
+            poll=self.policy,
+            buffer=4,
+            max_concurrency=2,
+            resume_from=saved,
+            discovery_interval=3,
+            relaxed_interval=None if given else RELAXED,
         )
+        return fleet if given else trusting(fleet)
 
     async def live(self, fleet: FleetWatch, rounds: int) -> None:
         for _ in range(rounds):
             for workload in self.workloads.values():
                 for _ in range(self.random.randrange(4)):
-                    workload.control_plane.step()
+                    workload.step(self.rows)
             await self.clock.advance(self.random.choice((0.2, 2.0, 5.0, 12.0)))
             await self.deliver(fleet, hurried=self.chance(0.5))
         for workload in self.workloads.values():
-            workload.control_plane.step()
+            workload.step(self.rows)
         await self.clock.advance(self.random.choice((0.2, 12.0)))  # the kill comes before these events
 
     async def rest(self, fleet: FleetWatch) -> None:
         """Let nothing change or fail, for long enough to find out everything."""
         self.is_sound = True
         most = max(len(workload.consumer.latest) for workload in self.workloads.values())
-        for _ in range(2 * most + 25):  # losing all is doubted for five graces
+        doubted = int(self.all_missing_grace / INTERVAL) + int(RELAXED / INTERVAL)
+        for _ in range(2 * most + doubted + 10):  # losing all is doubted for long
             await self.clock.advance(10)
             await self.deliver(fleet)
 
@@ -211,6 +254,8 @@ LEAST = {
     "resumed": 0.3,
     "dropped by a resume": 0.3,
     "failed request": 0.3,
+    "hinted": 0.3,
+    "relaxed": 0.5,
     "wrong 404": 0.1,
     "shown again": 0.1,
     "updated": 0.1,

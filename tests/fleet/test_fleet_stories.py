@@ -12,7 +12,9 @@ ROOT = Path(__file__).parents[2]
 needs_proc = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is read from /proc")
 
 
-@pytest.mark.parametrize("story", ["steady", "kill", "trouble", pytest.param("sleep", marks=needs_proc)])
+@pytest.mark.parametrize(
+    "story", ["steady", "kill", "trouble", "follow", pytest.param("sleep", marks=needs_proc)]
+)
 def test_a_story_ends_as_expected(story: str) -> None:
     printed_by(story)
 
@@ -20,6 +22,12 @@ def test_a_story_ends_as_expected(story: str) -> None:
 def test_what_a_fleet_asks_of_a_control_plane_is_measured_beside_a_loop() -> None:
     rows = [line.split(" | ") for line in printed_by("neighbour").splitlines() if line.startswith("| ")]
     assert [row[2] for row in rows[2:]] == ["loop", "fleet"] * 6
+
+
+@pytest.mark.timeout(240)
+def test_what_hints_save_is_measured_beside_a_fleet_without_them() -> None:
+    rows = [line.split(" | ") for line in printed_by("hints").splitlines() if line.startswith("| ")]
+    assert [row[2] for row in rows[2:]] == ["without hints", "follow", "silent", "noisy"]
 
 
 def printed_by(story: str) -> str:

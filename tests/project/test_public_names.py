@@ -22,8 +22,8 @@ from runai_async import errors, events, explanation, exporter, hooks, models, te
 from runai_async._version import __version__
 
 NAMES = {
-    "the client": "RunaiClient ClientOptions Auth WorkloadIds ClientCredentials CliCredentials FileToken "
-    "StaticToken TokenProvider",
+    "the client": "RunaiClient ClientOptions Auth WorkloadIds WorkloadQuery ClientCredentials CliCredentials "
+    "FileToken StaticToken TokenProvider",
     "for a clock or transport of the user's own": "Clock Transport Request Response",
     "policies": "PollPolicy RetryPolicy",
     "hooks": "Hook HookEvent CallStarted CallFinished PollStarted PollFinished RetryScheduled TokenRefreshed",

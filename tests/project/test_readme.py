@@ -28,7 +28,7 @@ BLOCKS = re.findall(r"^```python(?: (\w+))?\n(.*?)^```$", README, re.MULTILINE |
 EXAMPLES = {name or "first": code for name, code in BLOCKS}
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 """The time of a failure that counts at once, because it is old."""
-TRIED = {"first", "calls", "rollout", "fleet", "state", "daemon", "metrics", "testing"}
+TRIED = {"first", "calls", "rollout", "fleet", "relaxed", "state", "daemon", "metrics", "testing"}
 
 
 def test_every_example_has_a_test_here() -> None:
@@ -194,6 +194,19 @@ async def test_the_metrics(control_plane: FakeControlPlane, runai: RunaiClient) 
         await ended(task)
 
 
+async def test_the_relaxed_fleet(
+    control_plane: FakeControlPlane, runai: RunaiClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for project in ("team-a", "team-b"):
+        workload_id = control_plane.add_workload(name=f"llm-of-{project}", project_name=project)
+        control_plane.add_revision(workload_id, "Running")
+    code = compiled("relaxed", **{"discovery_interval=5": "interval=0.05, discovery_interval=5"})
+    task = await in_background(run(code, namespace(runai=runai)))
+    await until(lambda: "llm-of-team-a added learning\n" in capsys.readouterr().out)
+    await ended(task)
+    assert "projectName==team-a" in control_plane.requests[0].query["filterBy"]
+
+
 async def test_the_daemon(
     control_plane: FakeControlPlane, runai: RunaiClient, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -254,11 +267,11 @@ def as_in_readme(lines: list[str]) -> list[str]:
 
 async def test_what_watch_prints(control_plane: FakeControlPlane) -> None:
     workload_id = control_plane.add_workload(name="chat")
-    control_plane.add_revision(workload_id, "Running")
+    control_plane.add_revision(workload_id, "Running", requested_pods={"number": 2})
 
     async def change() -> None:
         await polled(control_plane)
-        revision_id = control_plane.add_revision(workload_id, "Creating")
+        revision_id = control_plane.add_revision(workload_id, "Creating", requested_pods={"number": 2})
         await polled(control_plane)
         control_plane.set_phase(revision_id, "Running")
 

@@ -1,9 +1,13 @@
 """Running a command: in a thread, or as a process of its own."""
 
 import asyncio
+import fcntl
 import os
+import pty
 import re
+import struct
 import sys
+import termios
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -103,3 +107,37 @@ def read_rest(descriptor: int, into: bytearray) -> None:
             into.extend(chunk)
     except OSError:
         pass
+
+
+async def on_terminal(
+    control_plane: FakeControlPlane | None, *args: str, columns: int = 80, **env: str
+) -> Ran:
+    """Run a command on a pseudo-terminal of 24 lines; return everything that was written to it."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "runai_async",
+        *args,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=asyncio.subprocess.PIPE,
+        env=environment(control_plane, **{"TERM": "xterm-256color", "COLUMNS": str(columns), **env}),
+    )
+    os.close(theirs)
+    written = bytearray()
+
+    def read() -> None:
+        try:
+            written.extend(os.read(ours, 65536))
+        except OSError:  # the other end is closed
+            asyncio.get_running_loop().remove_reader(ours)
+
+    asyncio.get_running_loop().add_reader(ours, read)
+    _, err = await process.communicate()
+    asyncio.get_running_loop().remove_reader(ours)
+    read_rest(ours, written)
+    os.close(ours)
+    assert process.returncode is not None
+    return Ran(process.returncode, written.decode(), err.decode())

@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from runai_async import PollPolicy
+from runai_async import FleetWatch, PollPolicy
 from support.harness import Harness
 
 POLICY = PollPolicy(interval=10, fast_interval=10, max_outage=60)
@@ -20,3 +20,12 @@ def per_second(times: list[float], start: float, end: float) -> list[int]:
     """Return how many of *times* are in each second from *start* to *end*."""
     counts = Counter(int(at) for at in times if start <= at < end)
     return [counts[second] for second in range(int(start), int(end))]
+
+
+def trusting(fleet: FleetWatch) -> FleetWatch:
+    """Have a fleet of a query trust the rows of its list from the start, whatever they are worth."""
+    hints = fleet._follower._hints
+    assert hints is not None
+    hints.state = "trusted"
+    hints._judge = int  # type: ignore[method-assign,assignment]
+    return fleet

@@ -20,6 +20,7 @@ from runai_async import (
     RunaiClient,
 )
 from runai_async.testing import FakeControlPlane
+from runai_async.testing._rows import RowsFollow
 from support.oracle import Chaos, Interference, by_revision, check_phases, check_stream, without_repeats
 
 Stream = RevisionWatch | FleetWatch
@@ -143,7 +144,10 @@ class Consumer:
 async def run(scenario: Scenario, seed: int) -> Consumer:
     """Run one seed and check what the consumer saw."""
     random = Random(seed)
-    async with FakeControlPlane(seed=seed, record_responses=True, sorts=seed % 2 == 0) as control_plane:
+    rows: RowsFollow = (True, False, "noisy")[seed % 3]
+    async with FakeControlPlane(
+        seed=seed, record_responses=True, sorts=seed % 2 == 0, rows_follow_revisions=rows
+    ) as control_plane:
         control_plane.list_order = "random"
         workload_ids = [control_plane.add_workload() for _ in range(scenario.workloads)]
         chaos = Chaos(control_plane, workload_ids, random)

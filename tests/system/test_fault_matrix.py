@@ -136,8 +136,8 @@ class Cell:
         """List the workloads, until the fault was played; then never again: a hasty clock would not wait."""
         if self.server.played:
             await asyncio.Event().wait()
-        async for workload_id in self.runai.inference_workloads():
-            yield workload_id
+        async for workload in self.runai.inference_workloads():
+            yield workload.id
 
     async def changes_later(self) -> None:
         """Change the revision once the fault was played."""
@@ -315,8 +315,10 @@ async def exporter(cell: Cell) -> Outcome:
     poll = evolve(cell.patient, max_outage=None)
     scrapes = Scrapes(cell, stale_after(poll))
     async with cell.runai.watch_fleet([WORKLOAD_ID], poll=poll) as fleet:
-        scrapes.metrics.of_fleet(fleet)
+        scrapes.metrics.attach(fleet)
         await scrapes.until(fleet, "Pending")
+        cell.server.phase = "Creating"
+        await scrapes.until(fleet, "Creating")  # the first poll came before its slot; this one was in its own
         await cell.fails()
         cell.server.phase = "Running"
         try:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import pytest
+from support.fleets import trusting
 from support.fuzz import Open, Saved, Scenario, run_all
 from support.oracle import GRACE, STALLED_AFTER
 
@@ -33,7 +34,26 @@ def open_fleet_of_the_list(
     )
 
 
-@pytest.mark.parametrize("opened", [open_fleet, open_fleet_of_the_list])
+def open_fleet_that_relaxes(
+    runai: RunaiClient, workload_ids: Sequence[str], saved: Saved | None
+) -> FleetWatch:
+    assert isinstance(saved, FleetCheckpoint | None)
+    query = runai.inference_workloads()
+    return runai.watch_fleet(
+        query, poll=POLICY, discovery_interval=0.05, resume_from=saved, buffer=5, relaxed_interval=0.6
+    )
+
+
+def open_fleet_that_trusts_any_rows(
+    runai: RunaiClient, workload_ids: Sequence[str], saved: Saved | None
+) -> FleetWatch:
+    return trusting(open_fleet_that_relaxes(runai, workload_ids, saved))
+
+
+@pytest.mark.parametrize(
+    "opened",
+    [open_fleet, open_fleet_of_the_list, open_fleet_that_relaxes, open_fleet_that_trusts_any_rows],
+)
 @pytest.mark.parametrize(
     "seeds",
     [range(3), pytest.param(range(1000, 1200), marks=[pytest.mark.slow, pytest.mark.timeout(300)])],

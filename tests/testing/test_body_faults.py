@@ -127,7 +127,7 @@ async def test_a_broken_row_is_left_out_and_its_id_still_counts(setting: Setting
     other = setting.control_plane.add_workload()
     setting.control_plane.fault("broken_row", times=3)
     assert [item.id async for item in setting.runai.list_workloads()] == [other]
-    found = {item async for item in setting.runai.inference_workloads()}
+    found = {item.id async for item in setting.runai.inference_workloads()}
     assert found == {setting.workload_id, other}
     assert [item async for item in setting.runai.revision_history(setting.new)] == []
 

@@ -245,7 +245,7 @@ async def test_lists_are_paged_and_filtered(control_plane: FakeControlPlane, run
     assert [item.id async for item in runai.list_workloads(page_size=3)] == [*ids, other]
     assert [item.id async for item in runai.list_workloads(filter_by=["type==Workspace"])] == [other]
     assert [item.id async for item in runai.list_workloads(filter_by=["name=@llm", "name!=llm-0"])] == ids[1:]
-    assert [item async for item in runai.inference_workloads()] == ids
+    assert [item.id async for item in runai.inference_workloads()] == ids
 
 
 async def test_a_fault_hits_the_given_number_of_matching_requests(

@@ -2,7 +2,8 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping
 from datetime import datetime
-from typing import assert_never, assert_type
+from typing import Literal, assert_never, assert_type
+from uuid import UUID
 
 import runai_async
 from runai_async import (
@@ -39,6 +40,7 @@ from runai_async import (
     WatchRecovered,
     Workload,
     WorkloadFailed,
+    WorkloadQuery,
     from_json,
 )
 from runai_async.testing import FakeClock, FakeTransport
@@ -76,6 +78,7 @@ async def watching(runai: RunaiClient, workload_id: str, saved: Checkpoint) -> N
         async for event in generator:
             described(event)
     assert_type(watch.checkpoint(), Checkpoint)
+    assert_type(watch.revisions, tuple[Revision, ...])
 
 
 def described(event: WatchEvent) -> str:
@@ -107,6 +110,19 @@ def described(event: WatchEvent) -> str:
             assert_never(event)
 
 
+async def queries(runai: RunaiClient, mixed: list[str | UUID | Workload]) -> None:
+    query = runai.inference_workloads(project="team-a", filter_by=["phase!=Stopped"])
+    assert_type(query, WorkloadQuery)
+    async for workload in query:
+        assert_type(workload, Workload)
+    runai.watch_fleet(runai.list_workloads)
+    runai.watch_fleet(mixed)
+    for workloads in (query, runai.inference_workloads):
+        async with runai.watch_fleet(workloads, relaxed_interval=60) as fleet:
+            assert_type(fleet.workload("id"), Workload | None)
+            assert_type(fleet.status.hints, Literal["off", "learning", "trusted", "untrusted"])
+
+
 async def fleets(runai: RunaiClient, saved: FleetCheckpoint) -> None:
     async with runai.watch_fleet(runai.inference_workloads, resume_from=saved) as fleet:
         stream: AsyncIterator[FleetEvent] = fleet
@@ -116,6 +132,8 @@ async def fleets(runai: RunaiClient, saved: FleetCheckpoint) -> None:
             described(event)
         assert_type(fleet.checkpoint(), FleetCheckpoint)
         assert_type(fleet.checkpoint("id"), Checkpoint)
+        assert_type(fleet.revisions(), tuple[Revision, ...])
+        assert_type(fleet.revisions("id"), tuple[Revision, ...])
 
 
 class Vault:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import click
 
-from runai_async.cli import views
 from runai_async.cli.connection import Connection, connecting
+from runai_async.cli.groups import Group
 from runai_async.cli.options import examples
-from runai_async.cli.views.output import RESULTS, Print, Result, output_option
-from runai_async.client import RunaiClient
-from runai_async.models import Cluster
+from runai_async.cli.views.listings import clusters_table
+from runai_async.cli.views.output import Output, Result, result_options
+from runai_async.client import RunaiClient, server_time
 
 
-@click.group(epilog=examples("runai-async clusters list"))
+@click.group(cls=Group, epilog=examples("runai-async clusters list"))
 def clusters() -> None:
     """List clusters and whether they are connected.
 
@@ -27,20 +27,20 @@ def clusters() -> None:
         "runai-async clusters list -o json | jq -r '.[] | .name, .state'",
     ),
 )
-@output_option(RESULTS, of="json and jsonl have the API's own fields, and state.")
+@result_options(of="json, jsonl and yaml have the API's own fields, and state.")
 @connecting
-def list_(connection: Connection, *, output: Print) -> None:
+def list_(connection: Connection, *, output: Output) -> None:
     """List the clusters and the states of their connections, by name."""
 
-    async def work(runai: RunaiClient) -> list[Cluster]:
-        return await runai.list_clusters()
-
-    found = sorted(connection.run(work), key=lambda cluster: (cluster.name, cluster.id))
-    output(
-        Result(
+    async def work(runai: RunaiClient) -> Result:
+        found = sorted(await runai.list_clusters(), key=lambda cluster: (cluster.name, cluster.id))
+        now = server_time(runai).now()
+        return Result(
             found,
             document=found,
-            draw=lambda: views.tables.print_clusters(found),
+            table=lambda wide: clusters_table(found, now, wide=wide),
+            names=[cluster.name for cluster in found],
             empty="there are no clusters",
         )
-    )
+
+    output(connection.run(work))

@@ -12,13 +12,14 @@ from attrs import Factory, define
 from click.exceptions import Exit
 
 from runai_async._auth.credentials import ClientCredentials
+from runai_async._wait.pods import pods_text
 from runai_async.cli import views
 from runai_async.cli.diagnostics import Diagnostics
 from runai_async.cli.exits import FAILED
 from runai_async.cli.options import examples
 from runai_async.cli.run import run
 from runai_async.cli.story import furnish, play
-from runai_async.cli.text import counted, pods
+from runai_async.cli.text import counted
 from runai_async.client import RunaiClient
 from runai_async.events import RevisionDeleted, RevisionEvent, WatchDegraded, WatchEvent, WatchRecovered
 from runai_async.models import Revision
@@ -152,7 +153,7 @@ def summary(counts: Counts, control_plane: FakeControlPlane, names: Mapping[str,
 
 
 def _state(revision: Revision, counts: Counts) -> str:
-    state = "deleted" if revision.id in counts.deleted else f"{revision.phase} {pods(revision)}"
+    state = "deleted" if revision.id in counts.deleted else f"{revision.phase} {pods_text(revision)}"
     return f"{revision.name} {state}"
 
 

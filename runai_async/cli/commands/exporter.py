@@ -9,22 +9,28 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runai_async._api.workload_list import IdListing
+from runai_async._api.workload_query import WorkloadQuery
+from runai_async._fleet.fleet_watch import begin_with
 from runai_async.cli.connection import Connection, connecting
 from runai_async.cli.diagnostics import say
 from runai_async.cli.exits import InputError
 from runai_async.cli.following import ALL_EVERY, NAMES_EVERY, Following, discovered
-from runai_async.cli.ids import as_uuid, find_patiently
+from runai_async.cli.ids import as_uuid, find_patiently, is_in_project
 from runai_async.cli.options import (
     DURATION,
     NON_EMPTY,
+    all_option,
+    check_relaxed_interval,
     check_workloads,
     discovery_interval_option,
     examples,
+    project_option,
+    relaxed_interval_option,
     stalled_after_option,
 )
 from runai_async.cli.patience import Patience
-from runai_async.client import RunaiClient, is_inference_type, workload_ids
+from runai_async.cli.text import quoted
+from runai_async.client import RunaiClient, is_inference_type, workload_query
 from runai_async.errors import ConfigurationError
 from runai_async.models import Workload
 from runai_async.policy import LEAST_INTERVAL, PollPolicy, stale_after
@@ -37,7 +43,7 @@ if TYPE_CHECKING:
 def _address(text: str) -> tuple[str, int]:
     found = re.fullmatch(r"(?:\[(?P<six>[^\]]+)\]|(?P<host>[^:]*)):(?P<port>\d{1,5})", text)
     if found is None or int(found["port"]) > 65535:  # noqa: PLR2004  (TCP's range)
-        raise click.UsageError(f"{text!r} is not an address: write it like 127.0.0.1:9464")
+        raise click.UsageError(f"{quoted(text)} is not an address: write it like 127.0.0.1:9464")
     return found["six"] or found["host"] or "127.0.0.1", int(found["port"])
 
 
@@ -47,7 +53,8 @@ def _address(text: str) -> tuple[str, int]:
     )
 )
 @click.argument("workloads", nargs=-1, type=NON_EMPTY, metavar="[WORKLOAD]...")
-@click.option("--all", "everything", is_flag=True, help="Export all inference workloads, new ones too.")
+@all_option("Export all inference workloads, new ones too.")
+@project_option
 @click.option(
     "--listen",
     default="127.0.0.1:9464",
@@ -57,6 +64,7 @@ def _address(text: str) -> tuple[str, int]:
 )
 @click.option("--interval", type=DURATION, default="30s", show_default=True, help="The time between polls.")
 @discovery_interval_option
+@relaxed_interval_option
 @stalled_after_option("Set runai_revision_stalled to 1 once a revision", "15m")
 @click.option(
     "--max-outage",
@@ -69,9 +77,11 @@ def exporter(
     workloads: tuple[str, ...],
     *,
     everything: bool,
+    project: str | None,
     listen: str,
     interval: float,
     discovery_interval: float | None,
+    relaxed_interval: float | None,
     stalled_after: float,
     max_outage: float | None,
 ) -> None:
@@ -86,6 +96,7 @@ def exporter(
     that one is exported. It runs until Ctrl-C or SIGTERM.
     """
     check_workloads(workloads, "export", everything=everything)
+    check_relaxed_interval(relaxed_interval, interval, everything=everything)
     address = _address(listen)
     try:
         from runai_async.exporter import Metrics  # noqa: PLC0415  (an extra of its own)
@@ -100,9 +111,18 @@ def exporter(
         stalled_after=stalled_after,
         emit=frozenset({"clusters"}),
     )
-    every = discovery_interval or (ALL_EVERY if everything else NAMES_EVERY)
     connection.run(
-        lambda runai: _export(runai, metrics, workloads, poll, address, every=every), hooks=[metrics.hook]
+        lambda runai: _export(
+            runai,
+            metrics,
+            workloads,
+            poll,
+            address,
+            every=discovery_interval,
+            relaxed=relaxed_interval,
+            project=project,
+        ),
+        hooks=[metrics.hook],
     )
 
 
@@ -113,14 +133,16 @@ async def _export(
     poll: PollPolicy,
     address: tuple[str, int],
     *,
-    every: float,
+    every: float | None,
+    relaxed: float | None,
+    project: str | None,
 ) -> None:
-    limit = stale_after(poll)
+    limit = stale_after(poll, relaxed)
     if not workloads or not all(map(as_uuid, workloads)):
         # While there is nothing to poll, only discovery shows that the control plane responds.
-        limit = max(limit, every + poll.deadline)
+        limit = max(limit, (every or (NAMES_EVERY if workloads else ALL_EVERY)) + poll.deadline)
     async with _served(metrics, limit, *address):  # first: probes have to work during an outage, too
-        fleet = await _fleet(runai, metrics, workloads, poll, every)
+        fleet = await _fleet(runai, metrics, workloads, poll, every=every, relaxed=relaxed, project=project)
         async with fleet:
             metrics.attach(fleet)
             async for event in fleet:
@@ -128,27 +150,38 @@ async def _export(
 
 
 async def _fleet(
-    runai: RunaiClient, metrics: Metrics, workloads: tuple[str, ...], poll: PollPolicy, every: float
+    runai: RunaiClient,
+    metrics: Metrics,
+    workloads: tuple[str, ...],
+    poll: PollPolicy,
+    *,
+    every: float | None,
+    relaxed: float | None,
+    project: str | None,
 ) -> FleetWatch:
     """Look up what to export, and return the fleet that polls it."""
     patience = Patience(poll)
     if not workloads:
-        ask = await discovered(lambda: _listing(runai, metrics), "inference workload", patience, every)
-        return runai.watch_fleet(ask, poll=poll, discovery_interval=every)
-    found = await find_patiently(runai, workloads, patience)
-    following = Following(runai, found, metrics.names, every, projects=metrics.projects)
+        query = _query(runai, metrics, project)
+        found = await discovered(query, "inference workload", patience, every)
+        fleet = runai.watch_fleet(
+            query, poll=poll, discovery_interval=found.seconds, relaxed_interval=relaxed
+        )
+        return begin_with(fleet, found.reader, found.first)
+    named = await find_patiently(runai, workloads, patience, project)
+    following = Following(runai, named, metrics.names, every or NAMES_EVERY, projects=metrics.projects)
     return following.fleet(poll)
 
 
-def _listing(runai: RunaiClient, metrics: Metrics) -> IdListing:
+def _query(runai: RunaiClient, metrics: Metrics, project: str | None) -> WorkloadQuery:
     def includes(workload: Workload) -> bool:
-        is_included = is_inference_type(workload)
+        is_included = is_inference_type(workload) and is_in_project(workload, project)
         if is_included:
             metrics.names[workload.id] = workload.name
             metrics.projects[workload.id] = workload.project_name or ""
         return is_included
 
-    return workload_ids(runai, includes)
+    return workload_query(runai, includes)
 
 
 @asynccontextmanager

@@ -2,31 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import click
 
-from runai_async.cli import views
+from runai_async._watch.revision_watch import RevisionWatch
+from runai_async.cli.changes import RevisionChanges
 from runai_async.cli.connection import Connection, connecting
-from runai_async.cli.ids import as_uuid, find_revisions, find_workload
-from runai_async.cli.options import NON_EMPTY, examples
+from runai_async.cli.groups import Group
+from runai_async.cli.ids import WorkloadRef, as_uuid, find_revisions, find_workload, workload_of
+from runai_async.cli.options import NON_EMPTY, examples, interval_option, project_option, watch_option
 from runai_async.cli.spans import newest_first
-from runai_async.cli.text import clean
-from runai_async.cli.views.output import RESULTS, Print, Result, output_option
-from runai_async.client import RunaiClient
+from runai_async.cli.text import clean, quoted
+from runai_async.cli.views.details import print_changes, print_revision
+from runai_async.cli.views.listings import revisions_table
+from runai_async.cli.views.output import VALUES, Output, Result, check_watchable, result_options
+from runai_async.cli.views.sheet import Sheet
+from runai_async.client import RunaiClient, server_time
 from runai_async.diff import FieldChange, compare_revisions
+from runai_async.events import RevisionDeleted
 from runai_async.models import Revision
+from runai_async.policy import LEAST_INTERVAL, PollPolicy
 
-_COMPLETE = (
-    "json and jsonl are complete, in the API's own shape: they contain environment, command and arguments, "
-    "which may be secrets."
-)
+_SHAPE = "json, jsonl and yaml have the API's own shape; name prints names, which are usable as arguments."
 
 
 @click.group(
+    cls=Group,
     epilog=examples(
         "runai-async revisions list my-llm", "runai-async revisions diff my-llm my-llm-00001 3f2a"
-    )
+    ),
 )
 def revisions() -> None:
     """List, count, get or compare revisions.
@@ -40,40 +46,82 @@ def revisions() -> None:
     epilog=examples(
         "runai-async revisions list $WORKLOAD",
         "runai-async revisions list $WORKLOAD --deleted",
+        "runai-async revisions list $WORKLOAD -o name | head -n 1",
         "runai-async revisions list $WORKLOAD -o jsonl | jq -r .phase",
     ),
 )
 @click.argument("workload", type=NON_EMPTY)
+@project_option
 @click.option("--deleted", is_flag=True, help="List the deleted revisions instead of the live ones.")
-@output_option(RESULTS, of=_COMPLETE)
+@watch_option
+@interval_option
+@result_options(of=_SHAPE, secrets=True)
 @connecting
-def list_(connection: Connection, workload: str, *, deleted: bool, output: Print) -> None:
+def list_(
+    connection: Connection,
+    workload: str,
+    *,
+    project: str | None,
+    deleted: bool,
+    watch: bool,
+    interval: float,
+    output: Output,
+) -> None:
     """List the revisions of a WORKLOAD, newest first."""
+    if watch:
+        check_watchable(output, ("--deleted", deleted))
+    sheet = Sheet(headers=output.headers)
 
-    async def work(runai: RunaiClient) -> list[Revision]:
-        return await runai.list_revisions((await find_workload(runai, workload)).id, deleted=deleted)
-
-    found = newest_first(connection.run(work))
-    output(
-        Result(
-            found,
-            document={"revisions": found},
-            draw=lambda: views.tables.print_revisions(found),
+    async def work(runai: RunaiClient) -> None:
+        found = await find_workload(runai, workload, project)
+        known = newest_first(await runai.list_revisions(found.id, deleted=deleted))
+        now = server_time(runai).now()
+        result = Result(
+            known,
+            document={"revisions": known},
+            table=lambda wide: revisions_table(known, now, deleted=deleted, wide=wide),
+            names=[item.name for item in known],
             empty=f"{workload} has no {'deleted' if deleted else 'live'} revisions",
+            sheet=sheet,
         )
-    )
+        output(result)
+        if watch:
+            poll = PollPolicy(
+                interval=max(interval, LEAST_INTERVAL),
+                deadline=connection.deadline,
+                emit=frozenset({"updated"}),
+            )
+            await _watch(runai, runai.watch_revisions(found.id, poll=poll), known, output, sheet)
+
+    connection.run(work)
+
+
+async def _watch(
+    runai: RunaiClient, watch: RevisionWatch, listed: Sequence[Revision], output: Output, sheet: Sheet
+) -> None:
+    """Print the row of a revision whenever it changes."""
+    changes = RevisionChanges(listed)
+    async with watch:
+        async for event in watch:
+            if (changed := changes.note(event)) is not None:
+                deleted, now = isinstance(event, RevisionDeleted), server_time(runai).now()
+                sheet.print(revisions_table([changed], now, deleted=deleted, wide=output.is_wide))
 
 
 @revisions.command(epilog=examples("runai-async revisions count $WORKLOAD --deleted"))
 @click.argument("workload", type=NON_EMPTY)
+@project_option
 @click.option("--deleted", is_flag=True, help="Count the deleted revisions instead of the live ones.")
-@output_option(RESULTS, of="json is an object.", default="table", otherwise="the bare number, as for table")
+@result_options(VALUES, of="json and yaml are an object.", otherwise="the bare number", headers=False)
 @connecting
-def count(connection: Connection, workload: str, *, deleted: bool, output: Print) -> None:
+def count(
+    connection: Connection, workload: str, *, project: str | None, deleted: bool, output: Output
+) -> None:
     """Count the revisions of a WORKLOAD."""
 
     async def work(runai: RunaiClient) -> int:
-        return await runai.count_revisions((await find_workload(runai, workload)).id, deleted=deleted)
+        found = await find_workload(runai, workload, project)
+        return await runai.count_revisions(found.id, deleted=deleted)
 
     number = connection.run(work)
     document = {"count": number}
@@ -83,6 +131,7 @@ def count(connection: Connection, workload: str, *, deleted: bool, output: Print
 @revisions.command(
     epilog=examples(
         "runai-async revisions get $REVISION",
+        "runai-async revisions get my-llm-00001 -p team-a",
         "runai-async revisions get $PREFIX --workload $WORKLOAD",
         "runai-async revisions get $REVISION -o json | jq .conditions",
     )
@@ -94,21 +143,30 @@ def count(connection: Connection, workload: str, *, deleted: bool, output: Print
     type=NON_EMPTY,
     help="Search this workload's revisions, by name or the beginning of an id.",
 )
-@output_option(RESULTS, of=_COMPLETE)
+@project_option
+@result_options(of=_SHAPE, otherwise="facts and conditions", headers=False, secrets=True)
 @connecting
-def get(connection: Connection, revision: str, workload: str | None, output: Print) -> None:
-    """Show one REVISION, live or deleted, with its conditions."""
+def get(
+    connection: Connection, revision: str, workload: str | None, *, project: str | None, output: Output
+) -> None:
+    """Show one REVISION, live or deleted, with its conditions.
+
+    NAME-00012 is a revision of the workload NAME, which need not be given then.
+    """
+    workload = workload or (None if as_uuid(revision) else workload_of(revision))
     if workload is None and as_uuid(revision) is None:
-        raise click.UsageError(f"{revision!r} is not a UUID: give the whole id, or the --workload to search")
+        raise click.UsageError(
+            f"{quoted(revision)} is neither a UUID nor a name like llm-00012: give the --workload to search"
+        )
 
     async def work(runai: RunaiClient) -> Revision:
         if workload is None:
             return await runai.get_revision(revision)
-        found = await find_workload(runai, workload)
+        found = await find_workload(runai, workload, project)
         return (await find_revisions(runai, found, [revision]))[0]
 
     found = connection.run(work)
-    output(Result([found], document=found, draw=lambda: views.tables.print_revision(found)))
+    output(Result([found], document=found, draw=lambda: print_revision(found), names=[found.name]))
 
 
 @revisions.command(
@@ -120,9 +178,9 @@ def get(connection: Connection, revision: str, workload: str | None, output: Pri
 @click.argument("workload", type=NON_EMPTY)
 @click.argument("old", type=NON_EMPTY, metavar="A")
 @click.argument("new", type=NON_EMPTY, metavar="B")
+@project_option
 @click.option("--all", "everything", is_flag=True, help="Compare ids, times and state too.")
-@click.option("--show-secrets", is_flag=True, help="Show values of environment, command and arguments.")
-@output_option(RESULTS, of="json is an array of path, old, new.")
+@result_options(VALUES, of="json and yaml are an array of path, old, new.", secrets=True)
 @connecting
 def diff(
     connection: Connection,
@@ -130,25 +188,26 @@ def diff(
     old: str,
     new: str,
     *,
+    project: str | None,
     everything: bool,
-    show_secrets: bool,
-    output: Print,
+    output: Output,
 ) -> None:
     """Show what changed from revision A to revision B of a WORKLOAD, deleted ones included."""
 
     async def work(runai: RunaiClient) -> list[Revision]:
-        return await find_revisions(runai, await find_workload(runai, workload), [old, new])
+        found: WorkloadRef = await find_workload(runai, workload, project)
+        return await find_revisions(runai, found, [old, new])
 
     before, after = connection.run(work)
     scope: Literal["all", "configuration"] = "all" if everything else "configuration"
-    changes = compare_revisions(before, after, scope=scope, show_secrets=show_secrets)
+    changes = compare_revisions(before, after, scope=scope, show_secrets=output.show_secrets)
     items = [_plain(change) for change in changes]
     same = "do not differ" if everything else "have the same configuration"
     output(
         Result(
             items,
             document=items,
-            draw=lambda: views.tables.print_changes(changes, before, after),
+            draw=lambda: print_changes(changes, before, after, headers=output.headers),
             empty=f"{clean(before.name)} and {clean(after.name)} {same}",
         )
     )

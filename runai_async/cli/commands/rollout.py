@@ -15,6 +15,7 @@ from runai_async.cli import views
 from runai_async.cli.connection import Connection, connecting
 from runai_async.cli.diagnostics import Diagnostics, say
 from runai_async.cli.exits import SignalledError, TimeIsUpError
+from runai_async.cli.groups import Group
 from runai_async.cli.ids import (
     WorkloadRef,
     as_uuid,
@@ -22,9 +23,10 @@ from runai_async.cli.ids import (
     find_revisions,
     newest_workload,
 )
-from runai_async.cli.options import DURATION, NON_EMPTY, examples, stalled_after_option
+from runai_async.cli.options import DURATION, NON_EMPTY, examples, project_option, stalled_after_option
 from runai_async.cli.patience import Patience
 from runai_async.cli.run import within
+from runai_async.cli.text import limit
 from runai_async.client import RunaiClient
 from runai_async.errors import (
     NotFoundError,
@@ -82,7 +84,7 @@ class _DisplayedWait(RolloutWait):
         return super().verdict()
 
 
-@click.group(epilog=examples("runai-async rollout status $WORKLOAD --timeout 10m"))
+@click.group(cls=Group, epilog=examples("runai-async rollout status $WORKLOAD --timeout 10m"))
 def rollout() -> None:
     """Wait for the rollout of a workload."""
 
@@ -90,12 +92,13 @@ def rollout() -> None:
 @rollout.command(
     epilog=examples(
         "runai-async rollout status $WORKLOAD --timeout 10m",
-        "AFTER=$(runai-async revisions list $WORKLOAD | jq -rs '.[0].id // empty')",
+        "AFTER=$(runai-async revisions list $WORKLOAD -o name | sed -n 1p)",
         "# ... change the workload ...",
         "runai-async rollout status $WORKLOAD --timeout 10m ${AFTER:+--after=$AFTER}",
     )
 )
 @click.argument("workload", type=NON_EMPTY)
+@project_option
 @click.option("--timeout", type=DURATION, help="Give up after this time, with exit status 3.")
 @click.option(
     "--after",
@@ -125,6 +128,7 @@ def status(
     connection: Connection,
     workload: str,
     *,
+    project: str | None,
     timeout: float | None,
     after: str | None,
     interval: float,
@@ -153,7 +157,9 @@ def status(
     progress = views.progress.Progress(timeout)
     try:
         done = connection.run(
-            lambda runai: _wait(runai, workload, after=after, timeout=timeout, poll=poll, progress=progress)
+            lambda runai: _wait(
+                runai, workload, project, after=after, timeout=timeout, poll=poll, progress=progress
+            )
         )
     except SignalledError:
         say(f"runai-async: cancelled after {progress.elapsed}; the rollout goes on")
@@ -164,7 +170,7 @@ def status(
         if isinstance(error, RolloutFailedError | WaitTimeoutError) and error.explanation is not None:
             views.progress.print_why(error.explanation)
         if timeout is not None and isinstance(error, _LATE) and (silence := progress.silence()):
-            raise TimeIsUpError(f"timed out after {timeout:g} s: {silence}") from error
+            raise TimeIsUpError(f"timed out after {limit(timeout)}: {silence}") from error
         raise
     progress.done(done)
 
@@ -172,6 +178,7 @@ def status(
 async def _wait(
     runai: RunaiClient,
     workload: str,
+    project: str | None,
     *,
     after: str | None,
     timeout: float | None,
@@ -181,7 +188,7 @@ async def _wait(
     async with progress.live():
         began = asyncio.get_running_loop().time()
         async with within(timeout):
-            found, after_id, since = await _find(runai, workload, after, Patience(poll, progress))
+            found, after_id, since = await _find(runai, workload, project, after, Patience(poll, progress))
         progress.begin(found.name or found.id, since.name if since else after_id)
         async with runai.watch_revisions(found.id, poll=poll) as watch:
             wait = _DisplayedWait(watch, after_id, since, progress)
@@ -235,10 +242,10 @@ async def _successor(runai: RunaiClient, gone: WorkloadRef) -> str | None:
 
 
 async def _find(
-    runai: RunaiClient, workload: str, after: str | None, patience: Patience
+    runai: RunaiClient, workload: str, project: str | None, after: str | None, patience: Patience
 ) -> tuple[WorkloadRef, str | None, Revision | None]:
     """Return the workload, and the id and the revision of *after*, which may no longer exist."""
-    (found,) = await find_patiently(runai, [workload], patience)
+    (found,) = await find_patiently(runai, [workload], patience, project)
     if after is None:
         return found, None, None
     if (after_id := as_uuid(after)) is None:

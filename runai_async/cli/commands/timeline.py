@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import click
@@ -15,11 +15,11 @@ from runai_async.cli.connection import Connection, connecting
 from runai_async.cli.diagnostics import say
 from runai_async.cli.files import replace_file
 from runai_async.cli.ids import find_workload
-from runai_async.cli.options import DURATION, NON_EMPTY, NonEmptyPath, examples
+from runai_async.cli.options import DURATION, NON_EMPTY, NonEmptyPath, examples, project_option
 from runai_async.cli.spans import Lane, cut, lane_of, newest_first
-from runai_async.cli.views.output import RESULTS, Print, Result, output_option
+from runai_async.cli.views.output import VALUES, Output, Result, lines_in_a_pipe, result_options
 from runai_async.cli.views.svg import svg
-from runai_async.client import RunaiClient
+from runai_async.client import RunaiClient, server_time
 from runai_async.errors import NotFoundError
 from runai_async.models import HistoryRecord, Revision
 
@@ -31,6 +31,7 @@ from runai_async.models import HistoryRecord, Revision
     )
 )
 @click.argument("workload", type=NON_EMPTY)
+@project_option
 @click.option("--deleted", is_flag=True, help="Draw deleted revisions too.")
 @click.option("--since", type=DURATION, help="Draw only this long, up to now.")
 @click.option(
@@ -43,30 +44,37 @@ from runai_async.models import HistoryRecord, Revision
 @click.option(
     "--svg", "picture", type=NonEmptyPath(dir_okay=False, path_type=Path), help="Draw into this file instead."
 )
-@output_option(RESULTS, of="json and jsonl give the spans as numbers.")
+@result_options(
+    VALUES,
+    of="json, jsonl and yaml give the spans as numbers.",
+    default=lines_in_a_pipe,
+    otherwise="bars on a terminal, JSON lines in a pipe",
+    headers=False,
+)
 @connecting
 def timeline(
     connection: Connection,
     workload: str,
     *,
+    project: str | None,
     deleted: bool,
     since: float | None,
     last: int,
     picture: Path | None,
-    output: Print,
+    output: Output,
 ) -> None:
     """Draw revisions as bars of their phases over time.
 
     The phases come from the history of the revisions, or from the list where the control plane has no
     history; the list knows only the last change.
     """
-    now = datetime.now(UTC)
 
-    async def work(runai: RunaiClient) -> tuple[str, list[Lane]]:
-        found = await find_workload(runai, workload)
-        return found.name or found.id, await _lanes(runai, found.id, last, now, deleted=deleted)
+    async def work(runai: RunaiClient) -> tuple[str, list[Lane], datetime]:
+        found = await find_workload(runai, workload, project)
+        lanes = await _lanes(runai, found.id, last, deleted=deleted)
+        return found.name or found.id, lanes, server_time(runai).now()
 
-    name, lanes = connection.run(work)
+    name, lanes, now = connection.run(work)
     if since is not None:
         start = EARLIEST
         with contextlib.suppress(OverflowError):  # longer ago than the year 1
@@ -82,14 +90,13 @@ def timeline(
         output(Result(items, document=items, draw=lambda: views.bars.print_bars(lanes)))
 
 
-async def _lanes(
-    runai: RunaiClient, workload_id: str, last: int, now: datetime, *, deleted: bool
-) -> list[Lane]:
+async def _lanes(runai: RunaiClient, workload_id: str, last: int, *, deleted: bool) -> list[Lane]:
     revisions = await runai.list_revisions(workload_id)
     if deleted:
         revisions += await runai.list_revisions(workload_id, deleted=True)
     newest = newest_first(revisions)[:last]
     histories = await asyncio.gather(*(_history(runai, revision) for revision in newest))
+    now = server_time(runai).now()
     lanes = [lane_of(revision, history, now) for revision, history in zip(newest, histories, strict=True)]
     return lanes[::-1]
 

@@ -11,31 +11,35 @@ from typing import get_args
 import click
 from attrs import frozen
 
-from runai_async._api.workload_list import IdListing
-from runai_async._fleet.fleet_watch import FleetWatch
+from runai_async._api.workload_query import WorkloadQuery
+from runai_async._fleet.fleet_watch import FleetWatch, begin_with
 from runai_async._watch.revision_watch import RevisionWatch
 from runai_async.checkpoint import FleetCheckpoint
 from runai_async.cli.connection import Connection, connecting
 from runai_async.cli.diagnostics import Diagnostics
 from runai_async.cli.exits import InputError, OutputError
 from runai_async.cli.files import StateFile
-from runai_async.cli.following import ALL_EVERY, NAMES_EVERY, Following, discovered
-from runai_async.cli.ids import find_patiently
+from runai_async.cli.following import NAMES_EVERY, Following, discovered
+from runai_async.cli.ids import find_patiently, is_in_project
 from runai_async.cli.options import (
     DURATION,
     NON_EMPTY,
     NonEmptyPath,
+    all_option,
+    check_relaxed_interval,
     check_workloads,
     discovery_interval_option,
     examples,
     max_outage_option,
+    project_option,
+    relaxed_interval_option,
     stalled_after_option,
 )
 from runai_async.cli.patience import Patience
 from runai_async.cli.run import within
 from runai_async.cli.views.output import EVENTS, MakeView, output_option
 from runai_async.cli.views.watch import View, ViewOptions
-from runai_async.client import RunaiClient, is_inference_type, workload_ids
+from runai_async.client import RunaiClient, is_inference_type, workload_query
 from runai_async.models import Revision, Workload
 from runai_async.policy import LEAST_INTERVAL, Emit, PollPolicy
 
@@ -51,20 +55,24 @@ class WatchOptions:
         filters: conditions of the API, if all are watched.
         kind: a part of the type of the workloads, in lower case, if all are watched; None for "inference".
         poll: how to poll.
-        discovery_interval: seconds between two looks at the list of workloads.
+        discovery_interval: seconds between two looks at the list of workloads; None for the default.
+        relaxed_interval: seconds between polls of workloads that do not change; None for the usual ones.
         timeout: seconds after which to end; None for never.
         count: the number of events after which to end; None for never.
         existing: whether to display the revisions that exist already.
+        project: the project of the workloads; None for any.
     """
 
     workloads: tuple[str, ...]
     filters: tuple[str, ...]
     kind: str | None
     poll: PollPolicy
-    discovery_interval: float
+    discovery_interval: float | None
+    relaxed_interval: float | None
     timeout: float | None
     count: int | None
     existing: bool
+    project: str | None = None
 
     @property
     def what(self) -> str:
@@ -73,7 +81,8 @@ class WatchOptions:
 
     def includes(self, workload: Workload) -> bool:
         """Return whether --all includes a workload."""
-        return is_inference_type(workload) if self.kind is None else self.kind in workload.type.lower()
+        fits = is_inference_type(workload) if self.kind is None else self.kind in workload.type.lower()
+        return fits and is_in_project(workload, self.project)
 
 
 @click.command(
@@ -84,7 +93,8 @@ class WatchOptions:
     )
 )
 @click.argument("workloads", nargs=-1, type=NON_EMPTY, metavar="[WORKLOAD]...")
-@click.option("--all", "everything", is_flag=True, help="Watch all inference workloads, new ones too.")
+@all_option("Watch all inference workloads, new ones too.")
+@project_option
 @click.option(
     "--filter",
     "filters",
@@ -107,6 +117,7 @@ class WatchOptions:
     help="The time between polls while nothing changes.",
 )
 @discovery_interval_option
+@relaxed_interval_option
 @click.option(
     "--state",
     type=NonEmptyPath(dir_okay=False, path_type=Path),
@@ -135,10 +146,12 @@ def watch(
     workloads: tuple[str, ...],
     *,
     everything: bool,
+    project: str | None,
     filters: tuple[str, ...],
     kind: str | None,
     interval: float,
     discovery_interval: float | None,
+    relaxed_interval: float | None,
     state: Path | None,
     adopt: bool,
     timeout: float | None,
@@ -162,6 +175,7 @@ def watch(
     for name, value in (("--filter", filters), ("--type", kind)):
         if value and not everything:
             raise click.UsageError(f"{name} requires --all")
+    check_relaxed_interval(relaxed_interval, interval, everything=everything)
     if adopt and state is None:
         raise click.UsageError("--adopt-state requires --state")
     headline = f"Revisions of {', '.join(workloads) or 'all inference workloads'}"
@@ -182,10 +196,12 @@ def watch(
         filters=filters,
         kind=kind and kind.lower(),
         poll=poll,
-        discovery_interval=discovery_interval or (ALL_EVERY if everything else NAMES_EVERY),
+        discovery_interval=discovery_interval,
+        relaxed_interval=relaxed_interval,
         timeout=timeout,
         count=count,
         existing=not new_only,
+        project=project,
     )
     file = None if state is None else StateFile(state, adopt=adopt)
     connection.run(lambda runai: _watch(runai, options, view, file), hooks=[view.hook])
@@ -228,19 +244,20 @@ async def _display(stream: Stream, view: View, count: int | None) -> None:
 async def _open(runai: RunaiClient, options: WatchOptions, view: View, file: StateFile | None) -> Stream:
     patience = Patience(options.poll)
     if not options.workloads:
-        workloads = await discovered(
-            lambda: _listing(runai, options, view), options.what, patience, options.discovery_interval
-        )
+        query = _query(runai, options, view)
+        found = await discovered(query, options.what, patience, options.discovery_interval)
         saved = None if file is None else await asyncio.to_thread(file.load, None, runai.base_url)
-        return runai.watch_fleet(
-            workloads,
+        fleet = runai.watch_fleet(
+            query,
             poll=options.poll,
-            discovery_interval=options.discovery_interval,
+            discovery_interval=found.seconds,
             include_existing=options.existing,
             resume_from=saved,
+            relaxed_interval=options.relaxed_interval,
         )
-    found = await find_patiently(runai, options.workloads, patience)
-    following = Following(runai, found, view.names, options.discovery_interval)
+        return begin_with(fleet, found.reader, found.first)
+    named = await find_patiently(runai, options.workloads, patience, options.project)
+    following = Following(runai, named, view.names, options.discovery_interval or NAMES_EVERY)
     saved = None if file is None else await asyncio.to_thread(_load, file, following, runai.base_url)
     if len(following.ids) > 1 or not following.is_fixed:
         return following.fleet(options.poll, include_existing=options.existing, resume_from=saved)
@@ -257,14 +274,14 @@ def _load(file: StateFile, following: Following, base_url: str) -> FleetCheckpoi
     return file.load(following.ids, base_url, is_former=None if following.is_fixed else following.is_former)
 
 
-def _listing(runai: RunaiClient, options: WatchOptions, view: View) -> IdListing:
+def _query(runai: RunaiClient, options: WatchOptions, view: View) -> WorkloadQuery:
     def includes(workload: Workload) -> bool:
         is_included = options.includes(workload)
         if is_included and workload.name:
             view.names[workload.id] = workload.name
         return is_included
 
-    return workload_ids(runai, includes, filter_by=options.filters)
+    return workload_query(runai, includes, filter_by=options.filters)
 
 
 @contextlib.asynccontextmanager

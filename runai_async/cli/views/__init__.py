@@ -1,6 +1,6 @@
 """What the commands print.
 
-A module that needs rich is imported when it is first used, so that a command which prints JSON starts fast.
+A module that needs rich or PyYAML is imported when it is first used, so that what does not draw starts fast.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from runai_async.cli.views import bars, progress, tables, terminal
+    from runai_async.cli.views import bars, progress, tables, terminal, yaml_text
 
-__all__ = ["bars", "progress", "tables", "terminal"]
+__all__ = ["bars", "progress", "tables", "terminal", "yaml_text"]
 
 
 def __getattr__(name: str) -> ModuleType:

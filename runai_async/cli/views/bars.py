@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from runai_async.cli.spans import Lane, Span, phases_in, range_of
-from runai_async.cli.text import clean, duration, moment, phase_name, phase_style
+from runai_async.cli.text import clean, cut_middle, duration, moment, phase_name, phase_style
 from runai_async.cli.views.console import console
 from runai_async.models import Phase
 
@@ -50,8 +50,8 @@ def bars(lanes: Sequence[Lane], width: int, *, colour: bool) -> RenderableType:
     room = max(_LEAST_BAR, width - margin - 2)
     lines: list[RenderableType] = []
     for lane in lanes:
-        name = Text(clean(lane.revision.name), style="bold", no_wrap=True)
-        name.truncate(margin, overflow="ellipsis", pad=True)
+        name = Text(cut_middle(clean(lane.revision.name), margin), style="bold", no_wrap=True)
+        name.truncate(margin, pad=True)
         lines.append(Text.assemble(name, "  ", _bar(lane, start, end, room, colour=colour)))
         lengths = Text(" " * (margin + 2) + _lengths(lane.spans), style="bright_black", no_wrap=True)
         lengths.truncate(max(width, margin + 2 + _LEAST_BAR), overflow="ellipsis")

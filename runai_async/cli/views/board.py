@@ -12,9 +12,10 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from runai_async._clock import EARLIEST
+from runai_async._wait.pods import pods_text
 from runai_async._watch.clusters import describe_loss
 from runai_async.cli.spans import newest_first
-from runai_async.cli.text import clean, counted, pods, since
+from runai_async.cli.text import clean, counted, since
 from runai_async.cli.views.lines import event_line, reason
 from runai_async.cli.views.tables import NARROW, one_line, phase_text, plain_table
 from runai_async.events import (
@@ -306,4 +307,4 @@ def _revision_row(revision: Revision, now: datetime, *, deleted: bool, stalled: 
     at, phase = since(revision.phase_updated_at, now), phase_text(revision.phase)
     if stalled:
         phase = Text("stalled: ", style="yellow").append(phase)
-    return name, phase, at, pods(revision), one_line(revision.phase_message)
+    return name, phase, at, pods_text(revision), one_line(revision.phase_message)

@@ -9,8 +9,9 @@ from typing import assert_never
 
 from rich.text import Text
 
+from runai_async._wait.pods import pods_text
 from runai_async._watch.clusters import describe_loss
-from runai_async.cli.text import clean, clock, duration, pods, since
+from runai_async.cli.text import clean, clock, duration, since
 from runai_async.cli.views.tables import phase_text
 from runai_async.errors import ApiError, RunaiError
 from runai_async.events import (
@@ -90,7 +91,7 @@ def _lasting(event: RevisionAdded | RevisionStalled) -> Text:
 
 def _state(event: RevisionEvent, age: str = "") -> Text:
     revision = event.revision
-    text = phase_text(revision.phase).append(f"{age}  {pods(revision)} pods", style="default not bold")
+    text = phase_text(revision.phase).append(f"{age}  {pods_text(revision)} pods", style="default not bold")
     message = clean(revision.phase_message)
     return text.append(f"  {message}", style="default") if message else text
 

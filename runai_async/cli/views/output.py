@@ -1,23 +1,28 @@
-"""The output formats, and the option that chooses one.
+"""The output formats, and the options that choose one.
 
 A command does not know the formats: it hands over a `Result`, or asks for the `View` of a watch. A new format
-is an entry in `RESULTS`, in `EVENTS`, or in both.
+is an entry in `RESULTS`, in `EVENTS`, or in both. Secrets are masked here, for all formats of results.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import click
-from attrs import frozen
+from attrs import evolve, frozen
 
 from runai_async._codec import to_json
 from runai_async.cli import views
+from runai_async.cli.columns import Table
 from runai_async.cli.diagnostics import say
+from runai_async.cli.exits import InputError
 from runai_async.cli.options import Command
+from runai_async.cli.secrets import masked
+from runai_async.cli.views.sheet import Sheet
 from runai_async.cli.views.watch import CloudEventView, JsonView, View, ViewOptions
 
 
@@ -27,42 +32,107 @@ class Result:
 
     Attributes:
         items: values for `to_json`, one a line in `jsonl`.
-        document: the value for `to_json` that `json` prints.
-        draw: prints the result for people.
+        document: the value for `to_json` that `json` and `yaml` print.
+        table: returns the table, or the wide one.
+        draw: prints what is no table, for people.
+        names: what `name` prints, one a line.
         empty: printed for people, on stderr, if there are no items.
+        sheet: what the table is printed on, where further rows may follow.
     """
 
     items: Sequence[Any]
     document: Any
-    draw: Callable[[], None]
+    table: Callable[[bool], Table] | None = None
+    draw: Callable[[], None] | None = None
+    names: Sequence[str] = ()
     empty: str = ""
+    sheet: Sheet | None = None
 
 
-def _table(result: Result) -> None:
+@frozen
+class Output:
+    """How results are printed.
+
+    Attributes:
+        format: one of `RESULTS`.
+        headers: whether tables have headings.
+        show_secrets: whether secrets are printed as they are.
+    """
+
+    format: str
+    headers: bool = True
+    show_secrets: bool = False
+
+    @property
+    def is_table(self) -> bool:
+        """Whether the output is for people."""
+        return self.format in {"table", "wide"}
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether tables have further columns."""
+        return self.format == "wide"
+
+    def __call__(self, result: Result) -> None:
+        """Print a result."""
+        if not self.show_secrets:
+            result = evolve(result, items=masked(result.items), document=masked(result.document))
+        RESULTS[self.format](result, self)
+
+
+def _table(result: Result, output: Output) -> None:
     if result.empty and not result.items:
         say(result.empty)
-    else:
+    elif result.draw is not None:
         result.draw()
+    elif result.table is not None:
+        (result.sheet or Sheet(headers=output.headers)).print(result.table(output.is_wide))
 
 
-def _json(result: Result) -> None:
-    click.echo(json.dumps(json.loads(to_json(result.document)), indent=2, ensure_ascii=False))
+def _names(result: Result, _: Output) -> None:
+    for name in result.names:
+        click.echo(name)
 
 
-def _json_lines(result: Result) -> None:
+def _json(result: Result, _: Output) -> None:
+    click.echo(json.dumps(_plain(result.document), indent=2, ensure_ascii=False))
+
+
+def _json_lines(result: Result, _: Output) -> None:
     for item in result.items:
         click.echo(to_json(item))
+
+
+def _yaml(result: Result, _: Output) -> None:
+    try:
+        yaml_text = views.yaml_text.yaml_text
+    except ImportError:
+        raise InputError("yaml requires PyYAML: pip install 'runai-async[cli]'") from None
+    click.echo(yaml_text(_plain(result.document)), nl=False)
+
+
+def _plain(document: Any) -> Any:
+    """Return a document in JSON's types."""
+    return json.loads(to_json(document))
 
 
 def _terminal(options: ViewOptions) -> View:
     return views.terminal.terminal_view(options.headline)
 
 
-Print = Callable[[Result], None]
 MakeView = Callable[[ViewOptions], View]
 
-RESULTS: Mapping[str, Print] = {"table": _table, "json": _json, "jsonl": _json_lines}
+RESULTS: Mapping[str, Callable[[Result, Output], None]] = {
+    "table": _table,
+    "wide": _table,
+    "name": _names,
+    "json": _json,
+    "jsonl": _json_lines,
+    "yaml": _yaml,
+}
 """How each format prints what a command found."""
+VALUES: Sequence[str] = ("table", "json", "jsonl", "yaml")
+"""The formats of what is not a list of things that have names."""
 
 EVENTS: Mapping[str, MakeView] = {
     "table": _terminal,
@@ -72,35 +142,97 @@ EVENTS: Mapping[str, MakeView] = {
 }
 """How each format prints the events of a watch."""
 
+no_headers_option: Callable[[Command], Command] = click.option(
+    "--no-headers", is_flag=True, help="Leave out the headings of tables."
+)
+show_secrets_option: Callable[[Command], Command] = click.option(
+    "--show-secrets",
+    is_flag=True,
+    help="Print environment values, command and arguments, which are masked otherwise.",
+)
 
-def _default() -> str:
+
+def result_options(
+    formats: Iterable[str] = tuple(RESULTS),
+    *,
+    of: str = "",
+    default: str | Callable[[], str] = "table",
+    otherwise: str = "a table, in plain columns where it is not a terminal",
+    headers: bool = True,
+    secrets: bool = False,
+) -> Callable[[Command], Command]:
+    """Add `--output` and its like; the command gets an `Output` as `output`.
+
+    Args:
+        formats: those of `RESULTS` that make sense.
+        of: what the help says about the formats.
+        default: the format without the option.
+        otherwise: what the help says about the default.
+        headers: whether to add `--no-headers`.
+        secrets: whether to add `--show-secrets`.
+    """
+    chosen = click.option(
+        "-o",
+        "--output",
+        "output_format",
+        type=click.Choice(list(formats)),
+        default=default,
+        help=f"{of} Without it: {otherwise}.".lstrip(),
+    )
+    flags: list[Callable[[Command], Command]] = [
+        chosen,
+        *([no_headers_option] if headers else []),
+        *([show_secrets_option] if secrets else []),
+    ]
+
+    def add(command: Command) -> Command:
+        def printing(
+            *args: Any, output_format: str, no_headers: bool = False, show_secrets: bool = False, **rest: Any
+        ) -> Any:
+            return command(
+                *args,
+                output=Output(output_format, headers=not no_headers, show_secrets=show_secrets),
+                **rest,
+            )
+
+        wrapper: Command = functools.update_wrapper(printing, command)
+        for flag in reversed(flags):
+            wrapper = flag(wrapper)
+        return wrapper
+
+    return add
+
+
+def check_watchable(output: Output, *others: tuple[str, object]) -> None:
+    """Reject `--watch` with a format that has no rows, or with other options that make no sense then."""
+    if not output.is_table:
+        raise click.UsageError("--watch prints rows of a table: see runai-async watch for JSON lines")
+    for flag, value in others:
+        if value:
+            raise click.UsageError(f"give --watch or {flag}, not both")
+
+
+def lines_in_a_pipe() -> str:
+    """Return the default format of what is drawn on a terminal and has no columns."""
     return "table" if sys.stdout.isatty() else "jsonl"
 
 
-def output_option(
-    formats: Mapping[str, Print] | Mapping[str, MakeView],
-    *,
-    of: str,
-    otherwise: str = "a table on a terminal, JSON lines in a pipe",
-    default: str | Callable[[], str] = _default,
-) -> Callable[[Command], Command]:
+def output_option(formats: Mapping[str, MakeView], *, of: str) -> Callable[[Command], Command]:
     """Add `--output`; the command gets the entry of *formats* as `output`.
 
     Args:
-        formats: `RESULTS` or `EVENTS`.
+        formats: `EVENTS`.
         of: what the help says about the formats.
-        otherwise: what the help says about the default.
-        default: the format without the option.
     """
 
-    def entry(_ctx: click.Context, _param: click.Parameter, name: str) -> Print | MakeView:
+    def entry(_ctx: click.Context, _param: click.Parameter, name: str) -> MakeView:
         return formats[name]
 
     return click.option(
         "-o",
         "--output",
         type=click.Choice(list(formats)),
-        default=default,
+        default=lines_in_a_pipe,
         callback=entry,
-        help=f"{of} Without it: {otherwise}.",
+        help=f"{of} Without it: a table on a terminal, JSON lines in a pipe.",
     )

@@ -12,10 +12,11 @@ from rich.spinner import Spinner
 from rich.text import Text
 
 from runai_async._clock import Clock, SystemClock
+from runai_async._wait.pods import pods_text
 from runai_async.cli.diagnostics import say
 from runai_async.cli.exits import OutputError, ReaderGoneError
 from runai_async.cli.line_writer import LineWriter
-from runai_async.cli.text import clean, duration, phase_name, pods, shortened, since
+from runai_async.cli.text import clean, duration, phase_name, shortened, since
 from runai_async.cli.views.console import can_draw, console, live
 from runai_async.cli.views.lines import cluster_text, reason
 from runai_async.cli.views.tables import conditions_table, phase_text
@@ -131,14 +132,14 @@ class Progress:
             return self._state.plain.removeprefix("waiting")
         for_ = since(revision.phase_updated_at, self._clock.now())
         state = f"{clean(revision.name)} is {phase_name(revision.phase)}{for_ and f' for {for_}'}"
-        return f" for the rollout: {state}, {pods(revision)} pods"
+        return f" for the rollout: {state}, {pods_text(revision)} pods"
 
     def silence(self) -> str:
         """Describe the outage that lasts; empty if none does."""
         if self._outage is None:
             return "" if self._has_begun else "the control plane has not responded to the first request"
         seconds = self._clock.monotonic() - self._outage.began_at
-        why = f"{type(self._outage.error).__name__}: {clean(str(self._outage.error))}"
+        why = clean(str(self._outage.error))
         return f"the control plane has not responded for {duration(seconds)}: {why}"
 
     @property
@@ -177,7 +178,7 @@ class Progress:
             state = Text("waiting for the new revision")
         else:
             state = Text.assemble((clean(revision.name), "bold"), "  ").append(phase_text(revision.phase))
-            state.append(f"  {pods(revision)} pods")
+            state.append(f"  {pods_text(revision)} pods")
             if revision.phase_message:
                 state.append(f"  {shortened(revision.phase_message)}")
         if state != self._state:

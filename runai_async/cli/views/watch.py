@@ -19,6 +19,9 @@ from runai_async.hooks import HookEvent, PollFinished
 from runai_async.models import Revision
 from runai_async.policy import Emit
 
+_REFUSALS = {"NotFoundError": "not found", "PermissionDeniedError": "may not be read by this account"}
+"""What the refusals of a workload mean."""
+
 
 @frozen
 class ViewOptions:
@@ -95,10 +98,11 @@ class PrintingView(View):
         """Report that a workload does not exist, or not for this account: it may appear later."""
         if not isinstance(event, PollFinished):
             return
-        if event.error in {"NotFoundError", "PermissionDeniedError"}:
+        if event.error in _REFUSALS:
             if event.workload_id not in self._refused | self._readable:
                 self._refused.add(event.workload_id)
-                say(f"runai-async: workload {event.workload_id}: {event.error}; retrying for a while")
+                problem = _REFUSALS[event.error]
+                say(f"runai-async: workload {event.workload_id} {problem}; retrying for a while")
         elif event.error is None:
             self._readable.add(event.workload_id)
 

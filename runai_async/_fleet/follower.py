@@ -1,0 +1,173 @@
+"""Lets a fleet follow the rows of its list: who is polled early because of them, and who is relaxed.
+
+What the rows are worth is judged by `hints`. Here is what is done about it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from runai_async._clock import Clock
+from runai_async._fleet.discovery import Discovery, Listed
+from runai_async._fleet.dispatch import Dispatcher
+from runai_async._fleet.hints import Hints
+from runai_async._fleet.member import Member
+from runai_async._fleet.members import Members
+from runai_async._fleet.outcomes import Poll
+from runai_async._fleet.status import HintStatus
+from runai_async._observe.log import logger
+from runai_async.events import PhaseChanged, RevisionAdded, RevisionDeleted, WatchEvent
+from runai_async.policy import PollPolicy
+
+_MANY_FAIL = 0.1
+"""Share of the polls that fail from which on nobody is polled more often than before."""
+_WEIGHT = 0.02
+"""Weight of one poll in that share."""
+
+
+class Follower:
+    """Follows the rows of a query's workloads; of a fleet without one it has nothing to do.
+
+    Args:
+        policy: how often the fleet polls.
+        relaxed: seconds between the polls of a workload for which no hint asks; None where that is as usual.
+        hints: judges the rows; None without a query.
+        discovery: what is listed.
+        members: who is watched.
+        dispatcher: polls them.
+        clock: the client's clock.
+    """
+
+    def __init__(
+        self,
+        policy: PollPolicy,
+        relaxed: float | None,
+        hints: Hints | None,
+        *,
+        discovery: Discovery,
+        members: Members,
+        dispatcher: Dispatcher,
+        clock: Clock,
+    ) -> None:
+        self._hints = hints
+        self._policy = policy
+        self._relaxed = relaxed
+        self._discovery = discovery
+        self._members = members
+        self._dispatcher = dispatcher
+        self._clock = clock
+        self._failing = 0.0
+
+    @property
+    def state(self) -> HintStatus:
+        """Whether the rows are trusted."""
+        return "off" if self._hints is None else self._hints.state
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """The changes that polls found and that rows had shown, and those that they had not."""
+        return (0, 0) if self._hints is None else (self._hints.changes_hinted, self._hints.changes_unhinted)
+
+    # --- listings -----------------------------------------------------------------------------------------
+
+    def listed(self, listed: Listed) -> None:
+        """Take in a successful listing."""
+        if self._hints is None:
+            return
+        changed = [self._members[key] for key in sorted(listed.changed & self._members.ids)]
+        polled = [item.tracker.workload_id for item in changed if item.last_success_at is not None]
+        before = self._hints.state
+        hinted = self._hints.listed(polled, listed.began_at, self._clock.monotonic())
+        self._note_state(before, "it does not show all changes")
+        bare = [item.tracker.workload_id for item in changed if item.without_revisions]
+        for workload_id in dict.fromkeys([*hinted, *bare]):
+            self.hasten(self._members[workload_id])
+
+    def listing_failed(self, discovery_interval: float) -> None:
+        """Take in a listing that failed.
+
+        Args:
+            discovery_interval: seconds between listings while they succeed.
+        """
+        if self._hints is not None:
+            before = self._hints.state
+            self._hints.listing_failed(self._clock.monotonic(), discovery_interval)
+            self._note_state(before, "it cannot be read")
+
+    def _note_state(self, before: HintStatus, problem: str) -> None:
+        if self.state == before or "trusted" not in (self.state, before):
+            return
+        if self.state == "trusted":
+            logger.info(
+                "the list of workloads shows changes: where a row changes, the workload is polled early"
+            )
+        else:
+            self._dispatcher.forget_hints()
+            logger.info("the rows of the list of workloads are not relied on any more: %s", problem)
+
+    # --- polls --------------------------------------------------------------------------------------------
+
+    def hasten(self, member: Member) -> None:
+        """Have a member polled early because its row has changed, but never sooner than the server wishes."""
+        now, policy = self._clock.monotonic(), self._policy
+        is_hinted = member.without_revisions or (self.state == "trusted" and not member.streak.failures)
+        if not (is_hinted and member.is_watched) or member.earliest > now:
+            member.hinted_for = None
+            return
+        at = max(now, member.began_at + min(policy.interval, policy.fast_interval))
+        if member.due is None:  # its poll is in flight, and may have missed the change: see `Polling`
+            member.hinted_for = at
+        elif at < member.due:
+            self._dispatcher.hasten(member, at)
+
+    def succeeded(
+        self,
+        member: Member,
+        poll: Poll,
+        events: Iterable[WatchEvent],
+        *,
+        is_first: bool,
+        was_settled: bool,
+    ) -> None:
+        """Take in a successful poll.
+
+        Args:
+            member: whose poll it was.
+            poll: when it was.
+            events: what it found.
+            is_first: whether none had succeeded before it.
+            was_settled: whether nothing was missing before it: a deletion that took several polls to confirm
+                is not to be found in the row any more.
+        """
+        self._failing -= _WEIGHT * self._failing
+        workload_id = member.tracker.workload_id
+        # What is not listed, because it was added by its id, has no row that could show anything.
+        if self._hints is not None and not is_first and self._discovery.is_listed(workload_id):
+            self._hints.polled(
+                workload_id,
+                began=poll.began,
+                ended=poll.now,
+                found_change=any(_is_change(event, was_settled=was_settled) for event in events),
+                is_relaxed=member.interval == self._relaxed,
+            )
+
+    def failed(self) -> None:
+        """Take in a poll that failed."""
+        self._failing += _WEIGHT * (1 - self._failing)
+
+    def usual_interval(self, member: Member, *, is_failing: bool) -> float:
+        """Return the seconds between a member's polls while none of its revisions is on its way."""
+        usual, relaxed = self._policy.interval, self._relaxed
+        if relaxed is None or self._hints is None:
+            return usual
+        if member.interval == relaxed and self._failing >= _MANY_FAIL:
+            return relaxed  # a control plane in trouble is not asked more often all of a sudden
+        workload_id = member.tracker.workload_id
+        is_quiet = member.tracker.is_settled and not is_failing and self._discovery.is_listed(workload_id)
+        return relaxed if is_quiet and self._hints.may_relax(workload_id) else usual
+
+
+def _is_change(event: WatchEvent, *, was_settled: bool) -> bool:
+    return (
+        was_settled if isinstance(event, RevisionDeleted) else isinstance(event, RevisionAdded | PhaseChanged)
+    )

@@ -1,0 +1,389 @@
+"""Whether the rows of the workloads list are trusted, verdict by verdict."""
+
+from uuid import UUID
+
+import pytest
+
+from runai_async._fleet.hints import Hints, is_control
+from runai_async._fleet.schedule import offset_of
+
+INTERVAL = 5.0
+IDS = [str(UUID(int=number, version=4)) for number in range(10_000)]
+CONTROL = next(key for key in IDS if is_control(key))
+OTHER = next(key for key in IDS if not is_control(key))
+W = OTHER
+
+
+class Story:
+    """Listings every few seconds, and polls in between."""
+
+    def __init__(self, *, relaxes: bool = False) -> None:
+        self.hints = Hints(relaxes=relaxes)
+        self.now = 0.0
+        self.list()
+
+    def list(self, *changed: str, seconds: float = 0.0) -> list[str]:
+        """Wait for the next listing, which takes so long."""
+        self.now += INTERVAL
+        return self.hints.listed(changed, self.now - seconds, self.now)
+
+    def poll(
+        self, *, found: bool, key: str = W, at: float = 0.0, seconds: float = 0.0, relaxed: bool = False
+    ) -> None:
+        """Poll so many seconds after the last listing."""
+        began = self.now + at
+        self.hints.polled(key, began=began, ended=began + seconds, found_change=found, is_relaxed=relaxed)
+
+    def shown_change(self, key: str = W) -> None:
+        """Let a row change, and a poll find out why."""
+        self.list(key)
+        self.poll(found=True, key=key, at=1)
+
+    def missed_change(self, key: str = W) -> None:
+        """Let a poll find a change that no row shows."""
+        self.poll(found=True, key=key, at=1)
+        self.list()
+
+    def vain_row(self) -> None:
+        """Let a row change for no reason."""
+        self.list(W)
+        self.poll(found=False, at=1)
+
+    def quiet(self, listings: int = 10) -> None:
+        """Let nothing change for some listings: so many must agree before rows are trusted."""
+        for _ in range(listings):
+            self.list()
+
+    def state(self) -> str:
+        return self.hints.state
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        return self.hints.changes_hinted, self.hints.changes_unhinted
+
+
+def trusted(**options: bool) -> Story:
+    """Return a story in which twenty changes have shown in their rows."""
+    story = Story(**options)
+    for _ in range(20):
+        story.shown_change()
+    story.quiet()
+    assert story.state() == "trusted"
+    return story
+
+
+# --- one verdict --------------------------------------------------------------------------------------------
+
+
+def test_a_row_that_changes_before_the_poll_has_shown_its_change() -> None:
+    story = Story()
+    story.list(W)
+    assert len(story.hints) == 1
+    story.poll(found=True, at=1)
+    assert (story.counts, len(story.hints)) == ((1, 0), 0)
+
+
+def test_a_row_that_changed_some_listings_before_the_poll_has_shown_its_change() -> None:
+    story = Story()
+    story.list(W)
+    story.list()
+    story.list()
+    story.poll(found=True)
+    assert (story.counts, len(story.hints)) == ((1, 0), 0)
+
+
+def test_a_row_may_change_in_the_listing_after_the_poll() -> None:
+    story = Story()
+    story.poll(found=True, at=1)
+    assert story.counts == (0, 0)  # not yet
+    story.list(W)
+    assert story.counts == (1, 0)
+
+
+def test_a_row_that_changes_later_than_that_comes_too_late() -> None:
+    story = Story()
+    story.poll(found=True, at=1)
+    story.list()
+    assert (story.counts, len(story.hints)) == ((0, 1), 0)
+    story.list(W)
+    assert story.counts == (0, 1)
+
+
+def test_a_listing_that_began_during_the_poll_does_not_speak_against_the_row() -> None:
+    story = Story()
+    story.poll(found=True, at=1, seconds=INTERVAL)
+    story.list()
+    assert story.counts == (0, 0)
+    story.list(W)
+    assert story.counts == (1, 0)
+
+
+def test_a_listing_that_began_before_the_poll_can_speak_for_the_row() -> None:
+    story = Story()
+    story.poll(found=True, at=2)
+    story.list(W, seconds=4)
+    assert story.counts == (1, 0)
+
+
+def test_a_poll_that_began_before_the_listing_ended_does_not_speak_against_the_row() -> None:
+    story = Story()
+    story.list(W, seconds=4)
+    story.poll(found=False, at=-1, seconds=2)
+    assert len(story.hints) == 1
+    story.poll(found=True, at=-1, seconds=2)
+    story.poll(found=True, at=1)  # what it found may be in the same row
+    assert (story.counts, len(story.hints)) == ((2, 0), 0)
+
+
+def test_a_row_that_explains_one_poll_may_show_what_the_next_one_finds_too() -> None:
+    story = Story()
+    story.poll(found=True, at=1)
+    story.list(W)
+    story.poll(found=True)
+    story.poll(found=True, at=1)
+    story.list()
+    assert story.counts == (2, 1)
+
+
+def test_changes_that_polls_find_between_two_listings_are_judged_as_one() -> None:
+    story = Story()
+    for at in (1, 2, 3):
+        story.poll(found=True, at=at)
+    assert len(story.hints) == 1
+    story.list(W)
+    assert story.counts == (1, 0)
+
+
+def test_a_change_found_while_a_listing_was_under_way_is_judged_by_the_next_one() -> None:
+    story = Story()
+    story.poll(found=True, at=1)
+    story.poll(found=True, at=4)
+    story.list(seconds=2)
+    assert story.counts == (0, 1)  # the first of them
+    story.list()
+    assert (story.counts, len(story.hints)) == ((0, 2), 0)
+
+
+def test_polls_that_find_nothing_and_rows_that_stay_say_nothing() -> None:
+    story = Story()
+    for _ in range(200):
+        story.poll(found=False, at=1)
+        assert story.list() == []
+    assert (story.state(), story.counts, len(story.hints)) == ("learning", (0, 0), 0)
+
+
+def test_a_workload_that_is_forgotten_gets_no_verdict() -> None:
+    story = Story()
+    story.list(W)
+    story.poll(found=True, key=CONTROL)
+    assert len(story.hints) == 2
+    for key in (W, CONTROL, IDS[-1]):
+        story.hints.forget(key)
+    assert len(story.hints) == 0
+    story.list()
+    assert story.counts == (0, 0)
+
+
+# --- trust --------------------------------------------------------------------------------------------------
+
+
+def test_rows_are_trusted_after_twenty_changes_that_they_have_shown_and_ten_listings() -> None:
+    story = Story()
+    for _ in range(20):
+        assert story.list(W) == []
+        story.poll(found=True, at=1)
+    story.quiet(9)
+    assert story.state() == "learning"
+    assert story.list(W, CONTROL) == [W, CONTROL]
+    assert story.state() == "trusted"
+
+
+def test_nineteen_changes_are_not_enough_in_however_many_listings() -> None:
+    story = Story()
+    for _ in range(19):
+        story.shown_change()
+    story.quiet(1000)
+    assert story.state() == "learning"
+
+
+@pytest.mark.parametrize(("missed", "state"), [(3, "trusted"), (4, "untrusted")])
+def test_rows_must_have_shown_97_of_the_last_100_changes(missed: int, state: str) -> None:
+    story = Story()
+    for number in range(100):
+        (story.missed_change if number < missed else story.shown_change)()
+    story.quiet()
+    assert (story.state(), story.counts) == (state, (100 - missed, missed))
+
+
+@pytest.mark.parametrize(("changes", "state"), [(33, "untrusted"), (34, "trusted")])
+def test_one_change_that_was_missed_is_too_many_among_33(changes: int, state: str) -> None:
+    story = Story()
+    story.missed_change()
+    for _ in range(changes - 1):
+        story.shown_change()
+    story.quiet()
+    assert story.state() == state
+
+
+@pytest.mark.parametrize(("vain", "state"), [(80, "trusted"), (81, "untrusted")])
+def test_one_in_five_rows_must_mean_a_change(vain: int, state: str) -> None:
+    story = trusted()
+    for _ in range(vain):
+        story.vain_row()
+    story.list()
+    assert story.state() == state
+
+
+def test_rows_that_look_right_for_some_listings_in_each_minute_are_not_trusted() -> None:
+    """As those of an old view do, just after it was refreshed, where many workloads change."""
+    story = Story()
+    for _ in range(20):
+        for _ in range(9):
+            story.list(*IDS[:200])
+            for key in IDS[:200]:
+                story.poll(found=True, key=key, at=1)
+        for key in IDS[200:300]:
+            story.poll(found=True, key=key, at=2)
+        story.list()
+        assert story.state() == "untrusted"
+
+
+def test_rows_that_change_in_each_listing_are_judged_by_how_many_of_them_meant_something() -> None:
+    story = Story()
+    for _ in range(20):
+        for _ in range(6):
+            story.list(W)
+        story.poll(found=True, at=1)  # a poll for six listings, and it finds something each time
+    story.quiet()
+    assert (story.state(), story.counts) == ("untrusted", (20, 0))
+
+
+@pytest.mark.parametrize("fails_at", [4, 50, 99])
+def test_trust_is_lost_with_the_fourth_of_a_hundred_changes_that_was_missed(fails_at: int) -> None:
+    story = trusted()
+    for _ in range(80):
+        story.shown_change()
+    for _ in range(3):
+        story.missed_change()
+    assert story.state() == "trusted"
+    for _ in range(fails_at - 4):
+        story.shown_change()
+    story.missed_change()
+    assert story.state() == "untrusted"
+    assert story.list(W) == []
+
+
+def test_trust_that_was_lost_comes_back_after_a_hundred_new_changes_and_ten_listings() -> None:
+    story = trusted()
+    story.missed_change()
+    assert story.state() == "untrusted"
+    for _ in range(99):
+        story.shown_change()
+    story.quiet()
+    assert story.state() == "untrusted"
+    story.shown_change()
+    story.quiet(9)
+    assert story.state() == "untrusted"
+    assert story.list(W) == [W]
+    assert story.state() == "trusted"
+
+
+def test_a_control_plane_that_starts_to_reflect_revisions_becomes_trusted() -> None:
+    story = Story()
+    for _ in range(300):
+        story.missed_change()
+    assert story.state() == "untrusted"
+    for _ in range(97):
+        story.shown_change()
+    story.quiet()
+    assert story.state() == "trusted"
+
+
+# --- relaxed workloads --------------------------------------------------------------------------------------
+
+
+def test_one_workload_in_twenty_is_a_control_wherever_its_offset_is() -> None:
+    for quarter in range(4):
+        part = [key for key in IDS if int(offset_of(key) * 4) == quarter]
+        assert 0.04 < sum(map(is_control, part)) / len(part) < 0.06
+
+
+def test_all_but_the_controls_may_relax_while_rows_are_trusted() -> None:
+    story = trusted(relaxes=True)
+    assert (story.hints.may_relax(OTHER), story.hints.may_relax(CONTROL)) == (True, False)
+    assert not trusted().hints.may_relax(OTHER)
+    assert not Story(relaxes=True).hints.may_relax(OTHER)
+
+
+def test_only_what_controls_find_is_judged_while_others_may_relax() -> None:
+    story = trusted(relaxes=True)
+    for _ in range(50):
+        story.missed_change(OTHER)  # even if it was polled sooner at the moment
+    assert (story.state(), story.counts) == ("trusted", (20, 50))
+    story.missed_change(CONTROL)
+    assert (story.state(), story.counts) == ("untrusted", (20, 51))
+
+
+def test_a_poll_that_was_planned_at_the_relaxed_interval_is_no_measure() -> None:
+    story = trusted(relaxes=True)
+    story.missed_change(CONTROL)
+    assert story.state() == "untrusted"
+    for _ in range(150):  # those that are still on their way back
+        story.list(W)
+        story.poll(found=True, relaxed=True, at=1)
+    assert story.state() == "untrusted"
+
+
+def test_a_change_found_at_both_intervals_counts() -> None:
+    story = Story(relaxes=True)
+    for _ in range(20):
+        story.poll(found=True, at=1, relaxed=True)
+        story.poll(found=True, at=2)
+        story.list()
+    assert (story.state(), story.counts) == ("untrusted", (0, 20))
+
+
+# --- listings that fail -------------------------------------------------------------------------------------
+
+
+def test_listings_that_fail_for_three_intervals_end_trust_until_ten_have_succeeded() -> None:
+    story = trusted()
+    story.hints.listing_failed(story.now + 3 * INTERVAL, INTERVAL)
+    assert story.state() == "trusted"
+    story.hints.listing_failed(story.now + 3 * INTERVAL + 0.1, INTERVAL)
+    assert story.state() == "untrusted"
+    story.now += 100
+    assert story.list(W) == []  # nobody knows when that was
+    story.quiet(9)
+    assert story.state() == "untrusted"
+    assert story.list(W) == [W]
+    assert story.state() == "trusted"
+
+
+def test_what_polls_find_while_no_listing_succeeds_gets_no_verdict() -> None:
+    story = trusted()
+    story.list(W)
+    story.poll(found=True, key=CONTROL, at=1)
+    story.hints.listing_failed(story.now + 100, INTERVAL)
+    assert len(story.hints) == 0
+    story.now += 100
+    story.poll(found=True)
+    story.quiet(11)
+    assert (story.counts, story.state()) == ((20, 0), "trusted")
+
+
+def test_a_stretched_interval_is_three_times_as_patient() -> None:
+    story = trusted()
+    story.hints.listing_failed(story.now + 100, 60.0)
+    assert story.state() == "trusted"
+
+
+def test_listings_that_fail_from_the_start_leave_it_learning() -> None:
+    hints = Hints()
+    for now in (10.0, 1000.0):
+        hints.listing_failed(now, INTERVAL)
+    hints.polled(W, began=1000, ended=1000, found_change=True)
+    assert (hints.state, len(hints)) == ("learning", 0)
+    hints.listed([], 2000, 2001)
+    hints.listing_failed(3000, INTERVAL)
+    assert hints.state == "learning"
