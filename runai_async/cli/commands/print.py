@@ -48,9 +48,9 @@ def _name(pattern: re.Pattern[str], of: str) -> Callable[[click.Context, click.P
     ),
 )
 def print_() -> None:
-    """Print a Grafana dashboard, Prometheus alerts, or a manifest for Kubernetes.
+    """Print a dashboard, alerts or a manifest for the exporter.
 
-    They go with the metrics of `runai-async exporter` of this version.
+    They are for Grafana, Prometheus and Kubernetes, and go with the metrics of this version.
     """
 
 
