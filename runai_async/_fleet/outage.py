@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 
 from runai_async._observe.log import logger
-from runai_async._watch.failures import LEAST_POLLS, OUTAGE, ROUNDING, counted, describe_failure
+from runai_async._watch.failures import LEAST_POLLS, OUTAGE, RECOVERY, ROUNDING, counted, describe_failure
 from runai_async.errors import RunaiError
 from runai_async.policy import PollPolicy
 
@@ -139,7 +139,7 @@ class FleetOutage:
             return False
         seconds = now - self._since
         self._since = None
-        logger.info("the control plane responds again after %.0f s", seconds, extra=OUTAGE)
+        logger.info("the control plane responds again after %.0f s", seconds, extra=OUTAGE | RECOVERY)
         return True
 
     def forget_silence(self) -> None:
