@@ -37,6 +37,7 @@ from runai_async.cli.options import (
 )
 from runai_async.cli.patience import Patience
 from runai_async.cli.run import within
+from runai_async.cli.state_lock import held
 from runai_async.cli.views.output import EVENTS, MakeView, output_option
 from runai_async.cli.views.watch import View, ViewOptions
 from runai_async.client import RunaiClient, is_inference_type, workload_query
@@ -121,7 +122,7 @@ class WatchOptions:
 @click.option(
     "--state",
     type=NonEmptyPath(dir_okay=False, path_type=Path),
-    help="Resume from this file, and keep it up to date.",
+    help="Resume from this file, and keep it up to date; one process at a time.",
 )
 @click.option(
     "--adopt-state",
@@ -204,7 +205,8 @@ def watch(
         project=project,
     )
     file = None if state is None else StateFile(state, adopt=adopt)
-    connection.run(lambda runai: _watch(runai, options, view, file), hooks=[view.hook])
+    with contextlib.nullcontext() if state is None else held(state):
+        connection.run(lambda runai: _watch(runai, options, view, file), hooks=[view.hook])
 
 
 async def _watch(runai: RunaiClient, options: WatchOptions, view: View, file: StateFile | None) -> None:
