@@ -15,7 +15,7 @@ from runai_async._fleet.fleet_watch import begin_with
 from runai_async.cli.connection import Connection, connecting
 from runai_async.cli.diagnostics import say
 from runai_async.cli.exits import InputError
-from runai_async.cli.following import ALL_EVERY, NAMES_EVERY, Following, discovered
+from runai_async.cli.following import ALL_EVERY, NAMES_EVERY, Following, check_discovery_interval, discovered
 from runai_async.cli.ids import as_uuid, find_patiently, is_in_project
 from runai_async.cli.options import (
     DURATION,
@@ -98,6 +98,7 @@ def exporter(
     that one is exported. It runs until Ctrl-C, or SIGTERM (exit status 0).
     """
     check_workloads(workloads, "export", everything=everything)
+    check_discovery_interval(discovery_interval, workloads)
     check_relaxed_interval(relaxed_interval, interval, everything=everything)
     address = _address(listen)
     try:

@@ -19,7 +19,7 @@ from runai_async.cli.connection import Connection, connecting
 from runai_async.cli.diagnostics import Diagnostics
 from runai_async.cli.exits import InputError, OutputError
 from runai_async.cli.files import StateFile
-from runai_async.cli.following import NAMES_EVERY, Following, discovered
+from runai_async.cli.following import NAMES_EVERY, Following, check_discovery_interval, discovered
 from runai_async.cli.ids import find_patiently, is_in_project
 from runai_async.cli.options import (
     DURATION,
@@ -173,6 +173,7 @@ def watch(
     --state is then up to date.
     """
     check_workloads(workloads, "watch", everything=everything)
+    check_discovery_interval(discovery_interval, workloads)
     for name, value in (("--filter", filters), ("--type", kind)):
         if value and not everything:
             raise click.UsageError(f"{name} requires --all")
