@@ -121,6 +121,11 @@ async def test_a_tab_does_not_wait_for_a_server_that_hangs(control_plane: FakeCo
         assert (await tab("runai-async watch ", environment(control_plane)))[0] == []
 
 
+@pytest.mark.parametrize("more", [{}, {"COMP_WORDS": "runai-async 'un", "COMP_CWORD": "x"}])
+async def test_a_shell_that_asks_in_an_unknown_way_gets_nothing(more: dict[str, str]) -> None:
+    assert await ran(None, _RUNAI_ASYNC_COMPLETE="bash_complete", **more) == Ran(0, "", "")
+
+
 async def test_all_pages_are_read(control_plane: FakeControlPlane) -> None:
     for number in range(500):
         control_plane.add_workload(f"many-{number:03d}")

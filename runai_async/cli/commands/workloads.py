@@ -31,6 +31,8 @@ from runai_async.errors import RunaiError
 from runai_async.models import Phase, Workload
 from runai_async.policy import LEAST_INTERVAL, PollPolicy
 
+_LISTED = 6
+"""Intervals between two looks at the list of workloads, while it is watched: a minute by default."""
 _PHASE = click.Choice(list(Phase), case_sensitive=False)
 
 
@@ -225,7 +227,8 @@ async def _changes(
 
     changes = WorkloadChanges(listed, known)
     visible = {item.workload.id for item in listed if selection.fits(item)}
-    async with runai.watch_fleet(beginning_with(list(known), listing), poll=poll) as fleet:
+    first = beginning_with(list(known), listing)
+    async with runai.watch_fleet(first, poll=poll, discovery_interval=_LISTED * poll.interval) as fleet:
         async for event in fleet:
             changed = changes.note(event)
             if changed is None:
