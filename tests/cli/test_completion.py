@@ -59,7 +59,7 @@ async def tab(line: str, env: dict[str, str]) -> tuple[list[str], set[str]]:
         ("runai-async revisions l", ["list"]),
         ("runai-async revisions list ch", ["chat", "chat-b"]),
         ("runai-async revisions list -p team-b ", ["chat-b"]),
-        ("runai-async revisions list -p te", ["team-a", "team-b"]),
+        ("runai-async revisions list -p tea", ["team-a", "team-b"]),
         ("runai-async revisions list x --no", ["--no-headers"]),
         ("runai-async revisions get em", []),
         ("runai-async revisions get ch", ["chat-", "chat-b-"]),
