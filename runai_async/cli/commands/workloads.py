@@ -11,12 +11,10 @@ import click
 from attrs import frozen
 from click.exceptions import Exit
 
-from runai_async._api.workload_list import IdListing
 from runai_async.cli.changes import WorkloadChanges
 from runai_async.cli.connection import Connection, connecting
 from runai_async.cli.diagnostics import say
 from runai_async.cli.exits import FAILED, exit_status
-from runai_async.cli.following import beginning_with
 from runai_async.cli.groups import Group
 from runai_async.cli.ids import is_in_project
 from runai_async.cli.options import examples, interval_option, project_option, watch_option
@@ -26,7 +24,7 @@ from runai_async.cli.text import clean, counted
 from runai_async.cli.views.listings import workloads_table
 from runai_async.cli.views.output import Output, Result, check_watchable, result_options
 from runai_async.cli.views.sheet import Sheet, print_aside
-from runai_async.client import RunaiClient, is_inference_type, server_time, workload_ids
+from runai_async.client import RunaiClient, is_inference_type, server_time
 from runai_async.errors import RunaiError
 from runai_async.models import Phase, Workload
 from runai_async.policy import LEAST_INTERVAL, PollPolicy
@@ -215,20 +213,18 @@ async def _changes(
         listed: those that were read.
         poll: how to poll.
     """
+    listed_just_now = [list(known)]
 
-    def listing() -> IdListing:
-        def includes(workload: Workload) -> bool:
-            is_included = selection.includes(workload)
-            if is_included:
-                known[workload.id] = workload
-            return is_included
-
-        return workload_ids(runai, includes)
+    async def ids() -> list[str]:
+        if listed_just_now:
+            return listed_just_now.pop()
+        rows = [item async for item in runai.list_workloads() if selection.includes(item)]
+        known.update({item.id: item for item in rows})
+        return [item.id for item in rows]
 
     changes = WorkloadChanges(listed, known)
     visible = {item.workload.id for item in listed if selection.fits(item)}
-    first = beginning_with(list(known), listing)
-    async with runai.watch_fleet(first, poll=poll, discovery_interval=_LISTED * poll.interval) as fleet:
+    async with runai.watch_fleet(ids, poll=poll, discovery_interval=_LISTED * poll.interval) as fleet:
         async for event in fleet:
             changed = changes.note(event)
             if changed is None:
