@@ -205,7 +205,8 @@ class Dispatcher:
         has_room = self._room.has_room(is_failing=True)
         if schedule is not None and schedule is self._first and is_overdue(schedule.next_item.slot, now):
             self._end_first_pass()
-        elif schedule is not None:
+            return None
+        if schedule is not None:
             if has_room or not schedule.next_item.streak.failures:
                 return schedule.pop(now)
             self._skip(schedule, now)
