@@ -27,7 +27,7 @@ from benchmarks.fleet.following import (
 )
 from benchmarks.fleet.lives import Job, keep, life, main, once, read_all, summary_of_lives, wrong_in_lives
 from benchmarks.fleet.size import Counts, Size
-from benchmarks.record import ControlPlane, Line, compared, settled, summary, wrong
+from benchmarks.record import ControlPlane, Line, Log, compared, settled, summary, wrong
 from runai_async import RunaiClient
 
 WARM, MEASURED = 18.0, 6.0
@@ -40,6 +40,7 @@ MODULE = "benchmarks.fleet.follow"
 async def live(job: Job) -> None:
     """Follow the list, from the last saved checkpoint on, until killed."""
     interval = job.size.interval
+    Log().listen()  # what is expected of an outage is not to be printed
     async with (
         RunaiClient(job.url, job.token) as runai,
         runai.watch_fleet(

@@ -68,7 +68,7 @@ class Dispatcher:
         self._first: Schedule[Member] = Schedule()  # those whose first poll comes before their slot
         self._first_pass = FirstPass()
         self._joined: list[Member] = []  # how soon they are polled depends on how many there are
-        self._hinted = hinted
+        self._hinted = hinted or HintedPolls(float)  # for which there is never a budget
         self._room = Room(max_concurrency)
         self._stopped = False
         self._sleeping: asyncio.Task[None] | None = None
@@ -108,15 +108,13 @@ class Dispatcher:
 
     def hasten(self, member: Member, at: float) -> None:
         """Have a member polled before its slot, from a monotonic time on, as far as that asks for no more."""
-        if self._hinted is not None:
-            self._hinted.ask(member, at)
-            if self._sleeping is not None and at < self._sleeping_until:
-                self._sleeping.cancel()
+        self._hinted.ask(member, at)
+        if self._sleeping is not None and at < self._sleeping_until:
+            self._sleeping.cancel()
 
     def forget_hints(self) -> None:
         """Have everyone polled in their slots only."""
-        if self._hinted is not None:
-            self._hinted.clear()
+        self._hinted.clear()
 
     @property
     def in_flight(self) -> int:
@@ -198,7 +196,7 @@ class Dispatcher:
 
     def _early(self, now: float, waiting: Schedule[Member] | None) -> float:
         """Return when a poll may begin for which a hint asks; those that wait in their slots come first."""
-        if self._hinted is None or (waiting is not None and waiting.first < self._hinted.first_at()):
+        if waiting is not None and waiting.first < self._hinted.first_at():
             return math.inf
         return self._hinted.free_at(now, slot_waits=waiting is not None)
 
@@ -207,15 +205,14 @@ class Dispatcher:
         has_room = self._room.has_room(is_failing=True)
         if schedule is not None and schedule is self._first and is_overdue(schedule.next_item.slot, now):
             self._end_first_pass()
-        elif schedule is not None:
+            return None
+        if schedule is not None:
             if has_room or not schedule.next_item.streak.failures:
                 return schedule.pop(now)
             self._skip(schedule, now)
-        elif self._hinted is not None:
-            member = self._hinted.pop(now)
-            if has_room or not member.streak.failures:
-                return member
-        return None
+            return None
+        member = self._hinted.pop(now)
+        return member if has_room or not member.streak.failures else None
 
     def _next(self, now: float) -> tuple[float, Schedule[Member]]:
         """Return when the next turn comes, and in which schedule."""
@@ -271,8 +268,7 @@ class Dispatcher:
 
     def _hand_out(self, member: Member) -> None:
         """Give a poll to a worker that has none, or to a new one."""
-        if self._hinted is not None:
-            self._hinted.spend(member, self._clock.monotonic())
+        self._hinted.spend(member, self._clock.monotonic())
         turn = _Turn(member, self._room.begin(is_failing=member.streak.failures > 0))
         if self._idle:
             self._idle.pop().set_result(turn)

@@ -70,7 +70,7 @@ class Application(Group):
     def main(self, *args: Any, **extra: Any) -> Any:
         """Run the command line and end the process."""
         diagnostics = Diagnostics()
-        if _COMPLETING in os.environ:
+        if os.environ.get(_COMPLETING):
             self._complete(diagnostics, extra)
         with diagnostics.logged():
             try:

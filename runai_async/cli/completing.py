@@ -28,8 +28,8 @@ from runai_async.hooks import Hooks
 
 _PATIENCE = 1.5
 """Seconds that a TAB may take."""
-_PAGE, _PAGES = 500, 8
-"""Workloads in a page, and the pages that are read."""
+_PAGE, _MOST = 500, 4000
+"""Workloads in a page, and those that are read at most."""
 _OPTIONS = {"base_url": "RUNAI_BASE_URL", "ca_file": "RUNAI_CA_FILE", "token_file": "RUNAI_TOKEN_FILE"}
 
 Params = Mapping[str, Any]
@@ -115,11 +115,11 @@ class _Names:
     async def workloads(self, project: str | None) -> list[Row]:
         """Return the rows of the inference workloads of a project."""
         rows: list[Row] = []
-        for _ in range(_PAGES):
+        is_full = True
+        while is_full and len(rows) < _MOST:
             body = await self._get("/api/v1/workloads", limit=_PAGE, offset=len(rows))
             rows += body["workloads"]
-            if len(body["workloads"]) < _PAGE:
-                break
+            is_full = len(body["workloads"]) == _PAGE
         return [row for row in rows if _is_meant(row, project)]
 
     async def revisions(self, workload_id: str) -> list[Row]:
@@ -135,10 +135,9 @@ class _Names:
 
 
 def _is_meant(row: Row, project: str | None) -> bool:
-    if not (isinstance(row.get("name"), str) and isinstance(row.get("id"), str)):
-        return False
+    is_named = all(isinstance(row.get(key), str) for key in ("name", "id"))
     is_there = project is None or project in {row.get("projectName"), row.get("projectId")}
-    return is_there and "inference" in str(row.get("type")).lower()
+    return is_named and is_there and "inference" in str(row.get("type")).lower()
 
 
 class _UrllibTransport:

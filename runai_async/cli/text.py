@@ -126,12 +126,8 @@ def cut_end(text: str, width: int) -> str:
 
 def _start(text: str, width: int) -> str:
     """Return as much of the start of a text as fits."""
-    taken = 0
-    for index, character in enumerate(text):
-        taken += _columns(character)
-        if taken > width:
-            return text[:index]
-    return text
+    ends = itertools.accumulate(map(_columns, text))
+    return text[: sum(end <= width for end in ends)]
 
 
 def similar(text: str, names: Iterable[str]) -> list[str]:

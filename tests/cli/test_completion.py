@@ -59,7 +59,7 @@ async def tab(line: str, env: dict[str, str]) -> tuple[list[str], set[str]]:
         ("runai-async revisions l", ["list"]),
         ("runai-async revisions list ch", ["chat", "chat-b"]),
         ("runai-async revisions list -p team-b ", ["chat-b"]),
-        ("runai-async revisions list -p te", ["team-a", "team-b"]),
+        ("runai-async revisions list -p tea", ["team-a", "team-b"]),
         ("runai-async revisions list x --no", ["--no-headers"]),
         ("runai-async revisions get em", []),
         ("runai-async revisions get ch", ["chat-", "chat-b-"]),
@@ -119,6 +119,11 @@ async def test_a_tab_does_not_wait_for_a_server_that_hangs(control_plane: FakeCo
     control_plane.fault("hang")
     async with asyncio.timeout(20):
         assert (await tab("runai-async watch ", environment(control_plane)))[0] == []
+
+
+@pytest.mark.parametrize("more", [{}, {"COMP_WORDS": "runai-async 'un", "COMP_CWORD": "x"}])
+async def test_a_shell_that_asks_in_an_unknown_way_gets_nothing(more: dict[str, str]) -> None:
+    assert await ran(None, _RUNAI_ASYNC_COMPLETE="bash_complete", **more) == Ran(0, "", "")
 
 
 async def test_all_pages_are_read(control_plane: FakeControlPlane) -> None:

@@ -26,6 +26,7 @@ def shown() -> dict[str, Ran]:
             workload_id = control_plane.add_workload(NAME)
             for phase, message in (("Running", None), ("Failed", LONG)):
                 control_plane.add_revision(workload_id, phase, phase_message=message)
+            control_plane.update_revision(control_plane.transitions[-1].revision_id, environment_variables={})
             revisions = ["revisions", "list", NAME]
             diff = ["revisions", "diff", NAME, f"{NAME}-00001", f"{NAME}-00002", "--all"]
             get = ["revisions", "get", f"{NAME}-00002"]
@@ -86,6 +87,9 @@ def test_a_diff_is_stacked_where_a_table_has_no_room(shown: dict[str, Ran]) -> N
     assert narrow[place : place + 3] == ["phase", "- Running", "+ Failed"]
     assert max(map(len, narrow)) <= 80
     assert "phase_message" in narrow
+    removed = narrow.index("environment_variables.API_KEY")
+    assert narrow[removed + 1] == "- ***"
+    assert narrow[removed + 2].startswith("environment_variables.") or narrow[removed + 2][0] not in "+-"
     words = " ".join(narrow)
     assert "registry, or needs" in words  # wrapped between words
     assert lines(shown["wide diff"])[0].split() == ["FIELD", f"{NAME}-00001", f"{NAME}-00002"]

@@ -306,6 +306,15 @@ async def test_a_name_that_workloads_of_two_projects_have_is_not_guessed(llm: Ll
             assert found == Ran(0, f"{number}\n", "")
 
 
+async def test_the_beginning_of_an_id_that_matches_two_workloads_is_not_enough(llm: Llm) -> None:
+    for end in "ab":
+        llm.control_plane.add_workload(f"other-{end}", id=f"ffffffff-1111-4111-8111-11111111111{end}")
+    result = await ran(llm.control_plane, "revisions", "count", "ffffffff")
+    assert (result.status, result.err.count("\n")) == (2, 1)
+    assert result.err.startswith('Error: "ffffffff" matches other-a (ffffffff-')
+    assert result.err.endswith("give more of the id\n")
+
+
 async def test_projects_of_one_name_are_told_apart_by_their_ids(llm: Llm) -> None:
     llm.control_plane.add_workload("my-llm", project_id=OTHER, project_name="team-a")
     error = (await ran(llm.control_plane, "revisions", "count", "my-llm")).err

@@ -272,6 +272,12 @@ async def test_if_no_workload_matches_yet_a_line_says_so(
     ]
 
 
+async def test_all_can_be_relaxed(control_plane: FakeControlPlane, workload_id: str) -> None:
+    result = await ran(control_plane, "watch", "--all", "--relaxed-interval", "60s", *BRIEF)
+    assert (result.status, result.err) == (3, "Error: timed out after 200ms\n")
+    assert workload_id in result.out
+
+
 # --- state --------------------------------------------------------------------------------------------------
 
 

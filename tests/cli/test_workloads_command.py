@@ -168,6 +168,13 @@ async def test_a_workload_that_has_no_revisions_in_the_api_s_own_words_is_listed
     assert rows(result)[-1] == ["zoo", "team-b", "Running", "-", "-", "-", "5h00m"]
 
 
+async def test_a_404_of_a_gateway_is_no_workload_without_revisions(setting: Setting) -> None:
+    setting.control_plane.fail_next(None, 404, body="<html>", path=setting.ids["zoo"])
+    result = await ran(setting.control_plane, "workloads", "list", "-o", "name")
+    assert (result.status, result.out) == (4, "chat\nembed\nidle\n")
+    assert result.err.startswith("runai-async: warning: the revisions of 1 workload could not be read: ")
+
+
 async def test_where_nothing_can_be_read_the_error_is_the_only_line(setting: Setting) -> None:
     setting.control_plane.fail_next(None, 403, path="/revisions")
     result = await ran(setting.control_plane, "workloads", "list")
@@ -204,6 +211,12 @@ async def test_what_makes_no_sense_with_watch_is_wrong_usage(args: list[str], me
     assert message in result.err
 
 
+async def ended_by_a_signal(process: asyncio.subprocess.Process) -> None:
+    process.terminate()
+    ended = await finished(process)
+    assert (ended.status, ended.out, ended.err) == (143, "", "")
+
+
 async def lines_of(process: asyncio.subprocess.Process, count: int) -> list[list[str]]:
     assert process.stdout is not None
     async with asyncio.timeout(20):
@@ -225,9 +238,11 @@ async def test_a_watched_list_of_workloads_gets_a_row_for_each_change(setting: S
         control_plane.add_revision(ids["zoo"], "Failed")  # of another project
         control_plane.add_revision(ids["idle"], "Running", **NUMBER)
         assert await lines_of(process, 1) == [["idle", "team-a", "Running", "00001", "2/2", "-", "5h00m"]]
-        process.terminate()
-        ended = await finished(process)
-    assert (ended.status, ended.out, ended.err) == (143, "", "")
+        new = control_plane.add_workload("new")
+        control_plane.add_revision(new, "Pending", **NUMBER)
+        ((*row, _),) = await lines_of(process, 1)
+        assert row == ["new", "team-a", "Pending", "-", "-", "00001"]
+        await ended_by_a_signal(process)
 
 
 async def test_a_watched_list_of_a_phase_shows_who_comes_and_who_leaves(setting: Setting) -> None:
@@ -240,6 +255,9 @@ async def test_a_watched_list_of_a_phase_shows_who_comes_and_who_leaves(setting:
         assert [row[:3] for row in await lines_of(process, 1)] == [["chat", "team-a", "Failed"]]
         control_plane.set_phase(control_plane.transitions[-1].revision_id, "Running")
         assert [row[:3] for row in await lines_of(process, 1)] == [["chat", "team-a", "Running"]]
+        control_plane.add_revision(ids["zoo"], "Creating")
+        await polled(control_plane, 12)
+        await ended_by_a_signal(process)
 
 
 async def test_a_watched_list_of_revisions_gets_a_row_for_each_change(setting: Setting) -> None:
@@ -256,3 +274,4 @@ async def test_a_watched_list_of_revisions_gets_a_row_for_each_change(setting: S
         assert (failed[:3], failed[5:]) == (["chat-00002", "Failed", "0/2"], ["no", "image"])
         control_plane.delete_revision(added)
         assert [row[:3] for row in await lines_of(process, 1)] == [["chat-00002", "deleted", "-"]]
+        await ended_by_a_signal(process)

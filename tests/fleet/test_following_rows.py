@@ -248,6 +248,27 @@ async def test_a_workload_without_revisions_is_polled_when_its_row_changes(follo
         assert fleet.status.without_revisions == 0
 
 
+async def test_a_workload_without_revisions_waits_for_its_time_while_failing_ones_take_their_room() -> None:
+    setting = Setting(workloads=3)
+    harness, (bare, *failing) = setting.harness, setting.ids
+    patient = evolve(POLICY, max_outage=None)
+    harness.state.delete_revision(setting.revisions[bare])
+    harness.by_id[bare] = REFUSED_404
+    async with harness.client() as runai, setting.watch(runai, poll=patient, max_concurrency=4) as fleet:
+        await harness.collect(fleet, 60)
+        assert fleet.status.without_revisions == 1
+        last = setting.polls_of(bare, 0)[-1]
+        harness.by_id |= dict.fromkeys(failing, HTML_502)
+        await harness.collect(fleet, 15)
+        harness.by_id |= dict.fromkeys(failing)  # they hang
+        while fleet.status.in_flight < 2:
+            await harness.collect(fleet, 1)
+        harness.state.workloads[bare]["phaseMessage"] = "rolling out"
+        await harness.collect(fleet, 5)
+        assert fleet.status.in_flight == 2
+        assert setting.polls_of(bare, 0)[-1] == last
+
+
 # --- relaxed ------------------------------------------------------------------------------------------------
 
 

@@ -24,11 +24,13 @@ from runai_async.cli.text import clean, counted
 from runai_async.cli.views.listings import workloads_table
 from runai_async.cli.views.output import Output, Result, check_watchable, result_options
 from runai_async.cli.views.sheet import Sheet, print_aside
-from runai_async.client import RunaiClient, is_inference_type, server_time, workload_query
+from runai_async.client import RunaiClient, is_inference_type, server_time
 from runai_async.errors import RunaiError
 from runai_async.models import Phase, Workload
 from runai_async.policy import LEAST_INTERVAL, PollPolicy
 
+_LISTED = 6
+"""Intervals between two looks at the list of workloads, while it is watched: a minute by default."""
 _PHASE = click.Choice(list(Phase), case_sensitive=False)
 
 
@@ -212,16 +214,18 @@ async def _changes(
         listed: those that were read.
         poll: how to poll.
     """
+    listed_just_now = [list(known)]
 
-    def includes(workload: Workload) -> bool:
-        is_included = selection.includes(workload)
-        if is_included:
-            known[workload.id] = workload
-        return is_included
+    async def ids() -> list[str]:
+        if listed_just_now:
+            return listed_just_now.pop()
+        rows = [item async for item in runai.list_workloads() if selection.includes(item)]
+        known.update({item.id: item for item in rows})
+        return [item.id for item in rows]
 
     changes = WorkloadChanges(listed, known)
     visible = {item.workload.id for item in listed if selection.fits(item)}
-    async with runai.watch_fleet(workload_query(runai, includes), poll=poll) as fleet:
+    async with runai.watch_fleet(ids, poll=poll, discovery_interval=_LISTED * poll.interval) as fleet:
         async for event in fleet:
             changed = changes.note(event)
             if changed is None:

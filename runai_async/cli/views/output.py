@@ -85,7 +85,8 @@ def _table(result: Result, output: Output) -> None:
         say(result.empty)
     elif result.draw is not None:
         result.draw()
-    elif result.table is not None:
+    else:
+        assert result.table is not None  # noqa: S101  (a result has one of the two)
         (result.sheet or Sheet(headers=output.headers)).print(result.table(output.is_wide))
 
 
