@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,14 @@ finally:
 """
 EXPORTER = ("exporter", "--all", "--base-url", "https://[")
 """Its URL is wrong, so it ends when all is imported."""
+
+
+@pytest.fixture(autouse=True, scope="module")
+def interruptible() -> Iterator[None]:
+    """A shell starts background jobs with SIGINT ignored, and whatever they start inherits that."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def interrupted(number: int, sig: int, *args: str, before: tuple[str, ...] = ()) -> Ran:
