@@ -19,7 +19,7 @@ from uuid import UUID
 from runai_async._api.workload_query import WorkloadQuery
 from runai_async._arguments import check_id
 from runai_async._observe.log import logger
-from runai_async._watch.failures import NO_FAILURES, ROUNDING, Past, describe_failure, retry_after
+from runai_async._watch.failures import NO_FAILURES, RECOVERY, ROUNDING, Past, describe_failure, retry_after
 from runai_async.errors import AuthenticationError, RunaiError
 from runai_async.models import Workload
 from runai_async.policy import PollPolicy
@@ -159,7 +159,7 @@ class Discovery:
             if key not in listed.ids
         }
         if streak.failures:
-            logger.info("the fleet's discovery succeeds again")
+            logger.info("the fleet's discovery succeeds again", extra=RECOVERY)
 
     def _counts(self, listed: Listed, now: float, policy: PollPolicy) -> bool:
         """Return whether a listing is no glitch: an empty one may be, until all have been for a while."""

@@ -356,7 +356,14 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         is_listed = self._discovery.fixed is not None or self._discovery.began_at > -math.inf
         links = dict(self._clusters.links)
         yield
-        return FleetReading(self.status, links, polls, changed, is_listed=self._entered and is_listed)
+        return FleetReading(
+            self.status,
+            links,
+            polls,
+            changed,
+            is_listed=self._entered and is_listed,
+            contact=self._survey.contact(self._began),
+        )
 
     @overload
     def checkpoint(self) -> FleetCheckpoint: ...

@@ -15,7 +15,7 @@ from runai_async._fleet.pauses import Pauses
 from runai_async._fleet.refusals import Refusals
 from runai_async._fleet.token_refusals import TokenRefusals
 from runai_async._observe.log import logger
-from runai_async._watch.failures import OUTAGE, describe_failure, retry_after
+from runai_async._watch.failures import OUTAGE, RECOVERY, describe_failure, retry_after
 from runai_async.errors import RateLimitError, RunaiError, WatchOutageError
 from runai_async.policy import PollPolicy
 
@@ -91,7 +91,7 @@ class Health:
         is_accepted = self._tokens.clear(now)
         if is_accepted:
             self._dispatcher.release()
-            logger.info("the token is accepted again", extra=OUTAGE)
+            logger.info("the token is accepted again", extra=OUTAGE | RECOVERY)
         silence = self.outage.silence(now)
         is_back = self.outage.responded(now) and silence >= self._policy.interval
         return Consequence(is_back=True) if is_back or is_accepted else _NOTHING

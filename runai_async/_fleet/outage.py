@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 
 from runai_async._observe.log import logger
-from runai_async._watch.failures import LEAST_POLLS, OUTAGE, ROUNDING, counted, describe_failure
+from runai_async._watch.failures import LEAST_POLLS, OUTAGE, RECOVERY, ROUNDING, counted, describe_failure
 from runai_async.errors import RunaiError
 from runai_async.policy import PollPolicy
 
@@ -40,6 +40,15 @@ class FleetOutage:
     def is_on(self) -> bool:
         """Whether the control plane itself is in an outage."""
         return self._since is not None
+
+    @property
+    def last_response_at(self) -> float | None:
+        """Monotonic time of the last response; None without one."""
+        return self._last_response if self.ever_responded else None
+
+    def lasting(self, now: float) -> float | None:
+        """Return for how many seconds the outage has lasted; None without one."""
+        return None if self._since is None else now - self._since
 
     def silence(self, now: float) -> float:
         """Return for how many seconds there has been no response to any request."""
@@ -130,7 +139,7 @@ class FleetOutage:
             return False
         seconds = now - self._since
         self._since = None
-        logger.info("the control plane responds again after %.0f s", seconds, extra=OUTAGE)
+        logger.info("the control plane responds again after %.0f s", seconds, extra=OUTAGE | RECOVERY)
         return True
 
     def forget_silence(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, Self, TypeVar
 
 from runai_async._clock import Clock
 from runai_async._fleet.member import Member
@@ -20,6 +20,40 @@ IsKnown = Callable[[str, int], bool]
 """Takes a workload and a version of its revisions; returns whether that version need not be read again."""
 
 
+class Contact(NamedTuple):
+    """Whether the control plane responds to anything at all.
+
+    Attributes:
+        age: seconds since the last response, or since there was something to ask if there was none.
+        has_responded: whether there was one.
+        stale_after: seconds without one after which the control plane counts as unreachable.
+        outage: seconds since an outage began, if the polls have shown one by now.
+    """
+
+    age: float
+    has_responded: bool
+    stale_after: float
+    outage: float | None = None
+
+    @property
+    def is_up(self) -> bool:
+        """Whether a response is recent enough."""
+        return self.has_responded and self.age <= self.stale_after
+
+    @property
+    def lost_for(self) -> float | None:
+        """Seconds for which it has not responded, if that is an outage; else None."""
+        if self.outage is not None:
+            return self.outage
+        return self.age if self.age > self.stale_after else None
+
+    def later(self, seconds: float) -> Self:
+        """Return the same some seconds later, if nothing is known of responses in the meantime."""
+        return self._replace(
+            age=self.age + seconds, outage=None if self.outage is None else self.outage + seconds
+        )
+
+
 class FleetReading(NamedTuple):
     """What the exporter shows of a fleet.
 
@@ -30,6 +64,7 @@ class FleetReading(NamedTuple):
         changed: the revisions of those workloads whose version was not known. Whoever decodes them empties
             the list, since they hold whole responses.
         is_listed: whether its workloads are known: they were given, or a listing has succeeded.
+        contact: whether the control plane responds to it; None where there is nothing to ask for.
     """
 
     status: FleetStatus
@@ -37,6 +72,7 @@ class FleetReading(NamedTuple):
     polls: list[PollState]
     changed: list[LiveRevisions]
     is_listed: bool
+    contact: Contact | None = None
 
 
 def in_slices(items: Sequence[T]) -> Iterator[Sequence[T]]:

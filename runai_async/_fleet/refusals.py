@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from runai_async._observe.log import logger
+from runai_async._watch.failures import RECOVERY
 from runai_async.errors import PermissionDeniedError, RunaiError
 
 _SETTLES = 10.0
@@ -60,4 +61,4 @@ class Refusals:
         self._forbidden = 0
         if self._is_warned:
             self._is_warned = False
-            logger.info("no workload is refused any more")
+            logger.info("no workload is refused any more", extra=RECOVERY)

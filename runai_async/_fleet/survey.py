@@ -16,6 +16,7 @@ from runai_async._fleet.follower import Follower
 from runai_async._fleet.health import Health
 from runai_async._fleet.members import Members
 from runai_async._fleet.membership import Membership
+from runai_async._fleet.reading import Contact
 from runai_async._fleet.status import FleetStatus
 from runai_async.policy import PollPolicy, stale_after
 
@@ -67,6 +68,18 @@ class Survey:
             changes_unhinted=unhinted,
             stale=bool(members or self.discovery.failures) and is_late,
         )
+
+    def contact(self, began: float) -> Contact | None:
+        """Return whether the control plane responds to a fleet that began to watch at a monotonic time."""
+        now, outage = self.clock.monotonic(), self.health.outage
+        patience = self.stale_after(self.capacity.longest)
+        if not self.members:
+            if self.membership.interval is None:  # there is nothing to ask for
+                return None
+            patience = max(patience, self.membership.interval + self.policy.deadline)
+        last = outage.last_response_at
+        age = now - (began if last is None else last)
+        return Contact(age, last is not None, patience, outage.lasting(now))
 
     def stale_after(self, interval: float) -> float:
         """Return the seconds without a successful poll after which a workload at an interval is late.

@@ -39,6 +39,8 @@ from runai_async.policy import PollPolicy
 
 OUTAGE = {"is_outage": True}
 """`extra` of the log records about outages: a live view shows outages by itself and leaves these out."""
+RECOVERY = {"is_recovery": True}
+"""`extra` of those that say the end of what a warning said: whoever prints warnings prints these, too."""
 _BACKOFF_CAP = 60.0
 """Seconds between the polls of an outage, unless the interval is longer."""
 _LONGEST_RETRY_AFTER = 300.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from runai_async._observe.log import logger
-from runai_async._watch.failures import OUTAGE, FailureStreak, Past, Verdict, describe_failure
+from runai_async._watch.failures import OUTAGE, RECOVERY, FailureStreak, Past, Verdict, describe_failure
 from runai_async.errors import PermissionDeniedError, RunaiError
 
 
@@ -42,7 +42,7 @@ def report_recovery(what: str, streak: FailureStreak, now: float) -> float | Non
     if streak.outage_since is None:
         return None
     seconds, text = now - streak.outage_since, "%s: polls succeed again after %.0f s and %d failures"
-    logger.info(text, what, seconds, streak.failures, extra=OUTAGE)
+    logger.info(text, what, seconds, streak.failures, extra=OUTAGE | RECOVERY)
     return seconds
 
 

@@ -30,6 +30,7 @@ COMMANDS = {
     "rollout": "Wait for the rollout of a workload.",
     "timeline": "Draw revisions as bars of their phases over time.",
     "exporter": "Serve the state of revisions as Prometheus metrics.",
+    "print": "Print a dashboard, alerts or a manifest for the exporter.",
     "fake": "Serve a fake control plane to try things on.",
     "completion": "Print the script for completion in a shell.",
 }

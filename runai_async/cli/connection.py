@@ -18,6 +18,7 @@ from runai_async._auth.credentials import FileToken
 from runai_async.cli.diagnostics import Diagnostics
 from runai_async.cli.options import DURATION, NON_EMPTY, Command, NonEmptyPath
 from runai_async.cli.run import run
+from runai_async.cli.signals import raising
 from runai_async.cli.skew import SkewWarning
 from runai_async.client import RunaiClient, server_time
 from runai_async.hooks import Hook
@@ -171,7 +172,8 @@ def _ask() -> str:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", GetPassWarning)
-            return getpass("Token: ").strip()
+            with raising():  # getpass has turned the terminal's echo off, and turns it on again
+                return getpass("Token: ").strip()
     except GetPassWarning:
         raise click.UsageError("there is no terminal to ask on: --token-file - reads stdin") from None
     except EOFError:

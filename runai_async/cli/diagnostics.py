@@ -54,7 +54,7 @@ class Diagnostics:
         log = logging.getLogger("runai_async")
         handler, level, propagate = _Printer(self), log.level, log.propagate
         log.addHandler(handler)
-        log.setLevel(logging.WARNING)  # what is not printed costs nothing
+        log.setLevel(logging.INFO)  # the level of recoveries; the records below it cost nothing
         log.propagate = False
         try:
             yield
@@ -89,9 +89,13 @@ class _Printer(logging.Handler):
         self._diagnostics = diagnostics
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Print a warning; with --debug, any record."""
-        displayed = self._diagnostics.outages_displayed and getattr(record, "is_outage", False)
-        if self._diagnostics.debug or (record.levelno >= logging.WARNING and not displayed):
-            text = clean(record.getMessage())
-            text = text if self._diagnostics.debug else without_classes(text)
+        """Print a warning, or that what one said is over; with --debug, any record."""
+        text = clean(record.getMessage())
+        if self._diagnostics.debug:
             self._diagnostics.say(f"runai-async: {record.levelname.lower()}: {text}")
+        elif self._diagnostics.outages_displayed and getattr(record, "is_outage", False):
+            return
+        elif record.levelno >= logging.WARNING:
+            self._diagnostics.say(f"runai-async: {record.levelname.lower()}: {without_classes(text)}")
+        elif getattr(record, "is_recovery", False):
+            self._diagnostics.say(f"runai-async: {without_classes(text)}")

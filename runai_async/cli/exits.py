@@ -45,7 +45,8 @@ Exit status:
   3    timeout
   4    no access: authentication, permission, connection, outage
   5    any other API error (such as 404), output that cannot be written, or a bug
-  130  ended by SIGINT        143  by SIGTERM        141  nobody reads the output"""
+  130  ended by SIGINT        143  by SIGTERM        141  nobody reads the output
+SIGTERM is the usual end of exporter and fake: their status is 0 then."""
 
 _ADVICE: tuple[tuple[type[RunaiError], str], ...] = (
     (WatchOutageError, "check that the control plane responds; --max-outage sets how long to wait"),
@@ -71,6 +72,7 @@ class SignalledError(Exception):
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
+        self.number = number
         self.status: int = _SIGNALLED + number
 
 

@@ -8,10 +8,11 @@ leaves when its deletions are reported.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Collection, Mapping, MutableMapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
+import click
 from attrs import define
 
 from runai_async._api.workload_query import WorkloadQuery
@@ -20,7 +21,7 @@ from runai_async._fleet.fleet_watch import FleetWatch
 from runai_async._fleet.query_reader import QueryReader, Reading
 from runai_async.checkpoint import Checkpoint, FleetCheckpoint
 from runai_async.cli.diagnostics import say
-from runai_async.cli.ids import WorkloadRef, newest_workload
+from runai_async.cli.ids import WorkloadRef, as_uuid, newest_workload
 from runai_async.cli.patience import Patience
 from runai_async.cli.text import clean, duration
 from runai_async.client import RunaiClient, is_inference_type, workload_query
@@ -39,6 +40,14 @@ _ABSENT_ROUNDS = 2
 """Listings in a row without a name after which it counts as gone: one may have been incomplete."""
 _FILTERABLE = re.compile(r"[A-Za-z0-9.-]+")
 """The names that a condition of the API can hold as they are."""
+
+
+def check_discovery_interval(seconds: float | None, workloads: Collection[str]) -> None:
+    """Reject an interval for looking up what is never looked up again."""
+    if seconds is not None and workloads and all(map(as_uuid, workloads)):
+        raise click.UsageError(
+            "--discovery-interval has no effect on workloads given by their ids: they are not looked up again"
+        )
 
 
 @define

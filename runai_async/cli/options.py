@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
 from runai_async.cli.text import duration, quoted
@@ -134,6 +135,18 @@ interval_option: Callable[[Command], Command] = click.option(
     show_default=True,
     help="With --watch: the time between polls while nothing changes.",
 )
+
+
+def check_interval(*, watch: bool) -> None:
+    """Reject `--interval` of a list that is read once."""
+    if not watch and is_given("interval"):
+        raise click.UsageError("--interval requires --watch")
+
+
+def is_given(name: str) -> bool:
+    """Return whether an option of the present command was given, and is not its default."""
+    return click.get_current_context().get_parameter_source(name) is ParameterSource.COMMANDLINE
+
 
 discovery_interval_option: Callable[[Command], Command] = click.option(
     "--discovery-interval",

@@ -8,7 +8,7 @@ import os
 import signal
 import stat
 import sys
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from typing import Any, TypeVar
 
 from runai_async.cli.exits import ReaderGoneError, SignalledError, TimeIsUpError
@@ -49,6 +49,16 @@ async def _interruptible(work: Coroutine[Any, Any, T], reasons: list[Exception])
         return await task
     finally:
         _stop_listening()
+
+
+@contextlib.contextmanager
+def until_terminated() -> Generator[None, None, None]:
+    """Take SIGTERM for the usual end of its body, which serves until then: supervisors expect status 0."""
+    try:
+        yield
+    except SignalledError as error:
+        if error.number != signal.SIGTERM:
+            raise
 
 
 @contextlib.asynccontextmanager

@@ -1,13 +1,15 @@
-"""The signals that end a command: which of them are obeyed, and how before and after its work."""
+"""The signals that end a command: which of them are obeyed, and how before and after its work.
+
+A process imports this first of all, to obey them from then on, so it imports little itself.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from types import FrameType
-from typing import NoReturn
 
 _Handler = Callable[[int, FrameType | None], object]
 
@@ -17,13 +19,30 @@ _OUTSIDE_MAIN_THREAD = (OSError, ValueError)
 _INIT = 1
 
 
-def end_at_once() -> None:
-    """Have signals end the process without a cleanup, as they do by default.
+def exit_at_once() -> None:
+    """Have signals end the process on the spot, while there is nothing to clean up.
 
-    For process 1, as in a container, the kernel ignores a SIGTERM that has no handler.
+    So it is at the start and the very end: a KeyboardInterrupt amid an import prints a traceback, or is lost.
     """
+    _set(signal.SIGINT, _exit)
+    _end_on_sigterm()
+
+
+def end_at_once() -> None:
+    """Have signals end the process without waiting for a cleanup, as they do by default."""
     _set(signal.SIGINT, signal.default_int_handler)
-    _set(signal.SIGTERM, _exit if os.getpid() == _INIT else signal.SIG_DFL)
+    _end_on_sigterm()
+
+
+@contextlib.contextmanager
+def raising() -> Generator[None, None, None]:
+    """Have SIGINT raise KeyboardInterrupt in the body, which leaves the terminal in a state of its own."""
+    before = signal.getsignal(signal.SIGINT)
+    _set(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        _set(signal.SIGINT, before)
 
 
 def on_signal(handler: _Handler) -> None:
@@ -32,12 +51,17 @@ def on_signal(handler: _Handler) -> None:
         _set(number, handler)
 
 
-def _set(number: signal.Signals, handler: _Handler | signal.Handlers) -> None:
+def _end_on_sigterm() -> None:
+    """For process 1, as in a container, the kernel ignores a SIGTERM that has no handler."""
+    _set(signal.SIGTERM, _exit if os.getpid() == _INIT else signal.SIG_DFL)
+
+
+def _set(number: signal.Signals, handler: _Handler | int | None) -> None:
     """Set a handler, unless whoever started the process has it ignore the signal, as `nohup` and `&` do."""
     with contextlib.suppress(*_OUTSIDE_MAIN_THREAD):
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, handler)
 
 
-def _exit(number: int, _: FrameType | None) -> NoReturn:
+def _exit(number: int, _: FrameType | None) -> None:
     os._exit(128 + number)

@@ -16,6 +16,13 @@ from runai_async._watch.clusters import Link
 from runai_async._watch.revision_watch import RevisionWatch
 from runai_async._watch.status import PollState
 from runai_async.events import RevisionEvent
+from runai_async.exporter._reachability import (
+    CallResponses,
+    Reachability,
+    contacts_of,
+    families_of_reachability,
+    reachability_of,
+)
 from runai_async.exporter._revisions import (
     ReadRevisions,
     ReportedRevisions,
@@ -39,6 +46,9 @@ class StateCollector(Collector):
     Args:
         names: the names of workloads by id.
         projects: the names of their projects, by the workload's id.
+
+    Attributes:
+        calls: whether calls get responses, for as long as nothing is attached.
     """
 
     def __init__(self, names: dict[str, str], projects: dict[str, str]) -> None:
@@ -52,6 +62,7 @@ class StateCollector(Collector):
         self._watched: frozenset[str] = frozenset()
         self._outages = Outages(names)
         self._readiness = Readiness()
+        self.calls = CallResponses()
 
     # --- in the event loop --------------------------------------------------------------------------------
 
@@ -112,8 +123,9 @@ class StateCollector(Collector):
 
     def describe(self) -> Iterator[Metric]:
         """Yield the families without values: a scrape can ask for metrics by these names."""
-        yield from families_of_revisions((), {}, self._names)
+        yield from families_of_revisions((), {}, self._names, self._projects)
         yield from families_of_workloads((), self._names, self._projects)
+        yield from families_of_reachability(None)
         for name, description, _ in _FLEET:
             yield GaugeMetricFamily(name, description)
         yield from _of_hints("off", 0, 0)
@@ -123,13 +135,26 @@ class StateCollector(Collector):
         """Yield the families with their values."""
         fleet, polls, rows = self._read()
         self._outages.note(polls)
-        yield from families_of_revisions(self._present(polls, rows), self._reported.changes(), self._names)
+        present, changes = self._present(polls, rows), self._reported.changes()
+        yield from families_of_revisions(present, changes, self._names, self._projects)
         yield from families_of_workloads(polls, self._names, self._projects)
+        yield from families_of_reachability(self._reachability(fleet, polls))
         if fleet is not None and fleet.is_new:
             status = fleet.value.status
             yield from _of_fleet(status)
             yield from _of_hints(status.hints, status.changes_hinted, status.changes_unhinted)
             yield from _of_clusters(fleet.value.clusters)
+
+    def _reachability(
+        self, fleet: Aged[FleetReading] | None, polls: Collection[PollState]
+    ) -> Reachability | None:
+        """Return whether the control plane responds; None where there is nothing to ask it for."""
+        contacts = contacts_of(polls)
+        if fleet is None:
+            return reachability_of(contacts) if contacts else self.calls.reachability
+        if fleet.value.contact is not None:
+            contacts = [fleet.value.contact.later(fleet.age), *contacts]
+        return reachability_of(contacts) if contacts else None
 
     def is_ready(self, *, was_polled: bool) -> bool:
         """Return whether the first pass is done; without fleet and watches, whether anything *was polled*."""

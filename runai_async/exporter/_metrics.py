@@ -33,7 +33,7 @@ class Metrics:
     is attached, the state of revisions is what the events say: then pods are only as recent as those, and
     what has not changed since a checkpoint is missing.
 
-    Of each revision, with the labels `workload_id`, `workload`, `revision_id`, `revision`:
+    Of each revision, with the labels `workload_id`, `workload`, `project`, `revision_id`, `revision`:
 
     - `runai_revision_phase{phase}`: 1 for the phase that it is in
     - `runai_revision_phase_updated_timestamp_seconds`: Unix time at which it entered the phase, where known
@@ -52,6 +52,12 @@ class Metrics:
     - `runai_async_retries_total{operation}`: attempts that were repeated
     - `runai_async_last_success_timestamp_seconds`: Unix time of the last successful poll
     - `runai_async_workload_failures_total`: failure streaks of individual workloads
+
+    Of the control plane, by any response to what is attached; until then, by the last call that ended:
+
+    - `runai_async_up`: 1, or 0 without a response for three intervals and a deadline, and before the first
+    - `runai_async_outage_started_timestamp_seconds`: Unix time at which an outage began that still lasts;
+      absent without one
 
     Of each workload that is attached, until it is removed or its watch ends:
 
@@ -112,6 +118,7 @@ class Metrics:
                 self._calls.started(event.operation)
             case CallFinished():
                 self._calls.finished(event.operation, event.error or "success", event.seconds)
+                self._state.calls.note(event.status, event.error)
                 is_listing = (event.operation, event.error) == ("list_workloads", None)
                 if is_listing and self._state.has_nothing_to_poll:
                     self.nothing_to_poll()

@@ -164,11 +164,14 @@ def _drop(table: dict[str, Any], workload_id: str, revision_id: str) -> None:
             del table[workload_id]
 
 
-_LABELS = ("workload_id", "workload", "revision_id", "revision")
+_LABELS = ("workload_id", "workload", "project", "revision_id", "revision")
 
 
 def families_of_revisions(
-    rows: Collection[RevisionRow], changes: Mapping[str, int], names: Mapping[str, str]
+    rows: Collection[RevisionRow],
+    changes: Mapping[str, int],
+    names: Mapping[str, str],
+    projects: Mapping[str, str],
 ) -> Iterator[Metric]:
     """Yield the families of these revisions.
 
@@ -176,16 +179,21 @@ def families_of_revisions(
         rows: the revisions.
         changes: how often the phase of each has changed, by its id.
         names: the names of their workloads by id.
+        projects: the names of their projects by the workload's id.
     """
 
+    def labels(row: RevisionRow) -> list[str]:
+        key = row.workload_id
+        return [label(key), label(names.get(key, "")), label(projects.get(key, "")), label(row.id), row.name]
+
     def values(value_of: Callable[[RevisionRow], float | None]) -> Callable[[], Rows]:
-        return lambda: _values(rows, names, value_of)
+        return lambda: _values(rows, labels, value_of)
 
     yield gauge(
         "runai_revision_phase",
         "1 for the phase that a revision is in.",
         [*_LABELS, "phase"],
-        lambda: (([*_labels(row, names), row.phase], 1) for row in rows),
+        lambda: (([*labels(row), row.phase], 1) for row in rows),
     )
     yield gauge(
         "runai_revision_phase_updated_timestamp_seconds",
@@ -224,13 +232,9 @@ def families_of_revisions(
 
 def _values(
     rows: Iterable[RevisionRow],
-    names: Mapping[str, str],
+    labels: Callable[[RevisionRow], list[str]],
     value_of: Callable[[RevisionRow], float | None],
 ) -> Rows:
     for row in rows:
         if (value := value_of(row)) is not None:
-            yield _labels(row, names), value
-
-
-def _labels(row: RevisionRow, names: Mapping[str, str]) -> list[str]:
-    return [label(row.workload_id), label(names.get(row.workload_id, "")), label(row.id), row.name]
+            yield labels(row), value

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator, Mapping
 from prometheus_client.core import Metric
 
 from runai_async._observe.log import logger
+from runai_async._watch.failures import RECOVERY
 from runai_async._watch.status import PollState
 from runai_async.exporter._families import Rows, gauge
 from runai_async.exporter._values import label, timestamp
@@ -71,9 +72,9 @@ class Outages:
 
     def _log_back(self, back: Collection[str]) -> None:
         for workload_id in [*back][:_MOST_LINES]:
-            logger.info("polls of %s succeed again", self._described(workload_id))
+            logger.info("polls of %s succeed again", self._described(workload_id), extra=RECOVERY)
         if (more := len(back) - _MOST_LINES) > 0:
-            logger.info("polls of %d more workloads succeed again", more)
+            logger.info("polls of %d more workloads succeed again", more, extra=RECOVERY)
 
     def _described(self, workload_id: str) -> str:
         name = self._names.get(workload_id)

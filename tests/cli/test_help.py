@@ -37,6 +37,10 @@ COMMANDS = [
     "workloads list",
     "exporter",
     "fake",
+    "print",
+    "print alerts",
+    "print dashboard",
+    "print manifest",
 ]
 
 

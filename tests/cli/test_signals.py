@@ -53,8 +53,9 @@ def test_process_1_has_a_handler_for_what_the_kernel_would_ignore(monkeypatch: p
 def test_the_handler_of_process_1_ends_it_at_once() -> None:
     code = (
         "import os, signal; os.getpid = lambda: 1\n"
+        "import importlib.util\n"
         "from runai_async import __main__\n"
-        "__main__.find_spec = lambda name: signal.raise_signal(signal.SIGTERM)\n"  # at the very start
+        "importlib.util.find_spec = lambda name: signal.raise_signal(signal.SIGTERM)\n"  # at the very start
         "__main__.main()"
     )
     ran = subprocess.run([sys.executable, "-c", code], env=environment(None), check=False)

@@ -59,7 +59,7 @@ def value(found: Series, name: str, **labels: str) -> float | None:
 
 
 def labelled(item: Any, name: str = "", **more: str) -> tuple[tuple[str, str], ...]:
-    labels = {"workload_id": item.workload_id, "workload": name, "revision_id": item.id}
+    labels = {"workload_id": item.workload_id, "workload": name, "project": "", "revision_id": item.id}
     return tuple(sorted({**labels, "revision": item.name, **more}.items()))
 
 

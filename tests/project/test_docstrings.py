@@ -386,7 +386,7 @@ async def test_the_metrics_that_are_listed_are_those_that_exist() -> None:
     async with world.client(hooks=[metrics.hook]).watch_fleet([WORKLOAD_ID], poll=poll) as fleet:
         metrics.of_fleet(fleet)
         metrics.observe(await anext(fleet))
-        await world.clock.sleep(15)  # by then the cluster was asked for
+        await world.clock.sleep(115)  # by then the cluster was asked for, and an outage has begun
         exported = {
             (sample.name.removesuffix("_count"), *sorted(sample.labels))
             for family in metrics.registry.collect()

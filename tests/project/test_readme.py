@@ -189,7 +189,7 @@ async def test_the_metrics(control_plane: FakeControlPlane, runai: RunaiClient) 
         names = namespace(metrics=metrics, fleet=fleet, serving=serving)
         task = await in_background(run(compiled("metrics", **{"9464": "0"}), names))
         phase = {"workload_id": workload_id, "workload": "", "revision": "chat-00001", "phase": "Running"}
-        labels = {**phase, "revision_id": revision_id}
+        labels = {**phase, "revision_id": revision_id, "project": ""}
         await until(lambda: metrics.registry.get_sample_value("runai_revision_phase", labels) == 1)
         await ended(task)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -14,7 +15,7 @@ from runai_async._fleet.fleet_watch import begin_with
 from runai_async.cli.connection import Connection, connecting
 from runai_async.cli.diagnostics import say
 from runai_async.cli.exits import InputError
-from runai_async.cli.following import ALL_EVERY, NAMES_EVERY, Following, discovered
+from runai_async.cli.following import ALL_EVERY, NAMES_EVERY, Following, check_discovery_interval, discovered
 from runai_async.cli.ids import as_uuid, find_patiently, is_in_project
 from runai_async.cli.options import (
     DURATION,
@@ -29,6 +30,7 @@ from runai_async.cli.options import (
     stalled_after_option,
 )
 from runai_async.cli.patience import Patience
+from runai_async.cli.run import until_terminated
 from runai_async.cli.text import quoted
 from runai_async.client import RunaiClient, is_inference_type, workload_query
 from runai_async.errors import ConfigurationError
@@ -93,9 +95,10 @@ def exporter(
     10 seconds) and a deadline. For probes, /livez responds with 200 while the process works, and /readyz once
     each workload was polled. It waits for the end of an outage, however long that takes, unless --max-outage
     is given. A name is followed: when its workload is deleted and another one of that project takes the name,
-    that one is exported. It runs until Ctrl-C or SIGTERM.
+    that one is exported. It runs until Ctrl-C, or SIGTERM (exit status 0).
     """
     check_workloads(workloads, "export", everything=everything)
+    check_discovery_interval(discovery_interval, workloads)
     check_relaxed_interval(relaxed_interval, interval, everything=everything)
     address = _address(listen)
     try:
@@ -111,28 +114,27 @@ def exporter(
         stalled_after=stalled_after,
         emit=frozenset({"clusters"}),
     )
-    connection.run(
-        lambda runai: _export(
-            runai,
-            metrics,
-            workloads,
-            poll,
-            address,
-            every=discovery_interval,
-            relaxed=relaxed_interval,
-            project=project,
-        ),
-        hooks=[metrics.hook],
+    exporting = partial(
+        _export,
+        metrics=metrics,
+        workloads=workloads,
+        poll=poll,
+        address=address,
+        every=discovery_interval,
+        relaxed=relaxed_interval,
+        project=project,
     )
+    with until_terminated():
+        connection.run(exporting, hooks=[metrics.hook])
 
 
 async def _export(
     runai: RunaiClient,
+    *,
     metrics: Metrics,
     workloads: tuple[str, ...],
     poll: PollPolicy,
     address: tuple[str, int],
-    *,
     every: float | None,
     relaxed: float | None,
     project: str | None,

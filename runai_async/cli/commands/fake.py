@@ -10,7 +10,7 @@ import click
 
 from runai_async.cli.exits import InputError
 from runai_async.cli.options import DURATION, examples
-from runai_async.cli.run import run
+from runai_async.cli.run import run, until_terminated
 from runai_async.testing import FakeControlPlane
 
 _NAME = "sample-llm"
@@ -44,7 +44,8 @@ def fake(port: int, every: float, rollouts: int | None, seed: int) -> None:
     can be pasted into a shell, or read by one. Ctrl-C ends it; restarted on the same port, it has the same
     ids and credentials, so that a client continues as after an outage.
     """
-    run(serve(port, every, rollouts, seed, click.echo))
+    with until_terminated():
+        run(serve(port, every, rollouts, seed, click.echo))
 
 
 async def serve(

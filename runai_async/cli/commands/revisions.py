@@ -12,7 +12,14 @@ from runai_async.cli.changes import RevisionChanges
 from runai_async.cli.connection import Connection, connecting
 from runai_async.cli.groups import Group
 from runai_async.cli.ids import WorkloadRef, as_uuid, find_revisions, find_workload, workload_of
-from runai_async.cli.options import NON_EMPTY, examples, interval_option, project_option, watch_option
+from runai_async.cli.options import (
+    NON_EMPTY,
+    check_interval,
+    examples,
+    interval_option,
+    project_option,
+    watch_option,
+)
 from runai_async.cli.spans import newest_first
 from runai_async.cli.text import clean, quoted
 from runai_async.cli.views.details import print_changes, print_revision
@@ -68,6 +75,7 @@ def list_(
     output: Output,
 ) -> None:
     """List the revisions of a WORKLOAD, newest first."""
+    check_interval(watch=watch)
     if watch:
         check_watchable(output, ("--deleted", deleted))
     sheet = Sheet(headers=output.headers)

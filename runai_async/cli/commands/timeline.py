@@ -15,7 +15,7 @@ from runai_async.cli.connection import Connection, connecting
 from runai_async.cli.diagnostics import say
 from runai_async.cli.files import replace_file
 from runai_async.cli.ids import find_workload
-from runai_async.cli.options import DURATION, NON_EMPTY, NonEmptyPath, examples, project_option
+from runai_async.cli.options import DURATION, NON_EMPTY, NonEmptyPath, examples, is_given, project_option
 from runai_async.cli.spans import Lane, cut, lane_of, newest_first
 from runai_async.cli.views.output import VALUES, Output, Result, lines_in_a_pipe, result_options
 from runai_async.cli.views.svg import svg
@@ -68,6 +68,8 @@ def timeline(
     The phases come from the history of the revisions, or from the list where the control plane has no
     history; the list knows only the last change.
     """
+    if picture is not None and is_given("output_format"):
+        raise click.UsageError("give --svg or --output, not both")
 
     async def work(runai: RunaiClient) -> tuple[str, list[Lane], datetime]:
         found = await find_workload(runai, workload, project)

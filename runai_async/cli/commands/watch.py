@@ -19,7 +19,7 @@ from runai_async.cli.connection import Connection, connecting
 from runai_async.cli.diagnostics import Diagnostics
 from runai_async.cli.exits import InputError, OutputError
 from runai_async.cli.files import StateFile
-from runai_async.cli.following import NAMES_EVERY, Following, discovered
+from runai_async.cli.following import NAMES_EVERY, Following, check_discovery_interval, discovered
 from runai_async.cli.ids import find_patiently, is_in_project
 from runai_async.cli.options import (
     DURATION,
@@ -37,6 +37,7 @@ from runai_async.cli.options import (
 )
 from runai_async.cli.patience import Patience
 from runai_async.cli.run import within
+from runai_async.cli.state_lock import held
 from runai_async.cli.views.output import EVENTS, MakeView, output_option
 from runai_async.cli.views.watch import View, ViewOptions
 from runai_async.client import RunaiClient, is_inference_type, workload_query
@@ -121,7 +122,7 @@ class WatchOptions:
 @click.option(
     "--state",
     type=NonEmptyPath(dir_okay=False, path_type=Path),
-    help="Resume from this file, and keep it up to date.",
+    help="Resume from this file, and keep it up to date; one process at a time.",
 )
 @click.option(
     "--adopt-state",
@@ -172,6 +173,7 @@ def watch(
     --state is then up to date.
     """
     check_workloads(workloads, "watch", everything=everything)
+    check_discovery_interval(discovery_interval, workloads)
     for name, value in (("--filter", filters), ("--type", kind)):
         if value and not everything:
             raise click.UsageError(f"{name} requires --all")
@@ -204,7 +206,8 @@ def watch(
         project=project,
     )
     file = None if state is None else StateFile(state, adopt=adopt)
-    connection.run(lambda runai: _watch(runai, options, view, file), hooks=[view.hook])
+    with contextlib.nullcontext() if state is None else held(state):
+        connection.run(lambda runai: _watch(runai, options, view, file), hooks=[view.hook])
 
 
 async def _watch(runai: RunaiClient, options: WatchOptions, view: View, file: StateFile | None) -> None:

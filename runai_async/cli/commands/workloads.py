@@ -17,7 +17,7 @@ from runai_async.cli.diagnostics import say
 from runai_async.cli.exits import FAILED, exit_status
 from runai_async.cli.groups import Group
 from runai_async.cli.ids import is_in_project
-from runai_async.cli.options import examples, interval_option, project_option, watch_option
+from runai_async.cli.options import check_interval, examples, interval_option, project_option, watch_option
 from runai_async.cli.overview import Overview, in_order, totals
 from runai_async.cli.survey import Survey, lost_clusters, survey
 from runai_async.cli.text import clean, counted
@@ -118,6 +118,7 @@ def list_(
     That takes a request for the list, one for each workload (16 at a time), and one for each cluster;
     --no-revisions leaves out those for the workloads.
     """
+    check_interval(watch=watch)
     if watch:
         check_watchable(output, ("--fail-on", fail_on), ("--no-revisions", no_revisions))
     selection = _Selection(project, frozenset(phases), revisions=not no_revisions)
