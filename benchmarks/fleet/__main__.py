@@ -9,6 +9,7 @@ trouble: one workload hangs, one returns 403, one 404 and one garbage; then all 
 sleep: the consumer takes no event for thirty seconds, twice.
 neighbour: what a fleet asks of a control plane whose list and polls take their time, beside a plain loop.
 follow: a fleet follows the list; a minute without a control plane; then the process is killed and resumes.
+start: 300 workloads at 60 s, and how soon there is an event of each.
 hints: fleets of three sizes that follow a list whose rows show changes or do not, beside fleets that do not.
 """
 
@@ -22,7 +23,7 @@ import sys
 from collections.abc import Callable, Coroutine
 from functools import partial
 
-from benchmarks.fleet import follow, hints, kill, neighbour, sleep, steady, trouble
+from benchmarks.fleet import follow, hints, kill, neighbour, sleep, start, steady, trouble
 from benchmarks.fleet.size import Counts, Size
 from benchmarks.processes import ROOT
 from benchmarks.record import ControlPlane, running_control_plane
@@ -58,6 +59,7 @@ STORIES: dict[str, Callable[[Size], list[str]]] = {
     "neighbour": neighbour.story,
     "follow": partial(_following, follow.story),
     "hints": hints.story,
+    "start": start.story,
 }
 FOLLOWING = ("follow", "hints")
 
@@ -65,7 +67,8 @@ FOLLOWING = ("follow", "hints")
 def run(name: str, size: Size) -> bool:
     """Run a story, print its figures, and return whether they are right."""
     changes = size.few_changes if name in FOLLOWING else size.changes
-    print(f"{name}: {size.workloads:,} workloads at {size.interval:g} s, {changes:g} changes a second")
+    if name != "start":  # which has a size of its own
+        print(f"{name}: {size.workloads:,} workloads at {size.interval:g} s, {changes:g} changes a second")
     wrong = STORIES[name](size)
     if wrong:
         print(f"{name}: wrong: {', '.join(wrong)}", file=sys.stderr)
