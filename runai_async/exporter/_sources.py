@@ -12,7 +12,7 @@ import time
 import weakref
 from collections.abc import Callable, Generator, MutableMapping
 from concurrent.futures import Future
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from runai_async._fleet.fleet_watch import FleetWatch, read_fleet
 from runai_async._fleet.reading import FleetReading, IsKnown, in_slices
@@ -148,17 +148,16 @@ class FleetSource:
         self.tidy()
         reading = yield from read_fleet(self._fleet, self._is_known)
         # A fleet that follows the list knows the workloads themselves.
-        if (workload_of := getattr(self._fleet, "workload", None)) is not None:
-            for some in in_slices(reading.polls):
-                self._name([item.workload_id for item in some], workload_of)
-                yield
+        for some in in_slices(reading.polls):
+            self._name([item.workload_id for item in some])
+            yield
         return reading
 
-    def _name(self, workload_ids: list[str], workload_of: Callable[[str], Any]) -> None:
+    def _name(self, workload_ids: list[str]) -> None:
         names, projects = self._labels
         for key in workload_ids:
             with contextlib.suppress(KeyError):  # it has left meanwhile
-                if key not in names and (workload := workload_of(key)) is not None:
+                if key not in names and (workload := self._fleet.workload(key)) is not None:
                     names[key], projects[key] = workload.name, workload.project_name or ""
 
 

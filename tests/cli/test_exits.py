@@ -148,9 +148,7 @@ async def test_without_credentials_a_command_says_what_to_set(args: list[str]) -
 @pytest.mark.parametrize(
     "args",
     [  # a refused token is tried again after one and after three seconds
-        pytest.param(
-            args, id=" ".join(args), marks=() if args[0] in {"watch", "rollout"} else pytest.mark.slow
-        )
+        pytest.param(args, id=" ".join(args), marks=() if args[0] == "rollout" else pytest.mark.slow)
         for args in API_COMMANDS
     ],
 )

@@ -12,8 +12,10 @@ from support.cli import Ran, ran
 from support.samples import revision as sample
 
 from runai_async import Revision, from_json, to_json
+from runai_async.cli.columns import Cell
 from runai_async.cli.secrets import masked
 from runai_async.cli.views.output import RESULTS, VALUES
+from runai_async.cli.views.tables import print_facts
 from runai_async.testing import FakeControlPlane
 
 IDS = [f"{start}-1111-4111-8111-111111111111" for start in ("aaaa0000", "aaaa1111", "bbbb0000", "dddd0000")]
@@ -222,6 +224,11 @@ async def test_get_shows_facts_and_conditions_but_no_secrets(llm: Llm) -> None:
     assert any(line.split()[:3] == ["Ready", "Unknown", "Deploying"] for line in lines)
     assert "API_KEY" not in result.out
     assert "tensor-parallel" not in result.out
+
+
+def test_a_revision_without_conditions_has_no_table_of_them(capsys: pytest.CaptureFixture[str]) -> None:
+    print_facts([("Name", Cell("chat"))], [])
+    assert capsys.readouterr().out == "Name  chat\n"
 
 
 async def test_get_leaves_out_facts_that_are_not_known(llm: Llm) -> None:

@@ -307,7 +307,15 @@ async def test_an_after_that_was_purged_is_not_followed_by_what_was_there(
 # --- what is looked up before the wait ----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("trouble", ["503", "a web page", "a gateway's 404", "a reset"])
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        pytest.param("503", marks=pytest.mark.slow),
+        pytest.param("a web page", marks=pytest.mark.slow),
+        "a gateway's 404",
+        pytest.param("a reset", marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.parametrize("look_up", ["the name", "--after by name", "--after by id"])
 async def test_an_outage_at_each_look_up_is_waited_out(
     control_plane: FakeControlPlane, workload_id: str, look_up: str, trouble: str

@@ -12,6 +12,8 @@ from support.metrics import get
 
 from runai_async.testing import FakeControlPlane
 
+pytestmark = pytest.mark.slow
+
 FAST = ["--interval", "100ms"]
 Restart = Callable[[FakeControlPlane], None]
 

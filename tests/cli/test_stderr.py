@@ -20,7 +20,7 @@ from support.cli import environment, polled, read_rest
 from support.metrics import get
 from support.ports import lasting_port
 
-from runai_async.cli.stderr import StderrWriter
+from runai_async.cli.stderr import StderrWriter, _write
 from runai_async.testing import FakeControlPlane
 
 LIMIT = 400
@@ -56,6 +56,16 @@ def rest(reading: int) -> list[str]:
     found = bytearray()
     read_rest(reading, found)
     return found.decode().splitlines()
+
+
+def test_a_descriptor_that_does_not_block_is_waited_for() -> None:
+    with piped() as (reading, writing):
+        fill(writing)
+        os.set_blocking(writing, False)
+        timer = threading.Timer(0.05, os.read, [reading, 65536])
+        timer.start()
+        assert [_write(writing, b"late") for _ in range(2)] == [0, 4]
+        timer.join()
 
 
 def test_lines_are_written_in_their_order() -> None:

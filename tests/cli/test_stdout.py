@@ -21,7 +21,13 @@ from support.cli import Ran, environment, polled
 from runai_async import FleetCheckpoint
 from runai_async.testing import FakeControlPlane
 
-UNBUFFERED = pytest.mark.parametrize("env", [{}, {"PYTHONUNBUFFERED": "1"}], ids=["buffered", "unbuffered"])
+UNBUFFERED = pytest.mark.parametrize(
+    "env",
+    [
+        pytest.param({}, id="buffered"),
+        pytest.param({"PYTHONUNBUFFERED": "1"}, id="unbuffered", marks=pytest.mark.slow),
+    ],
+)
 FORMATS = pytest.mark.parametrize("output", ["table", "json", "jsonl", "cloudevents"])
 BRIEF = ["--interval", "30ms", "--timeout", "30s"]
 FULL = "Error: stdout cannot be written: No space left on device\n"

@@ -26,7 +26,7 @@ from runai_async import (
 )
 from runai_async.testing import FakeClock, Request, Response
 
-RUNS = 15
+RUNS = 10
 GRACE = 30.0
 INTERVAL = 10.0
 STALLED_AFTER = 40.0

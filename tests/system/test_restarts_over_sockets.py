@@ -25,6 +25,8 @@ from runai_async import (
 )
 from runai_async.testing._workload_list import ListOrder
 
+pytestmark = pytest.mark.slow
+
 POLICY = PollPolicy(interval=10, fast_interval=10)
 BRIEF = evolve(POLICY, max_outage=300)
 SLOW = PollPolicy(interval=60, fast_interval=60)
