@@ -90,7 +90,10 @@ MODULE = (sys.executable, "-m", "runai_async")
 
 
 @pytest.mark.parametrize("command", [MODULE, (str(SCRIPT),)], ids=["module", "script"])
-@pytest.mark.parametrize("milliseconds", [0, 10, 30, 60, 100, 200, 300])
+@pytest.mark.parametrize(
+    "milliseconds",
+    [0, 10, 100, *(pytest.param(number, marks=pytest.mark.slow) for number in (30, 60, 200, 300))],
+)
 async def test_ctrl_c_prints_nothing_however_early_it_comes(
     control_plane: FakeControlPlane, command: tuple[str, ...], milliseconds: int
 ) -> None:
