@@ -154,7 +154,10 @@ def names_path(error: DecodeError, mutant: Mutant) -> bool:
     path = format_path(mutant.path)
     if not error.is_json:
         return path.startswith(error.path)
-    is_item = ": not JSON: " in str(error) and path.startswith(error.path)  # of a list that is JSON around it
+    # A list may be JSON around an item that is not; where nesting is too deep, that is noticed above or below.
+    is_item = any(text in str(error) for text in (": not JSON: ", "nested too deeply")) and path.startswith(
+        error.path
+    )
     return is_item or error.path == path or error.path.startswith((f"{path}.", f"{path}["))
 
 
