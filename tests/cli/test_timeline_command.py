@@ -176,8 +176,9 @@ async def control_plane() -> AsyncIterator[FakeControlPlane]:
 
 
 async def test_a_revision_added_in_the_past_has_a_history_since_then() -> None:
-    began = datetime.now(UTC) - timedelta(hours=1)
-    async with FakeControlPlane() as control_plane:
+    now = datetime.now(UTC)
+    began = now - timedelta(hours=1)
+    async with FakeControlPlane(clock=lambda: now) as control_plane:
         workload_id = control_plane.add_workload("llm")
         control_plane.add_revision(workload_id, "Running", created_at=began, phase_updated_at=began)
         printed = json.loads((await ran(control_plane, "timeline", "llm")).out)

@@ -154,10 +154,9 @@ def names_path(error: DecodeError, mutant: Mutant) -> bool:
     path = format_path(mutant.path)
     if not error.is_json:
         return path.startswith(error.path)
-    # A list may be JSON around an item that is not; where nesting is too deep, that is noticed above or below.
-    is_item = any(text in str(error) for text in (": not JSON: ", "nested too deeply")) and path.startswith(
-        error.path
-    )
+    # A list may be JSON around an item that is not; where nesting is too deep, that shows above or below.
+    is_around = ": not JSON: " in str(error) or "nested too deeply" in str(error)
+    is_item = is_around and path.startswith(error.path)
     return is_item or error.path == path or error.path.startswith((f"{path}.", f"{path}["))
 
 
