@@ -55,24 +55,29 @@ async def tab(line: str, env: dict[str, str]) -> tuple[list[str], set[str]]:
 @pytest.mark.parametrize(
     ("line", "found"),
     [
-        ("runai-async rev", ["revisions"]),
-        ("runai-async revisions l", ["list"]),
         ("runai-async revisions list ch", ["chat", "chat-b"]),
-        ("runai-async revisions list -p team-b ", ["chat-b"]),
         ("runai-async revisions list -p tea", ["team-a", "team-b"]),
-        ("runai-async revisions list x --no", ["--no-headers"]),
-        ("runai-async revisions get em", []),
-        ("runai-async revisions get ch", ["chat-", "chat-b-"]),
         ("runai-async revisions get chat-0", ["chat-00001", "chat-00002"]),
-        ("runai-async revisions get --workload e", ["embed"]),
-        ("runai-async revisions diff chat ", ["chat-00001", "chat-00002"]),
-        ("runai-async revisions diff chat chat-00001 c", ["chat-00001", "chat-00002"]),
         ("runai-async watch chat e", ["embed"]),
-        ("runai-async rollout status chat --after chat-0", ["chat-00001", "chat-00002"]),
-        ("runai-async exporter c", ["chat", "chat-b"]),
-        ("runai-async timeline c", ["chat", "chat-b"]),
-        ("runai-async watch --filter c", []),
-        ("runai-async completion z", ["zsh"]),
+        *(
+            pytest.param(*case, marks=pytest.mark.slow)
+            for case in (
+                ("runai-async rev", ["revisions"]),
+                ("runai-async revisions l", ["list"]),
+                ("runai-async revisions list -p team-b ", ["chat-b"]),
+                ("runai-async revisions list x --no", ["--no-headers"]),
+                ("runai-async revisions get em", []),
+                ("runai-async revisions get ch", ["chat-", "chat-b-"]),
+                ("runai-async revisions get --workload e", ["embed"]),
+                ("runai-async revisions diff chat ", ["chat-00001", "chat-00002"]),
+                ("runai-async revisions diff chat chat-00001 c", ["chat-00001", "chat-00002"]),
+                ("runai-async rollout status chat --after chat-0", ["chat-00001", "chat-00002"]),
+                ("runai-async exporter c", ["chat", "chat-b"]),
+                ("runai-async timeline c", ["chat", "chat-b"]),
+                ("runai-async watch --filter c", []),
+                ("runai-async completion z", ["zsh"]),
+            )
+        ),
     ],
 )
 async def test_a_tab_finds_commands_options_and_names(

@@ -30,17 +30,17 @@ async def test_a_login_page_is_named_with_its_url_and_is_status_4(args: list[str
     assert "hub-secret-123" not in result.err
 
 
-@pytest.mark.parametrize("args", ONE_SHOT, ids=" ".join)
-@pytest.mark.parametrize(
-    ("status", "body"),
-    [
-        (503, {"code": 503, "message": "upgrade"}),
-        (500, {"code": 500, "message": "database"}),
-        (502, "<html>Bad Gateway</html>"),
-        (404, "<html>no such route</html>"),
-        (429, {"code": 429, "message": "slower"}),
-    ],
-)
+OUTAGES = [
+    (503, {"code": 503, "message": "upgrade"}),
+    (500, {"code": 500, "message": "database"}),
+    (502, "<html>Bad Gateway</html>"),
+    (404, "<html>no such route</html>"),
+    (429, {"code": 429, "message": "slower"}),
+]
+EVERY_COMMAND_AND_OUTAGE_ONCE = [(args, *OUTAGES[number % 5]) for number, args in enumerate(ONE_SHOT)]
+
+
+@pytest.mark.parametrize(("args", "status", "body"), EVERY_COMMAND_AND_OUTAGE_ONCE)
 async def test_an_outage_is_status_4(args: list[str], status: int, body: object) -> None:
     async with FakeControlPlane() as control_plane:
         control_plane.fail_next(None, status, body=body)

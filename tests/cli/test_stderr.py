@@ -241,7 +241,9 @@ async def outage(control_plane: FakeControlPlane, status: int = 503) -> None:
 BRIEF = ["--interval", "30ms", "--deadline", "200ms"]
 
 
-@pytest.mark.parametrize("make", [gone, full, limited])
+@pytest.mark.parametrize(
+    "make", [full, *(pytest.param(make, marks=pytest.mark.slow) for make in (gone, limited))]
+)
 async def test_a_watch_goes_on_whatever_becomes_of_its_stderr(
     control_plane: FakeControlPlane, make: Callable[[Path], Stderr], tmp_path: Path
 ) -> None:
@@ -258,7 +260,9 @@ async def test_a_watch_goes_on_whatever_becomes_of_its_stderr(
         assert await process.wait() == 0
 
 
-@pytest.mark.parametrize("make", [gone, full, limited])
+@pytest.mark.parametrize(
+    "make", [gone, *(pytest.param(make, marks=pytest.mark.slow) for make in (full, limited))]
+)
 async def test_an_exporter_goes_on_whatever_becomes_of_its_stderr(
     control_plane: FakeControlPlane, make: Callable[[Path], Stderr], tmp_path: Path
 ) -> None:

@@ -28,7 +28,10 @@ UNBUFFERED = pytest.mark.parametrize(
         pytest.param({"PYTHONUNBUFFERED": "1"}, id="unbuffered", marks=pytest.mark.slow),
     ],
 )
-FORMATS = pytest.mark.parametrize("output", ["table", "json", "jsonl", "cloudevents"])
+FORMATS = pytest.mark.parametrize(
+    "output",
+    ["jsonl", *(pytest.param(name, marks=pytest.mark.slow) for name in ("table", "json", "cloudevents"))],
+)
 BRIEF = ["--interval", "30ms", "--timeout", "30s"]
 FULL = "Error: stdout cannot be written: No space left on device\n"
 TOO_LARGE = "Error: stdout cannot be written: File too large\n"
@@ -175,8 +178,15 @@ async def test_a_full_pipe_is_waited_for(
     assert len(out.splitlines()) == 20
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("blocks", [True, False])
+@pytest.mark.parametrize(
+    ("blocks", "number"),
+    [
+        (True, signal.SIGINT),
+        (False, signal.SIGTERM),
+        pytest.param(True, signal.SIGTERM, marks=pytest.mark.slow),
+        pytest.param(False, signal.SIGINT, marks=pytest.mark.slow),
+    ],
+)
 async def test_a_signal_ends_a_watch_whose_pipe_is_full_with_what_was_written_saved(
     control_plane: FakeControlPlane, tmp_path: Path, blocks: bool, number: signal.Signals
 ) -> None:
@@ -271,12 +281,17 @@ async def test_a_terminal_that_goes_costs_the_view_and_not_the_watch(
     "command",
     [
         ["revisions", "list", "chat", "-o", "table"],
-        ["revisions", "list", "chat", "-o", "json"],
-        ["revisions", "list", "chat", "-o", "jsonl"],
-        ["revisions", "count", "chat"],
-        ["timeline", "chat", "-o", "table"],
         ["--help"],
-        ["--version"],
+        *(
+            pytest.param(command.split(), marks=pytest.mark.slow)
+            for command in (
+                "revisions list chat -o json",
+                "revisions list chat -o jsonl",
+                "revisions count chat",
+                "timeline chat -o table",
+                "--version",
+            )
+        ),
     ],
     ids=" ".join,
 )
