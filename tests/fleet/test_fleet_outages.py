@@ -216,7 +216,7 @@ async def test_failing_workloads_back_off_even_while_others_succeed(
         await harness.collect(fleet, 600)
 
     polled = Counter(key in broken for at, _, key in harness.requests if 200 <= at < 600)
-    assert polled[False] == 10 * 40
+    assert abs(polled[False] - 10 * 40) <= 10  # a poll at either end may fall inside or outside
     assert polled[True] < 50 * 40 / 2
     assert caplog.records == []  # the control plane itself responds
 
