@@ -9,8 +9,8 @@ from uuid import UUID
 
 from attrs import evolve
 
-from runai_async._ids import canonical_id, is_uuid
-from runai_async._numbers import check_number, check_whole
+from runai_async._text import canonical_id, is_uuid
+from runai_async._values import check_number, check_whole
 from runai_async.checkpoint import Checkpoint, FleetCheckpoint
 from runai_async.errors import ConfigurationError
 from runai_async.models import Phase

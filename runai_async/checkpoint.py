@@ -14,7 +14,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Literal, Self
 
-from attrs import asdict, evolve, frozen
+from attrs import asdict, evolve
 
 from runai_async._checkpoint.base_url import normal_base_url
 from runai_async._checkpoint.fields import (
@@ -29,6 +29,7 @@ from runai_async._checkpoint.fields import (
     check,
     parsed,
 )
+from runai_async._values import frozen
 from runai_async.models import Phase
 
 VERSION = 1

@@ -7,9 +7,9 @@ from datetime import datetime
 from typing import Any, Literal
 
 import attrs
-from attrs import frozen
 
 from runai_async._clock import is_same_moment
+from runai_async._values import frozen
 from runai_async.models import SECRET_FIELDS, Condition, Revision
 
 MASK = "***"

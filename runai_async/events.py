@@ -6,8 +6,9 @@ from datetime import datetime, timedelta
 from typing import ClassVar
 from uuid import UUID, uuid5
 
-from attrs import field, frozen
+from attrs import field
 
+from runai_async._values import frozen
 from runai_async.diff import FieldChange
 from runai_async.errors import RunaiError
 from runai_async.models import Phase, Revision

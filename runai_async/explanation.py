@@ -7,9 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from attrs import frozen
-
 from runai_async._text import beginning, one_line
+from runai_async._values import frozen
 from runai_async.models import Condition, Phase, Pod, PodContainer, Revision, RevisionLogEvent
 
 _LONGEST = 300

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from attrs import frozen
-
 from runai_async._observe.log import logger
+from runai_async._values import frozen
 
 
 @frozen

@@ -12,7 +12,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Self
 
-from attrs import field, frozen
+from attrs import field
+
+from runai_async._values import frozen
 
 _ID: dict[str, Any] = {"coerce": "id"}
 """Metadata of an id: some are numbers in the vendor's own samples."""

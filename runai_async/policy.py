@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from typing import Any, Literal, get_args
 
-from attrs import Attribute, field, frozen
+from attrs import Attribute, field
 
-from runai_async._numbers import check_number, check_whole
+from runai_async._values import check_number, check_whole, frozen
 
 LEAST_INTERVAL = 0.01
 """Seconds. Two polls of one workload are never closer than this."""

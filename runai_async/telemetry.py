@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from contextvars import ContextVar, Token
 
-from attrs import frozen
-
+from runai_async._values import frozen
 from runai_async._version import __version__
 from runai_async.hooks import CallFinished, CallStarted, HookEvent, PollFinished, PollStarted, RetryScheduled
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from attrs import field, frozen
+from attrs import field
 
 from runai_async._api.endpoints import Endpoints
 from runai_async._api.list_pace import ListGate
 from runai_async._api.retry import Retrying
 from runai_async._api.server_time import ServerTime
 from runai_async._clock import Clock
+from runai_async._values import frozen
 from runai_async.hooks import Hooks
 
 

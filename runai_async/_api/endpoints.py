@@ -18,7 +18,7 @@ from runai_async._api.paging import LONGEST_PAGE
 from runai_async._api.statuses import named_page, raise_for_status
 from runai_async._checkpoint.base_url import normal_base_url
 from runai_async._http.messages import Request, Response
-from runai_async._ids import canonical_id
+from runai_async._text import canonical_id
 from runai_async.errors import DecodeError
 from runai_async.models import Cluster, HistoryRecord, Pod, Revision, RevisionLogEvent, Workload
 

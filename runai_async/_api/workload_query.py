@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from attrs import field, frozen
+from attrs import field
 
 from runai_async._api.api import Api
 from runai_async._api.paging import LeftOut
 from runai_async._api.workload_list import Selection, conditions, each_once
-from runai_async._ids import is_uuid
+from runai_async._text import is_uuid
+from runai_async._values import frozen
 from runai_async.models import Workload
 
 Choose = Callable[[Mapping[str, Workload]], frozenset[str]]

@@ -10,9 +10,10 @@ import re
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
-from attrs import Attribute, field, frozen
+from attrs import Attribute, field
 
 from runai_async._http.addresses import check_token_url
+from runai_async._values import frozen
 from runai_async.errors import ConfigurationError
 
 SENDABLE = re.compile(r"[\x21-\x7e]+")

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlencode
 
-from attrs import field, frozen
+from attrs import field
 from yarl import URL
 
 from runai_async import _codec
 from runai_async._api.statuses import named_page, raise_for_status
 from runai_async._auth.credentials import SENDABLE, ClientCredentials
 from runai_async._http.messages import Request, Response
+from runai_async._values import frozen
 from runai_async.errors import DecodeError
 
 

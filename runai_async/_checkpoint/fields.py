@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from runai_async._ids import canonical_id
+from runai_async._text import canonical_id
 from runai_async.models import Phase
 
 _LONGEST = 1e12

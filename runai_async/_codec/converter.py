@@ -24,7 +24,7 @@ from runai_async._codec.fields import (
     utc,
     without_none,
 )
-from runai_async._ids import canonical_id
+from runai_async._text import canonical_id
 from runai_async.errors import DecodeError
 from runai_async.models import Cluster, ClusterState, Phase
 

@@ -23,7 +23,7 @@ from runai_async._codec.fields import (
     utc,
     without_none,
 )
-from runai_async._ids import canonical_id
+from runai_async._text import canonical_id
 
 FALLBACK_ERRORS = (msgspec.DecodeError, ValueError, OverflowError, RecursionError)
 """What the fast path raises where the converter has to decide."""

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from typing import Any, Generic, TypeVar, cast
 
 import msgspec
-from attrs import frozen
 
 from runai_async._codec.cut import elements, members
 from runai_async._codec.decode import decode_model, parse, shape_error
 from runai_async._codec.fast import FALLBACK_ERRORS, list_fast_path, page_decoder
+from runai_async._values import frozen
 from runai_async.errors import DecodeError
 from runai_async.models import Revision
 

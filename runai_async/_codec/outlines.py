@@ -6,14 +6,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-from attrs import frozen
 
 from runai_async._codec.converter import structure_field
 from runai_async._codec.cut import members, without_lone_surrogates
 from runai_async._codec.decode import parse
 from runai_async._codec.fast import FALLBACK_ERRORS
 from runai_async._codec.fields import AwareTime, Field, fields_of, is_zero, utc
-from runai_async._ids import canonical_id
+from runai_async._text import canonical_id
+from runai_async._values import frozen
 from runai_async.errors import DecodeError
 from runai_async.models import Phase, Workload
 

@@ -12,7 +12,7 @@ from runai_async._api.paging import LeftOut
 from runai_async._api.workload_query import WorkloadQuery
 from runai_async._fleet.discovery import Ask, Ids, Item, Listed, id_of
 from runai_async._fleet.query_reader import QueryReader, Reading
-from runai_async._ids import is_uuid
+from runai_async._text import is_uuid
 from runai_async.errors import AttemptTimeoutError
 from runai_async.models import Workload
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 
-from attrs import frozen
-
 from runai_async._api.api import Api
 from runai_async._fleet.discovery import Discovery, Listed
 from runai_async._fleet.lister import Lister
 from runai_async._fleet.query_reader import QueryReader, Reading
 from runai_async._observe.log import logger
+from runai_async._values import frozen
 from runai_async._watch.failures import ROUNDING
 from runai_async.checkpoint import Checkpoint
 from runai_async.errors import AuthenticationError, RunaiError

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal
 
-from attrs import frozen
+from runai_async._values import frozen
 
 HintStatus = Literal["off", "learning", "trusted", "untrusted"]
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from attrs import frozen
-
 from runai_async._clock import Clock
 from runai_async._fleet.buffer import Buffer
 from runai_async._fleet.capacity import Capacity
@@ -18,6 +16,7 @@ from runai_async._fleet.members import Members
 from runai_async._fleet.membership import Membership
 from runai_async._fleet.reading import Contact
 from runai_async._fleet.status import FleetStatus
+from runai_async._values import frozen
 from runai_async.policy import PollPolicy, stale_after
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol, runtime_checkable
 
-from attrs import field, frozen
+from attrs import field
 from yarl import URL
 
 from runai_async._clock import Clock
+from runai_async._values import frozen
 
 _NO_HEADERS: Mapping[str, str] = {}
 

@@ -12,8 +12,8 @@ from datetime import datetime
 
 from runai_async._api.api import Api
 from runai_async._api.statuses import is_from_api
-from runai_async._ids import canonical_id
 from runai_async._observe.log import logger
+from runai_async._text import canonical_id
 from runai_async._watch.clusters import (
     FIRST_TURN,
     UNKNOWN,

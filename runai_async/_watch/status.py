@@ -5,9 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import NamedTuple, Self
 
-from attrs import frozen
-
 from runai_async._codec import Outline
+from runai_async._values import frozen
 from runai_async.errors import RunaiError
 from runai_async.events import WatchEvent
 

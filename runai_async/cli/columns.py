@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
-from attrs import evolve, frozen
+from attrs import evolve
 
+from runai_async._values import frozen
 from runai_async.cli.text import clean, cut_end, cut_middle, width_of
 
 _GAP = 2

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-from attrs import frozen
 
 from runai_async._auth.credentials import FileToken
+from runai_async._values import frozen
 from runai_async.cli.diagnostics import Diagnostics
 from runai_async.cli.options import DURATION, NON_EMPTY, Command, NonEmptyPath
 from runai_async.cli.run import run

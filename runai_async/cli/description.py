@@ -6,8 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from itertools import islice
 
-from attrs import frozen
-
+from runai_async._values import frozen
 from runai_async._wait.order import newest
 from runai_async._wait.pods import is_serving, pods_text
 from runai_async.cli.ids import WorkloadRef

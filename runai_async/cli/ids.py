@@ -7,8 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import TypeVar
 from uuid import UUID
 
-from attrs import frozen
-
+from runai_async._values import frozen
 from runai_async.cli.exits import InputError
 from runai_async.cli.patience import Patience
 from runai_async.cli.text import alternatives, clean, quoted, suggestion

@@ -6,8 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from attrs import frozen
-
+from runai_async._values import frozen
 from runai_async._wait.order import newest
 from runai_async._wait.pods import is_serving
 from runai_async.cli.text import clean, counted

@@ -7,8 +7,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from attrs import frozen
-
+from runai_async._values import frozen
 from runai_async.models import HistoryRecord, Phase, Revision
 
 

@@ -18,7 +18,7 @@ from typing import Any, Self
 
 from aiohttp import web
 
-from runai_async._ids import canonical_id
+from runai_async._text import canonical_id
 from runai_async.testing._access import Access
 from runai_async.testing._faults import FAULT_KINDS, FaultKind, Faults, canned_response, distort, pause
 from runai_async.testing._outages import Outages

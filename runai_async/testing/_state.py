@@ -11,7 +11,7 @@ from uuid import UUID
 
 import msgspec
 
-from runai_async._ids import canonical_id
+from runai_async._text import canonical_id
 from runai_async.testing._clusters import Clusters
 from runai_async.testing._record import Transition
 from runai_async.testing._records import MissingError, Records, Row

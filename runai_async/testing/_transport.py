@@ -7,11 +7,12 @@ import inspect
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 
-from attrs import field, frozen
+from attrs import field
 from yarl import URL
 
 from runai_async._clock import Clock
 from runai_async._http.messages import Request, Response
+from runai_async._values import frozen
 from runai_async.errors import AttemptTimeoutError, DeadlineExceededError, RunaiError
 from runai_async.testing._clock import FakeClock
 

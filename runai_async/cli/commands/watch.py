@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import get_args
 
 import click
-from attrs import frozen
 
 from runai_async._api.workload_query import WorkloadQuery
 from runai_async._fleet.fleet_watch import FleetWatch, begin_with
+from runai_async._values import frozen
 from runai_async._watch.revision_watch import RevisionWatch
 from runai_async.checkpoint import FleetCheckpoint
 from runai_async.cli.connection import Connection, connecting

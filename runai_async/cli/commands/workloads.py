@@ -8,9 +8,9 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
 import click
-from attrs import frozen
 from click.exceptions import Exit
 
+from runai_async._values import frozen
 from runai_async.cli.changes import WorkloadChanges
 from runai_async.cli.connection import Connection, connecting
 from runai_async.cli.diagnostics import say

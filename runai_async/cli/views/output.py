@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import click
-from attrs import evolve, frozen
+from attrs import evolve
 
 from runai_async._codec import to_json
+from runai_async._values import frozen
 from runai_async.cli import views
 from runai_async.cli.columns import Table
 from runai_async.cli.diagnostics import say

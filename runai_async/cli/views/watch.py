@@ -9,9 +9,8 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from typing import IO, ClassVar
 
-from attrs import frozen
-
 from runai_async._codec import encode, to_cloudevent, to_json
+from runai_async._values import frozen
 from runai_async.cli.diagnostics import say
 from runai_async.cli.line_writer import LineWriter
 from runai_async.events import ClusterEvent, FleetEvent, RevisionEvent
