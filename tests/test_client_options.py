@@ -6,6 +6,7 @@ import inspect
 import json
 import math
 import ssl
+import threading
 import traceback
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -30,6 +31,7 @@ from runai_async import (
 )
 from runai_async._arguments import check_timeout
 from runai_async._http.addresses import environment_proxy
+from runai_async._http.authorities import Authorities
 from runai_async.testing import FakeControlPlane, FakeTransport, Response
 
 WORKLOAD = "3f0f1e0c-7d61-4c0e-9d4a-0d2f6f8f1b11"
@@ -225,12 +227,20 @@ async def test_calls_that_begin_at_once_share_a_session(secure: FakeControlPlane
 
 
 async def test_closing_while_the_ca_file_is_read_leaves_no_session(
-    secure: FakeControlPlane, ca_file: Path
+    secure: FakeControlPlane, ca_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    closed, load = threading.Event(), Authorities.load
+
+    def slow_load(authorities: Authorities) -> ssl.SSLContext:
+        closed.wait(10)
+        return load(authorities)
+
+    monkeypatch.setattr(Authorities, "load", slow_load)
     runai = RunaiClient(secure.url, secure.token, ca_file=ca_file, retry=ONCE)
     call = asyncio.create_task(runai.count_revisions(WORKLOAD))
     await asyncio.sleep(0)
     await runai.aclose()
+    closed.set()
     with pytest.raises(RuntimeError, match="the client is closed"):
         await call
     assert len(secure.requests) == 0
