@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager
-from typing import NamedTuple
 
 from rich.text import Text
 
 from runai_async._clock import Clock
 from runai_async._wait.pods import pods_text
 from runai_async.cli.diagnostics import say
-from runai_async.cli.text import clean, duration, phase_name, since
+from runai_async.cli.text import clean, phase_name, since
 from runai_async.cli.views.console import console
 from runai_async.cli.views.lines import (
     cluster_line,
@@ -21,23 +20,12 @@ from runai_async.cli.views.lines import (
     stalled_line,
 )
 from runai_async.cli.views.log import Log
+from runai_async.cli.views.silence import Silence
 from runai_async.cli.views.tables import conditions_table, phase_text
 from runai_async.errors import RunaiError
 from runai_async.events import ClusterEvent, RevisionStalled
 from runai_async.explanation import Explanation, listed
 from runai_async.models import Revision
-
-
-class Outage(NamedTuple):
-    """An outage that lasts.
-
-    Attributes:
-        error: what the first request failed with.
-        began_at: monotonic time.
-    """
-
-    error: RunaiError
-    began_at: float
 
 
 class Progress:
@@ -52,15 +40,14 @@ class Progress:
         self._log = Log(timeout, lambda: self._state, lambda: f"still waiting{self._waits_for()}", clock)
         self._state = Text("waiting for the first response")
         self._revision: Revision | None = None
-        self._outage: Outage | None = None
-        self._has_begun = False
+        self._silence = Silence(self._log.clock)
 
     def live(self) -> AbstractAsyncContextManager[None]:
         """Show the present state below the lines, or repeat it, for as long as the context lasts."""
         return self._log.live()
 
     def _waits_for(self) -> str:
-        if self._outage is not None:
+        if self._silence.lasts:
             return f": {self.silence()}"
         revision = self._revision
         if revision is None:
@@ -71,11 +58,7 @@ class Progress:
 
     def silence(self) -> str:
         """Describe the outage that lasts; empty if none does."""
-        if self._outage is None:
-            return "" if self._has_begun else "the control plane has not responded to the first request"
-        seconds = self._log.clock.monotonic() - self._outage.began_at
-        why = clean(str(self._outage.error))
-        return f"the control plane has not responded for {duration(seconds)}: {why}"
+        return self._silence.text()
 
     @property
     def elapsed(self) -> str:
@@ -84,17 +67,17 @@ class Progress:
 
     def begin(self, workload: str, after: str | None) -> None:
         """Print which rollout this is, once it is found."""
-        self._has_begun = True
+        self._silence.has_begun = True
         self._log.print(f"rollout of {clean(workload)}{f', after {clean(after)}' if after else ''}")
 
     def outage_began(self, error: RunaiError) -> None:
         """Print that an outage began."""
-        self._outage = Outage(error, self._log.clock.monotonic())
+        self._silence.began(error)
         self._log.print(outage_line(error))
 
     def outage_ended(self, seconds: float) -> None:
         """Print that an outage ended."""
-        self._outage = None
+        self._silence.ended()
         self._log.print(recovery_line(seconds))
 
     def cluster(self, event: ClusterEvent) -> None:
@@ -105,13 +88,17 @@ class Progress:
         """Print that the newest revision has been in its phase for long."""
         self._log.print(stalled_line(event))
 
-    def revision(self, revision: Revision | None) -> None:
+    def revision(self, revision: Revision | None, *, is_empty: bool = False) -> None:
         """Print the state of the newest revision, if it is not the one printed last."""
+        del is_empty
         self._revision = revision
         state = Text("waiting for the new revision") if revision is None else revision_line(revision)
         if state != self._state:
             self._state = state
             self._log.print(state)
+
+    def unknown(self) -> None:
+        """Display nothing: how long that is doubted is the wait's own matter."""
 
     def done(self, revision: Revision) -> None:
         """Print that the rollout is done."""
