@@ -90,6 +90,8 @@ class Rollout:
     @property
     def reason(self) -> str:
         """Why it is not done, in one line."""
+        if self.state is State.EMPTY:
+            return "the workload has no revisions"
         cause = self.explanation.cause if self.explanation is not None else None
         if cause and self.revision is not None:
             name, phase = clean(self.revision.name), phase_name(self.revision.phase)
