@@ -48,7 +48,7 @@ def suite_of(path: Path) -> ET.Element:
         "testsuite",
         "runai-async rollout status",
     )
-    assert {name: suite.get(name) for name in root.keys()} == root.attrib
+    assert {name: suite.get(name) for name in root.attrib} == root.attrib
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", suite.get("timestamp", ""))
     cases = suite.findall("testcase")
     assert suite.get("tests") == str(len(cases))

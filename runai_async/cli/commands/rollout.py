@@ -19,12 +19,14 @@ from runai_async.cli.exits import InputError, NotDoneError, SignalledError, Time
 from runai_async.cli.files import check_replaceable, replace_file
 from runai_async.cli.gate import Waiting, find_after, wait_for_all, wait_for_one
 from runai_async.cli.groups import Group
+from runai_async.cli.history import steps_of
 from runai_async.cli.ids import (
     WorkloadRef,
     as_uuid,
     find_all,
     find_listed,
     find_patiently,
+    find_workload,
     workload_of,
 )
 from runai_async.cli.junit import junit_xml
@@ -49,7 +51,9 @@ from runai_async.cli.rollouts import (
 )
 from runai_async.cli.run import within
 from runai_async.cli.text import counted, limit, quoted
-from runai_async.client import RunaiClient
+from runai_async.cli.views.listings import history_table
+from runai_async.cli.views.output import Output, Result, result_options
+from runai_async.client import RunaiClient, server_time
 from runai_async.errors import RolloutFailedError, WaitError, WaitTimeoutError
 from runai_async.models import Revision
 from runai_async.policy import LEAST_INTERVAL, PollPolicy
@@ -109,11 +113,10 @@ class _Gate:
 @rollout.command(
     epilog=examples(
         "runai-async rollout status $WORKLOAD --timeout 10m",
+        "runai-async rollout status --all -p team-a --junit rollouts.xml",
         "AFTER=$(runai-async revisions list $WORKLOAD -o name | sed -n 1p)",
         "# ... change the workload ...",
         "runai-async rollout status $WORKLOAD --timeout 10m ${AFTER:+--after=$AFTER}",
-        "# many at once, with a report for the pipeline:",
-        "runai-async rollout status --all -p team-a --timeout 10m --junit rollouts.xml",
     )
 )
 @click.argument("workloads", nargs=-1, type=NON_EMPTY, metavar="[WORKLOAD]...")
@@ -340,3 +343,47 @@ def _reporting(
             say(f"runai-async: warning: {problem.message}")
         raise
     write()
+
+
+# --- history ----------------------------------------------------------------------------------------------
+
+
+@rollout.command(
+    epilog=examples(
+        "runai-async rollout history $WORKLOAD",
+        "runai-async rollout history my-llm -p team-a -o wide",
+        "runai-async rollout history $WORKLOAD -o jsonl | jq -c .changes",
+    )
+)
+@click.argument("workload", type=NON_EMPTY)
+@project_option
+@result_options(
+    of="json and yaml are {history: [{revision, serves, changes}]}, in the API's own shape; changes are null "
+    "for the first one.",
+    secrets=True,
+)
+@connecting
+def history(connection: Connection, workload: str, *, project: str | None, output: Output) -> None:
+    """List what each revision of a WORKLOAD changed, newest first, deleted ones included.
+
+    SERVES marks the newest revision that runs with the pods it needs. CHANGED compares what a user requested
+    with the revision before: images, resources, environment, command and arguments.
+    """
+
+    async def work(runai: RunaiClient) -> None:
+        found = await find_workload(runai, workload, project)
+        known = await runai.list_revisions(found.id)
+        known += await runai.list_revisions(found.id, deleted=True)
+        steps = steps_of(known, show_secrets=output.show_secrets)
+        items, now = [item.to_dict() for item in steps], server_time(runai).now()
+        output(
+            Result(
+                items,
+                document={"history": items},
+                table=lambda wide: history_table(steps, now, wide=wide),
+                names=[item.revision.name for item in steps],
+                empty=f"{workload} has no revisions",
+            )
+        )
+
+    connection.run(work)
