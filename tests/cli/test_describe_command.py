@@ -202,6 +202,13 @@ async def test_an_object_says_the_same(
     }
 
 
+async def test_the_help_names_the_keys(control_plane: FakeControlPlane, workload_id: str) -> None:
+    text = (await ran(None, "describe", "--help")).out.partition("Keys of json and yaml")[2]
+    named = re.findall(r"^    (\w+)(?:, (\w+))?  ", text.partition("Examples:")[0], re.MULTILINE)
+    found = json.loads((await ran(control_plane, "describe", workload_id, "-o", "json")).out)
+    assert [key for keys in named for key in keys if key] == list(found)
+
+
 async def test_an_object_has_null_for_what_does_not_exist_or_cannot_be_read(
     control_plane: FakeControlPlane, workload_id: str
 ) -> None:
