@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from attrs import define
 
+from runai_async._wait.pods import pods_text
 from runai_async.cli.exits import TimeIsUpError, describe, exit_status
 from runai_async.cli.ids import WorkloadRef
 from runai_async.cli.text import clean, counted, phase_name, shortened
@@ -92,11 +93,11 @@ class Rollout:
         """Why it is not done, in one line."""
         if self.state is State.EMPTY:
             return "the workload has no revisions"
-        cause = self.explanation.cause if self.explanation is not None else None
-        if cause and self.revision is not None:
-            name, phase = clean(self.revision.name), phase_name(self.revision.phase)
-            return f"{name} is {phase}: {clean(cause)}"
-        return shortened(self.account)
+        known, revision = self.explanation, self.revision
+        if known is None or revision is None:
+            return shortened(self.account)
+        state = f"{clean(revision.name)} is {phase_name(revision.phase)}"
+        return f"{state}: {clean(known.cause)}" if known.cause else f"{state}, {pods_text(revision)} pods"
 
     @property
     def account(self) -> str:
