@@ -74,7 +74,7 @@ async def test_each_workload_is_a_test_case(control_plane: FakeControlPlane, add
     control_plane.add_event(add("embed", "Failed"), reason="BackOff", message=NO_IMAGE)
     add("rank", "Pending", phase_message="waiting for 2 GPUs")
     control_plane.add_workload("idle")
-    args = ["--all", "--timeout", "500ms", "--junit", str(path)]
+    args = ["--all", "--timeout", "1500ms", "--junit", str(path)]
     result = await ran(control_plane, "rollout", "status", *args, *FAST)
     assert result.status == 1
     assert cases(path) == {
@@ -114,7 +114,7 @@ async def test_a_single_failure_and_a_timeout_are_reported(
         ("chat", 1, ("failure", f"chat-00001 is Failed: BackOff: {NO_IMAGE}")),
         ("rank", 3, ("error", "rank-00001 is Pending: waiting for 2 GPUs")),
     ):
-        args = [name, "--timeout", "300ms", "--junit", str(path)]
+        args = [name, "--timeout", "1500ms", "--junit", str(path)]
         assert (await ran(control_plane, "rollout", "status", *args, *FAST)).status == status
         assert cases(path) == {f"team-a/{name}": what}
 

@@ -97,7 +97,7 @@ async def test_a_failure_counts_more_than_a_timeout(control_plane: FakeControlPl
     workload(control_plane, "chat")
     workload(control_plane, "rank", "Pending", phase_message="waiting for 2 GPUs")
     fail(control_plane, "embed")
-    result = await status(control_plane, "--all", "--timeout", "500ms")
+    result = await status(control_plane, "--all", "--timeout", "1500ms")
     assert result.status == 1
     assert result.err.splitlines() == [
         f"embed failed: embed-00001 is Failed: BackOff: {NO_IMAGE}",
@@ -110,7 +110,7 @@ async def test_a_failure_counts_more_than_a_timeout(control_plane: FakeControlPl
 async def test_a_timeout_has_a_status_of_its_own(control_plane: FakeControlPlane) -> None:
     for name in ("chat", "embed"):
         workload(control_plane, name, "Pending", conditions=[])
-    result = await status(control_plane, "chat", "embed", "--timeout", "300ms")
+    result = await status(control_plane, "chat", "embed", "--timeout", "1500ms")
     assert result.status == 3
     assert result.err.splitlines() == [
         "chat timed out: chat-00001 is Pending, 0/1-4 pods",
@@ -216,13 +216,15 @@ async def test_what_has_no_revisions_for_a_moment_is_waited_for_while_others_are
 
     async def arrive() -> None:
         await polled(control_plane, 4)
-        control_plane.add_revision(late, "Pending")
+        long_ago = datetime.now(UTC) - timedelta(minutes=2)
+        control_plane.add_revision(late, "Failed", phase_updated_at=long_ago)
         await polled(control_plane, 6)
         control_plane.set_phase(revision_id, "Running")
 
-    result = await status(control_plane, "--all", "--timeout", "1s", during=arrive())
-    assert result.status == 3
-    assert "late timed out" in result.err
+    result = await status(control_plane, "--all", "--timeout", "30s", during=arrive())
+    assert result.status == 1
+    assert "late has no revisions: it is not waited for" in lines(result)
+    assert "late failed: late-00001 is Failed" in result.err
 
 
 async def test_no_revisions_at_all_are_no_success(control_plane: FakeControlPlane) -> None:
@@ -236,9 +238,9 @@ async def test_no_revisions_at_all_are_no_success(control_plane: FakeControlPlan
 async def test_a_revision_that_cannot_be_decoded_is_one(control_plane: FakeControlPlane) -> None:
     workload(control_plane, "chat")
     control_plane.add_revision(control_plane.add_workload("odd"), "Running", created_at="never")
-    result = await status(control_plane, "--all", "--timeout", "500ms")
+    result = await status(control_plane, "--all", "--timeout", "1500ms")
     assert result.status == 3
-    assert "odd timed out: the rollout is not done after 0.5 s: revision odd-00001" in result.err
+    assert "odd timed out: the rollout is not done after 1.5 s: revision odd-00001" in result.err
 
 
 async def test_a_workload_that_is_deleted_meanwhile_fails(
@@ -292,11 +294,26 @@ async def test_an_outage_is_waited_out_and_is_a_line(control_plane: FakeControlP
     assert "outage began: 501 upgrade" in lines(result)
 
 
+async def test_a_lost_cluster_is_one_line_and_each_that_is_stuck_has_its_own(
+    control_plane: FakeControlPlane,
+) -> None:
+    for name in ("chat", "embed"):
+        workload(control_plane, name, "Pending")
+    control_plane.disconnect_cluster(
+        control_plane.cluster_ids[0], at=datetime.now(UTC) - timedelta(hours=1.01)
+    )
+    result = await status(control_plane, "--all", "--timeout", "1500ms", "--stalled-after", "1m")
+    assert result.status == 3
+    printed = lines(result)
+    assert printed.count("cluster cluster-1 lost its connection 60m ago: states may be out of date") == 1
+    assert sum(line.startswith("stalled: ") for line in printed) == 2
+
+
 async def test_a_timeout_of_the_look_up_names_the_outage(control_plane: FakeControlPlane) -> None:
     control_plane.fail_next(None, 501, body={"code": 501, "message": "upgrade"})
-    result = await status(control_plane, "chat", "embed", "--timeout", "300ms")
+    result = await status(control_plane, "chat", "embed", "--timeout", "1500ms")
     assert result.status == 3
-    assert re.search(r"timed out after 300ms: the control plane has not responded for \d+s: ", result.err)
+    assert re.search(r"timed out after 1s: the control plane has not responded for \d+s: ", result.err)
 
 
 async def test_after_belongs_to_the_workload_of_its_name_or_id(control_plane: FakeControlPlane) -> None:
