@@ -1,9 +1,9 @@
-"""Waits for rollouts of workloads as a gate of a pipeline does: for one, or for many at once."""
+"""Waits for the rollout of a workload as a gate of a pipeline does."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine
 from typing import Any, Protocol, TypeVar
 
 from attrs import frozen
@@ -13,7 +13,6 @@ from runai_async._watch.failures import is_outage
 from runai_async._watch.revision_watch import RevisionWatch
 from runai_async.cli.ids import WorkloadRef, as_uuid, find_revisions, newest_workload
 from runai_async.cli.patience import OutageDisplay, Patience
-from runai_async.cli.rollouts import Rollout, State, of_state
 from runai_async.client import RunaiClient
 from runai_async.errors import NotFoundError, RolloutFailedError, RunaiError
 from runai_async.events import ClusterEvent, RevisionStalled, WatchDegraded, WatchEvent, WatchRecovered
@@ -208,103 +207,3 @@ async def _revision(runai: RunaiClient, revision_id: str) -> Revision | None:
         if is_outage(error):
             raise
         return None
-
-
-# --- many -------------------------------------------------------------------------------------------------
-
-
-class RolloutsDisplay(Protocol):
-    """Displays how the wait for many rollouts goes. What concerns all of them comes once from each."""
-
-    def outage_began(self, error: RunaiError, rollout: Rollout) -> None:
-        """Display that the control plane does not respond."""
-
-    def outage_ended(self, seconds: float, rollout: Rollout) -> None:
-        """Display that it responds again."""
-
-    def cluster(self, event: ClusterEvent) -> None:
-        """Display that a cluster has lost its connection, or is back."""
-
-    def stalled(self, event: RevisionStalled) -> None:
-        """Display that a newest revision has been in its phase for long."""
-
-    def changed(self, rollout: Rollout) -> None:
-        """Display the newest revision of a workload, or that it has none."""
-
-    def ended(self, rollout: Rollout) -> None:
-        """Display that a rollout is no longer waited for."""
-
-
-class _Entry(RolloutDisplay):
-    """Keeps one of many rollouts up to date."""
-
-    def __init__(self, rollout: Rollout, display: RolloutsDisplay, peek: asyncio.Event) -> None:
-        self._rollout = rollout
-        self._display = display
-        self._peek = peek
-
-    def begin(self, workload: str, after: str | None) -> None:
-        """Display nothing: all of them begin together."""
-
-    def outage_began(self, error: RunaiError) -> None:
-        self._display.outage_began(error, self._rollout)
-
-    def outage_ended(self, seconds: float) -> None:
-        self._display.outage_ended(seconds, self._rollout)
-
-    def cluster(self, event: ClusterEvent) -> None:
-        self._display.cluster(event)
-
-    def stalled(self, event: RevisionStalled) -> None:
-        self._display.stalled(event)
-
-    def revision(self, revision: Revision | None, *, is_empty: bool) -> None:
-        self._note(revision, is_empty=is_empty)
-
-    def unknown(self) -> None:
-        if self._rollout.may_be_empty and self._rollout.revision is None:
-            self._note(None, is_empty=True)
-
-    def _note(self, revision: Revision | None, *, is_empty: bool) -> None:
-        self._rollout.revision, self._rollout.is_empty = revision, is_empty
-        self._display.changed(self._rollout)
-        self._peek.set()
-
-
-async def wait_for_all(waiting: Waiting, rollouts: Sequence[Rollout], display: RolloutsDisplay) -> None:
-    """Wait for many rollouts at once, until each has ended; their errors are noted, not raised.
-
-    A workload that has no revisions, and need not have any, is looked at for as long as another one is waited
-    for: its revisions may be missing only because a service has just restarted.
-    """
-    peek = asyncio.Event()
-    tasks = [asyncio.create_task(_wait(waiting, item, display, peek)) for item in rollouts]
-    for task in tasks:
-        task.add_done_callback(lambda _: peek.set())
-    try:
-        while of_state(rollouts, State.WAITING):
-            await peek.wait()
-            peek.clear()
-            for task in tasks:
-                if task.done():
-                    task.result()  # raises what is a defect
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def _wait(waiting: Waiting, rollout: Rollout, display: RolloutsDisplay, peek: asyncio.Event) -> None:
-    error: RunaiError | None = None
-    try:
-        rollout.revision = await wait_for_one(
-            waiting,
-            rollout.workload,
-            _Entry(rollout, display, peek),
-            after_id=rollout.after_id,
-            after=rollout.after,
-        )
-    except RunaiError as raised:
-        error = raised
-    rollout.end(waiting.spent, error)
-    display.ended(rollout)

@@ -184,7 +184,7 @@ async def test_a_report_that_cannot_be_written_at_the_end_hides_no_failure(
     phase: str,
     status: int,
 ) -> None:
-    monkeypatch.setattr("runai_async.cli.commands.rollout.check_replaceable", lambda *_: None)
+    monkeypatch.setattr("runai_async.cli.report.check_replaceable", lambda *_: None)
     add("chat", phase)
     path.parent.rmdir()
     result = await ran(control_plane, "rollout", "status", "chat", "--junit", str(path))

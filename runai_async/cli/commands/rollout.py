@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import time
-from collections.abc import Generator
-from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -16,20 +12,14 @@ from runai_async.cli import views
 from runai_async.cli.connection import Connection, connecting
 from runai_async.cli.diagnostics import Diagnostics, say
 from runai_async.cli.exits import InputError, NotDoneError, SignalledError, TimeIsUpError
-from runai_async.cli.files import check_replaceable, replace_file
-from runai_async.cli.gate import Waiting, find_after, wait_for_all, wait_for_one
+from runai_async.cli.gate import Waiting, find_after, wait_for_one
 from runai_async.cli.groups import Group
 from runai_async.cli.history import steps_of
 from runai_async.cli.ids import (
-    WorkloadRef,
-    as_uuid,
-    find_all,
-    find_listed,
     find_patiently,
     find_workload,
-    workload_of,
 )
-from runai_async.cli.junit import junit_xml
+from runai_async.cli.joint_gate import Selection, find_rollouts, wait_for_all
 from runai_async.cli.options import (
     DURATION,
     NON_EMPTY,
@@ -40,7 +30,8 @@ from runai_async.cli.options import (
     project_option,
     stalled_after_option,
 )
-from runai_async.cli.patience import OutageDisplay, Patience
+from runai_async.cli.patience import Patience
+from runai_async.cli.report import reporting
 from runai_async.cli.rollouts import (
     Rollout,
     State,
@@ -50,7 +41,7 @@ from runai_async.cli.rollouts import (
     status_of,
 )
 from runai_async.cli.run import within
-from runai_async.cli.text import counted, limit, quoted
+from runai_async.cli.text import counted, limit
 from runai_async.cli.views.listings import history_table
 from runai_async.cli.views.output import Output, Result, result_options
 from runai_async.client import RunaiClient, server_time
@@ -76,36 +67,18 @@ def rollout() -> None:
 
 
 @frozen
-class _Gate:
+class _Gate(Selection):
     """What is waited for, and how.
 
     Attributes:
-        workloads: ids or names; none for all inference workloads.
-        filters: conditions of the API, if all are waited for.
-        project: the project of the workloads; None for any.
-        after: newest revisions before the change.
         timeout: seconds; None for ever.
         poll: how to poll.
     """
 
-    workloads: tuple[str, ...]
-    filters: tuple[str, ...]
-    project: str | None
-    after: tuple[str, ...]
     timeout: float | None
     poll: PollPolicy
 
-    @property
-    def is_single(self) -> bool:
-        """Whether a single workload was given."""
-        return len(self.workloads) == 1
-
-    def unknown(self) -> list[Rollout]:
-        """Return the rollouts as long as the workloads have not been found."""
-        texts = self.workloads or ("all inference workloads",)
-        return [Rollout(WorkloadRef("", text, self.project), text) for text in texts]
-
-    async def waiting(self, runai: RunaiClient) -> Waiting:
+    def waiting(self, runai: RunaiClient) -> Waiting:
         """Return how to wait, from now on."""
         return Waiting(runai, self.poll, self.timeout, asyncio.get_running_loop().time())
 
@@ -208,8 +181,8 @@ def status(
     )
     gate = _Gate(workloads, filters, project, after, timeout, poll)
     rollouts = gate.unknown()
-    with _reporting(junit, rollouts, diagnostics):
-        (_one if gate.is_single else _many)(connection, gate, rollouts)
+    with reporting(junit, rollouts, diagnostics):
+        (_one if len(workloads) == 1 else _many)(connection, gate, rollouts)
 
 
 # --- one --------------------------------------------------------------------------------------------------
@@ -221,7 +194,7 @@ def _one(connection: Connection, gate: _Gate, rollouts: list[Rollout]) -> None:
 
     async def work(runai: RunaiClient) -> Revision:
         async with progress.live():
-            waiting = await gate.waiting(runai)
+            waiting = gate.waiting(runai)
             async with within(timeout):
                 patience = Patience(gate.poll, progress)
                 found = await find_patiently(runai, gate.workloads, patience, gate.project)
@@ -258,9 +231,9 @@ def _many(connection: Connection, gate: _Gate, rollouts: list[Rollout]) -> None:
 
     async def work(runai: RunaiClient) -> None:
         async with tally.live():
-            waiting = await gate.waiting(runai)
+            waiting = gate.waiting(runai)
             async with within(gate.timeout):
-                rollouts[:] = await _found(runai, gate, tally)
+                rollouts[:] = await find_rollouts(runai, gate, Patience(gate.poll, tally))
             tally.begin(rollouts)
             await wait_for_all(waiting, rollouts, tally)
 
@@ -280,69 +253,6 @@ def _many(connection: Connection, gate: _Gate, rollouts: list[Rollout]) -> None:
     if len(of_state(rollouts, State.EMPTY)) == len(rollouts):
         raise InputError("no workload has a revision, so there is no rollout to wait for")
     tally.done()
-
-
-async def _found(runai: RunaiClient, gate: _Gate, display: OutageDisplay) -> list[Rollout]:
-    """Find the workloads, and the revisions before the change."""
-    patience = Patience(gate.poll, display)
-    if gate.workloads:
-        found = rollouts_of(await find_listed(runai, gate.workloads, patience, gate.project))
-    else:
-        every = await find_all(runai, gate.filters, patience, gate.project)
-        found = rollouts_of(every, may_be_empty=True)
-    for text in gate.after:
-        await _set_after(runai, found, text, patience)
-    return found
-
-
-async def _set_after(runai: RunaiClient, rollouts: list[Rollout], text: str, patience: Patience) -> None:
-    """Note the revision before the change with the workload that it is of.
-
-    Raises:
-        InputError: it is of none of them.
-    """
-    name = None if as_uuid(text) else workload_of(text)
-    meant = [item for item in rollouts if name is not None and item.workload.name == name]
-    if as_uuid(text):
-        _, known = await find_after(runai, WorkloadRef(""), text, patience)
-        meant = [item for item in rollouts if known is not None and item.workload.id == known.workload_id]
-    if len(meant) != 1:
-        problem = "is of more than one" if meant else "is of none"
-        raise InputError(f"--after {quoted(text)} {problem} of these workloads; give NAME-00012 or an id")
-    meant[0].may_be_empty = False  # a revision is expected
-    meant[0].after_id, meant[0].after = await find_after(runai, meant[0].workload, text, patience)
-
-
-# --- the report -------------------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def _reporting(
-    path: Path | None, rollouts: list[Rollout], diagnostics: Diagnostics
-) -> Generator[None, None, None]:
-    """Write the report at the end of the body, however it ends; if it fails, its own error comes first."""
-    if path is None:
-        yield
-        return
-    check_replaceable("--junit", path)
-    began_at, began = datetime.now(UTC), time.monotonic()
-
-    def write(error: BaseException | None = None) -> None:
-        seconds = time.monotonic() - began
-        for item in rollouts:
-            item.end(seconds, error)
-        text = junit_xml(rollouts, began_at=began_at, seconds=seconds, masked=diagnostics.masked)
-        replace_file("--junit", path, text, mode=0o666)
-
-    try:
-        yield
-    except BaseException as error:
-        try:
-            write(error)
-        except InputError as problem:
-            say(f"runai-async: warning: {problem.message}")
-        raise
-    write()
 
 
 # --- history ----------------------------------------------------------------------------------------------
