@@ -70,9 +70,11 @@ async def tab(line: str, env: dict[str, str]) -> tuple[list[str], set[str]]:
         ("runai-async watch chat e", ["embed"]),
         ("runai-async rollout status chat --after chat-0", ["chat-00001", "chat-00002"]),
         ("runai-async rollout status chat embed --after c", ["chat-00001", "chat-00002"]),
-        ("runai-async rollout status chat e", ["embed"]),
-        ("runai-async rollout status --all -p team-", ["team-a", "team-b"]),
-        ("runai-async rollout history -p team-b ", ["chat-b"]),
+        pytest.param("runai-async rollout status chat e", ["embed"], marks=pytest.mark.slow),
+        pytest.param(
+            "runai-async rollout status --all -p team-", ["team-a", "team-b"], marks=pytest.mark.slow
+        ),
+        pytest.param("runai-async rollout history -p team-b ", ["chat-b"], marks=pytest.mark.slow),
         ("runai-async exporter c", ["chat", "chat-b"]),
         ("runai-async timeline c", ["chat", "chat-b"]),
         ("runai-async watch --filter c", []),
