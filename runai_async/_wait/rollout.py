@@ -219,6 +219,12 @@ class RolloutWait:
             raise self._failed(describe_revision(revision))
         return revision if is_serving(revision) else None
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no revision was ever seen, not even one that cannot be decoded, and none is listed now."""
+        batch = self._last
+        return self.newest is None and batch is not None and not (batch.listed_ids or batch.unreadable)
+
     def _blocking(self) -> Created | None:
         """Return a revision that cannot be decoded but is or may be the newest, if there is one."""
         known = self.newest

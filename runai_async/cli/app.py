@@ -27,7 +27,7 @@ COMMANDS = {
     "revisions": "List, count, get or compare revisions.",
     "clusters": "List clusters and whether they are connected.",
     "watch": "Watch revisions appear, change phase and disappear.",
-    "rollout": "Wait for the rollout of a workload.",
+    "rollout": "Wait for rollouts, or list those of a workload.",
     "timeline": "Draw revisions as bars of their phases over time.",
     "exporter": "Serve the state of revisions as Prometheus metrics.",
     "print": "Print a dashboard, alerts or a manifest for the exporter.",

@@ -73,10 +73,10 @@ async def _projects(names: _Names, params: Params, incomplete: str) -> list[str]
 
 
 async def _revisions(names: _Names, params: Params, incomplete: str) -> list[str]:
-    """Return the revisions of the workload; without one, of that whose name the text begins with."""
+    """Return the revisions of the workloads; without one, of that whose name the text begins with."""
     rows = await names.workloads(params.get("project"))
-    if given := params.get("workload"):
-        meant = [row for row in rows if given in {row["name"], row["id"]}]
+    if given := params.get("workloads") or [item for item in [params.get("workload")] if item]:
+        meant = [row for row in rows if not {*given}.isdisjoint({row["name"], row["id"]})]
     else:
         meant = [row for row in rows if incomplete.startswith(f"{row['name']}-")]
         begun = [row for row in rows if row["name"].startswith(incomplete)]

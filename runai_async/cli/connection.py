@@ -27,6 +27,7 @@ from runai_async.policy import RetryPolicy
 T = TypeVar("T")
 
 _LONGEST_ATTEMPT = 30.0
+_IN_FLIGHT = 100
 _LEAST_SECRET = 6
 """Shorter secrets are not masked: they would occur by chance in what is printed."""
 
@@ -45,8 +46,14 @@ class Connection:
     deadline: float
     allow_http: bool
 
-    def run(self, work: Callable[[RunaiClient], Coroutine[Any, Any, T]], *, hooks: Iterable[Hook] = ()) -> T:
-        """Run *work* with a client, and close the client."""
+    def run(
+        self,
+        work: Callable[[RunaiClient], Coroutine[Any, Any, T]],
+        *,
+        hooks: Iterable[Hook] = (),
+        max_concurrency: int = _IN_FLIGHT,
+    ) -> T:
+        """Run *work* with a client that has so many requests in flight at most, and close the client."""
         skew = SkewWarning()
         runai = RunaiClient.from_env(
             environ=self.environ,
@@ -54,6 +61,7 @@ class Connection:
             retry=RetryPolicy(deadline=self.deadline),
             timeout=min(_LONGEST_ATTEMPT, self.deadline),
             hooks=[*hooks, skew],
+            max_concurrency=max_concurrency,
         )
         skew.time = server_time(runai)
 

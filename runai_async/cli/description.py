@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
-from itertools import islice
+from typing import Any
 
 from runai_async._values import frozen
 from runai_async._wait.order import newest
 from runai_async._wait.pods import is_serving, pods_text
+from runai_async.cli.differences import change_text, change_to_dict
 from runai_async.cli.ids import WorkloadRef
 from runai_async.cli.text import clean, counted, phase_name, shortened, since
-from runai_async.diff import FieldChange, compare_revisions
+from runai_async.diff import compare_revisions
 from runai_async.explanation import Explanation, listed
 from runai_async.models import Condition, Phase, Revision, RevisionLogEvent
 
@@ -49,7 +50,7 @@ class Description:
 
     def lines(self, now: datetime) -> Iterator[str]:
         """Write it, with ages as of *now* by the server's clock."""
-        latest, serving = newest(self.live), newest(item for item in self.live if is_serving(item))
+        latest, serving = newest(self.live), self.serving
         yield _fact("Workload", f"{clean(self.workload.name)} {self.workload.id}".strip())
         if self.workload.project:
             yield _fact("Project", clean(self.workload.project))
@@ -64,6 +65,40 @@ class Description:
         if self.before is not None:
             yield from _changes(self.before, latest)
         yield from self._log(latest, now)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as a mapping that can be encoded as JSON; the help of `describe` names its keys."""
+        latest, serving, known = newest(self.live), self.serving, self.explanation
+        is_late = latest is not None and (serving is None or serving.id != latest.id)
+        workload = self.workload
+        return {
+            "workload": {"id": workload.id, "name": workload.name, "project": workload.project},
+            "serving": serving,
+            "newest": latest,
+            "before": self.before,
+            "liveRevisions": len(self.live),
+            "cause": known.cause if known is not None and is_late else None,
+            "exceededDeadline": known is not None and known.exceeded_deadline,
+            "lostCluster": None if known is None else known.lost_cluster,
+            "conditions": None if known is None else known.conditions,
+            "pods": None if known is None or "pods" in known.unread else known.pod_phases,
+            "changes": None
+            if latest is None or self.before is None
+            else [change_to_dict(item) for item in compare_revisions(self.before, latest)],
+            "events": None if self.events is None else [*map(_event_to_dict, self._different())],
+        }
+
+    @property
+    def serving(self) -> Revision | None:
+        """The newest revision that serves."""
+        return newest(item for item in self.live if is_serving(item))
+
+    def _different(self) -> Sequence[Sequence[RevisionLogEvent]]:
+        """Return the events that are shown; those that say the same stand together, the newest first."""
+        found: dict[tuple[str, ...], list[RevisionLogEvent]] = {}
+        for event in self.events or ():
+            found.setdefault((event.type, event.reason or "", event.message or ""), []).append(event)
+        return list(found.values())[: self.shown]
 
     def _reasons(self, latest: Revision, serving: Revision | None) -> Iterator[str]:
         """Write why the newest revision is as it is."""
@@ -91,20 +126,22 @@ class Description:
     def _log(self, latest: Revision, now: datetime) -> Iterator[str]:
         if self.events is None:
             yield _fact("Events", "not readable")
-        elif self.events and self.shown:
+        elif different := self._different():
             yield f"Events of {clean(latest.name)}, the newest first:"
-            yield from islice(_events(self.events, now), self.shown)
+            yield from (_event(same, now) for same in different)
 
 
-def _events(events: Iterable[RevisionLogEvent], now: datetime) -> Iterator[str]:
-    """Write the events; those that say the same are one, as old as the newest of them."""
-    found: dict[tuple[str, ...], list[RevisionLogEvent]] = {}
-    for event in events:
-        found.setdefault((event.type, event.reason or "", event.message or ""), []).append(event)
-    for same in found.values():
-        event, times = same[0], f" ({len(same)} times)" if len(same) > 1 else ""
-        what = f"{clean(event.reason)}: {shortened(event.message)}"
-        yield f"  {since(event.created_at, now):>6}  {clean(event.type)}  {what}{times}"
+def _event(same: Sequence[RevisionLogEvent], now: datetime) -> str:
+    """Write events that say the same, as old as the newest of them."""
+    event, times = same[0], f" ({len(same)} times)" if len(same) > 1 else ""
+    what = f"{clean(event.reason)}: {shortened(event.message)}"
+    return f"  {since(event.created_at, now):>6}  {clean(event.type)}  {what}{times}"
+
+
+def _event_to_dict(same: Sequence[RevisionLogEvent]) -> dict[str, Any]:
+    event = same[0]
+    texts = {"type": event.type, "reason": event.reason, "message": event.message}
+    return {**texts, "count": len(same), "lastAt": event.created_at}
 
 
 def _fact(name: str, value: str) -> str:
@@ -129,9 +166,4 @@ def _changes(before: Revision, latest: Revision) -> Iterator[str]:
         yield _fact("Changed", f"nothing since {clean(before.name)}, which ran before")
         return
     yield f"Changed since {clean(before.name)}, which ran before:"
-    yield from (f"  {clean(change.path)}: {_values(change)}" for change in changes)
-
-
-def _values(change: FieldChange) -> str:
-    old, new = ("none" if value is None else shortened(str(value)) for value in (change.old, change.new))
-    return f"{old} -> {new}"
+    yield from (f"  {change_text(change)}" for change in changes)

@@ -84,6 +84,19 @@ class TimeIsUpError(Exception):
     """The time that the caller gave the command has passed."""
 
 
+class NotDoneError(Exception):
+    """Not everything that a command waited for is done.
+
+    Args:
+        text: what is missing.
+        status: the exit status.
+    """
+
+    def __init__(self, text: str, status: int) -> None:
+        super().__init__(text)
+        self.status = status
+
+
 _STATUS: tuple[tuple[type[BaseException], int], ...] = (
     (PhaseFailedError, FAILED),
     (RolloutFailedError, FAILED),
@@ -108,7 +121,7 @@ def exit_status(error: BaseException) -> int:
     """Return the exit status for an error."""
     if isinstance(error, click.ClickException):
         return error.exit_code
-    if isinstance(error, SignalledError):
+    if isinstance(error, SignalledError | NotDoneError):
         return error.status
     if isinstance(error, RunaiError) and _is_outage(error):
         return NO_ACCESS
@@ -130,7 +143,7 @@ def describe(error: BaseException) -> str:
         advice = next((advice for kind, advice in _ADVICE if isinstance(error, kind)), "")
     elif isinstance(error, click.ClickException):
         text, advice = usage_text(error), _help_for(error)
-    elif isinstance(error, TimeIsUpError | OSError):
+    elif isinstance(error, TimeIsUpError | NotDoneError | OSError):
         text, advice = str(error), ""
     else:
         text = f"{type(error).__name__}: {error}"

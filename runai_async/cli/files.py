@@ -1,4 +1,4 @@
-"""The files that commands write: the state of a watch, and pictures."""
+"""The files that commands write: the state of a watch, pictures and reports."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import errno
 import os
 import stat
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Generator, Mapping
 from pathlib import Path
 
 from runai_async._arguments import other_base_url
@@ -165,28 +165,45 @@ def _without(checkpoint: FleetCheckpoint, others: Mapping[str, Checkpoint]) -> F
     return FleetCheckpoint(kept, checkpoint.base_url)
 
 
-def replace_file(option: str, path: Path, text: str) -> None:
-    """Write a file as a whole or not at all. A new one is readable by its owner only.
+def replace_file(option: str, path: Path, text: str, *, mode: int = 0o600) -> None:
+    """Write a file as a whole or not at all.
 
     Args:
         option: the option that names the file.
         path: the file.
         text: its new content.
+        mode: that of a new file, before the umask; by default only its owner can read it.
 
     Raises:
         InputError: the file cannot be written.
     """
     path = Path(os.path.realpath(path))  # a symbolic link stays one
-    draft = path.with_name(f".{path.name}.{os.getpid()}.new")
-    try:
-        draft.unlink(missing_ok=True)  # of a process that was killed; a planted link is not followed
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with _draft(option, path, mode) as (draft, descriptor):
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             _copy_access(path, descriptor)
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)
+
+
+def check_replaceable(option: str, path: Path) -> None:
+    """Check before a long wait that a file can be written at its end.
+
+    Raises:
+        InputError: it cannot.
+    """
+    with _draft(option, Path(os.path.realpath(path)), 0o600) as (_, descriptor):
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _draft(option: str, path: Path, mode: int) -> Generator[tuple[Path, int], None, None]:
+    """Open a new file beside another one, which it may replace; it is removed if it does not."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}.new")
+    try:
+        draft.unlink(missing_ok=True)  # of a process that was killed; a planted link is not followed
+        yield draft, os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     except OSError as error:
         advice = _MOUNT_ITS_FOLDER if error.errno in _OF_ITS_FOLDER else ""
         raise InputError(f"{option} {path} cannot be written: {error.strerror}{advice}") from error

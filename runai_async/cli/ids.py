@@ -85,10 +85,41 @@ async def find_patiently(
     return _found(known, texts, project)
 
 
-async def _all(runai: RunaiClient, patience: Patience) -> list[Workload]:
-    """List the workloads once, with one attempt for each request."""
+async def find_listed(
+    runai: RunaiClient, texts: Sequence[str], patience: Patience, project: str | None = None
+) -> list[WorkloadRef]:
+    """Find workloads like `find_patiently`, and look up the names of those given by whole ids, too."""
+    known = await patience.look_up("the list of workloads", lambda: _all(runai, patience))
+    return _found(known, texts, project)
+
+
+async def find_all(
+    runai: RunaiClient, filters: Sequence[str], patience: Patience, project: str | None = None
+) -> list[WorkloadRef]:
+    """Find all inference workloads, by project and name; wait for the end of an outage.
+
+    Args:
+        runai: the client.
+        filters: conditions of the API.
+        patience: how long to wait.
+        project: the name or id of their project; None for all.
+
+    Raises:
+        InputError: there are none.
+    """
+    known = await patience.look_up("the list of workloads", lambda: _all(runai, patience, filters))
+    here = [item for item in known if is_inference_type(item) and is_in_project(item, project)]
+    if not here:
+        where = "" if project is None else f" in project {quoted(project)}"
+        raise InputError(f"no inference workload {'matches' if filters else 'exists'}{where}")
+    here.sort(key=lambda item: (item.project_name or "", item.name, item.id))
+    return [_reference(item) for item in here]
+
+
+async def _all(runai: RunaiClient, patience: Patience, filters: Sequence[str] = ()) -> list[Workload]:
+    """List the workloads of all kinds once, with one attempt for each request."""
     once = runai.with_options(retry=RetryPolicy(attempts=1, deadline=patience.deadline))
-    return [item async for item in once.inference_workloads(is_inference=lambda _: True)]
+    return [item async for item in once.inference_workloads(filter_by=filters, is_inference=lambda _: True)]
 
 
 def _whole_ids(texts: Iterable[str]) -> list[WorkloadRef] | None:

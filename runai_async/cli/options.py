@@ -68,6 +68,8 @@ class NonEmpty(_Text):
         from runai_async.cli.completing import names_for  # noqa: PLC0415  (of use for TAB only)
 
         params = {**(ctx.parent.params if ctx.parent else {}), **ctx.params}
+        if ctx.args and "workloads" in params:  # left over, as an option without its value stops the parser
+            params["workloads"] = ctx.args
         return [CompletionItem(name) for name in names_for(param.name, params, incomplete)]
 
 

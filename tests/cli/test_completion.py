@@ -59,6 +59,7 @@ async def tab(line: str, env: dict[str, str]) -> tuple[list[str], set[str]]:
         ("runai-async revisions list -p tea", ["team-a", "team-b"]),
         ("runai-async revisions get chat-0", ["chat-00001", "chat-00002"]),
         ("runai-async watch chat e", ["embed"]),
+        ("runai-async rollout status chat embed --after c", ["chat-00001", "chat-00002"]),
         *(
             pytest.param(*case, marks=pytest.mark.slow)
             for case in (
@@ -72,6 +73,9 @@ async def tab(line: str, env: dict[str, str]) -> tuple[list[str], set[str]]:
                 ("runai-async revisions diff chat ", ["chat-00001", "chat-00002"]),
                 ("runai-async revisions diff chat chat-00001 c", ["chat-00001", "chat-00002"]),
                 ("runai-async rollout status chat --after chat-0", ["chat-00001", "chat-00002"]),
+                ("runai-async rollout status chat e", ["embed"]),
+                ("runai-async rollout status --all -p team-", ["team-a", "team-b"]),
+                ("runai-async rollout history -p team-b ", ["chat-b"]),
                 ("runai-async exporter c", ["chat", "chat-b"]),
                 ("runai-async timeline c", ["chat", "chat-b"]),
                 ("runai-async watch --filter c", []),

@@ -1,9 +1,11 @@
 """`runai-async describe`: one screen about a workload."""
 
+import json
 import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import yaml
 from attrs import evolve
 from support.cli import Ran, ran
 from support.samples import revision
@@ -158,6 +160,71 @@ async def test_texts_of_the_server_are_one_line_without_escapes(
     control_plane.add_event(revision_id, reason="A", message=evil, type=evil)
     control_plane.set_pods(revision_id, evil)
     assert len(await described(control_plane, "chat")) == 10
+
+
+@pytest.mark.parametrize("language", ["json", "yaml"])
+async def test_an_object_says_the_same(
+    control_plane: FakeControlPlane, workload_id: str, language: str
+) -> None:
+    add(control_plane, workload_id, "Running", 3)
+    new = add(control_plane, workload_id, "Pending", 1, arguments="--secret hunter2")
+    at = ago(0.5)
+    for _ in range(2):
+        control_plane.add_event(new, reason="FailedScheduling", message=NO_ROOM, created_at=at)
+    control_plane.disconnect_cluster(control_plane.cluster_ids[0], at=ago(1.01))
+    result = await ran(control_plane, "describe", "chat", "-o", language)
+    assert (result.status, result.err) == (0, "")
+    found = json.loads(result.out) if language == "json" else yaml.safe_load(result.out)
+    serving, newest, before = (found.pop(key) for key in ("serving", "newest", "before"))
+    assert [item["name"] for item in (serving, newest, before)] == ["chat-00001", "chat-00002", "chat-00001"]
+    assert newest["arguments"] == "***"
+    assert "hunter2" not in result.out
+    (condition,), (event,) = found.pop("conditions"), found.pop("events")
+    assert condition["type"] == "Ready"
+    assert datetime.fromisoformat(str(event.pop("lastAt"))) == at
+    assert event == {"type": "Warning", "reason": "FailedScheduling", "message": NO_ROOM, "count": 2}
+    assert found == {
+        "workload": {"id": workload_id, "name": "chat", "project": "team-a"},
+        "liveRevisions": 2,
+        "cause": f"FailedScheduling: {NO_ROOM}",
+        "exceededDeadline": False,
+        "lostCluster": "cluster cluster-1 lost its connection 60m ago: states may be out of date",
+        "pods": {"Pending": 2},
+        "changes": [
+            {
+                "path": "images[0]",
+                "old": "models.example/llm-server:1.1",
+                "new": "models.example/llm-server:1.2",
+            },
+            {"path": "environment_variables.API_KEY", "old": "***", "new": "***"},
+            {"path": "arguments", "old": "***", "new": "***"},
+        ],
+    }
+
+
+async def test_the_help_names_the_keys(control_plane: FakeControlPlane, workload_id: str) -> None:
+    text = (await ran(None, "describe", "--help")).out.partition("Keys of json and yaml")[2]
+    named = re.findall(r"^    (\w+)(?:, (\w+))?  ", text.partition("Examples:")[0], re.MULTILINE)
+    found = json.loads((await ran(control_plane, "describe", workload_id, "-o", "json")).out)
+    assert [key for keys in named for key in keys if key] == list(found)
+
+
+async def test_an_object_has_null_for_what_does_not_exist_or_cannot_be_read(
+    control_plane: FakeControlPlane, workload_id: str
+) -> None:
+    keys = ("serving", "newest", "before", "cause", "lostCluster", "conditions", "pods", "changes", "events")
+
+    async def nulls() -> tuple[int, list[str]]:
+        result = await ran(control_plane, "describe", workload_id, "-o", "json")
+        found = json.loads(result.out)
+        assert found["workload"] == {"id": workload_id, "name": None, "project": None}
+        return found["liveRevisions"], [key for key in keys if found[key] is None]
+
+    none = ["serving", "newest", "before", "cause", "lostCluster", "conditions", "pods", "changes"]
+    assert await nulls() == (0, none)
+    add(control_plane, workload_id, "Running", 3)
+    control_plane.fail_next(None, 403, path="/(events|pods)$")
+    assert await nulls() == (1, ["before", "cause", "lostCluster", "pods", "changes", "events"])
 
 
 def test_what_ran_last_serves_or_else_has_run() -> None:

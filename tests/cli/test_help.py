@@ -31,6 +31,7 @@ COMMANDS = [
     "revisions diff",
     "watch",
     "rollout",
+    "rollout history",
     "rollout status",
     "timeline",
     "workloads",
@@ -172,6 +173,8 @@ async def test_h_is_short_for_help(command: str) -> None:
         ("watch", "A name is followed: when its workload is deleted"),
         ("watch", "[default: 10s, or 60s for more than 500]"),
         ("rollout status", "Give up after this time without a response, also at the start."),
+        ("rollout status", "a workload without revisions is counted as such and not waited for"),
+        ("describe", "cause why the newest one does not serve"),
         (
             "exporter",
             "three intervals (with --all at least a minute, with names 10 seconds) and a deadline.",

@@ -116,8 +116,8 @@ class Gone(LineWriter):
 async def test_once_the_reader_has_gone_lines_are_printed_where_that_ends_the_command(
     log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("runai_async.cli.views.progress.LineWriter", Gone)
-    monkeypatch.setattr("runai_async.cli.views.progress._PATIENCE", 0.05)
+    monkeypatch.setattr("runai_async.cli.views.log.LineWriter", Gone)
+    monkeypatch.setattr("runai_async.cli.views.log._PATIENCE", 0.05)
     async with waiting(FakeClock()) as progress:
         progress.revision(None)
         assert await log.read() == []

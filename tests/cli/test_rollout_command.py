@@ -14,7 +14,7 @@ import pytest
 from support.cli import Ran, environment, finished, polled, ran, started
 
 from runai_async import RunaiClient
-from runai_async.cli.commands import rollout as rollout_command
+from runai_async.cli import gate
 from runai_async.testing import FakeControlPlane
 
 FAST = ["--interval", "20ms"]
@@ -375,8 +375,8 @@ async def test_an_after_that_is_missing_for_a_moment_is_read_later(
 async def test_a_workload_that_is_deleted_and_created_again_fails_the_gate(
     control_plane: FakeControlPlane, workload_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rollout_command, "_GLANCE", 0.01)
-    monkeypatch.setattr(rollout_command, "_PAUSE", 0.01)
+    monkeypatch.setattr(gate, "_GLANCE", 0.01)
+    monkeypatch.setattr(gate, "_PAUSE", 0.01)
     control_plane.add_workload("2ada")  # whose id or name begins like no other
     control_plane.add_revision(workload_id, "Pending")
     created: list[str] = []
@@ -397,7 +397,7 @@ async def test_a_workload_that_is_deleted_and_created_again_fails_the_gate(
 async def test_a_workload_given_by_its_id_has_no_successor(
     control_plane: FakeControlPlane, workload_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rollout_command, "_GLANCE", 0.01)
+    monkeypatch.setattr(gate, "_GLANCE", 0.01)
     control_plane.delete_workload(workload_id)
     control_plane.add_workload("my-llm")
     result = await status(control_plane, workload_id, "--timeout", "300ms")

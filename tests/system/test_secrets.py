@@ -408,6 +408,9 @@ MORE_COMMANDS = [
     ["revisions", "diff", "{workload}", "{revision}", "{other}"],
     ["timeline", "{workload}"],
     ["rollout", "status", "{workload}", "--timeout", "200ms"],
+    ["rollout", "status", "--all", "--timeout", "200ms"],
+    ["rollout", "history", "{workload}", "-o", "json"],
+    ["describe", "{workload}", "-o", "json"],
     ["watch", "{workload}", "--timeout", "100ms", "--interval", "20ms", "--output", "cloudevents"],
 ]
 
@@ -427,7 +430,7 @@ async def test_no_command_reveals_a_secret_even_with_debug(
     ]
     # Piped, these two print the complete JSON of the API, as their help says.
     complete = command[1] in {"get", "list"}
-    patient = command[0] in {"watch", "rollout"}
+    patient = command[0] == "watch" or command[1] == "status"
     login = tmp_path / ".runai"
     login.mkdir()
     (login / "authentication.json").write_text(

@@ -4,7 +4,7 @@ import pytest
 from support.harness import Harness, within
 
 from runai_async import Phase, PollPolicy, WaitTimeoutError
-from runai_async.cli.commands.rollout import _DisplayedWait
+from runai_async.cli.gate import DisplayedWait
 from runai_async.cli.views.progress import Progress
 
 STEADY = PollPolicy(interval=10, fast_interval=10, jitter=0)
@@ -60,7 +60,7 @@ async def test_so_is_what_a_gate_waits_for(capsys: pytest.CaptureFixture[str]) -
     before = harness.add("Running")
     harness.at(1, lambda: harness.add("Running"))
     async with harness.client() as runai, runai.watch_revisions(harness.workload_id, poll=STEADY) as watch:
-        wait = _DisplayedWait(watch, before, None, Progress(12, harness.clock))
+        wait = DisplayedWait(watch, before, None, Progress(12, harness.clock))
         revision = await within(harness, 9, wait.run(12, spent=3))
     assert revision.name == "llm-00002"
     assert harness.times() == [0, 8]

@@ -12,6 +12,7 @@ from runai_async.cli.connection import Connection, connecting
 from runai_async.cli.description import Description, ran_last
 from runai_async.cli.ids import find_workload
 from runai_async.cli.options import NON_EMPTY, examples
+from runai_async.cli.views.output import Output, Result, result_options
 from runai_async.client import RunaiClient
 from runai_async.errors import NotFoundError, PermissionDeniedError
 from runai_async.explanation import Explanation
@@ -19,10 +20,29 @@ from runai_async.models import Revision, RevisionLogEvent
 
 _READ = 500
 """The latest events, among which the different ones are found: one page."""
+_KEYS = """\b
+Keys of json and yaml, in which a revision is in the API's own shape, and null
+stands for what does not exist or cannot be read:
+  workload          its id, and its name and project if they were looked up
+  serving, newest   the revision that serves, and the newest one
+  before            the revision that ran before the newest one
+  liveRevisions     how many there are
+  cause             why the newest one does not serve
+  exceededDeadline  whether Knative gave up on it
+  lostCluster       which cluster lost its connection, and since when
+  conditions        those of the newest one that are not True
+  pods              how many of its pods are in each phase
+  changes           what changed since the one before: path, old, new
+  events            type, reason, message, count, lastAt; newest first"""
 
 
 @click.command(
-    epilog=examples("runai-async describe my-llm", "runai-async describe $WORKLOAD --events 20"),
+    epilog=f"{_KEYS}\n\n"
+    + examples(
+        "runai-async describe my-llm",
+        "runai-async describe $WORKLOAD --events 20",
+        "runai-async describe $WORKLOAD -o json | jq -r .cause",
+    ),
 )
 @click.argument("workload", type=NON_EMPTY)
 @click.option(
@@ -33,17 +53,25 @@ _READ = 500
     metavar="N",
     help="The number of different events to print.",
 )
+@result_options(
+    ("table", "json", "yaml"), of="json and yaml are one object.", otherwise="lines for people", headers=False
+)
 @connecting
-def describe(connection: Connection, workload: str, *, events: int) -> None:
+def describe(connection: Connection, workload: str, *, events: int, output: Output) -> None:
     """Say what serves of a workload, what comes, what failed and why.
 
     It prints the revision of the WORKLOAD that serves, the newest one with its pods, its conditions that are
     not True and its latest events, and what changed since the revision that ran before. Values of
     environment, command and arguments are masked.
     """
+
+    def draw() -> None:
+        for line in found.lines(datetime.now(UTC)):
+            click.echo(line)
+
     found = connection.run(lambda runai: _read(runai, workload, events))
-    for line in found.lines(datetime.now(UTC)):
-        click.echo(line)
+    document = found.to_dict()
+    output(Result([document], document=document, draw=draw))
 
 
 async def _read(runai: RunaiClient, workload: str, events: int) -> Description:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import click
 
 from runai_async._watch.revision_watch import RevisionWatch
 from runai_async.cli.changes import RevisionChanges
 from runai_async.cli.connection import Connection, connecting
+from runai_async.cli.differences import change_to_dict
 from runai_async.cli.groups import Group
 from runai_async.cli.ids import WorkloadRef, as_uuid, find_revisions, find_workload, workload_of
 from runai_async.cli.options import (
@@ -27,7 +28,7 @@ from runai_async.cli.views.listings import revisions_table
 from runai_async.cli.views.output import VALUES, Output, Result, check_watchable, result_options
 from runai_async.cli.views.sheet import Sheet
 from runai_async.client import RunaiClient, server_time
-from runai_async.diff import FieldChange, compare_revisions
+from runai_async.diff import compare_revisions
 from runai_async.events import RevisionDeleted
 from runai_async.models import Revision
 from runai_async.policy import LEAST_INTERVAL, PollPolicy
@@ -209,7 +210,7 @@ def diff(
     before, after = connection.run(work)
     scope: Literal["all", "configuration"] = "all" if everything else "configuration"
     changes = compare_revisions(before, after, scope=scope, show_secrets=output.show_secrets)
-    items = [_plain(change) for change in changes]
+    items = [change_to_dict(change) for change in changes]
     same = "do not differ" if everything else "have the same configuration"
     output(
         Result(
@@ -219,7 +220,3 @@ def diff(
             empty=f"{clean(before.name)} and {clean(after.name)} {same}",
         )
     )
-
-
-def _plain(change: FieldChange) -> dict[str, Any]:
-    return {"path": change.path, "old": change.old, "new": change.new}

@@ -1,110 +1,116 @@
-"""`runai-async rollout status`."""
+"""`runai-async rollout`: status, history."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any, TypeVar
+from pathlib import Path
 
 import click
 
-from runai_async._wait.rollout import RolloutWait
-from runai_async._watch.failures import is_outage
-from runai_async._watch.revision_watch import RevisionWatch
+from runai_async._values import frozen
 from runai_async.cli import views
 from runai_async.cli.connection import Connection, connecting
 from runai_async.cli.diagnostics import Diagnostics, say
-from runai_async.cli.exits import SignalledError, TimeIsUpError
+from runai_async.cli.exits import InputError, NotDoneError, SignalledError, TimeIsUpError
+from runai_async.cli.gate import Waiting, find_after, wait_for_one
 from runai_async.cli.groups import Group
+from runai_async.cli.history import steps_of
 from runai_async.cli.ids import (
-    WorkloadRef,
-    as_uuid,
     find_patiently,
-    find_revisions,
-    newest_workload,
+    find_workload,
 )
-from runai_async.cli.options import DURATION, NON_EMPTY, examples, project_option, stalled_after_option
+from runai_async.cli.joint_gate import Selection, find_rollouts, wait_for_all
+from runai_async.cli.options import (
+    DURATION,
+    NON_EMPTY,
+    NonEmptyPath,
+    all_option,
+    check_workloads,
+    examples,
+    project_option,
+    stalled_after_option,
+)
 from runai_async.cli.patience import Patience
-from runai_async.cli.run import within
-from runai_async.cli.text import limit
-from runai_async.client import RunaiClient
-from runai_async.errors import (
-    NotFoundError,
-    RolloutFailedError,
-    RunaiError,
-    WaitError,
-    WaitTimeoutError,
+from runai_async.cli.report import reporting
+from runai_async.cli.rollouts import (
+    Rollout,
+    State,
+    of_state,
+    rollouts_of,
+    shortfall,
+    status_of,
 )
-from runai_async.events import ClusterEvent, RevisionStalled, WatchDegraded, WatchEvent, WatchRecovered
+from runai_async.cli.run import within
+from runai_async.cli.text import counted, limit
+from runai_async.cli.views.listings import history_table
+from runai_async.cli.views.output import Output, Result, result_options
+from runai_async.client import RunaiClient, server_time
+from runai_async.errors import RolloutFailedError, WaitError, WaitTimeoutError
 from runai_async.models import Revision
 from runai_async.policy import LEAST_INTERVAL, PollPolicy
 
-if TYPE_CHECKING:
-    from runai_async.cli.views.progress import Progress
-
-T = TypeVar("T")
-
 _MAX_OUTAGE = 900.0
 """Seconds without a response after which a wait without a timeout ends, by default."""
-_SEARCH_SECONDS = 10.0
-"""Seconds that a search for the new workload of a name may take."""
-_PAUSE = 10.0
-"""Seconds between two searches."""
-_GLANCE = 0.5
-"""Seconds between two looks at whether the workload is refused as unknown."""
+_IN_FLIGHT = 32
+"""The most requests at once, however many rollouts are waited for."""
 _LATE = (WaitTimeoutError, TimeIsUpError)
 
 
-class _DisplayedWait(RolloutWait):
-    """The wait of `RunaiClient.wait_for_rollout`, with its progress displayed."""
-
-    def __init__(
-        self, watch: RevisionWatch, after_id: str | None, after: Revision | None, progress: Progress
-    ) -> None:
-        super().__init__(watch, after_id=after_id, after=after)
-        self._progress = progress
-
-    def note(self, event: WatchEvent) -> None:
-        """Display outages, and that the cluster has lost its connection."""
-        if isinstance(event, WatchDegraded):
-            self._progress.outage_began(event.error)
-        elif isinstance(event, WatchRecovered):
-            self._progress.outage_ended(event.seconds)
-        elif isinstance(event, ClusterEvent):
-            self._progress.cluster(event)
-        super().note(event)
-
-    def stalled(self, event: RevisionStalled) -> None:
-        """Display that the newest revision has stalled."""
-        self._progress.stalled(event)
-
-    def verdict(self) -> Revision | None:
-        """Display the newest revision."""
-        self._progress.revision(self.newest)
-        return super().verdict()
-
-
-@click.group(cls=Group, epilog=examples("runai-async rollout status $WORKLOAD --timeout 10m"))
+@click.group(
+    cls=Group,
+    epilog=examples(
+        "runai-async rollout status $WORKLOAD --timeout 10m", "runai-async rollout history my-llm"
+    ),
+)
 def rollout() -> None:
-    """Wait for the rollout of a workload."""
+    """Wait for rollouts, or list those of a workload."""
+
+
+@frozen
+class _Gate(Selection):
+    """What is waited for, and how.
+
+    Attributes:
+        timeout: seconds; None for ever.
+        poll: how to poll.
+    """
+
+    timeout: float | None
+    poll: PollPolicy
+
+    def waiting(self, runai: RunaiClient) -> Waiting:
+        """Return how to wait, from now on."""
+        return Waiting(runai, self.poll, self.timeout, asyncio.get_running_loop().time())
 
 
 @rollout.command(
     epilog=examples(
         "runai-async rollout status $WORKLOAD --timeout 10m",
+        "runai-async rollout status --all -p team-a --junit rollouts.xml",
         "AFTER=$(runai-async revisions list $WORKLOAD -o name | sed -n 1p)",
         "# ... change the workload ...",
         "runai-async rollout status $WORKLOAD --timeout 10m ${AFTER:+--after=$AFTER}",
     )
 )
-@click.argument("workload", type=NON_EMPTY)
+@click.argument("workloads", nargs=-1, type=NON_EMPTY, metavar="[WORKLOAD]...")
+@all_option("Wait for all inference workloads, of the --project if that is given.")
 @project_option
+@click.option(
+    "--filter",
+    "filters",
+    type=NON_EMPTY,
+    multiple=True,
+    metavar="COND",
+    help="Wait for the inference workloads that fit a condition such as phase!=Stopped.",
+)
 @click.option("--timeout", type=DURATION, help="Give up after this time, with exit status 3.")
 @click.option(
     "--after",
     type=NON_EMPTY,
+    multiple=True,
     metavar="REVISION",
-    help="Wait for a newer revision than this: the newest one before the change.",
+    help="Wait for a newer revision than this: the newest one before the change. Of several workloads, once "
+    "for each, as NAME-00012 or an id.",
 )
 @click.option(
     "--interval",
@@ -120,29 +126,48 @@ def rollout() -> None:
     "[default: 15m; with --timeout until then]",
 )
 @stalled_after_option("Print a line once the newest revision", "10m")
+@click.option(
+    "--junit",
+    type=NonEmptyPath(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write a report in JUnit XML into this file, however the wait ends.",
+)
 @connecting
 @click.pass_obj
 def status(
     diagnostics: Diagnostics,
     /,
     connection: Connection,
-    workload: str,
+    workloads: tuple[str, ...],
     *,
+    everything: bool,
     project: str | None,
+    filters: tuple[str, ...],
     timeout: float | None,
-    after: str | None,
+    after: tuple[str, ...],
     interval: float,
     max_outage: float | None,
     stalled_after: float,
+    junit: Path | None,
 ) -> None:
-    """Wait until the newest revision of a WORKLOAD serves: Running, with the pods that it requests.
+    """Wait until the newest revision of each WORKLOAD serves: Running, with the pods that it requests.
 
-    The exit status is 0 if it does, 1 if it failed, and 3 if it is not done in time, which cancels nothing.
-    What events and pods say about a failure, or a timeout, is printed on stderr.
+    The exit status is 0 if all do, 1 if one failed, else 3 if one is not done in time, which cancels nothing,
+    else that of an error which ended a wait. What events and pods say about a failure, or a timeout, is
+    printed on stderr: of one workload in full, of several a line for each.
+
     An outage is waited out until the --timeout, from the first request on. In a log there is a line for each
     change, and one every 30 seconds. A name means the workload that has it at the start: if that is deleted,
     the rollout has failed.
+
+    With --all or --filter a workload without revisions is counted as such and not waited for; it is an error
+    if none has any. At most 32 requests are in flight at once.
     """
+    if workloads and filters:
+        raise click.UsageError("give workloads or --filter, not both")
+    check_workloads(workloads, "wait for", everything=everything or bool(filters))
+    if len(workloads) == 1 and len(after) > 1:
+        raise click.UsageError("give --after once for each workload")
     diagnostics.outages_displayed = True
     if max_outage is None and timeout is None:
         max_outage = _MAX_OUTAGE
@@ -154,18 +179,40 @@ def status(
         stalled_after=stalled_after,
         emit=frozenset({"updated", "degraded", "recovered", "clusters"}),
     )
-    progress = views.progress.Progress(timeout)
+    gate = _Gate(workloads, filters, project, after, timeout, poll)
+    rollouts = gate.unknown()
+    with reporting(junit, rollouts, diagnostics):
+        (_one if len(workloads) == 1 else _many)(connection, gate, rollouts)
+
+
+# --- one --------------------------------------------------------------------------------------------------
+
+
+def _one(connection: Connection, gate: _Gate, rollouts: list[Rollout]) -> None:
+    """Wait for the rollout of a single workload, and print in full why it is not done."""
+    progress, timeout = views.progress.Progress(gate.timeout), gate.timeout
+
+    async def work(runai: RunaiClient) -> Revision:
+        async with progress.live():
+            waiting = gate.waiting(runai)
+            async with within(timeout):
+                patience = Patience(gate.poll, progress)
+                found = await find_patiently(runai, gate.workloads, patience, gate.project)
+                rollouts[:] = rollouts_of(found)
+                after_id, after = await find_after(runai, found[0], next(iter(gate.after), None), patience)
+            done = await wait_for_one(waiting, found[0], progress, after_id=after_id, after=after)
+            rollouts[0].revision = done
+            rollouts[0].end(waiting.spent)
+            return done
+
     try:
-        done = connection.run(
-            lambda runai: _wait(
-                runai, workload, project, after=after, timeout=timeout, poll=poll, progress=progress
-            )
-        )
+        done = connection.run(work)
     except SignalledError:
         say(f"runai-async: cancelled after {progress.elapsed}; the rollout goes on")
         raise
     except (RolloutFailedError, WaitTimeoutError, TimeIsUpError) as error:
         if isinstance(error, WaitError) and error.revision is not None:
+            rollouts[0].revision = error.revision
             views.progress.print_state(error.revision)
         if isinstance(error, RolloutFailedError | WaitTimeoutError) and error.explanation is not None:
             views.progress.print_why(error.explanation)
@@ -175,90 +222,78 @@ def status(
     progress.done(done)
 
 
-async def _wait(
-    runai: RunaiClient,
-    workload: str,
-    project: str | None,
-    *,
-    after: str | None,
-    timeout: float | None,
-    poll: PollPolicy,
-    progress: Progress,
-) -> Revision:
-    async with progress.live():
-        began = asyncio.get_running_loop().time()
-        async with within(timeout):
-            found, after_id, since = await _find(runai, workload, project, after, Patience(poll, progress))
-        progress.begin(found.name or found.id, since.name if since else after_id)
-        async with runai.watch_revisions(found.id, poll=poll) as watch:
-            wait = _DisplayedWait(watch, after_id, since, progress)
-            spent = asyncio.get_running_loop().time() - began
-            waiting = wait.run(float("inf") if timeout is None else timeout, spent=spent)
-            return await _unless_replaced(waiting, _replaced(runai, watch, found))
+# --- many -------------------------------------------------------------------------------------------------
 
 
-async def _unless_replaced(waiting: Coroutine[Any, Any, T], replaced: Coroutine[Any, Any, str]) -> T:
-    """Return what the wait does, unless the workload is replaced before: that fails the rollout."""
-    wait, search = asyncio.create_task(waiting), asyncio.create_task(replaced)
+def _many(connection: Connection, gate: _Gate, rollouts: list[Rollout]) -> None:
+    """Wait for the rollouts of several workloads, and print a line for each that is not done."""
+    tally = views.tally.Tally(gate.timeout)
+
+    async def work(runai: RunaiClient) -> None:
+        async with tally.live():
+            waiting = gate.waiting(runai)
+            async with within(gate.timeout):
+                rollouts[:] = await find_rollouts(runai, gate, Patience(gate.poll, tally))
+            tally.begin(rollouts)
+            await wait_for_all(waiting, rollouts, tally)
+
     try:
-        await asyncio.wait({wait, search}, return_when=asyncio.FIRST_COMPLETED)
-        if not wait.done():
-            raise RolloutFailedError(search.result(), revision=None)
-        return wait.result()
-    finally:
-        for task in (wait, search):
-            task.cancel()
-        await asyncio.gather(wait, search, return_exceptions=True)
+        connection.run(work, max_concurrency=_IN_FLIGHT)
+    except SignalledError:
+        going_on = of_state(rollouts, State.WAITING)
+        views.tally.print_ended(rollouts)
+        verb = "goes" if len(going_on) == 1 else "go"
+        say(f"runai-async: cancelled after {tally.elapsed}; {counted(len(going_on), 'rollout')} {verb} on")
+        raise
+    except TimeIsUpError as error:
+        raise TimeIsUpError(f"{error}: {tally.silence()}") from error
+    views.tally.print_ended(rollouts)
+    if status := status_of(rollouts):
+        raise NotDoneError(shortfall(rollouts), status)
+    if len(of_state(rollouts, State.EMPTY)) == len(rollouts):
+        raise InputError("no workload has a revision, so there is no rollout to wait for")
+    tally.done()
 
 
-async def _replaced(runai: RunaiClient, watch: RevisionWatch, found: WorkloadRef) -> str:
-    """Return an error's text once another workload has the name, and the API no longer knows the one found.
+# --- history ----------------------------------------------------------------------------------------------
 
-    That an unknown workload is deleted is doubted for minutes, as its service may be restarting; but not if
-    it was created again. Where no name was given, or nobody has it, this never returns.
+
+@rollout.command(
+    epilog=examples(
+        "runai-async rollout history $WORKLOAD",
+        "runai-async rollout history my-llm -p team-a -o wide",
+        "runai-async rollout history $WORKLOAD -o jsonl | jq -c .changes",
+    )
+)
+@click.argument("workload", type=NON_EMPTY)
+@project_option
+@result_options(
+    of="json and yaml are {history: [{revision, serves, changes}]}, in the API's own shape; changes are null "
+    "for the first one.",
+    secrets=True,
+)
+@connecting
+def history(connection: Connection, workload: str, *, project: str | None, output: Output) -> None:
+    """List what each revision of a WORKLOAD changed, newest first, deleted ones included.
+
+    SERVES marks the newest revision that runs with the pods it needs. CHANGED compares what a user requested
+    with the revision before: images, resources, environment, command and arguments.
     """
-    while True:
-        await asyncio.sleep(_GLANCE)
-        error = watch.status.last_error
-        if found.name is None or not isinstance(error, NotFoundError) or is_outage(error):
-            continue
-        new = await _successor(runai, found)
-        if new is not None:
-            again = f"the workload {found.name} is {new} now: run the command again to wait for that"
-            return f"the rollout failed: workload {found.id} was deleted; {again}"
-        await asyncio.sleep(_PAUSE)
 
+    async def work(runai: RunaiClient) -> None:
+        found = await find_workload(runai, workload, project)
+        known = await runai.list_revisions(found.id)
+        known += await runai.list_revisions(found.id, deleted=True)
+        steps = steps_of(known, show_secrets=output.show_secrets)
+        items, now = [item.to_dict() for item in steps], server_time(runai).now()
+        output(
+            Result(
+                items,
+                document={"history": items},
+                table=lambda wide: history_table(steps, now, wide=wide),
+                names=[item.revision.name for item in steps],
+                empty=f"{workload} has no revisions",
+            )
+        )
 
-async def _successor(runai: RunaiClient, gone: WorkloadRef) -> str | None:
-    """Return the id of another workload that has the name now, if one has."""
-    try:
-        async with asyncio.timeout(_SEARCH_SECONDS):
-            known = [item async for item in runai.list_workloads()]
-    except (RunaiError, TimeoutError):
-        return None
-    named = [item for item in known if (item.name, item.project_id) == (gone.name, gone.project_id)]
-    newest = newest_workload(named) if named else None
-    return newest.id if newest is not None and newest.id != gone.id else None
-
-
-async def _find(
-    runai: RunaiClient, workload: str, project: str | None, after: str | None, patience: Patience
-) -> tuple[WorkloadRef, str | None, Revision | None]:
-    """Return the workload, and the id and the revision of *after*, which may no longer exist."""
-    (found,) = await find_patiently(runai, [workload], patience, project)
-    if after is None:
-        return found, None, None
-    if (after_id := as_uuid(after)) is None:
-        since = (await patience.look_up("the revisions", lambda: find_revisions(runai, found, [after])))[0]
-        return found, since.id, since
-    return found, after_id, await patience.look_up("the revision", lambda: _revision(runai, after_id))
-
-
-async def _revision(runai: RunaiClient, revision_id: str) -> Revision | None:
-    """Return a revision; None if the API has none of this id: then the wait looks for it again."""
-    try:
-        return await runai.get_revision(revision_id)
-    except NotFoundError as error:
-        if is_outage(error):
-            raise
-        return None
+    connection.run(work)

@@ -10,9 +10,9 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from runai_async.cli.views import bars, progress, tables, terminal, yaml_text
+    from runai_async.cli.views import bars, progress, tables, tally, terminal, yaml_text
 
-__all__ = ["bars", "progress", "tables", "terminal", "yaml_text"]
+__all__ = ["bars", "progress", "tables", "tally", "terminal", "yaml_text"]
 
 
 def __getattr__(name: str) -> ModuleType:

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from runai_async._wait.pods import pods_text
 from runai_async._watch.clusters import describe_loss
-from runai_async.cli.text import clean, clock, duration, since
+from runai_async.cli.text import clean, clock, duration, phase_name, shortened, since
 from runai_async.cli.views.tables import phase_text
 from runai_async.errors import ApiError, RunaiError
 from runai_async.events import (
@@ -30,6 +30,7 @@ from runai_async.events import (
     WatchRecovered,
     WorkloadFailed,
 )
+from runai_async.models import Revision
 
 _REQUEST = re.compile(r"^[A-Z]+ https?://\S+: ")
 _CHANGES = 3
@@ -108,9 +109,9 @@ def workload_text(event: Synced | WatchDegraded | WatchRecovered | WorkloadFaile
         case Synced():
             return Text("synced")
         case WatchDegraded():
-            return Text(f"outage began: {reason(event.error)}", style="yellow")
+            return outage_line(event.error)
         case WatchRecovered():
-            return Text(f"outage ended after {event.seconds:.1f} s", style="green")
+            return recovery_line(event.seconds)
         case WorkloadFailed():
             return Text(f"failed: {reason(event.error)}", style="red")
         case _:
@@ -133,3 +134,33 @@ def reason(error: RunaiError) -> str:
     if isinstance(error, ApiError):
         return clean(f"{error.status} {error.message} {error.details or ''}")
     return _REQUEST.sub("", clean(str(error)))
+
+
+def revision_line(revision: Revision) -> Text:
+    """Write the state of a revision: its name, phase, pods and the beginning of its message."""
+    line = Text.assemble((clean(revision.name), "bold"), "  ").append(phase_text(revision.phase))
+    line.append(f"  {pods_text(revision)} pods")
+    if revision.phase_message:
+        line.append(f"  {shortened(revision.phase_message)}")
+    return line
+
+
+def cluster_line(event: ClusterEvent) -> Text:
+    """Write that a cluster has lost its connection, or is back."""
+    return Text(f"cluster {clean(event.name)} ").append(cluster_text(event))
+
+
+def stalled_line(event: RevisionStalled) -> Text:
+    """Write that a revision has been in its phase for long."""
+    line = Text("stalled: ", style="yellow").append(clean(event.revision.name)).append(" has been ")
+    return line.append(phase_name(event.revision.phase)).append(f" for {duration(event.seconds)}")
+
+
+def outage_line(error: RunaiError) -> Text:
+    """Write that an outage began."""
+    return Text(f"outage began: {reason(error)}", style="yellow")
+
+
+def recovery_line(seconds: float) -> Text:
+    """Write that an outage ended."""
+    return Text(f"outage ended after {seconds:.1f} s", style="green")

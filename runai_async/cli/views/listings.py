@@ -7,6 +7,7 @@ from datetime import datetime
 
 from runai_async._wait.pods import pods_text
 from runai_async.cli.columns import Cell, Column, Table, table_of
+from runai_async.cli.history import Step
 from runai_async.cli.overview import Overview
 from runai_async.cli.text import phase_style, since
 from runai_async.models import Cluster, ClusterState, Phase, Revision
@@ -48,6 +49,35 @@ def revision_row(revision: Revision, now: datetime, *, deleted: bool, wide: bool
         since(revision.deleted_at if deleted else revision.phase_updated_at, now),
         *([revision.id, ", ".join(revision.images or ())] if wide else []),
         revision.phase_message or "",
+    ]
+
+
+def history_table(steps: Sequence[Step], now: datetime, *, wide: bool) -> Table:
+    """Return a table of the steps of a workload in their order.
+
+    Args:
+        steps: what each revision changed.
+        now: the present time, by the server's clock.
+        wide: whether ids and images are shown.
+    """
+    columns = [
+        Column("REVISION", "name"),
+        *map(Column, ("PHASE", "AGE", "SERVES")),
+        *([Column("ID"), Column("IMAGE", "image")] if wide else []),
+        Column("CHANGED", "text"),
+    ]
+    return table_of(columns, [_step_row(item, now, wide=wide) for item in steps])
+
+
+def _step_row(step: Step, now: datetime, *, wide: bool) -> list[str | Cell]:
+    revision = step.revision
+    return [
+        revision.name,
+        _DELETED if revision.deleted_at is not None else phase_cell(revision.phase),
+        since(revision.created_at, now),
+        "yes" if step.serves else "",
+        *([revision.id, ", ".join(revision.images or ())] if wide else []),
+        step.changes_text,
     ]
 
 

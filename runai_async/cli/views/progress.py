@@ -2,54 +2,34 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-from collections.abc import AsyncGenerator, Generator, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager
-from typing import NamedTuple
 
-from rich.spinner import Spinner
 from rich.text import Text
 
-from runai_async._clock import Clock, SystemClock
+from runai_async._clock import Clock
 from runai_async._wait.pods import pods_text
 from runai_async.cli.diagnostics import say
-from runai_async.cli.exits import OutputError, ReaderGoneError
-from runai_async.cli.line_writer import LineWriter
-from runai_async.cli.text import clean, duration, phase_name, shortened, since
-from runai_async.cli.views.console import can_draw, console, live
-from runai_async.cli.views.lines import cluster_text, reason
+from runai_async.cli.text import clean, phase_name, since
+from runai_async.cli.views.console import console
+from runai_async.cli.views.lines import (
+    cluster_line,
+    outage_line,
+    recovery_line,
+    revision_line,
+    stalled_line,
+)
+from runai_async.cli.views.log import Log
+from runai_async.cli.views.silence import Silence
 from runai_async.cli.views.tables import conditions_table, phase_text
 from runai_async.errors import RunaiError
 from runai_async.events import ClusterEvent, RevisionStalled
 from runai_async.explanation import Explanation, listed
 from runai_async.models import Revision
 
-_QUIET = 30.0
-"""Seconds without a line after which a log gets one that says what is waited for."""
-_MOST = 1000
-"""Lines that wait to be written; further ones are dropped."""
-_PATIENCE = 1.0
-"""Seconds that the end of the wait gives to those that are left."""
-
-
-class Outage(NamedTuple):
-    """An outage that lasts.
-
-    Attributes:
-        error: what the first request failed with.
-        began_at: monotonic time.
-    """
-
-    error: RunaiError
-    began_at: float
-
 
 class Progress:
     """Prints a line for each step of a rollout; on a terminal, a last line shows the present state.
-
-    Where there is no such line, in the log of a pipeline, it is never silent for long: whoever looks at the
-    log sees that the wait goes on, and what for.
 
     Args:
         timeout: seconds that the command may take; None for no limit.
@@ -57,161 +37,72 @@ class Progress:
     """
 
     def __init__(self, timeout: float | None, clock: Clock | None = None) -> None:
-        self._screen = console()
-        self._timeout = timeout
-        self._clock = clock or SystemClock()
-        self._began = self._printed_at = self._clock.monotonic()
+        self._log = Log(timeout, lambda: self._state, lambda: f"still waiting{self._waits_for()}", clock)
         self._state = Text("waiting for the first response")
         self._revision: Revision | None = None
-        self._outage: Outage | None = None
-        self._has_begun = False
-        self._spinner = Spinner("dots")
-        self._lines: asyncio.Queue[str] | None = None
-        self._has_failed = False
+        self._silence = Silence(self._log.clock)
 
     def live(self) -> AbstractAsyncContextManager[None]:
         """Show the present state below the lines, or repeat it, for as long as the context lasts."""
-        if not can_draw(self._screen):
-            return self._logging()
-        return live(self._screen, lambda width, _: self._draw(width), transient=True)
-
-    @contextlib.asynccontextmanager
-    async def _logging(self) -> AsyncGenerator[None, None]:
-        """Write the lines in a task, since the log's reader may stop reading; at the end, wait briefly."""
-        self._lines = lines = asyncio.Queue[str](_MOST)
-        tasks = {asyncio.create_task(self._remind()), asyncio.create_task(self._write(lines))}
-        try:
-            yield
-        finally:
-            self._lines = None
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_PATIENCE):
-                    await lines.join()
-            for task in tasks:
-                task.cancel()
-            await asyncio.wait(tasks)
-
-    async def _write(self, lines: asyncio.Queue[str]) -> None:
-        """Write what is queued, for as long as that is possible."""
-        writer = LineWriter(self._screen.file)
-        while True:
-            line = await lines.get()
-            try:
-                with self._attempt():
-                    await writer.write(line)
-            except ReaderGoneError:
-                self._lines = None  # the next line finds that out, too, and ends the command
-                return
-            finally:
-                lines.task_done()
-
-    @contextlib.contextmanager
-    def _attempt(self) -> Generator[None, None, None]:
-        """Take a failure to write for the end of the output: a warning says so, and the rest is dropped."""
-        try:
-            yield
-        except OutputError as error:
-            had_failed, self._has_failed = self._has_failed, True
-            if not had_failed:
-                say(f"runai-async: warning: {error.message}")
-
-    async def _remind(self) -> None:
-        """Print what is waited for whenever nothing was printed for a while."""
-        while True:
-            quiet = self._clock.monotonic() - self._printed_at
-            if quiet < _QUIET:
-                await self._clock.sleep(_QUIET - quiet)
-            else:
-                self._print(f"still waiting{self._waits_for()}")
+        return self._log.live()
 
     def _waits_for(self) -> str:
-        if self._outage is not None:
+        if self._silence.lasts:
             return f": {self.silence()}"
         revision = self._revision
         if revision is None:
             return self._state.plain.removeprefix("waiting")
-        for_ = since(revision.phase_updated_at, self._clock.now())
+        for_ = since(revision.phase_updated_at, self._log.clock.now())
         state = f"{clean(revision.name)} is {phase_name(revision.phase)}{for_ and f' for {for_}'}"
         return f" for the rollout: {state}, {pods_text(revision)} pods"
 
     def silence(self) -> str:
         """Describe the outage that lasts; empty if none does."""
-        if self._outage is None:
-            return "" if self._has_begun else "the control plane has not responded to the first request"
-        seconds = self._clock.monotonic() - self._outage.began_at
-        why = clean(str(self._outage.error))
-        return f"the control plane has not responded for {duration(seconds)}: {why}"
+        return self._silence.text()
 
     @property
     def elapsed(self) -> str:
         """The time since the start."""
-        return duration(self._elapsed)
+        return self._log.elapsed
 
     def begin(self, workload: str, after: str | None) -> None:
         """Print which rollout this is, once it is found."""
-        self._has_begun = True
-        self._print(f"rollout of {clean(workload)}{f', after {clean(after)}' if after else ''}")
+        self._silence.has_begun = True
+        self._log.print(f"rollout of {clean(workload)}{f', after {clean(after)}' if after else ''}")
 
     def outage_began(self, error: RunaiError) -> None:
         """Print that an outage began."""
-        self._outage = Outage(error, self._clock.monotonic())
-        self._print(Text(f"outage began: {reason(error)}", style="yellow"))
+        self._silence.began(error)
+        self._log.print(outage_line(error))
 
     def outage_ended(self, seconds: float) -> None:
         """Print that an outage ended."""
-        self._outage = None
-        self._print(Text(f"outage ended after {seconds:.1f} s", style="green"))
+        self._silence.ended()
+        self._log.print(recovery_line(seconds))
 
     def cluster(self, event: ClusterEvent) -> None:
         """Print that the workload's cluster has lost its connection, or is back."""
-        self._print(Text(f"cluster {clean(event.name)} ").append(cluster_text(event)))
+        self._log.print(cluster_line(event))
 
     def stalled(self, event: RevisionStalled) -> None:
         """Print that the newest revision has been in its phase for long."""
-        line = Text("stalled: ", style="yellow").append(clean(event.revision.name)).append(" has been ")
-        self._print(line.append(phase_name(event.revision.phase)).append(f" for {duration(event.seconds)}"))
+        self._log.print(stalled_line(event))
 
-    def revision(self, revision: Revision | None) -> None:
+    def revision(self, revision: Revision | None, *, is_empty: bool = False) -> None:
         """Print the state of the newest revision, if it is not the one printed last."""
+        del is_empty
         self._revision = revision
-        if revision is None:
-            state = Text("waiting for the new revision")
-        else:
-            state = Text.assemble((clean(revision.name), "bold"), "  ").append(phase_text(revision.phase))
-            state.append(f"  {pods_text(revision)} pods")
-            if revision.phase_message:
-                state.append(f"  {shortened(revision.phase_message)}")
+        state = Text("waiting for the new revision") if revision is None else revision_line(revision)
         if state != self._state:
             self._state = state
-            self._print(state)
+            self._log.print(state)
+
+    def unknown(self) -> None:
+        """Display nothing: how long that is doubted is the wait's own matter."""
 
     def done(self, revision: Revision) -> None:
         """Print that the rollout is done."""
-        self._print(Text(f"the rollout is done: {clean(revision.name)} serves", style="green"))
-
-    def _print(self, text: Text | str) -> None:
-        """Print a line with the time since the start; an output that fails does not end the wait."""
-        self._printed_at = self._clock.monotonic()
-        line = Text(f"{duration(self._elapsed):>6}  ", style="bright_black").append(text)
-        if self._lines is None:
-            with self._attempt():
-                self._screen.print(line, soft_wrap=True)
-            return
-        with self._screen.capture() as captured:
-            self._screen.print(line, soft_wrap=True)
-        with contextlib.suppress(asyncio.QueueFull):  # nobody has read for hours
-            self._lines.put_nowait(captured.get().removesuffix("\n"))
-
-    def _draw(self, width: int) -> Spinner:
-        limit = f" of {duration(self._timeout)}" if self._timeout else ""
-        line = Text.assemble(self._state, (f"  {duration(self._elapsed)}{limit}", "bright_black"))
-        line.truncate(max(10, width - 3), overflow="ellipsis")
-        self._spinner.update(text=line)
-        return self._spinner
-
-    @property
-    def _elapsed(self) -> float:
-        return self._clock.monotonic() - self._began
+        self._log.print(Text(f"the rollout is done: {clean(revision.name)} serves", style="green"))
 
 
 _DEADLINE = (
