@@ -9,8 +9,9 @@ from itertools import islice
 from attrs import frozen
 
 from runai_async._wait.order import newest
-from runai_async._wait.pods import is_serving, pods_text
+from runai_async._wait.pods import pods_text
 from runai_async.cli.ids import WorkloadRef
+from runai_async.cli.overview import newest_serving
 from runai_async.cli.text import clean, counted, phase_name, shortened, since
 from runai_async.diff import FieldChange, compare_revisions
 from runai_async.explanation import Explanation, listed
@@ -24,8 +25,7 @@ _ENDED = frozenset({Phase.FAILED, Phase.COMPLETED})
 def ran_last(revisions: Iterable[Revision], latest: Revision) -> Revision | None:
     """Return the revision that ran before the latest one: the one that serves, if there is one."""
     others = [item for item in revisions if item.id != latest.id]
-    serving = newest(item for item in others if is_serving(item))
-    return serving or newest(item for item in others if item.phase in _RAN)
+    return newest_serving(others) or newest(item for item in others if item.phase in _RAN)
 
 
 @frozen
@@ -50,7 +50,7 @@ class Description:
 
     def lines(self, now: datetime) -> Iterator[str]:
         """Write it, with ages as of *now* by the server's clock."""
-        latest, serving = newest(self.live), newest(item for item in self.live if is_serving(item))
+        latest, serving = newest(self.live), newest_serving(self.live)
         yield _fact("Workload", f"{clean(self.workload.name)} {self.workload.id}".strip())
         if self.workload.project:
             yield _fact("Project", clean(self.workload.project))

@@ -40,8 +40,9 @@ from runai_async.cli.run import within
 from runai_async.cli.state_lock import held
 from runai_async.cli.views.output import EVENTS, MakeView, output_option
 from runai_async.cli.views.watch import View, ViewOptions
+from runai_async.cli.watched import watched
 from runai_async.client import RunaiClient, is_inference_type, workload_query
-from runai_async.models import Revision, Workload
+from runai_async.models import Workload
 from runai_async.policy import LEAST_INTERVAL, Emit, PollPolicy
 
 Stream = RevisionWatch | FleetWatch
@@ -213,18 +214,9 @@ def watch(
 async def _watch(runai: RunaiClient, options: WatchOptions, view: View, file: StateFile | None) -> None:
     async with within(options.timeout):
         stream = await _open(runai, options, view, file)
-        view.revisions_of = lambda workload_id: _revisions_of(stream, workload_id)
+        view.follow(watched(stream))
         async with view.live(), stream, _saved(stream, file):
             await _display(stream, view, options.count)
-
-
-def _revisions_of(stream: Stream, workload_id: str) -> tuple[Revision, ...]:
-    """Return the live revisions of a workload; none if it has just been removed."""
-    if isinstance(stream, RevisionWatch):
-        return stream.revisions
-    with contextlib.suppress(KeyError):
-        return stream.revisions(workload_id)
-    return ()
 
 
 async def _display(stream: Stream, view: View, count: int | None) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import assert_never
@@ -11,9 +10,9 @@ from rich.text import Text
 
 from runai_async._wait.pods import pods_text
 from runai_async._watch.clusters import describe_loss
-from runai_async.cli.text import clean, clock, duration, since
+from runai_async.cli.text import clean, clock, cut_middle, duration, since
 from runai_async.cli.views.tables import phase_text
-from runai_async.errors import ApiError, RunaiError
+from runai_async.cli.wording import reason
 from runai_async.events import (
     ClusterConnected,
     ClusterDisconnected,
@@ -31,17 +30,17 @@ from runai_async.events import (
     WorkloadFailed,
 )
 
-_REQUEST = re.compile(r"^[A-Z]+ https?://\S+: ")
 _CHANGES = 3
 """The most changed fields that a line names; if there are more, it counts them."""
 
 
-def event_line(event: FleetEvent, names: Mapping[str, str]) -> Text:
+def event_line(event: FleetEvent, names: Mapping[str, str], most: int | None = None) -> Text:
     """Write an event as a line: the server's time if it is known, who, and what happened.
 
     Args:
         event: an event of a watch or fleet.
         names: of workloads, by id, as far as they are known.
+        most: the columns to which a name is cut; None for whole names.
     """
     if isinstance(event, RevisionEvent):
         at, who, what = _time(event), event.revision.name, _revision_text(event)
@@ -50,7 +49,8 @@ def event_line(event: FleetEvent, names: Mapping[str, str]) -> Text:
     else:
         who = names.get(event.workload_id, event.workload_id) or "all workloads"
         at, what = event.observed_at, workload_text(event)
-    line = Text.assemble((clock(at), "bright_black"), "  ", (clean(who), "bold"), "  ")
+    name = clean(who) if most is None else cut_middle(clean(who), most)
+    line = Text.assemble((clock(at), "bright_black"), "  ", (name, "bold"), "  ")
     return line.append(what)
 
 
@@ -126,10 +126,3 @@ def cluster_text(event: ClusterEvent) -> Text:
             return Text("connected again", style="green")
         case _:
             assert_never(event)
-
-
-def reason(error: RunaiError) -> str:
-    """Describe an error without its request, which adds little to a workload's name."""
-    if isinstance(error, ApiError):
-        return clean(f"{error.status} {error.message} {error.details or ''}")
-    return _REQUEST.sub("", clean(str(error)))

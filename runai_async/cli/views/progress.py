@@ -18,8 +18,9 @@ from runai_async.cli.exits import OutputError, ReaderGoneError
 from runai_async.cli.line_writer import LineWriter
 from runai_async.cli.text import clean, duration, phase_name, shortened, since
 from runai_async.cli.views.console import can_draw, console, live
-from runai_async.cli.views.lines import cluster_text, reason
+from runai_async.cli.views.lines import cluster_text
 from runai_async.cli.views.tables import conditions_table, phase_text
+from runai_async.cli.wording import reason
 from runai_async.errors import RunaiError
 from runai_async.events import ClusterEvent, RevisionStalled
 from runai_async.explanation import Explanation, listed
