@@ -79,5 +79,5 @@ def totals(overviews: Iterable[Overview]) -> str:
 
 def phase_counts(phases: Iterable[str]) -> str:
     """Write how often each phase occurs, the most frequent first: `2 Running, 1 Failed`."""
-    counts = Counter(clean(phase) for phase in phases)
-    return ", ".join(f"{number} {phase}" for phase, number in counts.most_common())
+    counts = Counter(phases)
+    return ", ".join(f"{number} {clean(phase)}" for phase, number in counts.most_common())

@@ -7,6 +7,7 @@ polls of a workload fail is known from events alone.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
@@ -22,7 +23,9 @@ from runai_async.hooks import HookEvent, PollFinished
 from runai_async.models import Phase, Revision
 
 _UNHEALTHY = {Phase.FAILED, Phase.DEGRADED}
-_MOST_READ = 200
+_NUMBERED = re.compile(r"(.+)-\d{5,}")
+"""The name of a revision: its workload's, and a number."""
+_MOST_DECODED = 100
 """Workloads that are decoded at a time: the event loop must not stand still for long."""
 NO_REVISIONS, UNDECODABLE, NOT_POLLED = "no revisions", "undecodable", "not known yet"
 """What stands for the phase of a workload of which no revision is known."""
@@ -49,13 +52,13 @@ class WorkloadState:
 
     Attributes:
         id: its id.
-        name: its name, or its id.
+        name: its name; where that is not known, what its revisions are named after, or its id.
         newest: the newest live revision.
         serving: the newest one that serves.
         is_stalled: the newest was reported as stalled in its present phase.
         problem: why its polls fail; None while they succeed.
-        was_polled: a poll has ended.
-        is_synced: what its revisions are is known.
+        has_succeeded: a poll has succeeded.
+        is_known: what its revisions are was read after that.
         undecodable: how many revisions of the last response could not be decoded.
         version: of the revisions that were decoded last.
     """
@@ -66,28 +69,37 @@ class WorkloadState:
     serving: Revision | None = None
     is_stalled: bool = False
     problem: _Problem | None = None
-    was_polled: bool = False
-    is_synced: bool = False
+    has_succeeded: bool = False
+    is_known: bool = False
     undecodable: int = 0
     version: int = 0
 
-    def take(self, reading: Reading) -> None:
-        """Take in what is known now."""
+    def take(self, reading: Reading) -> bool:
+        """Take in what is known now; return whether revisions had to be decoded."""
         live = reading.live
         if reading.has_none:
-            self.is_synced, self.problem = True, None
-        if live.version != self.version:
-            revisions = live.decoded()
-            self.newest, self.serving = newest(revisions), newest_serving(revisions)
-            self.is_stalled = self.newest is not None and self.newest.id in live.stalled_ids
-            self.version = live.version
+            self.problem = None
+        self.is_known = self.has_succeeded or reading.has_none
+        if live.version == self.version:
+            return False
+        revisions = live.decoded()
+        self.newest, self.serving = newest(revisions), newest_serving(revisions)
+        self.is_stalled = self.newest is not None and self.newest.id in live.stalled_ids
+        self.version = live.version
+        return True
+
+    @property
+    def name_of_revisions(self) -> str:
+        """What its revisions are named after, in Knative's way; empty if that cannot be told."""
+        found = _NUMBERED.fullmatch(self.newest.name) if self.newest is not None else None
+        return found[1] if found else ""
 
     @property
     def label(self) -> str:
         """The phase of the newest revision, or what is known instead."""
         if self.newest is not None:
             return str(self.newest.phase)
-        if not self.is_synced:
+        if not self.is_known:
             return NOT_POLLED
         return UNDECODABLE if self.undecodable else NO_REVISIONS
 
@@ -103,8 +115,8 @@ class WorkloadState:
         return short_name(revision, self.name)
 
     def matches(self, text: str) -> bool:
-        """Return whether a text, in lower case, is a part of its name or begins its phase."""
-        return text in self.name.lower() or self.label.lower().startswith(text)
+        """Return whether a text, in lower case, is a part of its name, or begins its id or phase."""
+        return text in self.name.lower() or self.id.startswith(text) or self.label.lower().startswith(text)
 
     def message(self, now: datetime) -> str:
         """Write why its polls fail, or else what the newest revision says."""
@@ -131,6 +143,9 @@ class States:
         self._states: dict[str, WorkloadState] = {}
         self._changed: dict[str, None] = {}  # a set in the order of insertion
 
+    def __len__(self) -> int:
+        return len(self._states)
+
     def note(self, event: FleetEvent) -> None:
         """Take in an event about a workload: why its polls fail, or that there is more to read."""
         key = event.workload_id
@@ -140,7 +155,6 @@ class States:
         if isinstance(event, WatchDegraded | WorkloadFailed):
             kind = "outage" if isinstance(event, WatchDegraded) else "failed"
             self._state(key).problem = _Problem(kind, reason(event.error), event.observed_at)
-            self._state(key).was_polled = True
         elif isinstance(event, WatchRecovered):
             self._state(key).problem = None
 
@@ -149,11 +163,10 @@ class States:
         if not isinstance(event, PollFinished) or event.error == "CancelledError":
             return  # not the end of a poll, or one that was cut off by the end of the command
         state, now = self._state(event.workload_id), datetime.now(UTC)
-        state.was_polled = True
         self._changed[event.workload_id] = None
         if event.error is None:
             self.last_success_at = now
-            state.is_synced, state.undecodable, state.problem = True, event.undecodable, None
+            state.has_succeeded, state.undecodable, state.problem = True, event.undecodable, None
         elif state.problem is None:
             state.problem = _Problem("failing", f"{event.error}, retrying", now)
 
@@ -167,11 +180,14 @@ class States:
     def refresh(self) -> None:
         """Read what has changed; of very many workloads the rest is read the next time."""
         self._follow()
-        for key in list(self._changed)[:_MOST_READ]:
+        decoded = 0
+        for key in list(self._changed):
             del self._changed[key]
             reading = self.watched.read(key)
             if reading is not None and key in self._states:
-                self._states[key].take(reading)
+                decoded += self._states[key].take(reading)
+            if decoded == _MOST_DECODED:
+                return
 
     def _follow(self) -> None:
         """Forget the workloads that are not watched any longer, except those that have failed."""
@@ -183,13 +199,13 @@ class States:
             if problem is None or problem.kind != "failed":
                 del self._states[key]
         for key, state in self._states.items():
-            state.name = self._names.get(key, key)
+            state.name = self._names.get(key) or state.name_of_revisions or key
 
     def ordered(self, text: str = "") -> list[WorkloadState]:
         """Return the workloads, unhealthy ones first, then by name.
 
         Args:
-            text: a part of the names, or the beginning of the phase, of those that are returned.
+            text: what those that are returned match.
         """
         wanted = text.lower()
         found = [item for item in self._states.values() if not wanted or item.matches(wanted)]
@@ -197,7 +213,7 @@ class States:
 
     def totals(self) -> str:
         """Write how many there are, in which phases: `205 of 300 workloads: 200 Running, 5 Pending`."""
-        polled = [item for item in self._states.values() if item.was_polled]
+        polled = [item for item in self._states.values() if item.is_known or item.problem is not None]
         expected = max(self.watched.expected, len(self._states))
         of = f"{len(polled)} of " if len(polled) < expected else ""
         parts = [phase_counts(item.label for item in polled)]

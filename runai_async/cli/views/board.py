@@ -25,8 +25,6 @@ _MOST_EVENTS = 10
 _FRAME = 3
 """The headings, an empty line, and the footer."""
 _LEAST_ROWS = 3
-_NAME_PART = 3
-"""The name in an event's line takes at most this part of the width: a third."""
 
 _COLUMNS = (
     Column("WORKLOAD", "name"),
@@ -96,7 +94,8 @@ class Board:
         above = [self._head(width, keys=keys), *self._losses(now)]
         if self.window.text or self.window.is_typing:
             cursor = "_" if self.window.is_typing else ""
-            above.append(one_line(f"/{self.window.text}{cursor}", style="yellow"))
+            what = f"/{self.window.text}{cursor}  ({len(found)} of {len(self.states)})"
+            above.append(one_line(what, style="yellow"))
         left = height - len(above) - _FRAME
         events = self._events(width, max(0, min(_events(height, len(found), left), left - _LEAST_ROWS)))
         rows = self._rows(found, now, width, max(1, left - len(events)))
@@ -121,7 +120,7 @@ class Board:
         """Return the last events, a line each."""
         last = list(self._log)[-number:] if number else []
         lines = [
-            one_line(item) if isinstance(item, str) else event_line(item, self._names, width // _NAME_PART)
+            one_line(item) if isinstance(item, str) else event_line(item, self._names, width)
             for item in last
         ]
         for line in lines:

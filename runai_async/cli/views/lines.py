@@ -30,17 +30,21 @@ from runai_async.events import (
     WorkloadFailed,
 )
 
+_CLOCK = len("12:00:00.000") + 4
+"""Columns of a line before and behind the name: the time, and twice two blanks."""
+_NAME_PART = 3
+"""A name is not cut below this part of the width: a third."""
 _CHANGES = 3
 """The most changed fields that a line names; if there are more, it counts them."""
 
 
-def event_line(event: FleetEvent, names: Mapping[str, str], most: int | None = None) -> Text:
+def event_line(event: FleetEvent, names: Mapping[str, str], width: int | None = None) -> Text:
     """Write an event as a line: the server's time if it is known, who, and what happened.
 
     Args:
         event: an event of a watch or fleet.
         names: of workloads, by id, as far as they are known.
-        most: the columns to which a name is cut; None for whole names.
+        width: columns; a name is cut in the middle if the line is wider. None for a whole line.
     """
     if isinstance(event, RevisionEvent):
         at, who, what = _time(event), event.revision.name, _revision_text(event)
@@ -49,7 +53,9 @@ def event_line(event: FleetEvent, names: Mapping[str, str], most: int | None = N
     else:
         who = names.get(event.workload_id, event.workload_id) or "all workloads"
         at, what = event.observed_at, workload_text(event)
-    name = clean(who) if most is None else cut_middle(clean(who), most)
+    name = clean(who)
+    if width is not None:
+        name = cut_middle(name, max(width // _NAME_PART, width - _CLOCK - what.cell_len))
     line = Text.assemble((clock(at), "bright_black"), "  ", (name, "bold"), "  ")
     return line.append(what)
 
