@@ -171,15 +171,16 @@ class States:
             state.problem = _Problem("failing", f"{event.error}, retrying", now)
 
     def _state(self, workload_id: str) -> WorkloadState:
-        state = self._states.get(workload_id)
-        if state is None:
-            name = self._names.get(workload_id, workload_id)
-            state = self._states[workload_id] = WorkloadState(workload_id, name)
-        return state
+        return self._states.setdefault(workload_id, WorkloadState(workload_id, workload_id))
 
     def refresh(self) -> None:
         """Read what has changed; of very many workloads the rest is read the next time."""
         self._follow()
+        self._read()
+        for key, state in self._states.items():
+            state.name = self._names.get(key) or state.name_of_revisions or key
+
+    def _read(self) -> None:
         decoded = 0
         for key in list(self._changed):
             del self._changed[key]
@@ -198,8 +199,6 @@ class States:
             problem = self._states[key].problem
             if problem is None or problem.kind != "failed":
                 del self._states[key]
-        for key, state in self._states.items():
-            state.name = self._names.get(key) or state.name_of_revisions or key
 
     def ordered(self, text: str = "") -> list[WorkloadState]:
         """Return the workloads, unhealthy ones first, then by name.
@@ -216,7 +215,7 @@ class States:
         polled = [item for item in self._states.values() if item.is_known or item.problem is not None]
         expected = max(self.watched.expected, len(self._states))
         of = f"{len(polled)} of " if len(polled) < expected else ""
-        parts = [phase_counts(item.label for item in polled)]
+        parts = [phase_counts(item.label for item in polled if item.is_known)]
         if failing := sum(item.problem is not None for item in polled):
             parts.append(f"polls of {failing} fail")
         counts = ", ".join(filter(None, parts))
