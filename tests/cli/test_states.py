@@ -168,7 +168,9 @@ def test_what_has_not_changed_is_not_decoded_again() -> None:
     given = Given({WORKLOAD: [revision()]})
     states = states_of(given)
     before = states.ordered()[0].newest
-    given._lives[WORKLOAD] = given._lives[WORKLOAD]._replace(revisions=(evolve(revision(), phase=Phase.FAILED),))
+    given._lives[WORKLOAD] = given._lives[WORKLOAD]._replace(
+        revisions=(evolve(revision(), phase=Phase.FAILED),)
+    )
     states.note_poll(succeeded(WORKLOAD))
     states.refresh()
     assert states.ordered()[0].newest is before
@@ -211,12 +213,14 @@ async def test_a_workload_that_is_listed_without_revisions_has_no_problem() -> N
     harness, states = Harness(), States({})
     key = harness.workload_id
     harness.by_id[key] = REFUSED_404
-    async with harness.client(hooks=[states.note_poll]) as runai:
-        async with runai.watch_fleet(runai.inference_workloads, interval=10) as fleet:
-            states.watched = watched(fleet)
-            await harness.collect(fleet, 90)
-            states.refresh()
-            assert fleet.status.without_revisions == 1
+    async with (
+        harness.client(hooks=[states.note_poll]) as runai,
+        runai.watch_fleet(runai.inference_workloads, interval=10) as fleet,
+    ):
+        states.watched = watched(fleet)
+        await harness.collect(fleet, 90)
+        states.refresh()
+        assert fleet.status.without_revisions == 1
     (state,) = states.ordered()
     assert (state.label, state.problem, states.totals()) == (
         "no revisions",

@@ -94,7 +94,7 @@ class Board:
         above = [self._head(width, keys=keys), *self._losses(now)]
         if self.window.text or self.window.is_typing:
             cursor = "_" if self.window.is_typing else ""
-            what = f"/{self.window.text}{cursor}  ({len(found)} of {len(self.states)})"
+            what = f"/{self.window.text}{cursor} ({len(found)} of {len(self.states)})"
             above.append(one_line(what, style="yellow"))
         left = height - len(above) - _FRAME
         events = self._events(width, max(0, min(_events(height, len(found), left), left - _LEAST_ROWS)))
@@ -120,8 +120,7 @@ class Board:
         """Return the last events, a line each."""
         last = list(self._log)[-number:] if number else []
         lines = [
-            one_line(item) if isinstance(item, str) else event_line(item, self._names, width)
-            for item in last
+            one_line(item) if isinstance(item, str) else event_line(item, self._names, width) for item in last
         ]
         for line in lines:
             line.no_wrap, line.overflow = True, "ellipsis"
