@@ -14,7 +14,7 @@ from typing import Any
 termios: Any = None if sys.platform == "win32" else import_module("termios")
 
 _KEY = re.compile(r"\x1b\[[\d;]*[A-Za-z~]|\x1bO[A-Z]|.", re.DOTALL)
-_NAMES = {
+_NAMES: dict[str, str] = {
     "\x1b": "escape",
     "\r": "enter",
     "\n": "enter",
