@@ -168,10 +168,13 @@ def watch(
     """Watch revisions appear, change phase and disappear.
 
     Each WORKLOAD is a UUID, a name, or the beginning of an id that matches only one. A name is followed: when
-    its workload is deleted and another one of that project takes the name, that one is watched. On a terminal
-    this is a live view, in a pipe one JSON object a line. The times of changes are the server's. It ends when
-    the only workload is deleted, if that was given by its id, with --timeout, or with Ctrl-C; the file of
-    --state is then up to date.
+    its workload is deleted and another one of that project takes the name, that one is watched. The times of
+    changes are the server's. It ends when the only workload is deleted, if that was given by its id, with
+    --timeout, or with Ctrl-C; the file of --state is then up to date.
+
+    In a pipe this prints one JSON object a line. On a terminal it is a live view with a line for each
+    workload: its newest revision and phase, and which revision serves, with its pods (those of the newest if
+    none does). Keys: j, k, arrows and page keys scroll, / filters by name or phase until Escape, q ends.
     """
     check_workloads(workloads, "watch", everything=everything)
     check_discovery_interval(discovery_interval, workloads)
