@@ -81,8 +81,7 @@ async def repeated(
         yield
     finally:
         task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        await asyncio.wait({task})
 
 
 class Drawing:
