@@ -126,9 +126,12 @@ async def test_messages_are_on_the_board_and_then_on_stderr(
         await until_written(terminal, "q quit")
         sys.stderr.write("runai-async: warning: look here\n")
         await until_written(terminal, "look here")
+        held = sys.stderr
+    held.write("runai-async: warning: too late\n")
     assert sys.stderr is terminal.file
-    after = terminal.written().rpartition(NORMAL)[2]
-    assert after.splitlines()[0].endswith("runai-async: warning: look here")
+    after = terminal.written().rpartition(NORMAL)[2].splitlines()
+    assert after[0].endswith("runai-async: warning: look here")
+    assert after[-1].endswith("runai-async: warning: too late")
 
 
 async def test_a_stderr_elsewhere_is_left_alone(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -132,7 +132,9 @@ class _Stderr(io.StringIO):
                 stream.flush()
 
     def write(self, text: str, /) -> int:
-        """Keep a text."""
+        """Keep a text; one that comes too late, from another thread, is written where it belongs."""
+        if self._stream is None:
+            return sys.stderr.write(text)
         self._kept.append(text)
         for line in text.splitlines():
             self._notice(line)

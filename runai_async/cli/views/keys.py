@@ -37,10 +37,12 @@ _READ = 1024
 
 def keys_in(text: str) -> Iterator[str]:
     """Yield the keys that a terminal has sent: characters, and names such as `up` and `enter`."""
-    for found in _KEY.findall(text):
-        key = _NAMES.get(found, found)
-        if len(found) == 1 or key is not found:  # other sequences are keys without a meaning here
-            yield key
+    for match in _KEY.finditer(text):
+        found = match.group()
+        if found in _NAMES:
+            yield _NAMES[found]
+        elif len(found) == 1:  # other sequences are keys without a meaning here
+            yield found
 
 
 class Keys:
