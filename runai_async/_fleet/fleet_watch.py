@@ -28,6 +28,7 @@ from runai_async._fleet.tasks import Tasks
 from runai_async._observe.log import logger
 from runai_async._watch.cluster_watch import ClusterWatch
 from runai_async._watch.failures import resumed_streak
+from runai_async._watch.live import LiveRevisions
 from runai_async._watch.tracker import Tracker
 from runai_async.checkpoint import Checkpoint, FleetCheckpoint
 from runai_async.errors import RunaiError
@@ -394,6 +395,18 @@ class FleetWatch(AsyncIterator[FleetEvent]):
 def read_fleet(fleet: FleetWatch, is_known: IsKnown) -> Generator[None, None, FleetReading]:
     """Return what the exporter shows of a fleet, in slices. In the fleet's event loop only."""
     return fleet._read(is_known)  # noqa: SLF001  (a friend)  # pyright: ignore[reportPrivateUsage]
+
+
+def read_workload(fleet: FleetWatch, workload_id: str) -> tuple[LiveRevisions, bool] | None:
+    """Return the live revisions of a workload, not decoded, and whether it is known to have none.
+
+    The latter is so for a workload that the control plane lists, though each poll of it is refused. None if
+    the workload is not watched.
+    """
+    members = fleet._members  # noqa: SLF001  (a friend)  # pyright: ignore[reportPrivateUsage]
+    if workload_id not in members.ids:
+        return None
+    return members[workload_id].tracker.live(), members[workload_id].without_revisions
 
 
 def begin_with(fleet: FleetWatch, reader: QueryReader, first: Reading) -> FleetWatch:

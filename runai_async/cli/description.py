@@ -8,9 +8,10 @@ from typing import Any
 
 from runai_async._values import frozen
 from runai_async._wait.order import newest
-from runai_async._wait.pods import is_serving, pods_text
+from runai_async._wait.pods import pods_text
 from runai_async.cli.differences import change_text, change_to_dict
 from runai_async.cli.ids import WorkloadRef
+from runai_async.cli.overview import newest_serving
 from runai_async.cli.text import clean, counted, phase_name, shortened, since
 from runai_async.diff import compare_revisions
 from runai_async.explanation import Explanation, listed
@@ -24,8 +25,7 @@ _ENDED = frozenset({Phase.FAILED, Phase.COMPLETED})
 def ran_last(revisions: Iterable[Revision], latest: Revision) -> Revision | None:
     """Return the revision that ran before the latest one: the one that serves, if there is one."""
     others = [item for item in revisions if item.id != latest.id]
-    serving = newest(item for item in others if is_serving(item))
-    return serving or newest(item for item in others if item.phase in _RAN)
+    return newest_serving(others) or newest(item for item in others if item.phase in _RAN)
 
 
 @frozen
@@ -91,7 +91,7 @@ class Description:
     @property
     def serving(self) -> Revision | None:
         """The newest revision that serves."""
-        return newest(item for item in self.live if is_serving(item))
+        return newest_serving(self.live)
 
     def _different(self) -> Sequence[Sequence[RevisionLogEvent]]:
         """Return the events that are shown; those that say the same stand together, the newest first."""

@@ -13,6 +13,16 @@ from runai_async.cli.text import clean, counted
 from runai_async.models import Phase, Revision, Workload
 
 
+def newest_serving(revisions: Iterable[Revision]) -> Revision | None:
+    """Return the newest revision that serves."""
+    return newest(item for item in revisions if is_serving(item))
+
+
+def short_name(revision: Revision | None, workload_name: str) -> str:
+    """Write a revision by its number, where its name is the workload's name and a number."""
+    return "" if revision is None else revision.name.removeprefix(f"{workload_name}-")
+
+
 @frozen
 class Overview:
     """A workload and its live revisions.
@@ -35,7 +45,7 @@ class Overview:
     @property
     def serving(self) -> Revision | None:
         """The newest revision that serves."""
-        return newest([item for item in self.revisions if is_serving(item)])
+        return newest_serving(self.revisions)
 
     @property
     def phase(self) -> Phase:
@@ -44,7 +54,7 @@ class Overview:
 
     def short(self, revision: Revision | None) -> str:
         """Write a revision by its number, where its name is the workload's name and a number."""
-        return "" if revision is None else revision.name.removeprefix(f"{self.workload.name}-")
+        return short_name(revision, self.workload.name)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the workload and these two revisions as a mapping that can be encoded as JSON."""
@@ -61,6 +71,12 @@ def in_order(overviews: Iterable[Overview]) -> list[Overview]:
 
 def totals(overviews: Iterable[Overview]) -> str:
     """Write how many workloads are in which phase: `3 workloads: 2 Running, 1 Failed`."""
-    counts = Counter(clean(item.phase) for item in overviews)
-    parts = ", ".join(f"{number} {phase}" for phase, number in counts.most_common())
-    return f"{counted(counts.total(), 'workload')}{parts and f': {parts}'}"
+    phases = [item.phase for item in overviews]
+    parts = phase_counts(phases)
+    return f"{counted(len(phases), 'workload')}{parts and f': {parts}'}"
+
+
+def phase_counts(phases: Iterable[str]) -> str:
+    """Write how often each phase occurs, the most frequent first: `2 Running, 1 Failed`."""
+    counts = Counter(phases)
+    return ", ".join(f"{number} {clean(phase)}" for phase, number in counts.most_common())

@@ -51,6 +51,33 @@ def on_signal(handler: _Handler) -> None:
         _set(number, handler)
 
 
+@contextlib.contextmanager
+def on_job_control(handler: Callable[[str], object]) -> Generator[None, None, None]:
+    """Call a handler when the terminal has the process stop, lets it continue, or changes its size.
+
+    Args:
+        handler: takes "stop", after which it has to call `stop`, "continue" or "resize".
+    """
+    names = {"SIGTSTP": "stop", "SIGCONT": "continue", "SIGWINCH": "resize"}
+    found = {signal.Signals[name]: what for name, what in names.items() if hasattr(signal, name)}
+    before = {number: signal.getsignal(number) for number in found}
+    for number in found:
+        _set(number, lambda number, _: handler(found[signal.Signals(number)]))
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            _set(number, old)
+
+
+def stop() -> None:
+    """Stop the process, as Ctrl-Z does by default; return when it is continued."""
+    before = signal.getsignal(signal.SIGTSTP)
+    _set(signal.SIGTSTP, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGTSTP)
+    _set(signal.SIGTSTP, before)
+
+
 def _end_on_sigterm() -> None:
     """For process 1, as in a container, the kernel ignores a SIGTERM that has no handler."""
     _set(signal.SIGTERM, _exit if os.getpid() == _INIT else signal.SIG_DFL)

@@ -7,7 +7,7 @@ import re
 import click
 
 from runai_async.cli.text import alternatives, clean, quoted, similar
-from runai_async.errors import RunaiError
+from runai_async.errors import ApiError, RunaiError
 
 _FLAGS = {
     "base_url": "--base-url",
@@ -19,6 +19,8 @@ _FLAGS = {
 """What the arguments of `RunaiClient` are called on the command line."""
 _PHRASES = {"pass allow_http=True": "give --allow-http", "given as after": "given as --after"}
 _ARGUMENT = re.compile(rf"\b({'|'.join(_FLAGS)})\b(?! *=)")
+
+_REQUEST = re.compile(r"^[A-Z]+ https?://\S+: ")
 
 
 def in_flags(text: str) -> str:
@@ -39,6 +41,13 @@ _CLASS = re.compile(rf"(^|\(|[,:]? (?:with )?)(?:{'|'.join(_names(RunaiError))})
 def without_classes(text: str) -> str:
     """Return a message without the names of our classes: they say little more than the text behind them."""
     return _CLASS.sub(lambda found: found[1] if found[1] in {"", "("} else ": ", text)
+
+
+def reason(error: RunaiError) -> str:
+    """Describe an error without its request, which adds little to a workload's name."""
+    if isinstance(error, ApiError):
+        return clean(f"{error.status} {error.message} {error.details or ''}")
+    return _REQUEST.sub("", clean(str(error)))
 
 
 def name_of(param: click.Parameter | None) -> str:

@@ -178,3 +178,12 @@ async def test_the_command_prints_lines_without_colour_in_a_pipe() -> None:
     lines = result.out.splitlines()
     assert _EVENT.fullmatch(lines[0])
     assert lines[-1] == "  what the watches reported agrees with the control plane"
+
+
+async def test_a_demo_that_was_ended_by_a_key_has_no_summary(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def quits(pace: float, view: LinesView) -> tuple[list[str], bool]:
+        view.has_quit = True
+        return [], False
+
+    monkeypatch.setattr("runai_async.cli.commands.demo.run_demo", quits)
+    assert await ran(None, "demo") == Ran(0, "", "")

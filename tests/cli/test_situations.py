@@ -114,8 +114,8 @@ async def test_on_a_terminal_every_command_has_its_table_or_view() -> None:
         "diff": r"images\[0\] +llm:1 +llm:2",
         "rollout": r"the rollout is done: chat-00002 serves",
         "timeline": r"chat-00001  █+",
-        "watch": r"Revisions of chat\nREVISION +PHASE ",
-        "watch all": r"Revisions of all inference workloads\nREVISION ",
+        "watch": r"Revisions of chat\nWORKLOAD +NEWEST +PHASE .*\nchat +00002 +Running +00002 +2/1-4 ",
+        "watch all": r"Revisions of all inference workloads\nWORKLOAD ",
     }.items():
         assert re.search(text, shown[name][1], re.MULTILINE), (name, shown[name])
     assert "\x1b[32mRunning" in raw

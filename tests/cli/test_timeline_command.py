@@ -12,6 +12,7 @@ from support.cli import Ran, ran
 
 from runai_async import HistoryRecord, Revision, from_json
 from runai_async.cli.spans import Lane, Span, cut, lane_of, range_of
+from runai_async.cli.text import width_of
 from runai_async.cli.views.bars import bars
 from runai_async.cli.views.svg import svg
 from runai_async.testing import FakeControlPlane
@@ -153,6 +154,24 @@ def test_the_picture_is_well_formed_for_any_name() -> None:
     ]
     bars_drawn = [element for element in picture.iter() if len(element)]
     assert [float(bar.attrib["width"]) for bar in bars_drawn[1:]] == [362.0, 362.0]
+
+
+def test_names_in_the_picture_end_before_the_bars_and_are_whole_in_a_tooltip() -> None:
+    names = [
+        "x" * 26,
+        "team-a-llama-3-70b-instruct-00001",
+        "team-a-llama-3-70b-instruct-00002",
+        "\u6a21" * 20,
+    ]
+    lanes = [lane_of(revision(name), [record(0, "Running")], at(10)) for name in names]
+    picture = ET.fromstring(svg("x", lanes))
+    texts = [
+        item for item in picture.iter("{http://www.w3.org/2000/svg}text") if "font-family" in item.attrib
+    ]
+    shown = [item.text or "" for item in texts]
+    assert shown[:3] == [names[0], "team-a-llama…nstruct-00001", "team-a-llama…nstruct-00002"]
+    assert max(16 + 13 * 0.6 * width_of(text) for text in shown) <= 220  # where the bars begin
+    assert [item[0].text for item in texts if len(item)] == names[1:]
 
 
 # --- the command --------------------------------------------------------------------------------------------

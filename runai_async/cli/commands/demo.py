@@ -13,6 +13,7 @@ from click.exceptions import Exit
 
 from runai_async._auth.credentials import ClientCredentials
 from runai_async._wait.pods import pods_text
+from runai_async._watch.revision_watch import RevisionWatch
 from runai_async.cli import views
 from runai_async.cli.diagnostics import Diagnostics
 from runai_async.cli.exits import FAILED
@@ -20,6 +21,7 @@ from runai_async.cli.options import examples
 from runai_async.cli.run import run
 from runai_async.cli.story import furnish, play
 from runai_async.cli.text import counted
+from runai_async.cli.watched import SeparatelyWatched
 from runai_async.client import RunaiClient
 from runai_async.events import RevisionDeleted, RevisionEvent, WatchDegraded, WatchEvent, WatchRecovered
 from runai_async.models import Revision
@@ -98,14 +100,16 @@ async def run_demo(
         names = furnish(plane)
         view.names.update(names)
         async with view.live(), _client(plane, pace, view) as runai:
-            watches = [asyncio.create_task(_watch(runai, key, pace, on_event)) for key in names]
+            watches = [_watch(runai, key, pace) for key in names]
+            view.follow(SeparatelyWatched(watches))
+            tasks = [asyncio.create_task(_iterate(watch, on_event)) for watch in watches]
             try:
                 await play(plane, names, pace, view.narrate)
                 await _agreement(counts, plane, changed)
             finally:
-                for watch in watches:
-                    watch.cancel()
-                await asyncio.gather(*watches, return_exceptions=True)
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
         return list(summary(counts, plane, names)), counts.agrees_with(plane)
 
 
@@ -118,15 +122,17 @@ def _client(control_plane: FakeControlPlane, pace: float, view: TerminalView) ->
     )
 
 
-async def _watch(
-    runai: RunaiClient, workload_id: str, pace: float, on_event: Callable[[WatchEvent], Awaitable[None]]
-) -> None:
+def _watch(runai: RunaiClient, workload_id: str, pace: float) -> RevisionWatch:
     policy = PollPolicy(
         interval=max(LEAST_INTERVAL, 0.8 * pace),
         fast_interval=max(LEAST_INTERVAL, 0.4 * pace),
         emit=frozenset({"degraded", "recovered"}),
     )
-    async with runai.watch_revisions(workload_id, poll=policy) as watch:
+    return runai.watch_revisions(workload_id, poll=policy)
+
+
+async def _iterate(watch: RevisionWatch, on_event: Callable[[WatchEvent], Awaitable[None]]) -> None:
+    async with watch:
         async for event in watch:
             await on_event(event)
 
@@ -172,11 +178,13 @@ def demo(diagnostics: Diagnostics, /, *, plain: bool, pace: float) -> None:
 
     It really watches a control plane, which runs in this process and has two workloads: one rollout
     succeeds, one fails, and there is an outage. It takes about 16 seconds. The times of changes are the
-    control plane's, so after an outage lines can be out of order.
+    control plane's, so after an outage lines can be out of order. On a terminal q ends it.
     """
     diagnostics.outages_displayed = True
     view = views.terminal.terminal_view(_HEADLINE, plain=plain)
     facts, agrees = run(run_demo(pace, view))
+    if view.has_quit:  # before the end of the story
+        return
     views.terminal.print_summary(facts, agrees=agrees)
     if not agrees:
         raise Exit(FAILED)

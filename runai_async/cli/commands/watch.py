@@ -40,8 +40,9 @@ from runai_async.cli.run import within
 from runai_async.cli.state_lock import held
 from runai_async.cli.views.output import EVENTS, MakeView, output_option
 from runai_async.cli.views.watch import View, ViewOptions
+from runai_async.cli.watched import watched
 from runai_async.client import RunaiClient, is_inference_type, workload_query
-from runai_async.models import Revision, Workload
+from runai_async.models import Workload
 from runai_async.policy import LEAST_INTERVAL, Emit, PollPolicy
 
 Stream = RevisionWatch | FleetWatch
@@ -167,10 +168,13 @@ def watch(
     """Watch revisions appear, change phase and disappear.
 
     Each WORKLOAD is a UUID, a name, or the beginning of an id that matches only one. A name is followed: when
-    its workload is deleted and another one of that project takes the name, that one is watched. On a terminal
-    this is a live view, in a pipe one JSON object a line. The times of changes are the server's. It ends when
-    the only workload is deleted, if that was given by its id, with --timeout, or with Ctrl-C; the file of
-    --state is then up to date.
+    its workload is deleted and another one of that project takes the name, that one is watched. The times of
+    changes are the server's. It ends when the only workload is deleted, if that was given by its id, with
+    --timeout, or with Ctrl-C; the file of --state is then up to date.
+
+    In a pipe this prints one JSON object a line. On a terminal it is a live view with a line for each
+    workload: its newest revision and phase, and which revision serves, with its pods (those of the newest if
+    none does). Keys: j, k, arrows and page keys scroll, / filters by name or phase until Escape, q ends.
     """
     check_workloads(workloads, "watch", everything=everything)
     check_discovery_interval(discovery_interval, workloads)
@@ -213,18 +217,9 @@ def watch(
 async def _watch(runai: RunaiClient, options: WatchOptions, view: View, file: StateFile | None) -> None:
     async with within(options.timeout):
         stream = await _open(runai, options, view, file)
-        view.revisions_of = lambda workload_id: _revisions_of(stream, workload_id)
+        view.follow(watched(stream))
         async with view.live(), stream, _saved(stream, file):
             await _display(stream, view, options.count)
-
-
-def _revisions_of(stream: Stream, workload_id: str) -> tuple[Revision, ...]:
-    """Return the live revisions of a workload; none if it has just been removed."""
-    if isinstance(stream, RevisionWatch):
-        return stream.revisions
-    with contextlib.suppress(KeyError):
-        return stream.revisions(workload_id)
-    return ()
 
 
 async def _display(stream: Stream, view: View, count: int | None) -> None:

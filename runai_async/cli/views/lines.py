@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import assert_never
@@ -11,9 +10,10 @@ from rich.text import Text
 
 from runai_async._wait.pods import pods_text
 from runai_async._watch.clusters import describe_loss
-from runai_async.cli.text import clean, clock, duration, phase_name, shortened, since
+from runai_async.cli.text import clean, clock, cut_middle, duration, phase_name, shortened, since
 from runai_async.cli.views.tables import phase_text
-from runai_async.errors import ApiError, RunaiError
+from runai_async.cli.wording import reason
+from runai_async.errors import RunaiError
 from runai_async.events import (
     ClusterConnected,
     ClusterDisconnected,
@@ -32,17 +32,21 @@ from runai_async.events import (
 )
 from runai_async.models import Revision
 
-_REQUEST = re.compile(r"^[A-Z]+ https?://\S+: ")
+_CLOCK = len("12:00:00.000") + 4
+"""Columns of a line before and behind the name: the time, and twice two blanks."""
+_NAME_PART = 3
+"""A name is not cut below this part of the width: a third."""
 _CHANGES = 3
 """The most changed fields that a line names; if there are more, it counts them."""
 
 
-def event_line(event: FleetEvent, names: Mapping[str, str]) -> Text:
+def event_line(event: FleetEvent, names: Mapping[str, str], width: int | None = None) -> Text:
     """Write an event as a line: the server's time if it is known, who, and what happened.
 
     Args:
         event: an event of a watch or fleet.
         names: of workloads, by id, as far as they are known.
+        width: columns; a name is cut in the middle if the line is wider. None for a whole line.
     """
     if isinstance(event, RevisionEvent):
         at, who, what = _time(event), event.revision.name, _revision_text(event)
@@ -51,7 +55,10 @@ def event_line(event: FleetEvent, names: Mapping[str, str]) -> Text:
     else:
         who = names.get(event.workload_id, event.workload_id) or "all workloads"
         at, what = event.observed_at, workload_text(event)
-    line = Text.assemble((clock(at), "bright_black"), "  ", (clean(who), "bold"), "  ")
+    name = clean(who)
+    if width is not None:
+        name = cut_middle(name, max(width // _NAME_PART, width - _CLOCK - what.cell_len))
+    line = Text.assemble((clock(at), "bright_black"), "  ", (name, "bold"), "  ")
     return line.append(what)
 
 
@@ -127,13 +134,6 @@ def cluster_text(event: ClusterEvent) -> Text:
             return Text("connected again", style="green")
         case _:
             assert_never(event)
-
-
-def reason(error: RunaiError) -> str:
-    """Describe an error without its request, which adds little to a workload's name."""
-    if isinstance(error, ApiError):
-        return clean(f"{error.status} {error.message} {error.details or ''}")
-    return _REQUEST.sub("", clean(str(error)))
 
 
 def revision_line(revision: Revision) -> Text:

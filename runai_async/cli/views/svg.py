@@ -7,7 +7,7 @@ from datetime import datetime
 from html import escape
 
 from runai_async.cli.spans import Lane, phases_in, range_of
-from runai_async.cli.text import clean, duration, moment, phase_name
+from runai_async.cli.text import clean, cut_middle, duration, moment, phase_name
 from runai_async.models import Phase
 
 _COLOURS = {
@@ -27,6 +27,8 @@ _COLOURS = {
 }
 _OTHER = "#d9d9d9"
 _WIDTH, _MARGIN, _TOP, _LANE, _BAR, _LEGEND = 960, 220, 48, 34, 20, 130
+_NAME = 26
+"""The most characters of a name: those of a monospaced font fit the margin, 0.6 of its size each."""
 _PHASES_A_ROW = (_WIDTH - 16) // _LEGEND
 
 
@@ -57,7 +59,7 @@ def _lanes(lanes: Sequence[Lane]) -> Iterator[str]:
 
     for index, lane in enumerate(lanes):
         y = _TOP + _LANE * index
-        yield f'<text x="16" y="{y + 15}">{escape(clean(lane.revision.name))}</text>'
+        yield _name(clean(lane.revision.name), y + 15)
         for span in lane.spans:
             width = max(0.5, x(span.end) - x(span.start))
             tooltip = f"{phase_name(span.phase)}, {duration(span.seconds)}, since {moment(span.start)}"
@@ -68,6 +70,13 @@ def _lanes(lanes: Sequence[Lane]) -> Iterator[str]:
     bottom = _TOP + _LANE * len(lanes) + 12
     yield f'<text x="{_MARGIN}" y="{bottom}" fill="#555">{moment(start)}</text>'
     yield f'<text x="{_WIDTH - 16}" y="{bottom}" fill="#555" text-anchor="end">{moment(end)}</text>'
+
+
+def _name(name: str, y: int) -> str:
+    """Return a name that ends before the bars; one that is cut is whole in its tooltip."""
+    short = cut_middle(name, _NAME)
+    tooltip = "" if short == name else f"<title>{escape(name)}</title>"
+    return f'<text x="16" y="{y}" font-family="monospace">{escape(short)}{tooltip}</text>'
 
 
 def _legend(lanes: Sequence[Lane], y: int) -> Iterator[str]:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from contextlib import AbstractAsyncContextManager
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, Iterable
 from datetime import UTC, datetime
 from typing import ClassVar
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.text import Text
 
 from runai_async.cli.views.board import Board
-from runai_async.cli.views.console import can_draw, console, live
+from runai_async.cli.views.console import can_draw, console
+from runai_async.cli.views.fullscreen import FullScreen
 from runai_async.cli.views.lines import event_line
 from runai_async.cli.views.watch import PrintingView, View
+from runai_async.cli.watched import Watched
 from runai_async.events import FleetEvent
 from runai_async.hooks import HookEvent
 from runai_async.policy import Emit
@@ -41,7 +44,7 @@ class LinesView(PrintingView):
 
 
 class LiveView(View):
-    """Shows the present state of the revisions, and the last events below.
+    """Shows what is true now of each workload, and the last events below.
 
     What is on the board is displayed: the next drawing shows it, and one that fails stops nothing.
     """
@@ -53,10 +56,35 @@ class LiveView(View):
         super().__init__()
         self._screen = screen
         self._board = Board(self.names, headline)
+        self._timer: asyncio.Timeout | None = None
 
-    def live(self) -> AbstractAsyncContextManager[None]:
-        """Draw the view again and again, for as long as the context lasts."""
-        return live(self._screen, lambda width, height: self._board.draw(datetime.now(UTC), width, height))
+    def follow(self, watched: Watched) -> None:
+        """Show the state of what is watched."""
+        self._board.states.watched = watched
+
+    @contextlib.asynccontextmanager
+    async def live(self) -> AsyncGenerator[None, None]:
+        """Draw the view again and again, for as long as the context lasts; a key can end its body."""
+        full: FullScreen | None = None
+
+        def draw(width: int, height: int) -> RenderableType:
+            is_shown = full is not None and full.is_shown
+            keys = full is not None and full.has_keys
+            return self._board.draw(datetime.now(UTC), width, height, fills=is_shown, keys=keys)
+
+        full = FullScreen(self._screen, draw, self._press, self._board.notice)
+        self._timer = timer = asyncio.timeout(None)
+        try:
+            async with timer, full.shown():
+                yield
+        except TimeoutError:
+            if not self.has_quit:
+                raise
+
+    def _press(self, key: str) -> None:
+        if self._board.window.press(key) and not self.has_quit and self._timer is not None:
+            self.has_quit = True
+            self._timer.reschedule(0)
 
     async def display(self, event: FleetEvent) -> None:
         """Put an event on the board."""
@@ -64,7 +92,7 @@ class LiveView(View):
 
     def hook(self, event: HookEvent) -> None:
         """Put the end of a poll on the board."""
-        self._board.note_poll(event, self.revisions_of)
+        self._board.note_poll(event)
 
     def narrate(self, text: str) -> None:
         """Make the text the headline."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from typing import IO, ClassVar
 
@@ -13,9 +12,9 @@ from runai_async._codec import encode, to_cloudevent, to_json
 from runai_async._values import frozen
 from runai_async.cli.diagnostics import say
 from runai_async.cli.line_writer import LineWriter
+from runai_async.cli.watched import Watched
 from runai_async.events import ClusterEvent, FleetEvent, RevisionEvent
 from runai_async.hooks import HookEvent, PollFinished
-from runai_async.models import Revision
 from runai_async.policy import Emit
 
 _REFUSALS = {"NotFoundError": "not found", "PermissionDeniedError": "may not be read by this account"}
@@ -43,7 +42,7 @@ class View(ABC):
         displays_outages: whether it displays outages, so that they need not be logged.
         leaves_out: the further events that it cannot print.
         names: of workloads, by id, as far as they are known.
-        revisions_of: returns the live revisions of a workload as of its last successful poll.
+        has_quit: somebody has ended the view with a key.
     """
 
     emit: ClassVar[frozenset[Emit]] = frozenset({"clusters"})
@@ -52,7 +51,11 @@ class View(ABC):
 
     def __init__(self) -> None:
         self.names: dict[str, str] = {}
-        self.revisions_of: Callable[[str], Iterable[Revision]] = lambda _: ()
+        self.has_quit: bool = False
+
+    def follow(self, watched: Watched) -> None:
+        """Take what is watched, for a view that shows its state; others need only its events."""
+        del watched
 
     def live(self) -> AbstractAsyncContextManager[None]:
         """Keep the view up to date, for as long as the context lasts."""
