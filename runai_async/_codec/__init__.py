@@ -17,6 +17,7 @@ as U+FFFD, and an item that is not JSON hides no other.
 from runai_async._codec.decode import (
     decode_count,
     decode_object,
+    decode_one_revision,
     decode_revision,
     from_json,
     is_json,
@@ -44,6 +45,7 @@ __all__ = [
     "decode_array",
     "decode_count",
     "decode_object",
+    "decode_one_revision",
     "decode_page",
     "decode_revision",
     "decode_revisions",

@@ -81,6 +81,15 @@ def decode_revision(raw: bytes) -> Revision:
     return cast(Revision, decode_model(raw, Revision))
 
 
+def decode_one_revision(raw: bytes) -> Revision | None:
+    """Decode one revision on the fast path only; None where that cannot, or where it is not one revision."""
+    decode, build = fast_path(Revision)
+    try:
+        return cast(Revision, build(decode(raw)))
+    except FALLBACK_ERRORS:
+        return None
+
+
 def shape_error(body: bytes, key: str, shape: str) -> DecodeError:
     """Return the error of a body that is JSON of another shape; raise that of one that is not JSON."""
     path = f"$.{key}" if isinstance(parse(body), dict) else "$"

@@ -24,7 +24,9 @@ _HEAD = 192
 
 Span = tuple[int, int]
 """Where a revision's bytes begin and end in the body."""
-_Piece = tuple[int, int, "str | None"]
+_Spans = dict[str, Span]
+_Unknown = list[tuple[int, int, Revision | None]]
+"""Where revisions are whose bytes are new, or whose id is listed twice; decoded where that was quick."""
 _Heads = Mapping[bytes, tuple[str, bytes]]
 """The ids and bytes of known revisions, by how they begin."""
 
@@ -101,11 +103,21 @@ class Listing:
             DecodeError: it is not a list of revisions at all.
         """
         snapshot = Snapshot(body)
-        for start, end, revision_id in self._pieces(body):
-            if revision_id is None or revision_id in snapshot.spans:
+        # Built each time and not kept: there are far more workloads than responses that change.
+        heads = {
+            self.body[start : start + _HEAD]: (revision_id, self.body[start:end])
+            for revision_id, start, end in zip(self._ids, self._bounds[::2], self._bounds[1::2], strict=True)
+        }
+        try:
+            unknown = _walked(body, heads, snapshot.spans)
+        except DecodeError:
+            snapshot.spans.clear()
+            unknown = _parsed(body, heads, snapshot.spans)
+        for start, end, revision in unknown:
+            if revision is None:
                 self._look(snapshot, start, end)
             else:
-                snapshot.spans[revision_id] = (start, end)
+                self._list(snapshot, revision, (start, end))
         return snapshot
 
     def _look(self, snapshot: Snapshot, start: int, end: int) -> None:
@@ -136,24 +148,11 @@ class Listing:
             return None
         return snapshot.changed.get(revision_id) or _codec.decode_revision(snapshot.raw(revision_id))
 
-    def _pieces(self, body: bytes) -> list[_Piece]:
-        """Cut a response into revisions: where each begins and ends, and its id if its bytes are known."""
-        # Built each time and not kept: there are far more workloads than responses that change.
-        heads = {
-            self.body[start : start + _HEAD]: (revision_id, self.body[start:end])
-            for revision_id, start, end in zip(self._ids, self._bounds[::2], self._bounds[1::2], strict=True)
-        }
-        try:
-            return _walked(body, heads)
-        except DecodeError:
-            spans = _located(body, _codec.split_revisions(body), 0)
-            return [(start, end, (_known_at(body, start, heads) or (None,))[0]) for start, end in spans]
-
     # --- keeping ------------------------------------------------------------------------------------------
 
     def keep(self, snapshot: Snapshot, known: Mapping[str, object]) -> None:
         """Keep a response for the next comparison; of *known* revisions no bytes are lost."""
-        gone = {*self._ids, *self._held} - snapshot.spans.keys()
+        gone = [key for key in chain(self._ids, self._held) if key not in snapshot.spans]
         held = {key: raw for key in gone if key in known and (raw := self.raw(key)) is not None}
         self._held = held or _NO_BYTES
         self.body, self.undecodable = snapshot.body, snapshot.undecodable or _ALL_DECODABLE
@@ -183,8 +182,8 @@ class Listing:
 # --- cutting ----------------------------------------------------------------------------------------------
 
 
-def _walked(body: bytes, heads: _Heads) -> list[_Piece]:
-    """Cut a response as servers write it.
+def _walked(body: bytes, heads: _Heads, spans: _Spans) -> _Unknown:
+    """Cut a response as servers write it: note where the known revisions are, and return the others.
 
     Raises:
         DecodeError: it is written in another way, or what stands between known revisions is not whole ones.
@@ -192,23 +191,49 @@ def _walked(body: bytes, heads: _Heads) -> list[_Piece]:
     last = body.rfind(_CLOSING)
     if not body.startswith(_OPENING) or body[last + len(_CLOSING) :].strip():
         raise DecodeError("not as servers write it")
-    at, pieces = len(_OPENING), list[_Piece]()
+    at, unknown = len(_OPENING), _Unknown()
     if at == last:
-        return pieces
+        return unknown
     while True:
-        known = _known_at(body, at, heads)
-        if known is None:
+        known = heads.get(body[at : at + _HEAD])  # as `_known_at` does, without a call for each revision
+        if known is None or not body.startswith(known[1], at):
             end = _next_known(body, at, last, heads)
-            parsed = _codec.split_revisions(_OPENING + body[at:end] + _CLOSING)
-            pieces += [(*span, None) for span in _located(body, parsed, at)]
+            unknown += _decoded(body, at, end, is_one=bool(heads))
         else:
             end = at + len(known[1])
-            pieces.append((at, end, known[0]))
+            if spans.setdefault(known[0], (at, end))[0] != at:
+                unknown.append((at, end, None))
         if end == last > at:
-            return pieces
+            return unknown
         if end == at or body[end : end + 1] != b",":
             raise DecodeError("not one revision after another, with a comma between them")
         at = end + 1
+
+
+def _parsed(body: bytes, heads: _Heads, spans: _Spans) -> _Unknown:
+    """Cut a response by parsing it whole, and note and return the same.
+
+    Raises:
+        DecodeError: it is not a list of revisions at all.
+    """
+    unknown = _Unknown()
+    for start, end in _located(body, _codec.split_revisions(body), 0):
+        known = _known_at(body, start, heads)
+        if known is None or spans.setdefault(known[0], (start, end))[0] != start:
+            unknown.append((start, end, None))
+    return unknown
+
+
+def _decoded(body: bytes, at: int, end: int, *, is_one: bool) -> _Unknown:
+    """Cut what is between two known revisions, which mostly is a single one.
+
+    Raises:
+        DecodeError: it is not one revision or more.
+    """
+    if is_one and (revision := _codec.decode_one_revision(body[at:end])) is not None:
+        return [(at, end, revision)]
+    parsed = _codec.split_revisions(_OPENING + body[at:end] + _CLOSING)
+    return [(*span, None) for span in _located(body, parsed, at)]
 
 
 def _known_at(body: bytes, at: int, heads: _Heads) -> tuple[str, bytes] | None:

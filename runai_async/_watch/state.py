@@ -8,7 +8,6 @@ from datetime import datetime
 from typing import Any
 
 import attrs
-from attrs import evolve
 
 from runai_async._clock import EARLIEST, is_same_moment
 from runai_async._watch.stalls import after_a_change
@@ -47,13 +46,25 @@ def mark_after(mark: RevisionMark, revision: Revision) -> RevisionMark:
     """Return the mark after an event that reported *revision*."""
     at, until = revision.phase_updated_at, mark.told_until
     later = at if until is None or (at is not None and at > until) else until
-    return evolve(
-        mark,
+    return RevisionMark(  # `evolve` takes three times as long
+        type=mark.type,
+        name=mark.name,
+        id=mark.id,
+        workload_id=mark.workload_id,
+        tenant_id=mark.tenant_id,
+        cluster_id=mark.cluster_id,
+        department_id=mark.department_id,
+        project_id=mark.project_id,
+        created_at=mark.created_at,
         phase=revision.phase,
         phase_updated_at=at,
+        deleted_at=mark.deleted_at,
         count=mark.count + 1,
         told_until=later,
-        stall=after_a_change(mark.stall),
+        returns=mark.returns,
+        updates=mark.updates,
+        streak=mark.streak,
+        stall=None if mark.stall is None else after_a_change(mark.stall),
     )
 
 

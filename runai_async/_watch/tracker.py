@@ -283,7 +283,7 @@ class Tracker:
         self._count_missing(missing, patience, all_missing_grace)
         for entry in missing:
             groups[entry.mark.id] = self._decide(entry, (found or {}).get(entry.mark.id), at, now)
-        deleted = [entry for entry in self._known.values() if not entry.is_live]
+        deleted = [entry for entry in self._known.values() if entry.mark.deleted_at is not None]
         for entry in deleted:
             groups.setdefault(entry.mark.id, []).extend(self._recall(entry, snapshot, now, patience))
         self._keep(snapshot)
@@ -426,10 +426,11 @@ class Tracker:
         """Keep the response for the next comparison, and what it says of the revisions that live."""
         fast_since = NEVER
         for key, entry in self._known.items():
-            if entry.is_live:
-                if snapshot.lists(key):
+            mark = entry.mark  # no properties here: it is done for each revision
+            if mark.deleted_at is None:
+                if entry.polls is not None and snapshot.lists(key):
                     entry.polls = None
-                if entry.changed_at > fast_since and not entry.mark.phase.is_settled:
+                if entry.changed_at > fast_since and not mark.phase.is_settled:
                     fast_since = entry.changed_at
         self._fast_since = fast_since
         self._listing.keep(snapshot, self._known)
