@@ -5,7 +5,7 @@ What the rows are worth is judged by `hints`. Here is what is done about it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from runai_async._clock import Clock
 from runai_async._fleet.discovery import Discovery, Listed
@@ -76,12 +76,22 @@ class Follower:
             return
         changed = [self._members[key] for key in sorted(listed.changed & self._members.ids)]
         polled = [item.tracker.workload_id for item in changed if item.last_success_at is not None]
+        if self._relaxed is not None:
+            self._hints.choose_controls([*self._relaxable(listed)])
         before = self._hints.state
         hinted = self._hints.listed(polled, listed.began_at, self._clock.monotonic())
         self._note_state(before, "it does not show all changes")
         bare = [item.tracker.workload_id for item in changed if item.without_revisions]
         for workload_id in dict.fromkeys([*hinted, *bare]):
             self.hasten(self._members[workload_id])
+
+    def _relaxable(self, listed: Listed) -> Iterator[str]:
+        """Yield the workloads whose polls succeed and that have a row."""
+        for member in self._members:
+            workload_id = member.tracker.workload_id
+            is_fit = member.last_success_at is not None and not member.streak.failures
+            if is_fit and workload_id in listed.ids:
+                yield workload_id
 
     def listing_failed(self, discovery_interval: float) -> None:
         """Take in a listing that failed.

@@ -16,11 +16,13 @@ So rows are judged by what polls find, all the time. Two figures decide whether 
 
 The first figure asks what was missed, so the polls must not themselves depend on hints: a workload that is
 polled only when its row changes always finds what its row has shown. Where quiet workloads are relaxed, one
-in twenty is not, and those controls alone are judged. At least 20 changes are needed.
+in twenty is not, and five at least: the figure is one of those controls. At least 20 changes are needed. The
+controls of a small fleet may not change for days, so what the others find is judged, too, by a figure of its
+own. It can only speak against the rows: trust needs that it holds, but is never won by it.
 
 The last 100 changes of a large fleet are those of two seconds, and just after an old view was refreshed they
-have all shown. So trust is won only when both figures have held in ten listings in a row. It is lost with
-the first in which one does not, and then both begin anew and need 100 verdicts each: a control plane of which
+have all shown. So trust is won only when the figures have held in ten listings in a row. It is lost with
+the first in which one does not, and then all begin anew and need 100 verdicts: a control plane of which
 one change in thirty does not show neither keeps trust nor wins it back every few changes. When no listing
 succeeds for long, trust is lost as well; that says nothing against the rows, so the figures stay, and have to
 hold in ten listings again.
@@ -34,6 +36,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Collection
 from hashlib import blake2b
+from heapq import nsmallest
 from typing import Literal, NamedTuple
 
 HintState = Literal["learning", "trusted", "untrusted"]
@@ -50,18 +53,24 @@ _LISTINGS = 10
 """Listings in a row in which both figures must hold."""
 _ONE_IN = 20
 """One of so many workloads is a control."""
+_LEAST_CONTROLS = 5
+"""Controls of a small fleet."""
 _PATIENCE = 3.0
 """Discovery intervals without a successful listing after which hints are no longer trusted."""
 
 
-def is_control(workload_id: str) -> bool:
-    """Return whether a workload is one of those that are never relaxed: the same on every machine.
+def controls_of(workload_ids: Collection[str]) -> frozenset[str]:
+    """Return those of some workloads that are never relaxed: those that a hash puts first.
 
-    It does not depend on the workload's offset in an interval, or on its shard, so controls are spread evenly
-    over both.
+    The hash does not depend on a workload's offset in an interval, or on its shard, so controls are spread
+    evenly over both; and it is the same on every machine, so nearly all stay controls when others join.
     """
-    digest = blake2b(workload_id.encode(), digest_size=8, person=b"control").digest()
-    return int.from_bytes(digest) % _ONE_IN == 0
+    count = max(_LEAST_CONTROLS, -(-len(workload_ids) // _ONE_IN))
+    return frozenset(nsmallest(count, workload_ids, key=_rank))
+
+
+def _rank(workload_id: str) -> bytes:
+    return blake2b(workload_id.encode(), digest_size=8, person=b"control").digest()
 
 
 class _Figure:
@@ -103,7 +112,7 @@ class _Found(NamedTuple):
     Attributes:
         first: when the first of these polls ended.
         last: when the last one did.
-        counts: whether the verdict counts for the first figure.
+        counts: whether the verdict counts for the figure by which trust is won.
     """
 
     first: float
@@ -117,6 +126,7 @@ class Hints:
     All times are monotonic. What is kept of a workload is what waits for a verdict; every other fact about it
     is the caller's:
 
+    - Before each successful listing is taken in, `choose_controls`, if the fleet has a relaxed interval.
     - After each successful listing, `listed` with the workloads whose rows differ from the listing before.
       Poll those that it returns as soon as the rules for hinted polls allow.
     - After each successful poll but a workload's first one, `polled`. A change is what makes an event other
@@ -139,7 +149,9 @@ class Hints:
         self.changes_hinted: int = 0
         self.changes_unhinted: int = 0
         self._relaxes = relaxes
+        self._controls: frozenset[str] | None = None
         self._shown_changes = _Figure(_SHOWN_PERCENT)
+        self._shown_to_relaxed = _Figure(_SHOWN_PERCENT)
         self._meant_rows = _Figure(_MEANT_PERCENT)
         self._least, self._least_rows = _LEAST, 0
         self._held = 0  # listings in a row in which both figures held
@@ -152,6 +164,10 @@ class Hints:
         return len(self._shown) + len(self._found)
 
     # --- listings -----------------------------------------------------------------------------------------
+
+    def choose_controls(self, workload_ids: Collection[str]) -> None:
+        """Choose those that are never relaxed from those that can be: listed ones whose polls succeed."""
+        self._controls = controls_of(workload_ids)
 
     def listed(self, changed: Collection[str], began: float, ended: float) -> list[str]:
         """Take in a successful listing, and return which workloads are due for a poll because of it.
@@ -256,7 +272,9 @@ class Hints:
 
     def may_relax(self, workload_id: str) -> bool:
         """Return whether a workload without a hint may be polled at the relaxed interval now."""
-        return self._relaxes and self.state == "trusted" and not is_control(workload_id)
+        if not self._relaxes or self._controls is None:
+            return False
+        return self.state == "trusted" and workload_id not in self._controls
 
     # --- verdicts -----------------------------------------------------------------------------------------
 
@@ -268,12 +286,14 @@ class Hints:
             self.changes_unhinted += 1
         if counts:
             self._shown_changes.add(good=was_shown)
+        elif self.state == "trusted":
+            self._shown_to_relaxed.add(good=was_shown)
 
     def _judge(self) -> None:
         """Win or lose trust: only after a listing, since only then all that it decides is counted."""
         if len(self._shown_changes) < self._least or len(self._meant_rows) < self._least_rows:
             return
-        holds = self._shown_changes.holds and self._meant_rows.holds
+        holds = self._shown_changes.holds and self._shown_to_relaxed.holds and self._meant_rows.holds
         self._held = self._held + 1 if holds else 0
         if self._held >= _LISTINGS:
             self.state = "trusted"
@@ -283,6 +303,7 @@ class Hints:
     def _distrust(self) -> None:
         if self.state == "trusted":
             self._shown_changes.clear()
+            self._shown_to_relaxed.clear()
             self._meant_rows.clear()
             self._least = self._least_rows = _WINDOW
         self.state = "untrusted"

@@ -13,7 +13,7 @@ from attrs import evolve
 from support.harness import HTML_502, REFUSED_404, Harness
 
 from runai_async import FleetEvent, FleetWatch, PhaseChanged, PollPolicy, RevisionAdded, RunaiClient
-from runai_async._fleet.hints import is_control
+from runai_async._fleet.hints import controls_of
 from runai_async.testing import Request, Response
 
 POLICY = PollPolicy(interval=10, fast_interval=2, max_outage=60, missing_grace=20)
@@ -306,8 +306,8 @@ async def test_a_relaxed_fleet_asks_for_less_and_finds_changes_sooner() -> None:
     assert len(quick) == 40
     assert max(quick) < 4.5
     assert median(quick) < 2.5
-    controls = [key for key in setting.ids if is_control(key)]
-    assert controls
+    controls = controls_of(setting.ids)
+    assert len(controls) == 5
     assert all(polls[key] >= 20 for key in controls)
     others = [polls[key] for key in setting.ids if key not in controls]
     assert sum(others) <= len(others) * 200 / 60 + 2 * len(quick)
@@ -336,6 +336,28 @@ async def test_where_rows_cease_to_follow_the_usual_interval_is_back_without_a_s
         False,
         True,
     ]
+
+
+@pytest.mark.parametrize("workloads", [8, 12, 20])
+async def test_a_small_fleet_notices_that_rows_cease_to_follow(workloads: int) -> None:
+    setting = Setting(workloads)
+    async with setting.harness.client() as runai, setting.watch(runai, relaxed_interval=60) as fleet:
+        await setting.learn(fleet, 200)
+        assert state_of(fleet) == "trusted"
+        setting.harness.state.rows.follow = False
+        setting.change_all(300, every=20)
+        await setting.harness.collect(fleet, 300)
+        assert state_of(fleet) == "untrusted"
+
+
+async def test_a_fleet_of_five_is_not_relaxed() -> None:
+    setting = Setting(workloads=5)
+    async with setting.harness.client() as runai, setting.watch(runai, relaxed_interval=60) as fleet:
+        await setting.learn(fleet, 200)
+        assert state_of(fleet) == "trusted"
+        began = setting.clock.monotonic()
+        await setting.harness.collect(fleet, 100)
+        assert setting.polls(began) >= 50
 
 
 async def test_listings_that_fail_for_long_end_the_relaxation(caplog: pytest.LogCaptureFixture) -> None:
@@ -369,7 +391,9 @@ async def test_while_many_polls_fail_nobody_is_polled_more_often() -> None:
             setting.harness.by_id[key] = HTML_502
         began = setting.clock.monotonic()
         await setting.harness.collect(fleet, 200)
-        healthy = next(key for n, key in enumerate(setting.ids) if n % 4 and not is_control(key))
+        healthy = next(
+            key for n, key in enumerate(setting.ids) if n % 4 and key not in controls_of(setting.ids)
+        )
         assert len(setting.polls_of(healthy, began + 60)) <= 3
         setting.harness.by_id.clear()
         await setting.harness.collect(fleet, 120)
@@ -383,7 +407,7 @@ async def test_a_deletion_is_confirmed_as_soon_as_in_a_fleet_that_is_not_relaxed
     async with setting.harness.client() as runai, setting.watch(runai, relaxed_interval=60) as fleet:
         await setting.learn(fleet)
         await setting.harness.collect(fleet, 60)
-        keys = [key for key in setting.ids if not is_control(key)][:5]
+        keys = [key for key in setting.ids if key not in controls_of(setting.ids)][:5]
         for key in keys:
             setting.harness.state.delete_workload(key)
         events = await setting.harness.collect(fleet, 60)
@@ -420,7 +444,7 @@ async def test_what_was_added_by_its_id_says_nothing_of_rows() -> None:
                 began + seconds, lambda phase=phase: setting.harness.set_phase(revision_id, phase)
             )
         events = await setting.harness.collect(fleet, 110)
-        assert len(events) == 9
+        assert sum(event.workload_id == added for event in events) == 9
         assert fleet.status.changes_unhinted <= 2
         assert state_of(fleet) == "trusted"
         assert len(setting.polls_of(added, began)) == 11

@@ -4,13 +4,14 @@ from uuid import UUID
 
 import pytest
 
-from runai_async._fleet.hints import Hints, is_control
+from runai_async._fleet.hints import Hints, controls_of
 from runai_async._fleet.schedule import offset_of
 
 INTERVAL = 5.0
 IDS = [str(UUID(int=number, version=4)) for number in range(10_000)]
-CONTROL = next(key for key in IDS if is_control(key))
-OTHER = next(key for key in IDS if not is_control(key))
+CONTROLS = controls_of(IDS)
+CONTROL = next(key for key in IDS if key in CONTROLS)
+OTHER = next(key for key in IDS if key not in CONTROLS)
 W = OTHER
 
 
@@ -19,6 +20,7 @@ class Story:
 
     def __init__(self, *, relaxes: bool = False) -> None:
         self.hints = Hints(relaxes=relaxes)
+        self.hints.choose_controls(IDS)
         self.now = 0.0
         self.list()
 
@@ -305,7 +307,16 @@ def test_a_control_plane_that_starts_to_reflect_revisions_becomes_trusted() -> N
 def test_one_workload_in_twenty_is_a_control_wherever_its_offset_is() -> None:
     for quarter in range(4):
         part = [key for key in IDS if int(offset_of(key) * 4) == quarter]
-        assert 0.04 < sum(map(is_control, part)) / len(part) < 0.06
+        assert 0.04 < sum(key in CONTROLS for key in part) / len(part) < 0.06
+
+
+@pytest.mark.parametrize(("workloads", "controls"), [(0, 0), (3, 3), (5, 5), (6, 5), (100, 5), (101, 6)])
+def test_a_small_fleet_has_five_controls(workloads: int, controls: int) -> None:
+    assert len(controls_of(IDS[:workloads])) == controls
+
+
+def test_others_that_join_change_few_controls() -> None:
+    assert len(controls_of(IDS[:1000]) & controls_of(IDS[:1100])) >= 40
 
 
 def test_all_but_the_controls_may_relax_while_rows_are_trusted() -> None:
@@ -317,11 +328,34 @@ def test_all_but_the_controls_may_relax_while_rows_are_trusted() -> None:
 
 def test_only_what_controls_find_is_judged_while_others_may_relax() -> None:
     story = trusted(relaxes=True)
-    for _ in range(50):
-        story.missed_change(OTHER)  # even if it was polled sooner at the moment
-    assert (story.state(), story.counts) == ("trusted", (20, 50))
+    for _ in range(300):
+        story.shown_change(OTHER)  # as all of theirs do, where they are polled because of it
     story.missed_change(CONTROL)
-    assert (story.state(), story.counts) == ("untrusted", (20, 51))
+    assert (story.state(), story.counts) == ("untrusted", (320, 1))
+
+
+@pytest.mark.parametrize("relaxed", [True, False])
+def test_what_relaxed_workloads_find_ends_trust_as_soon(relaxed: bool) -> None:
+    """For controls may not change for days."""
+    story = trusted(relaxes=True)
+    for _ in range(100):
+        story.shown_change(OTHER)
+    for _ in range(3):
+        story.poll(found=True, key=OTHER, at=1, relaxed=relaxed)  # or sooner at the moment
+        story.list()
+    assert story.state() == "trusted"
+    story.poll(found=True, key=OTHER, at=1, relaxed=relaxed)
+    story.list()
+    assert story.state() == "untrusted"
+
+
+def test_a_fleet_whose_controls_were_not_chosen_yet_is_not_relaxed() -> None:
+    story = trusted(relaxes=True)
+    story.hints.choose_controls([])
+    assert story.hints.may_relax(OTHER)
+    hints = Hints(relaxes=True)
+    hints.state = "trusted"
+    assert not hints.may_relax(OTHER)
 
 
 def test_a_poll_that_was_planned_at_the_relaxed_interval_is_no_measure() -> None:
