@@ -21,7 +21,8 @@ controls of a small fleet may not change for days, so what the others find is ju
 own. It can only speak against the rows: trust needs that it holds, but is never won by it.
 
 The last 100 changes of a large fleet are those of two seconds, and just after an old view was refreshed they
-have all shown. So trust is won only when the figures have held in ten listings in a row. It is lost with
+have all shown. So trust is won only when the figures have held in ten listings in a row, of those before
+which there was a verdict: a hundred changes at once are no better than one. It is lost with
 the first in which one does not, and then all begin anew and need 100 verdicts: a control plane of which
 one change in thirty does not show neither keeps trust nor wins it back every few changes. When no listing
 succeeds for long, trust is lost as well; that says nothing against the rows, so the figures stay, and have to
@@ -50,7 +51,7 @@ _SHOWN_PERCENT = 97
 _MEANT_PERCENT = 20
 """Of rows that changed: how many must have meant a change."""
 _LISTINGS = 10
-"""Listings in a row in which both figures must hold."""
+"""Listings in a row, of those that brought a verdict, in which the figures must hold."""
 _ONE_IN = 20
 """One of so many workloads is a control."""
 _LEAST_CONTROLS = 5
@@ -154,7 +155,8 @@ class Hints:
         self._shown_to_relaxed = _Figure(_SHOWN_PERCENT)
         self._meant_rows = _Figure(_MEANT_PERCENT)
         self._least, self._least_rows = _LEAST, 0
-        self._held = 0  # listings in a row in which both figures held
+        self._held = 0  # listings in a row, of those that brought a verdict, in which the figures held
+        self._has_verdict = False  # since the last listing
         self._shown: dict[str, _Shown] = {}
         self._found: dict[str, _Found] = {}
         self._listed_at: float | None = None  # None: there is no recent listing to compare with
@@ -285,20 +287,23 @@ class Hints:
         else:
             self.changes_unhinted += 1
         if counts:
+            self._has_verdict = True
             self._shown_changes.add(good=was_shown)
         elif self.state == "trusted":
             self._shown_to_relaxed.add(good=was_shown)
 
     def _judge(self) -> None:
         """Win or lose trust: only after a listing, since only then all that it decides is counted."""
+        has_verdict, self._has_verdict = self._has_verdict, False
         if len(self._shown_changes) < self._least or len(self._meant_rows) < self._least_rows:
             return
-        holds = self._shown_changes.holds and self._shown_to_relaxed.holds and self._meant_rows.holds
-        self._held = self._held + 1 if holds else 0
-        if self._held >= _LISTINGS:
-            self.state = "trusted"
-        elif not holds:
+        if not (self._shown_changes.holds and self._shown_to_relaxed.holds and self._meant_rows.holds):
+            self._held = 0
             self._distrust()
+        elif has_verdict:
+            self._held += 1
+            if self._held >= _LISTINGS:
+                self.state = "trusted"
 
     def _distrust(self) -> None:
         if self.state == "trusted":

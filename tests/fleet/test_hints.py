@@ -52,9 +52,15 @@ class Story:
         self.poll(found=False, at=1)
 
     def quiet(self, listings: int = 10) -> None:
-        """Let nothing change for some listings: so many must agree before rows are trusted."""
+        """Let nothing change for some listings."""
         for _ in range(listings):
             self.list()
+
+    def changes(self, count: int) -> None:
+        """Let as many rows change, one a listing, and polls find out why."""
+        for _ in range(count):
+            self.shown_change()
+        self.list()  # which judges the last one
 
     def state(self) -> str:
         return self.hints.state
@@ -65,11 +71,9 @@ class Story:
 
 
 def trusted(**options: bool) -> Story:
-    """Return a story in which twenty changes have shown in their rows."""
+    """Return a story in which thirty changes have shown in their rows."""
     story = Story(**options)
-    for _ in range(20):
-        story.shown_change()
-    story.quiet()
+    story.changes(30)
     assert story.state() == "trusted"
     return story
 
@@ -189,12 +193,11 @@ def test_a_workload_that_is_forgotten_gets_no_verdict() -> None:
 # --- trust --------------------------------------------------------------------------------------------------
 
 
-def test_rows_are_trusted_after_twenty_changes_that_they_have_shown_and_ten_listings() -> None:
+def test_rows_are_trusted_after_twenty_changes_that_they_have_shown_and_ten_listings_that_agree() -> None:
     story = Story()
-    for _ in range(20):
+    for _ in range(29):
         assert story.list(W) == []
         story.poll(found=True, at=1)
-    story.quiet(9)
     assert story.state() == "learning"
     assert story.list(W, CONTROL) == [W, CONTROL]
     assert story.state() == "trusted"
@@ -202,28 +205,44 @@ def test_rows_are_trusted_after_twenty_changes_that_they_have_shown_and_ten_list
 
 def test_nineteen_changes_are_not_enough_in_however_many_listings() -> None:
     story = Story()
-    for _ in range(19):
-        story.shown_change()
+    story.changes(19)
     story.quiet(1000)
     assert story.state() == "learning"
+
+
+def test_listings_in_which_nothing_was_found_are_no_evidence() -> None:
+    story = Story()
+    story.changes(28)
+    story.quiet(1000)
+    assert story.state() == "learning"
+
+
+def test_one_change_of_very_many_at_once_is_not_enough() -> None:
+    story = Story()
+    for _ in range(9):
+        story.list(*IDS[:1000])
+        for key in IDS[:1000]:
+            story.poll(found=True, key=key, at=1)
+        story.quiet()
+    assert story.state() == "learning"
+    story.changes(1)
+    assert story.state() == "trusted"
 
 
 @pytest.mark.parametrize(("missed", "state"), [(3, "trusted"), (4, "untrusted")])
 def test_rows_must_have_shown_97_of_the_last_100_changes(missed: int, state: str) -> None:
     story = Story()
-    for number in range(100):
-        (story.missed_change if number < missed else story.shown_change)()
-    story.quiet()
+    story.changes(100 - missed)
+    for _ in range(missed):
+        story.missed_change()
     assert (story.state(), story.counts) == (state, (100 - missed, missed))
 
 
-@pytest.mark.parametrize(("changes", "state"), [(33, "untrusted"), (34, "trusted")])
-def test_one_change_that_was_missed_is_too_many_among_33(changes: int, state: str) -> None:
+@pytest.mark.parametrize(("shown", "state"), [(41, "untrusted"), (42, "trusted")])
+def test_one_change_that_was_missed_is_too_many_among_33(shown: int, state: str) -> None:
     story = Story()
     story.missed_change()
-    for _ in range(changes - 1):
-        story.shown_change()
-    story.quiet()
+    story.changes(shown)  # they hold from the 33rd on
     assert story.state() == state
 
 
@@ -252,12 +271,12 @@ def test_rows_that_look_right_for_some_listings_in_each_minute_are_not_trusted()
 
 def test_rows_that_change_in_each_listing_are_judged_by_how_many_of_them_meant_something() -> None:
     story = Story()
-    for _ in range(20):
+    for _ in range(40):
         for _ in range(6):
             story.list(W)
         story.poll(found=True, at=1)  # a poll for six listings, and it finds something each time
-    story.quiet()
-    assert (story.state(), story.counts) == ("untrusted", (20, 0))
+    story.list()
+    assert (story.state(), story.counts) == ("untrusted", (40, 0))
 
 
 @pytest.mark.parametrize("fails_at", [4, 50, 99])
@@ -279,12 +298,8 @@ def test_trust_that_was_lost_comes_back_after_a_hundred_new_changes_and_ten_list
     story = trusted()
     story.missed_change()
     assert story.state() == "untrusted"
-    for _ in range(99):
+    for _ in range(109):
         story.shown_change()
-    story.quiet()
-    assert story.state() == "untrusted"
-    story.shown_change()
-    story.quiet(9)
     assert story.state() == "untrusted"
     assert story.list(W) == [W]
     assert story.state() == "trusted"
@@ -295,9 +310,9 @@ def test_a_control_plane_that_starts_to_reflect_revisions_becomes_trusted() -> N
     for _ in range(300):
         story.missed_change()
     assert story.state() == "untrusted"
-    for _ in range(97):
-        story.shown_change()
-    story.quiet()
+    story.changes(105)
+    assert story.state() == "untrusted"
+    story.changes(1)
     assert story.state() == "trusted"
 
 
@@ -331,7 +346,7 @@ def test_only_what_controls_find_is_judged_while_others_may_relax() -> None:
     for _ in range(300):
         story.shown_change(OTHER)  # as all of theirs do, where they are polled because of it
     story.missed_change(CONTROL)
-    assert (story.state(), story.counts) == ("untrusted", (320, 1))
+    assert (story.state(), story.counts) == ("untrusted", (330, 1))
 
 
 @pytest.mark.parametrize("relaxed", [True, False])
@@ -388,8 +403,9 @@ def test_listings_that_fail_for_three_intervals_end_trust_until_ten_have_succeed
     assert story.state() == "untrusted"
     story.now += 100
     assert story.list(W) == []  # nobody knows when that was
-    story.quiet(9)
-    assert story.state() == "untrusted"
+    for _ in range(10):
+        assert story.state() == "untrusted"
+        story.shown_change()
     assert story.list(W) == [W]
     assert story.state() == "trusted"
 
@@ -403,7 +419,7 @@ def test_what_polls_find_while_no_listing_succeeds_gets_no_verdict() -> None:
     story.now += 100
     story.poll(found=True)
     story.quiet(11)
-    assert (story.counts, story.state()) == ((20, 0), "trusted")
+    assert (story.counts, story.state()) == ((30, 0), "untrusted")
 
 
 def test_a_stretched_interval_is_three_times_as_patient() -> None:

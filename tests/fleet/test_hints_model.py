@@ -10,7 +10,7 @@ from uuid import UUID
 import hypothesis.strategies as st
 import pytest
 from attrs import define, evolve, field, frozen
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 
 from runai_async._fleet.hints import Hints, HintState
 from runai_async._fleet.schedule import next_slot, offset_of
@@ -167,6 +167,7 @@ def test_rows_that_do_not_are_never_trusted(setting: Setting, seed: int, relaxed
 
 @settings(max_examples=12)
 @given(SEEDS, st.sampled_from([None, 60.0]), st.sampled_from(["silent", "noisy", "old"]))
+@example(381, 60.0, "old")
 def test_rows_that_cease_to_follow_lose_trust_within_a_hundred_changes(
     seed: int, relaxed: float | None, kind: str
 ) -> None:
