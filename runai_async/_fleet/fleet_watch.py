@@ -249,7 +249,7 @@ class FleetWatch(AsyncIterator[FleetEvent]):
             join=self._join,
             begin=self._begin_sync,
             listed=self._follower.listed,
-            listing_failed=self._follower.listing_failed,
+            listing_failed=self._follower.check_list,
             responded=self._polling.responded,
             end=self._end,
         )

@@ -56,6 +56,7 @@ class Follower:
         self._members = members
         self._dispatcher = dispatcher
         self._clock = clock
+        self._listing_interval = discovery.interval
         self._failing = 0.0
 
     @property
@@ -70,10 +71,16 @@ class Follower:
 
     # --- listings -----------------------------------------------------------------------------------------
 
-    def listed(self, listed: Listed) -> None:
-        """Take in a successful listing."""
+    def listed(self, listed: Listed, interval: float) -> None:
+        """Take in a successful listing.
+
+        Args:
+            listed: what it named.
+            interval: seconds between listings while they succeed.
+        """
         if self._hints is None:
             return
+        self._listing_interval = interval
         changed = [self._members[key] for key in sorted(listed.changed & self._members.ids)]
         polled = [item.tracker.workload_id for item in changed if item.last_success_at is not None]
         if self._relaxed is not None:
@@ -93,15 +100,11 @@ class Follower:
             if is_fit and workload_id in listed.ids:
                 yield workload_id
 
-    def listing_failed(self, discovery_interval: float) -> None:
-        """Take in a listing that failed.
-
-        Args:
-            discovery_interval: seconds between listings while they succeed.
-        """
+    def check_list(self) -> None:
+        """Notice that no listing has succeeded for a while, whether they fail or hang."""
         if self._hints is not None:
             before = self._hints.state
-            self._hints.listing_failed(self._clock.monotonic(), discovery_interval)
+            self._hints.check_age(self._clock.monotonic(), self._listing_interval)
             self._note_state(before, "it cannot be read")
 
     def _note_state(self, before: HintStatus, problem: str) -> None:
@@ -170,6 +173,7 @@ class Follower:
         usual, relaxed = self._policy.interval, self._relaxed
         if relaxed is None or self._hints is None:
             return usual
+        self.check_list()
         if member.interval == relaxed and self._failing >= _MANY_FAIL:
             return relaxed  # a control plane in trouble is not asked more often all of a sudden
         workload_id = member.tracker.workload_id

@@ -132,7 +132,7 @@ class Hints:
       Poll those that it returns as soon as the rules for hinted polls allow.
     - After each successful poll but a workload's first one, `polled`. A change is what makes an event other
       than `RevisionUpdated`: a revision that was added or deleted, or another phase.
-    - After each listing that failed, `listing_failed`.
+    - Before planning polls, and after each listing that failed, `check_age`.
     - When a workload is removed or leaves, `forget`.
     - When planning a poll, `may_relax`.
 
@@ -189,12 +189,13 @@ class Hints:
         self._judge()
         return list(changed) if self.state == "trusted" else []
 
-    def listing_failed(self, now: float, discovery_interval: float) -> None:
-        """Take in a listing that failed, which ends trust if none has succeeded for three intervals.
+    def check_age(self, now: float, discovery_interval: float) -> None:
+        """End trust if no listing has succeeded for three intervals: the next one may hang as well as fail.
 
         Args:
             now: the present time.
-            discovery_interval: seconds between listings at present, as stretched by listings that take long.
+            discovery_interval: seconds between listings while they succeed, as stretched by those that take
+                long.
         """
         if self._listed_at is None or now - self._listed_at <= _PATIENCE * discovery_interval:
             return

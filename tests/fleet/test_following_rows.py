@@ -376,6 +376,21 @@ async def test_listings_that_fail_for_long_end_the_relaxation(caplog: pytest.Log
     assert [text for text in caplog.messages if text.startswith(LOST)] == [LOST + "it cannot be read"]
 
 
+async def test_a_listing_that_hangs_ends_the_relaxation_as_one_that_fails() -> None:
+    setting = Setting(workloads=100)
+    async with setting.harness.client() as runai, setting.watch(runai, relaxed_interval=60) as fleet:
+        await setting.learn(fleet)
+        await setting.harness.collect(fleet, 60)
+        assert state_of(fleet) == "trusted"
+        setting.harness.listings = None
+        await setting.harness.collect(fleet, 10)
+        assert state_of(fleet) == "untrusted"
+        await setting.harness.collect(fleet, 60)
+        began = setting.clock.monotonic()
+        await setting.harness.collect(fleet, 50)
+        assert 490 <= setting.polls(began) <= 510
+
+
 async def test_while_many_polls_fail_nobody_is_polled_more_often() -> None:
     setting = Setting(workloads=100)
     patient = evolve(POLICY, max_outage=None)

@@ -397,9 +397,9 @@ def test_a_change_found_at_both_intervals_counts() -> None:
 
 def test_listings_that_fail_for_three_intervals_end_trust_until_ten_have_succeeded() -> None:
     story = trusted()
-    story.hints.listing_failed(story.now + 3 * INTERVAL, INTERVAL)
+    story.hints.check_age(story.now + 3 * INTERVAL, INTERVAL)
     assert story.state() == "trusted"
-    story.hints.listing_failed(story.now + 3 * INTERVAL + 0.1, INTERVAL)
+    story.hints.check_age(story.now + 3 * INTERVAL + 0.1, INTERVAL)
     assert story.state() == "untrusted"
     story.now += 100
     assert story.list(W) == []  # nobody knows when that was
@@ -414,7 +414,7 @@ def test_what_polls_find_while_no_listing_succeeds_gets_no_verdict() -> None:
     story = trusted()
     story.list(W)
     story.poll(found=True, key=CONTROL, at=1)
-    story.hints.listing_failed(story.now + 100, INTERVAL)
+    story.hints.check_age(story.now + 100, INTERVAL)
     assert len(story.hints) == 0
     story.now += 100
     story.poll(found=True)
@@ -424,16 +424,16 @@ def test_what_polls_find_while_no_listing_succeeds_gets_no_verdict() -> None:
 
 def test_a_stretched_interval_is_three_times_as_patient() -> None:
     story = trusted()
-    story.hints.listing_failed(story.now + 100, 60.0)
+    story.hints.check_age(story.now + 100, 60.0)
     assert story.state() == "trusted"
 
 
 def test_listings_that_fail_from_the_start_leave_it_learning() -> None:
     hints = Hints()
     for now in (10.0, 1000.0):
-        hints.listing_failed(now, INTERVAL)
+        hints.check_age(now, INTERVAL)
     hints.polled(W, began=1000, ended=1000, found_change=True)
     assert (hints.state, len(hints)) == ("learning", 0)
     hints.listed([], 2000, 2001)
-    hints.listing_failed(3000, INTERVAL)
+    hints.check_age(3000, INTERVAL)
     assert hints.state == "learning"

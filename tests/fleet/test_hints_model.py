@@ -219,7 +219,7 @@ def test_whatever_rows_come_only_changed_workloads_are_due_and_memory_is_bounded
                 hints.polled(key, began=now - 0.7, ended=now, found_change=found, is_relaxed=relaxed)
                 open_ids.add(key)
             case "fail", interval:
-                hints.listing_failed(now, interval)
+                hints.check_age(now, interval)
             case "forget", key:
                 hints.forget(key)
                 open_ids.discard(key)
