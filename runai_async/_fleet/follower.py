@@ -5,6 +5,7 @@ What the rows are worth is judged by `hints`. Here is what is done about it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 
 from runai_async._clock import Clock
@@ -13,7 +14,7 @@ from runai_async._fleet.dispatch import Dispatcher
 from runai_async._fleet.hints import Hints
 from runai_async._fleet.member import Member
 from runai_async._fleet.members import Members
-from runai_async._fleet.outcomes import Poll
+from runai_async._fleet.outcomes import Outcome, Poll
 from runai_async._fleet.status import HintStatus
 from runai_async._observe.log import logger
 from runai_async.events import PhaseChanged, RevisionAdded, RevisionDeleted, WatchEvent
@@ -21,8 +22,32 @@ from runai_async.policy import PollPolicy
 
 _MANY_FAIL = 0.1
 """Share of the polls that fail from which on nobody is polled more often than before."""
-_WEIGHT = 0.02
-"""Weight of one poll in that share."""
+_LEAST_POLLS = 20
+"""Polls that the share is one of at least: one failure of a few polls is not many."""
+_MEMORY = 60.0
+"""Seconds after which a poll counts for 37 % of a new one in that share."""
+_LONG_OUTAGE = 900.0
+"""Seconds after which an outage of some workloads says nothing about the others."""
+
+
+class _Failures:
+    """Which share of the latest polls failed."""
+
+    def __init__(self) -> None:
+        self._polls = self._failed = 0.0
+        self._noted_at = -math.inf
+
+    def note(self, now: float, *, failed: bool) -> None:
+        """Note a poll that ended now."""
+        faded = math.exp((self._noted_at - now) / _MEMORY)
+        self._polls = self._polls * faded + 1
+        self._failed = self._failed * faded + failed
+        self._noted_at = now
+
+    @property
+    def are_many(self) -> bool:
+        """Whether the control plane seems to be in trouble."""
+        return self._failed >= _MANY_FAIL * max(self._polls, _LEAST_POLLS)
 
 
 class Follower:
@@ -57,7 +82,7 @@ class Follower:
         self._dispatcher = dispatcher
         self._clock = clock
         self._listing_interval = discovery.interval
-        self._failing = 0.0
+        self._failures = _Failures()
 
     @property
     def state(self) -> HintStatus:
@@ -152,7 +177,7 @@ class Follower:
             was_settled: whether nothing was missing before it: a deletion that took several polls to confirm
                 is not to be found in the row any more.
         """
-        self._failing -= _WEIGHT * self._failing
+        self._failures.note(poll.now, failed=False)
         workload_id = member.tracker.workload_id
         # What is not listed, because it was added by its id, has no row that could show anything.
         if self._hints is not None and not is_first and self._discovery.is_listed(workload_id):
@@ -164,9 +189,14 @@ class Follower:
                 is_relaxed=member.interval == self._relaxed,
             )
 
-    def failed(self) -> None:
-        """Take in a poll that failed."""
-        self._failing += _WEIGHT * (1 - self._failing)
+    def failed(self, outcome: Outcome, poll: Poll) -> None:
+        """Take in a poll that failed, which speaks of trouble if it got no response.
+
+        What one workload gets for long, or was reported for, is its own matter, unless nobody gets a response.
+        """
+        since = outcome.streak.outage_since
+        is_recent = since is not None and poll.now - since < _LONG_OUTAGE and not outcome.backoff
+        self._failures.note(poll.now, failed=outcome.response == "no" and (is_recent or poll.is_silent))
 
     def usual_interval(self, member: Member, *, is_failing: bool) -> float:
         """Return the seconds between a member's polls while none of its revisions is on its way."""
@@ -174,7 +204,7 @@ class Follower:
         if relaxed is None or self._hints is None:
             return usual
         self.check_list()
-        if member.interval == relaxed and self._failing >= _MANY_FAIL:
+        if member.interval == relaxed and self._failures.are_many:
             return relaxed  # a control plane in trouble is not asked more often all of a sudden
         workload_id = member.tracker.workload_id
         is_quiet = member.tracker.is_settled and not is_failing and self._discovery.is_listed(workload_id)

@@ -84,9 +84,10 @@ class Polling:
             self._note_success(member, poll, was_settled=was_settled)
             self._apply(member, outcomes.of_success(member, poll, policy), None, poll)
         else:
-            self._follower.failed()
             member.failure = describe_failure(error)  # not the error, whose frames would be kept
-            self._apply(member, outcomes.of_failure(member, error, poll, policy), error, poll)
+            outcome = outcomes.of_failure(member, error, poll, policy)
+            self._follower.failed(outcome, poll)
+            self._apply(member, outcome, error, poll)
 
     def _note_success(self, member: Member, poll: outcomes.Poll, *, was_settled: bool) -> None:
         events = member.tracker.newest(member.tracker.pending - member.buffered)

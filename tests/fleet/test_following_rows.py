@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from attrs import evolve
-from support.harness import HTML_502, REFUSED_404, Harness
+from support.harness import HTML_502, REFUSED_403, REFUSED_404, Harness
 
 from runai_async import FleetEvent, FleetWatch, PhaseChanged, PollPolicy, RevisionAdded, RunaiClient
 from runai_async._fleet.hints import controls_of
@@ -415,6 +415,27 @@ async def test_while_many_polls_fail_nobody_is_polled_more_often() -> None:
         began = setting.clock.monotonic()
         await setting.harness.collect(fleet, 50)
         assert len(setting.polls_of(healthy, began)) == 5
+
+
+@pytest.mark.parametrize(("reply", "seconds"), [(REFUSED_403, 120), (HTML_502, 1060)])
+async def test_some_that_fail_for_long_keep_nobody_relaxed(reply: Response, seconds: float) -> None:
+    setting = Setting(workloads=20)
+    patient = evolve(POLICY, max_outage=None)
+    async with (
+        setting.harness.client() as runai,
+        setting.watch(runai, relaxed_interval=60, poll=patient, discovery_interval=10) as fleet,
+    ):
+        await setting.learn(fleet, 200)
+        assert state_of(fleet) == "trusted"
+        setting.harness.listings = HTML_502
+        for key in setting.ids[::3]:
+            setting.harness.by_id[key] = reply
+        await setting.harness.collect(fleet, seconds)
+        assert state_of(fleet) == "untrusted"
+        began = setting.clock.monotonic()
+        await setting.harness.collect(fleet, 50)
+        healthy = [key for n, key in enumerate(setting.ids) if n % 3]
+        assert {len(setting.polls_of(key, began)) for key in healthy} == {5}
 
 
 async def test_a_deletion_is_confirmed_as_soon_as_in_a_fleet_that_is_not_relaxed() -> None:
