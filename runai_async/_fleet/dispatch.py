@@ -106,9 +106,15 @@ class Dispatcher:
         elif self._first_pass.failed():
             self._end_first_pass()
 
-    def hasten(self, member: Member, at: float) -> None:
-        """Have a member polled before its slot, from a monotonic time on, as far as that asks for no more."""
-        self._hinted.ask(member, at)
+    def hasten(self, member: Member, at: float, *, yields: bool = False) -> None:
+        """Have a member polled before its slot, from a monotonic time on, as far as that asks for no more.
+
+        Args:
+            member: whom.
+            at: the time.
+            yields: whether all others come first.
+        """
+        self._hinted.ask(member, at, yields=yields)
         if self._sleeping is not None and at < self._sleeping_until:
             self._sleeping.cancel()
 

@@ -146,8 +146,11 @@ class Follower:
     # --- polls --------------------------------------------------------------------------------------------
 
     def hasten(self, member: Member) -> None:
-        """Have a member polled early because its row has changed, but never sooner than the server wishes."""
-        now, policy = self._clock.monotonic(), self._policy
+        """Have a member polled early because its row has changed, but never sooner than the server wishes.
+
+        A row that a poll before it explains may show no more than that: such a hint yields to all others.
+        """
+        now, policy, workload_id = self._clock.monotonic(), self._policy, member.tracker.workload_id
         is_hinted = member.without_revisions or (self.state == "trusted" and not member.streak.failures)
         if not (is_hinted and member.is_watched) or member.earliest > now:
             member.hinted_for = None
@@ -156,7 +159,8 @@ class Follower:
         if member.due is None:  # its poll is in flight, and may have missed the change: see `Polling`
             member.hinted_for = at
         elif at < member.due:
-            self._dispatcher.hasten(member, at)
+            yields = self._hints is not None and self._hints.is_explained(workload_id)
+            self._dispatcher.hasten(member, at, yields=yields)
 
     def succeeded(
         self,

@@ -3,8 +3,8 @@
 A hint is no reason to ask a control plane more often. So all polls take from a budget, which is filled at the
 rate of a fleet that polls each workload at its usual interval, and a poll that a hint asks for waits until
 there is some left. It stands for the next slot of its workload, so what it takes is soon there again. A
-second one within an interval may have no slot to give: it comes only while nothing waits in its slot, and
-there is plenty left for those that have.
+second one within an interval may have no slot to give, and one that finds nothing gives none: where either
+is to be expected, it comes only while nothing waits in its slot, and there is plenty left for the others.
 """
 
 from __future__ import annotations
@@ -102,11 +102,17 @@ class HintedPolls:
         self._budget = _Budget(rate)
         self._first, self._again = _Queue(), _Queue()
 
-    def ask(self, member: Member, at: float) -> None:
-        """Ask for a poll of a member from a monotonic time on, which replaces what was asked for before."""
+    def ask(self, member: Member, at: float, *, yields: bool = False) -> None:
+        """Ask for a poll of a member from a monotonic time on, which replaces what was asked for before.
+
+        Args:
+            member: whom to poll.
+            at: the time.
+            yields: whether it comes only where there is plenty left, as a second one within an interval does.
+        """
         member.hinted_for = at
-        is_second = at - member.hinted_at < member.interval
-        (self._again if is_second else self._first).push(at, member)
+        yields = yields or at - member.hinted_at < member.interval
+        (self._again if yields else self._first).push(at, member)
 
     def free_at(self, now: float, *, slot_waits: bool) -> float:
         """Return when the next one may be polled, given whether any member *waits* in its slot."""

@@ -189,6 +189,11 @@ class Hints:
         self._judge()
         return list(changed) if self.state == "trusted" else []
 
+    def is_explained(self, workload_id: str) -> bool:
+        """Return whether polls have already found a change that may be all that a changed row shows."""
+        shown = self._shown.get(workload_id)
+        return shown is not None and shown.is_explained
+
     def check_age(self, now: float, discovery_interval: float) -> None:
         """End trust if no listing has succeeded for three intervals: the next one may hang as well as fail.
 

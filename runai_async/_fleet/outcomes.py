@@ -75,6 +75,8 @@ class Poll(NamedTuple):
         doubt: what is known of the workload should it be gone.
         wall: wall-clock time at which it ended.
         usual: seconds between the workload's polls while no revision is on its way; the policy's by default.
+        stands: whether an early poll stands for the slot that it came before: one that failed, or that came
+            because of a hint and found nothing, does not.
     """
 
     began: float
@@ -86,6 +88,7 @@ class Poll(NamedTuple):
     doubt: Doubt = NO_DOUBT
     wall: datetime = EARLIEST
     usual: float | None = None
+    stands: bool = False
 
 
 def of_success(member: Member, poll: Poll, policy: PollPolicy) -> Outcome:
@@ -191,6 +194,7 @@ def _interval(member: Member, policy: PollPolicy, poll: Poll) -> float:
 def _next_slot(member: Member, interval: float, poll: Poll) -> float:
     """Return the member's next slot, but not one so soon after an extra poll that this poll stands for it."""
     earliest = poll.began + min(member.interval, interval) / 2
-    if interval == member.interval:  # an early poll stands for the slot that it came before
+    if poll.stands and interval == member.interval:
         earliest = max(earliest, member.slot)
-    return next_slot(member.offset, interval, max(poll.now, earliest))
+    due = next_slot(member.offset, interval, max(poll.now, earliest))
+    return due if poll.stands or member.slot <= poll.now else min(due, member.slot)

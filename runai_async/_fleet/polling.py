@@ -106,9 +106,15 @@ class Polling:
         is_leaving = self._discovery.is_leaving(workload_id)
         usual = self._follower.usual_interval(member, is_failing=error is not None)
         if error is None:  # nearly always, and then the rest does not matter
-            is_proven = self._discovery.is_proven(workload_id)
+            is_first, tracker = member.last_success_at is None, member.tracker
             return outcomes.Poll(
-                began, now, is_leaving, ever_responded=True, is_proven=is_proven, usual=usual
+                began,
+                now,
+                is_leaving,
+                ever_responded=True,
+                is_proven=self._discovery.is_proven(workload_id),
+                usual=usual,
+                stands=is_first or tracker.pending > member.buffered,
             )
         return outcomes.Poll(
             began,

@@ -194,7 +194,7 @@ async def test_where_nothing_succeeds_ten_polls_end_the_first_pass() -> None:
     assert 10 <= counts[0] <= 10 + 1.6 * 30
     assert max(counts[1:]) <= 1.6 * 30
     tens = [sum(counts[at : at + 10]) for at in range(80)]
-    assert tens[0] <= 300
+    assert tens[0] <= 310  # those ten are polled in their slots as well
     assert max(tens) <= 1.1 * 300
     assert len(events) == 300
 

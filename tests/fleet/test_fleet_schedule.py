@@ -171,5 +171,5 @@ async def test_a_poll_of_a_fleet_is_one_attempt() -> None:
         assert len(await harness.collect(fleet, 45)) == 1
 
     first, *apart = [round(later - earlier, 6) for earlier, later in pairwise(harness.times())]
-    assert 10 <= first <= 20
-    assert apart in ([10] * 2, [10] * 3)
+    assert first <= 10  # its slot, for which a poll that failed does not stand
+    assert apart in ([10] * 3, [10] * 4)

@@ -89,7 +89,7 @@ async def test_where_rows_follow_changes_are_found_by_the_next_listing_at_no_mor
         states.append(fleet.status.hints)
         began = setting.clock.monotonic()
         quick = delays(await setting.learn(fleet))
-        assert setting.polls(began) <= 1.02 * 40 / 10 * 100
+        assert setting.polls(began) <= 1.02 * 40 / 10 * 100 + 4  # those of a second may be left from before
         status = fleet.status
     assert states == ["learning", "trusted"]
     assert median(quick) < 2.5 < median(slow)

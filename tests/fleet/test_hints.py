@@ -151,6 +151,13 @@ def test_a_row_that_explains_one_poll_may_show_what_the_next_one_finds_too() -> 
     assert story.counts == (2, 1)
 
 
+def test_a_row_is_explained_by_a_poll_that_found_a_change_since_the_listing_before() -> None:
+    story = Story()
+    story.poll(found=True, at=1)
+    story.list(W, CONTROL)
+    assert [story.hints.is_explained(key) for key in (W, CONTROL, IDS[0])] == [True, False, False]
+
+
 def test_changes_that_polls_find_between_two_listings_are_judged_as_one() -> None:
     story = Story()
     for at in (1, 2, 3):

@@ -23,9 +23,13 @@ def per_second(times: list[float], start: float, end: float) -> list[int]:
 
 
 def trusting(fleet: FleetWatch) -> FleetWatch:
-    """Have a fleet of a query trust the rows of its list from the start, whatever they are worth."""
+    """Have a fleet of a query trust the rows of its list from the start, whatever they are worth.
+
+    Nobody is a control, so all may be relaxed.
+    """
     hints = fleet._follower._hints
     assert hints is not None
     hints.state = "trusted"
     hints._judge = int  # type: ignore[method-assign,assignment]
+    hints._controls, hints.choose_controls = frozenset(), id  # type: ignore[method-assign,assignment]
     return fleet
