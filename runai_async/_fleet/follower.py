@@ -26,6 +26,8 @@ _LEAST_POLLS = 20
 """Polls that the share is one of at least: one failure of a few polls is not many."""
 _MEMORY = 60.0
 """Seconds after which a poll counts for 37 % of a new one in that share."""
+_LONGEST_PAUSE = 300.0
+"""Seconds between the polls of a workload without revisions whose row changes all the time."""
 _LONG_OUTAGE = 900.0
 """Seconds after which an outage of some workloads says nothing about the others."""
 
@@ -156,6 +158,8 @@ class Follower:
             member.hinted_for = None
             return
         at = max(now, member.began_at + min(policy.interval, policy.fast_interval))
+        if member.without_revisions:
+            at = max(at, member.hinted_at + _pause_after(member, now))
         if member.due is None:  # its poll is in flight, and may have missed the change: see `Polling`
             member.hinted_for = at
         elif at < member.due:
@@ -182,6 +186,7 @@ class Follower:
                 is not to be found in the row any more.
         """
         self._failures.note(poll.now, failed=False)
+        member.vain = 0
         workload_id = member.tracker.workload_id
         # What is not listed, because it was added by its id, has no row that could show anything.
         if self._hints is not None and not is_first and self._discovery.is_listed(workload_id):
@@ -193,11 +198,18 @@ class Follower:
                 is_relaxed=member.interval == self._relaxed,
             )
 
-    def failed(self, outcome: Outcome, poll: Poll) -> None:
+    def failed(self, member: Member, outcome: Outcome, poll: Poll, *, was_hinted: bool) -> None:
         """Take in a poll that failed, which speaks of trouble if it got no response.
 
         What one workload gets for long, or was reported for, is its own matter, unless nobody gets a response.
+
+        Args:
+            member: whose poll it was.
+            outcome: what it meant.
+            poll: when it was.
+            was_hinted: whether a hint had asked for it.
         """
+        member.vain += was_hinted and outcome.without_revisions
         since = outcome.streak.outage_since
         is_recent = since is not None and poll.now - since < _LONG_OUTAGE and not outcome.backoff
         self._failures.note(poll.now, failed=outcome.response == "no" and (is_recent or poll.is_silent))
@@ -213,6 +225,13 @@ class Follower:
         workload_id = member.tracker.workload_id
         is_quiet = member.tracker.is_settled and not is_failing and self._discovery.is_listed(workload_id)
         return relaxed if is_quiet and self._hints.may_relax(workload_id) else usual
+
+
+def _pause_after(member: Member, now: float) -> float:
+    """Return the seconds between two hinted polls of a workload without revisions."""
+    if now - member.hinted_at >= 2 * _LONGEST_PAUSE:  # its row does not change all the time
+        member.vain = 0
+    return min(_LONGEST_PAUSE, member.interval * 2.0 ** min(member.vain - 1, 32)) if member.vain else 0.0
 
 
 def _is_change(event: WatchEvent, *, was_settled: bool) -> bool:

@@ -35,6 +35,7 @@ class Member:
         hinted_at: monotonic time at which the last poll began for which a hint had asked.
         gone_since: monotonic time of the first of the polls in a row that were 404 or listed nothing known.
         last_success_at: monotonic time of its last successful poll.
+        vain: polls in a row for which a hint had asked, and that found that it has no revisions.
         without_revisions: the control plane lists it but says that it has no revisions.
         removed: it is forgotten, with what is buffered.
         left: it is no longer polled, but what is buffered is yielded.
@@ -43,7 +44,7 @@ class Member:
     __slots__ = (
         "backoff", "began_at", "buffered", "call", "due", "earliest", "failure", "gone_since", "hinted_at",
         "hinted_for", "interval", "joined_at", "last_success_at", "left", "offset", "removed", "slot",
-        "streak", "tracker", "without_revisions",
+        "streak", "tracker", "vain", "without_revisions",
     )  # fmt: skip
 
     def __init__(
@@ -68,6 +69,7 @@ class Member:
         self.failure = ""
         self.gone_since: float | None = None
         self.last_success_at: float | None = None
+        self.vain = 0
         self.without_revisions = False
         self.removed = False
         self.left = False

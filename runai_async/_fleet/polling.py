@@ -71,6 +71,7 @@ class Polling:
 
     async def poll(self, member: Member) -> None:
         """Poll a member, and plan when it is due again."""
+        was_hinted = member.hinted_at > member.began_at
         began = member.began_at = self._clock.monotonic()
         policy, was_settled = self._policy, member.tracker.is_settled
         error: RunaiError | None = None
@@ -86,7 +87,7 @@ class Polling:
         else:
             member.failure = describe_failure(error)  # not the error, whose frames would be kept
             outcome = outcomes.of_failure(member, error, poll, policy)
-            self._follower.failed(outcome, poll)
+            self._follower.failed(member, outcome, poll, was_hinted=was_hinted)
             self._apply(member, outcome, error, poll)
 
     def _note_success(self, member: Member, poll: outcomes.Poll, *, was_settled: bool) -> None:

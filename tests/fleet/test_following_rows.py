@@ -248,6 +248,26 @@ async def test_a_workload_without_revisions_is_polled_when_its_row_changes(follo
         assert fleet.status.without_revisions == 0
 
 
+async def test_a_workload_without_revisions_whose_row_always_changes_is_polled_less_and_less() -> None:
+    setting = Setting(workloads=3, follow="noisy")
+    key, harness = setting.ids[0], setting.harness
+    harness.state.delete_revision(setting.revisions[key])
+    harness.by_id[key] = REFUSED_404
+    async with harness.client() as runai, setting.watch(runai) as fleet:
+        await harness.collect(fleet, 60)
+        assert fleet.status.without_revisions == 1
+        began = setting.clock.monotonic()
+        await harness.collect(fleet, 300)
+        assert 4 <= len(setting.polls_of(key, began)) <= 7
+        harness.state.rows.follow = True
+        await harness.collect(fleet, 1000)
+        for seconds in (0, 30):  # it was quiet for long enough
+            began = setting.clock.monotonic()
+            harness.state.workloads[key]["phaseMessage"] = f"rolling out {seconds}"
+            await harness.collect(fleet, 20)
+            assert len(setting.polls_of(key, began)) == 1
+
+
 async def test_a_workload_without_revisions_waits_for_its_time_while_failing_ones_take_their_room() -> None:
     setting = Setting(workloads=3)
     harness, (bare, *failing) = setting.harness, setting.ids
