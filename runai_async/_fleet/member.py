@@ -23,6 +23,7 @@ class Member:
         due: monotonic time of its next poll; None while that runs, and when there will be none.
         earliest: monotonic time before which the server asked not to be polled for it.
         interval: seconds between polls, when it was last planned.
+        promised: seconds until the next poll by the last successful one; those of *interval* without one.
         joined_at: monotonic time at which it joined the fleet.
         offset: its offset in an interval, 0 to 1.
         buffered: how many of its events have an entry in the fleet's buffer.
@@ -43,7 +44,8 @@ class Member:
 
     __slots__ = (
         "backoff", "began_at", "buffered", "call", "due", "earliest", "failure", "gone_since", "hinted_at",
-        "hinted_for", "interval", "joined_at", "last_success_at", "left", "offset", "removed", "slot",
+        "hinted_for", "interval", "joined_at", "last_success_at", "left", "offset", "promised", "removed",
+        "slot",
         "streak", "tracker", "vain", "without_revisions",
     )  # fmt: skip
 
@@ -58,7 +60,7 @@ class Member:
         self.call = call
         self.due: float | None = None
         self.earliest = -math.inf
-        self.interval = interval
+        self.interval = self.promised = interval
         self.began_at = self.slot = self.hinted_at = -math.inf
         self.hinted_for: float | None = None
         self.joined_at = 0.0

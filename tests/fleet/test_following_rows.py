@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 from attrs import evolve
+from support.fleets import reading_of
 from support.harness import HTML_502, REFUSED_403, REFUSED_404, Harness
 
 from runai_async import FleetEvent, FleetWatch, PhaseChanged, PollPolicy, RevisionAdded, RunaiClient
 from runai_async._fleet.hints import controls_of
+from runai_async._watch.status import PollState
 from runai_async.testing import Request, Response
 
 POLICY = PollPolicy(interval=10, fast_interval=2, max_outage=60, missing_grace=20)
@@ -64,6 +66,10 @@ class Setting:
 
 def state_of(fleet: FleetWatch) -> str:
     return fleet.status.hints
+
+
+def polls_of(fleet: FleetWatch, key: str) -> PollState:
+    return next(state for state in reading_of(fleet).polls if state.workload_id == key)
 
 
 def delays(events: list[FleetEvent]) -> list[float]:
@@ -332,6 +338,50 @@ async def test_a_relaxed_fleet_asks_for_less_and_finds_changes_sooner() -> None:
     others = [polls[key] for key in setting.ids if key not in controls]
     assert sum(others) <= len(others) * 200 / 60 + 2 * len(quick)
     assert min(others) >= 2
+
+
+async def test_a_relaxed_workload_is_up_until_its_polls_have_failed_for_three_relaxed_intervals() -> None:
+    setting = Setting(workloads=12)
+    brief = evolve(POLICY, deadline=5, max_outage=900)
+    async with (
+        setting.harness.client() as runai,
+        setting.watch(runai, relaxed_interval=60, poll=brief) as fleet,
+    ):
+        await setting.learn(fleet, 200)
+        await setting.harness.collect(fleet, 120)
+        key = next(key for key in setting.ids if key not in controls_of(setting.ids))
+        began = setting.clock.monotonic()
+        setting.harness.by_id[key] = HTML_502
+        while not setting.polls_of(key, began):
+            await setting.harness.collect(fleet, 1)
+        assert polls_of(fleet, key).is_up
+        await setting.harness.collect(fleet, 185)
+        assert not polls_of(fleet, key).is_up
+        setting.harness.by_id.clear()
+        while not polls_of(fleet, key).is_up:
+            await setting.harness.collect(fleet, 1)
+        setting.harness.by_id[key] = HTML_502
+        await setting.harness.collect(fleet, 185)
+        assert not polls_of(fleet, key).is_up
+
+
+async def test_a_relaxed_fleet_is_stale_as_soon_as_any_other() -> None:
+    setting = Setting(workloads=40)
+    brief = evolve(POLICY, deadline=5, max_outage=900)
+    async with (
+        setting.harness.client() as runai,
+        setting.watch(runai, relaxed_interval=60, poll=brief) as fleet,
+    ):
+        await setting.learn(fleet)
+        await setting.harness.collect(fleet, 120)
+        assert not fleet.status.stale
+        setting.harness.lists = HTML_502
+        await setting.harness.collect(fleet, 40)
+        assert state_of(fleet) == "trusted"
+        assert fleet.status.stale
+        contact = reading_of(fleet).contact
+        assert contact is not None
+        assert contact.stale_after == 35
 
 
 async def test_where_rows_cease_to_follow_the_usual_interval_is_back_without_a_spike(

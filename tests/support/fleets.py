@@ -3,6 +3,8 @@
 from collections import Counter
 
 from runai_async import FleetWatch, PollPolicy
+from runai_async._fleet.fleet_watch import read_fleet
+from runai_async._fleet.reading import FleetReading
 from support.harness import Harness
 
 POLICY = PollPolicy(interval=10, fast_interval=10, max_outage=60)
@@ -20,6 +22,17 @@ def per_second(times: list[float], start: float, end: float) -> list[int]:
     """Return how many of *times* are in each second from *start* to *end*."""
     counts = Counter(int(at) for at in times if start <= at < end)
     return [counts[second] for second in range(int(start), int(end))]
+
+
+def reading_of(fleet: FleetWatch) -> FleetReading:
+    """Return what the exporter reads of a fleet, without revisions."""
+    reading = read_fleet(fleet, lambda _workload_id, _version: True)
+    while True:
+        try:
+            next(reading)
+        except StopIteration as end:
+            read: FleetReading = end.value
+            return read
 
 
 def trusting(fleet: FleetWatch) -> FleetWatch:
