@@ -13,7 +13,15 @@ from attrs import evolve
 from support.fleets import reading_of
 from support.harness import HTML_502, REFUSED_403, REFUSED_404, Harness
 
-from runai_async import FleetEvent, FleetWatch, PhaseChanged, PollPolicy, RevisionAdded, RunaiClient
+from runai_async import (
+    FleetEvent,
+    FleetWatch,
+    PhaseChanged,
+    PollPolicy,
+    RevisionAdded,
+    RunaiClient,
+    RunaiError,
+)
 from runai_async._fleet.hints import controls_of
 from runai_async._watch.status import PollState
 from runai_async.testing import Request, Response
@@ -313,6 +321,29 @@ async def test_a_relaxed_interval_requires_a_query() -> None:
         for given in others:
             with pytest.raises(ValueError, match="relaxed_interval requires a query"):
                 runai.watch_fleet(given, relaxed_interval=60)
+
+
+async def test_a_relaxed_interval_that_is_the_usual_one_is_as_none() -> None:
+    setting = Setting(workloads=40)
+    async with setting.harness.client() as runai, setting.watch(runai, relaxed_interval=10) as fleet:
+        await setting.learn(fleet)
+        assert state_of(fleet) == "trusted"
+
+
+async def test_a_query_of_another_client_is_an_error_and_one_of_a_copy_is_not() -> None:
+    setting = Setting(workloads=2)
+    async with setting.harness.client() as runai, Harness().client() as other:
+        theirs, copy = other.inference_workloads(), runai.with_options(timeout=3)
+        given: list[Any] = [theirs, other.inference_workloads]
+        for query in given:
+            with pytest.raises(ValueError, match="the query is of another client"):
+                runai.watch_fleet(query)
+        with pytest.raises(RunaiError, match="the query is of another client"):
+            async with runai.watch_fleet(lambda: theirs, poll=POLICY) as fleet:
+                await setting.harness.collect(fleet, 5)
+        async with runai.watch_fleet(copy.inference_workloads, poll=POLICY) as fleet:
+            await setting.harness.collect(fleet, 5)
+            assert len(fleet.workload_ids) == 2
 
 
 async def test_a_relaxed_fleet_asks_for_less_and_finds_changes_sooner() -> None:
