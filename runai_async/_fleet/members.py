@@ -104,13 +104,15 @@ class Members:
         for member in self._by_id.values():
             if member.without_revisions:
                 without += 1
-            elif member.streak.failures and member.is_failing:
+                latest = max(latest, member.last_success_at or -math.inf)
+                continue
+            if member.streak.failures and member.is_failing:
                 failing += 1
             if (at := member.last_success_at) is not None:
                 succeeded += 1
                 oldest, latest = min(oldest, at), max(latest, at)
         has_all = succeeded > 0 and succeeded == len(self._by_id) - without
-        return Counts(failing, without, oldest if has_all else None, latest if succeeded else None)
+        return Counts(failing, without, oldest if has_all else None, latest if latest > -math.inf else None)
 
     def undelivered(self) -> list[Member]:
         """Return the workloads that have left while events of theirs are still to be delivered."""
