@@ -92,6 +92,16 @@ def test_a_slot_is_not_later_than_it_was_where_the_interval_is_longer() -> None:
     assert of_success(one, early, POLICY).due == one.slot
 
 
+@pytest.mark.parametrize("interval", [10.0, 60.0])
+def test_the_next_poll_of_a_relaxed_workload_is_no_later_than_its_interval_allows(interval: float) -> None:
+    one = member()
+    one.interval = interval
+    for began in range(100, 160):
+        one.slot = next_slot(one.offset, interval, began)
+        early = Poll(began, began + 0.1, is_leaving=False, ever_responded=True, usual=60, stands=True)
+        assert began < of_success(one, early, POLICY).due <= began + 60.1
+
+
 def test_an_outage_that_lasts_is_reported_once_and_then_polled_rarely() -> None:
     first = failed(OUTAGE, member(FailureStreak(50, -801.0, 890.0, noted_at=40.0, pause=60.0)))
     assert isinstance(first.report, WatchOutageError)
