@@ -227,8 +227,8 @@ class FleetWatch(AsyncIterator[FleetEvent]):
     def add(self, workload_id: str | UUID) -> None:
         """Watch one more workload. Adding one twice is harmless.
 
-        Its first poll comes within a second; of many that are added at once, 200 a second are polled. No
-        poll comes later than an interval, limits permitting.
+        Its first poll comes within a second; of many that are added, 200 a second are polled. No first poll
+        comes later than an interval, limits permitting.
 
         Raises:
             ValueError: not a UUID.
