@@ -217,8 +217,10 @@ class Dispatcher:
                 return schedule.pop(now)
             self._skip(schedule, now)
             return None
-        member = self._hinted.pop(now)
-        return member if has_room or not member.streak.failures else None
+        if has_room or not self._hinted.next_member(now).streak.failures:
+            return self._hinted.pop(now)
+        self._hinted.put_off(now)
+        return None
 
     def _next(self, now: float) -> tuple[float, Schedule[Member]]:
         """Return when the next turn comes, and in which schedule."""

@@ -301,6 +301,8 @@ async def test_a_workload_without_revisions_waits_for_its_time_while_failing_one
         await harness.collect(fleet, 5)
         assert fleet.status.in_flight == 2
         assert setting.polls_of(bare, 0)[-1] == last
+        await harness.collect(fleet, 60)  # until they time out
+        assert last < setting.polls_of(bare, 0)[-1] < last + 300
 
 
 # --- relaxed ------------------------------------------------------------------------------------------------
