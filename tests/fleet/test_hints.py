@@ -371,6 +371,19 @@ def test_what_relaxed_workloads_find_ends_trust_as_soon(relaxed: bool) -> None:
     assert story.state() == "untrusted"
 
 
+@pytest.mark.parametrize("seventh", [OTHER, CONTROL])
+def test_seven_changes_that_no_row_shows_end_trust_whoever_finds_them(seventh: str) -> None:
+    story = trusted(relaxes=True)
+    for _ in range(100):
+        story.shown_change(OTHER)
+        story.shown_change(CONTROL)
+    for key in (OTHER, CONTROL) * 3:
+        story.missed_change(key)
+    assert story.state() == "trusted"
+    story.missed_change(seventh)
+    assert story.state() == "untrusted"
+
+
 def test_a_fleet_whose_controls_were_not_chosen_yet_is_not_relaxed() -> None:
     story = trusted(relaxes=True)
     story.hints.choose_controls([])
