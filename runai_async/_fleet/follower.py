@@ -24,8 +24,8 @@ _MANY_FAIL = 0.1
 """Share of the polls that fail from which on nobody is polled more often than before."""
 _LEAST_POLLS = 20
 """Polls that the share is one of at least: one failure of a few polls is not many."""
-_MEMORY = 60.0
-"""Seconds after which a poll counts for 37 % of a new one in that share."""
+_MEMORY = 2.0
+"""Intervals after which a poll counts for 37 % of a new one in that share."""
 _LONGEST_PAUSE = 300.0
 """Seconds between the polls of a workload without revisions whose row changes all the time."""
 _LONG_OUTAGE = 900.0
@@ -33,15 +33,20 @@ _LONG_OUTAGE = 900.0
 
 
 class _Failures:
-    """Which share of the latest polls failed."""
+    """Which share of the latest polls failed.
 
-    def __init__(self) -> None:
+    Args:
+        interval: seconds between the polls of a workload.
+    """
+
+    def __init__(self, interval: float) -> None:
+        self._memory = _MEMORY * interval
         self._polls = self._failed = 0.0
         self._noted_at = -math.inf
 
     def note(self, now: float, *, failed: bool) -> None:
         """Note a poll that ended now."""
-        faded = math.exp((self._noted_at - now) / _MEMORY)
+        faded = math.exp((self._noted_at - now) / self._memory)
         self._polls = self._polls * faded + 1
         self._failed = self._failed * faded + failed
         self._noted_at = now
@@ -84,7 +89,7 @@ class Follower:
         self._dispatcher = dispatcher
         self._clock = clock
         self._listing_interval = discovery.interval
-        self._failures = _Failures()
+        self._failures = _Failures(policy.interval)
 
     @property
     def state(self) -> HintStatus:
