@@ -24,7 +24,7 @@ _MANY_FAIL = 0.1
 """Share of the polls that fail from which on nobody is polled more often than before."""
 _LEAST_POLLS = 20
 """Polls that the share is one of at least: one failure of a few polls is not many."""
-_MEMORY = 2.0
+_MEMORY = 1.0
 """Intervals after which a poll counts for 37 % of a new one in that share."""
 _LONGEST_PAUSE = 300.0
 """Seconds between the polls of a workload without revisions whose row changes all the time."""
