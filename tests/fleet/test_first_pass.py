@@ -84,7 +84,7 @@ async def test_many_are_polled_at_200_a_second_in_the_order_of_the_spread() -> N
 
     first = first_times(harness)
     assert len(first) == len(harness.requests) == 1000
-    assert max(first.values()) <= 5
+    assert max(first.values()) <= 5.001
     assert all(150 <= count <= 250 for count in per_second([*first.values()], 0, 5))
     assert sorted(ids, key=first.__getitem__) == sorted(ids, key=offset_of)
 

@@ -11,9 +11,16 @@ POLICY = PollPolicy(interval=10, fast_interval=10, max_outage=60)
 UNKNOWN_ID = "00000000-0000-4000-8000-000000000000"
 
 
-def of_size(count: int, phase: str = "Running") -> tuple[Harness, list[str], dict[str, str]]:
-    """Return a harness with so many workloads, their ids, and the one revision of each."""
+def of_size(
+    count: int, phase: str = "Running", *, seed: int | None = None
+) -> tuple[Harness, list[str], dict[str, str]]:
+    """Return a harness with so many workloads, their ids, and the one revision of each.
+
+    With a *seed* the ids, and so the slots, are the same each time.
+    """
     harness = Harness()
+    if seed is not None:
+        harness.state.random.seed(seed)
     ids = [harness.state.add_workload(f"llm-{n}", "Inference", {}) for n in range(count)]
     return harness, ids, {key: harness.add(phase, workload_id=key) for key in ids}
 
