@@ -207,7 +207,8 @@ class FleetWatch(AsyncIterator[FleetEvent]):
     def workload(self, workload_id: str | UUID) -> Workload | None:
         """Return a workload as the last listing had it, where the fleet is one of a query.
 
-        Its phase is not that of its revisions. It is decoded for each call, from the bytes that are kept.
+        Its phase is not that of its revisions. Where rows moved while that listing was read, it may be as the
+        one before had it. It is decoded for each call, from the bytes that are kept.
 
         Returns:
             The workload; None if the last listing did not name it as one of the query, or there was none.

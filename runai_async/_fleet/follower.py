@@ -116,7 +116,7 @@ class Follower:
         changed = [self._members[key] for key in sorted(listed.changed & self._members.ids)]
         polled = [item.tracker.workload_id for item in changed if item.last_success_at is not None]
         if self._relaxed is not None:
-            self._hints.choose_controls([*self._relaxable(listed)])
+            self._hints.choose_controls(frozenset(self._relaxable(listed)))
         before = self._hints.state
         hinted = self._hints.listed(polled, listed.began_at, self._clock.monotonic())
         self._note_state(before, "it does not show all changes")

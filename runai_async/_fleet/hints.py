@@ -151,6 +151,7 @@ class Hints:
         self.changes_unhinted: int = 0
         self._relaxes = relaxes
         self._controls: frozenset[str] | None = None
+        self._candidates: frozenset[str] | None = None  # of which they were chosen
         self._shown_changes = _Figure(_SHOWN_PERCENT)
         self._shown_to_relaxed = _Figure(_SHOWN_PERCENT)
         self._meant_rows = _Figure(_MEANT_PERCENT)
@@ -167,9 +168,10 @@ class Hints:
 
     # --- listings -----------------------------------------------------------------------------------------
 
-    def choose_controls(self, workload_ids: Collection[str]) -> None:
+    def choose_controls(self, workload_ids: frozenset[str]) -> None:
         """Choose those that are never relaxed from those that can be: listed ones whose polls succeed."""
-        self._controls = controls_of(workload_ids)
+        if workload_ids != self._candidates:
+            self._candidates, self._controls = workload_ids, controls_of(workload_ids)
 
     def listed(self, changed: Collection[str], began: float, ended: float) -> list[str]:
         """Take in a successful listing, and return which workloads are due for a poll because of it.

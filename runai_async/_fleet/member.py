@@ -45,8 +45,7 @@ class Member:
     __slots__ = (
         "backoff", "began_at", "buffered", "call", "due", "earliest", "failure", "gone_since", "hinted_at",
         "hinted_for", "interval", "joined_at", "last_success_at", "left", "offset", "promised", "removed",
-        "slot",
-        "streak", "tracker", "vain", "without_revisions",
+        "slot", "streak", "tracker", "vain", "without_revisions",
     )  # fmt: skip
 
     def __init__(

@@ -20,7 +20,7 @@ class Story:
 
     def __init__(self, *, relaxes: bool = False) -> None:
         self.hints = Hints(relaxes=relaxes)
-        self.hints.choose_controls(IDS)
+        self.hints.choose_controls(frozenset(IDS))
         self.now = 0.0
         self.list()
 
@@ -386,7 +386,7 @@ def test_seven_changes_that_no_row_shows_end_trust_whoever_finds_them(seventh: s
 
 def test_a_fleet_whose_controls_were_not_chosen_yet_is_not_relaxed() -> None:
     story = trusted(relaxes=True)
-    story.hints.choose_controls([])
+    story.hints.choose_controls(frozenset())
     assert story.hints.may_relax(OTHER)
     hints = Hints(relaxes=True)
     hints.state = "trusted"

@@ -106,7 +106,7 @@ class Simulation:
         rows = {key: self._row(key, now) for key in self._changes}
         changed = [key for key in self._seen if self._rows[key] != rows[key]]
         self._rows = rows
-        self.hints.choose_controls(self._seen)
+        self.hints.choose_controls(frozenset(self._seen))
         for key in self.hints.listed(changed, now, now):
             self._push(key, now)
         self.states.append(self.hints.state)
@@ -206,7 +206,7 @@ def test_whatever_rows_come_only_changed_workloads_are_due_and_memory_is_bounded
     calls: list[tuple[Any, ...]], relaxes: bool
 ) -> None:
     hints, now, open_ids = Hints(relaxes=relaxes), 0.0, set()
-    hints.choose_controls(IDS)
+    hints.choose_controls(frozenset(IDS))
     for name, *arguments in calls:
         now += 0.5
         match name, *arguments:
