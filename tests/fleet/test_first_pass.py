@@ -220,7 +220,7 @@ async def test_many_that_are_added_one_by_one_are_polled_at_200_a_second_too() -
     first = [*first_times(harness).values()]
     assert len(first) == 1000
     assert max(first) <= 5.1
-    assert max(per_second(first, 0, 6)) <= 210
+    assert max(per_second(first, 0, 6)) <= 250  # some are polled in their slots, which come before
 
 
 async def test_what_is_added_behind_very_many_waits_no_longer_than_for_its_slot() -> None:

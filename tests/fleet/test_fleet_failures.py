@@ -66,7 +66,7 @@ async def test_a_failing_workload_is_reported_once_per_streak_and_disturbs_no_ot
 
 
 async def test_a_failed_workload_is_polled_with_back_off_of_up_to_300_seconds() -> None:
-    harness, ids, _ = of_size(2)
+    harness, ids, _ = of_size(2, seed=1)
     harness.by_id[ids[0]] = REFUSED_403
     policy = PollPolicy(interval=10, fast_interval=10, missing_grace=50)
     async with harness.client() as runai, runai.watch_fleet(ids, poll=policy) as fleet:

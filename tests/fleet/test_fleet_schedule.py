@@ -165,7 +165,7 @@ async def test_poll_finished_counts_only_the_events_of_its_own_poll() -> None:
 
 
 async def test_a_poll_of_a_fleet_is_one_attempt() -> None:
-    harness, ids, _ = of_size(1)
+    harness, ids, _ = of_size(1, seed=1)
     harness.next_lists.append(HTML_502)
     async with harness.client(retry=None) as runai, runai.watch_fleet(ids, poll=POLICY) as fleet:
         assert len(await harness.collect(fleet, 45)) == 1
