@@ -482,9 +482,9 @@ class RunaiClient:
             fill_gaps: whether to read from the history which phases were missed between two polls: up to
                 three more requests in a poll that finds a change of phase, within *rate_limit*.
             relaxed_interval: seconds between polls of a workload whose row in the list does not change, at
-                least *interval*, if *workloads* is a query; one that equals *interval* is as None. It applies while the rows show nearly all changes
-                in time: polls judge that all the time, and one workload in twenty, but five at least, is
-                never relaxed for it.
+                least *interval*, if *workloads* is a query; one that equals *interval* is as None. It applies
+                while the rows show nearly all changes in time: polls judge that all the time, and one
+                workload in twenty, but five at least, is never relaxed for it.
 
         A fleet of a query lists the workloads every *discovery_interval* and polls those early whose row has
         changed, as long as the rows are worth it; `FleetStatus.hints` says whether they are. All polls

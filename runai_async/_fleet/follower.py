@@ -206,7 +206,7 @@ class Follower:
     def failed(self, member: Member, outcome: Outcome, poll: Poll, *, was_hinted: bool) -> None:
         """Take in a poll that failed, which speaks of trouble if it got no response.
 
-        What one workload gets for long, or was reported for, is its own matter, unless nobody gets a response.
+        What a workload gets for long, or was reported for, is its own matter, unless nobody gets a response.
 
         Args:
             member: whose poll it was.

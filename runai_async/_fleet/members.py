@@ -127,12 +127,20 @@ class Members:
         if self._hints is not None:
             self._hints.forget(workload_id)
 
-    def set_interval(self, member: Member, interval: float) -> None:
-        """Set the seconds between the polls of a workload."""
+    def set_interval(self, member: Member, interval: float, *, is_promised: bool) -> None:
+        """Set the seconds between the polls of a workload.
+
+        Args:
+            member: the workload.
+            interval: the seconds.
+            is_promised: whether a poll has succeeded, so that the next one is not late before that.
+        """
         if interval != member.interval and member.is_watched:
             self._capacity.leave(member.interval)
             self._capacity.join(interval)
         member.interval = interval
+        if is_promised:
+            member.promised = interval
 
     def note_gone(self, member: Member, began: float | None, *, is_believed: bool) -> None:
         """Note whether a workload is gone by its polls.

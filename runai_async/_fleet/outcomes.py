@@ -108,7 +108,7 @@ def of_failure(member: Member, error: RunaiError, poll: Poll, policy: PollPolicy
     verdict = _verdict(member, error, poll, policy, interval)
     if _is_of_all(error, poll):
         return Outcome(
-            due=_due_after(verdict, member, interval, 0, poll, policy),
+            due=_due_after(verdict, member, interval, 0, poll=poll, policy=policy),
             interval=interval,
             earliest=verdict.earliest,
             streak=verdict.streak,
@@ -124,7 +124,7 @@ def of_failure(member: Member, error: RunaiError, poll: Poll, policy: PollPolicy
     is_quiet = leaves or without_revisions or is_done or member.backoff
     report = None if is_quiet else verdict.error
     backoff = member.backoff or int(report is not None)
-    due = _due_after(verdict, member, interval, backoff, poll, policy)
+    due = _due_after(verdict, member, interval, backoff, poll=poll, policy=policy)
     return Outcome(
         due=poll.now + _FAILED_CAP if without_revisions else due,
         interval=interval,
@@ -175,7 +175,7 @@ def _is_of_all(error: RunaiError, poll: Poll) -> bool:
 
 
 def _due_after(
-    verdict: Verdict, member: Member, interval: float, backoff: int, poll: Poll, policy: PollPolicy
+    verdict: Verdict, member: Member, interval: float, backoff: int, *, poll: Poll, policy: PollPolicy
 ) -> float:
     """Return when to poll again after a failure."""
     if backoff:

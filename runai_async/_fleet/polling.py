@@ -132,9 +132,7 @@ class Polling:
         """Do what follows from a poll."""
         pause = max(member.streak.pause, member.interval)  # what was planned before this poll
         member.streak, member.backoff, member.earliest = outcome.streak, outcome.backoff, outcome.earliest
-        self._members.set_interval(member, outcome.interval)
-        if error is None:
-            member.promised = outcome.interval
+        self._members.set_interval(member, outcome.interval, is_promised=error is None)
         if outcome.without_revisions is not member.without_revisions:
             self._note_revisions(member, outcome)
         if outcome.outage_begins or outcome.outage_ended_after is not None:

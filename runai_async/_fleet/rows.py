@@ -8,7 +8,8 @@ is decoded only if somebody asks for it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Set
+from collections.abc import Callable, Iterable
+from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
 from runai_async import _codec
@@ -47,7 +48,7 @@ class Rows:
         self._by_raw: dict[bytes, Row] = {}
         self._by_id: dict[str, Row] = {}
         self._fresh: dict[bytes, Row] = {}
-        self._named: Set[str] = frozenset()  # by the last listing
+        self._named: AbstractSet[str] = frozenset()  # by the last listing
 
     def begin(self) -> None:
         """Begin a listing, which leaves the rows of the last one as they are until `keep`."""

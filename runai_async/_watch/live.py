@@ -38,7 +38,7 @@ class LiveRevisions(NamedTuple):
 
     @property
     def stalled_ids(self) -> frozenset[str]:
-        """The revisions that were reported as stalled in their present phase; none where none are reported."""
+        """The revisions that were reported as stalled in their phase; none where none are reported."""
         if not self.notes_stalls:
             return frozenset()
         return frozenset(mark.id for mark, _ in self.parts if is_stalled(mark))
