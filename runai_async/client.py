@@ -22,7 +22,7 @@ from runai_async._api.paging import LONGEST_PAGE, LeftOut, paged
 from runai_async._api.retry import Retrying
 from runai_async._api.server_time import ServerTime
 from runai_async._api.workload_list import Selection, conditions, each_once
-from runai_async._api.workload_query import Choose, WorkloadQuery
+from runai_async._api.workload_query import Choose, WorkloadQuery, check_own
 from runai_async._arguments import (
     check_client,
     check_control_plane,
@@ -461,8 +461,8 @@ class RunaiClient:
         Args:
             workloads: workloads or their ids; or a query, such as `runai.inference_workloads(project="chat")`
                 or, in short, `runai.inference_workloads`, which the fleet lists again and again; or a
-                function of yours that returns an (async) iterable of workloads or ids and is called again
-                and again.
+                function of yours that returns an (async) iterable of workloads or ids, a new one each time,
+                and is called again and again.
             interval: seconds between polls of one workload, at least 0.01; overrides that of *poll*, which
                 is 10.
             poll: how often to poll, and how patient to be.
@@ -482,20 +482,22 @@ class RunaiClient:
             fill_gaps: whether to read from the history which phases were missed between two polls: up to
                 three more requests in a poll that finds a change of phase, within *rate_limit*.
             relaxed_interval: seconds between polls of a workload whose row in the list does not change, at
-                least *interval*, if *workloads* is a query. It applies while the rows show nearly all changes
-                in time: polls judge that all the time, and one workload in twenty is never relaxed for it.
+                least *interval*, if *workloads* is a query; one that equals *interval* is as None. It applies
+                while the rows show nearly all changes in time: polls judge that all the time, and one
+                workload in twenty, but five at least, is never relaxed for it.
 
         A fleet of a query lists the workloads every *discovery_interval* and polls those early whose row has
         changed, as long as the rows are worth it; `FleetStatus.hints` says whether they are. All polls
-        together are no more than the intervals ask for.
+        together are no more than the intervals ask for. A query that a function of yours returns is listed
+        in the same way, but its rows have nobody polled early.
 
         A listed workload joins. One that two listings in a row lack leaves when its polls are 404, or find no
         live revision, so a list with gaps loses nothing. Where a function of yours decides, or a filter names
         what can change, such as a phase, it leaves with its next successful poll.
 
         Raises:
-            ValueError: an id is not a UUID, a number is out of range, or the checkpoint is of another control
-                plane. See `FleetWatch` for what ends the iteration.
+            ValueError: an id is not a UUID, a number is out of range, the query is of another client, or the
+                checkpoint is of another control plane. See `FleetWatch` for what ends the iteration.
             TypeError: an argument has the wrong type; a single id as *workloads*, for one.
 
         Example:
@@ -515,6 +517,8 @@ class RunaiClient:
         check_resume(resume_from, FleetCheckpoint)
         check_control_plane(resume_from, self.base_url)
         policy, workloads = poll_policy(poll, interval), _queried(workloads)
+        if isinstance(workloads, WorkloadQuery):
+            check_own(workloads, self._api)
         check_relaxed(relaxed_interval, policy.interval, is_query=isinstance(workloads, WorkloadQuery))
         return FleetWatch(
             self._api,

@@ -108,6 +108,12 @@ def source_of(query: WorkloadQuery) -> QuerySource:
     )
 
 
+def check_own(query: WorkloadQuery, api: Api) -> None:
+    """Raise `ValueError` for a query of another client than the one of *api*, or a copy of that."""
+    if source_of(query).api.endpoints is not api.endpoints:
+        raise ValueError("the query is of another client: make it with the client that watches its workloads")
+
+
 def _selection(project: str | None, filter_by: Sequence[str]) -> Selection:
     return Selection((*filter_by, *(() if project is None else (f"projectName=={project}",))))
 

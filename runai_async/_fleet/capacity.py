@@ -58,9 +58,9 @@ class Capacity:
         return max(1.0, self._rate / self._rate_limit) if self._rate_limit else 1.0
 
     @property
-    def longest(self) -> float:
-        """The longest interval of any workload; 0 without workloads."""
-        return max(self._intervals, default=0.0)
+    def shortest(self) -> float:
+        """The shortest interval of any workload; 0 without workloads."""
+        return min(self._intervals, default=0.0)
 
     def rate_without(self, relaxed: float, usual: float) -> float:
         """Return the polls a second that would be asked for if those at one interval had another one."""

@@ -45,7 +45,10 @@ def id_of(item: Item) -> str:
 
     Raises:
         ValueError: it is not a UUID.
+        TypeError: it is nothing of the kind.
     """
+    if not isinstance(item, str | UUID | Workload):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"workloads must be ids or Workload, not {type(item).__name__}")
     return check_id(item.id if isinstance(item, Workload) else item, "workload_id")
 
 

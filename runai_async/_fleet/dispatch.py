@@ -106,9 +106,15 @@ class Dispatcher:
         elif self._first_pass.failed():
             self._end_first_pass()
 
-    def hasten(self, member: Member, at: float) -> None:
-        """Have a member polled before its slot, from a monotonic time on, as far as that asks for no more."""
-        self._hinted.ask(member, at)
+    def hasten(self, member: Member, at: float, *, yields: bool = False) -> None:
+        """Have a member polled before its slot, from a monotonic time on, as far as that asks for no more.
+
+        Args:
+            member: whom.
+            at: the time.
+            yields: whether all others come first.
+        """
+        self._hinted.ask(member, at, yields=yields)
         if self._sleeping is not None and at < self._sleeping_until:
             self._sleeping.cancel()
 
@@ -211,8 +217,10 @@ class Dispatcher:
                 return schedule.pop(now)
             self._skip(schedule, now)
             return None
-        member = self._hinted.pop(now)
-        return member if has_room or not member.streak.failures else None
+        if has_room or not self._hinted.next_member(now).streak.failures:
+            return self._hinted.pop(now)
+        self._hinted.put_off(now)
+        return None
 
     def _next(self, now: float) -> tuple[float, Schedule[Member]]:
         """Return when the next turn comes, and in which schedule."""
@@ -223,18 +231,24 @@ class Dispatcher:
         """Plan the first polls of those that have joined."""
         joined = [member for member in self._joined if member.is_watched]
         self._joined = []
+        if not joined:
+            return
+        interval = joined[0].interval  # the usual one, which all of them have
+        span = span_of(len(joined), interval)
+        is_hurried = not self._first_pass.is_over and span < interval
+        start = self._first_pass.begin(span, now) if is_hurried else now
         for member in joined:
-            slot = next_slot(member.offset, member.interval, now)
-            span = span_of(len(joined), member.interval)
-            if self._first_pass.is_over or span >= member.interval:
-                self.plan(member, slot)
-            else:
-                member.slot, member.due = slot, first_due(slot, member.interval, span, now)
+            slot = next_slot(member.offset, interval, now)
+            if is_hurried:
+                member.slot, member.due = slot, first_due(slot, interval, span, now, start)
                 self._first.push(member.due, member)
+            else:
+                self.plan(member, slot)
 
     def _end_first_pass(self) -> None:
         """Have those polled in their slots whose first poll was to come before."""
         first, self._first = self._first, Schedule()
+        self._first_pass.end()
         for member in first.items():
             self.plan(member, member.slot)
             self._schedules[member.interval].note_pause(self._clock.monotonic())

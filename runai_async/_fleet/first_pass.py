@@ -2,13 +2,16 @@
 
 Whoever starts a fleet wants to know how things are, and not in a whole interval. So those that join together
 have their first poll along the spread as always, only that it takes less time; that poll stands for the slot
-that would have come. Where polls fail one after another there is no hurry: the slots are enough.
+that would have come. Those that join later wait for them. Where polls fail one after another there is no
+hurry: the slots are enough.
 """
 
 from __future__ import annotations
 
+import math
+
 _RATE = 200.0
-"""First polls a second of workloads that join together."""
+"""First polls a second."""
 _FAILURES = 10
 """Failed polls in a row, over the fleet, that end a first pass."""
 _LATE = 1.0
@@ -20,9 +23,17 @@ def span_of(count: int, interval: float) -> float:
     return min(interval, count / _RATE)
 
 
-def first_due(slot: float, interval: float, span: float, now: float) -> float:
-    """Return when a workload is polled first, whose next slot within *interval* is *slot*."""
-    return now + (slot - now) * span / interval
+def first_due(slot: float, interval: float, span: float, now: float, start: float) -> float:
+    """Return when a workload is polled first, whose next slot within *interval* is *slot*: not after that.
+
+    Args:
+        slot: the time of the slot.
+        interval: seconds.
+        span: seconds for the first polls of all that join with it.
+        now: the present time.
+        start: the time at which these begin.
+    """
+    return min(slot, start + (slot - now) * span / interval)
 
 
 def is_overdue(slot: float, now: float) -> bool:
@@ -35,11 +46,22 @@ class FirstPass:
 
     def __init__(self) -> None:
         self._failures = 0  # in a row
+        self._until = -math.inf
 
     @property
     def is_over(self) -> bool:
         """Whether workloads are to be polled in their slots, because nothing succeeds."""
         return self._failures >= _FAILURES
+
+    def begin(self, span: float, now: float) -> float:
+        """Return when the first polls of some that join may begin, which take so many seconds."""
+        start = max(now, self._until)
+        self._until = start + span
+        return start
+
+    def end(self) -> None:
+        """Have nobody wait for those that joined before."""
+        self._until = -math.inf
 
     def succeeded(self) -> None:
         """Note a successful poll."""

@@ -208,7 +208,8 @@ class FleetWatch(AsyncIterator[FleetEvent]):
     def workload(self, workload_id: str | UUID) -> Workload | None:
         """Return a workload as the last listing had it, where the fleet is one of a query.
 
-        Its phase is not that of its revisions. It is decoded for each call, from the bytes that are kept.
+        Its phase is not that of its revisions. Where rows moved while that listing was read, it may be as the
+        one before had it. It is decoded for each call, from the bytes that are kept.
 
         Returns:
             The workload; None if the last listing did not name it as one of the query, or there was none.
@@ -228,8 +229,8 @@ class FleetWatch(AsyncIterator[FleetEvent]):
     def add(self, workload_id: str | UUID) -> None:
         """Watch one more workload. Adding one twice is harmless.
 
-        Its first poll comes within a second; of many that are added at once, 200 a second are polled. No
-        poll comes later than an interval, limits permitting.
+        Its first poll comes within a second; of many that are added, 200 a second are polled. No first poll
+        comes later than an interval, limits permitting.
 
         Raises:
             ValueError: not a UUID.
@@ -250,7 +251,7 @@ class FleetWatch(AsyncIterator[FleetEvent]):
             join=self._join,
             begin=self._begin_sync,
             listed=self._follower.listed,
-            listing_failed=self._follower.listing_failed,
+            listing_failed=self._follower.check_list,
             responded=self._polling.responded,
             end=self._end,
         )

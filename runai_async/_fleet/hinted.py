@@ -3,8 +3,8 @@
 A hint is no reason to ask a control plane more often. So all polls take from a budget, which is filled at the
 rate of a fleet that polls each workload at its usual interval, and a poll that a hint asks for waits until
 there is some left. It stands for the next slot of its workload, so what it takes is soon there again. A
-second one within an interval may have no slot to give: it comes only while nothing waits in its slot, and
-there is plenty left for those that have.
+second one within an interval may have no slot to give, and one that finds nothing gives none: where either
+is to be expected, it comes only while nothing waits in its slot, and there is plenty left for the others.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ _LEAST_BURST = 2.0
 """Polls that the budget of a small fleet holds; that of a large one holds those of a second."""
 _PLENTY = 0.5
 """Part of the budget that is left for polls which have a slot to give."""
+_NO_ROOM = 1.0
+"""Seconds until it is seen whether there is room for a poll for which there was none."""
 _FORGIVEN = 1.02
 """How much faster what is owed is filled up."""
 _ROUNDING = 1e-6
@@ -82,6 +84,11 @@ class _Queue:
             heapq.heappop(self._heap)
         return self._heap[0][0] if self._heap else math.inf
 
+    @property
+    def head(self) -> Member:
+        """The first one."""
+        return self._heap[0][2]
+
     def pop(self) -> Member:
         return heapq.heappop(self._heap)[2]
 
@@ -102,11 +109,17 @@ class HintedPolls:
         self._budget = _Budget(rate)
         self._first, self._again = _Queue(), _Queue()
 
-    def ask(self, member: Member, at: float) -> None:
-        """Ask for a poll of a member from a monotonic time on, which replaces what was asked for before."""
+    def ask(self, member: Member, at: float, *, yields: bool = False) -> None:
+        """Ask for a poll of a member from a monotonic time on, which replaces what was asked for before.
+
+        Args:
+            member: whom to poll.
+            at: the time.
+            yields: whether it comes only where there is plenty left, as a second one within an interval does.
+        """
         member.hinted_for = at
-        is_second = at - member.hinted_at < member.interval
-        (self._again if is_second else self._first).push(at, member)
+        yields = yields or at - member.hinted_at < member.interval
+        (self._again if yields else self._first).push(at, member)
 
     def free_at(self, now: float, *, slot_waits: bool) -> float:
         """Return when the next one may be polled, given whether any member *waits* in its slot."""
@@ -121,9 +134,23 @@ class HintedPolls:
         """Return when the first one asked for that comes before others in their slots."""
         return self._first.first
 
+    def next_member(self, now: float) -> Member:
+        """Return the member whose poll may begin now."""
+        return self._next(now).head
+
+    def put_off(self, now: float) -> None:
+        """Ask for that poll later, since there is no room for it."""
+        queue = self._next(now)
+        member = queue.pop()
+        member.hinted_for = now + _NO_ROOM
+        queue.push(member.hinted_for, member)
+
+    def _next(self, now: float) -> _Queue:
+        return self._first if self._first.first <= now else self._again
+
     def pop(self, now: float) -> Member:
         """Take the member whose poll is to begin now."""
-        member = (self._first if self._first.first <= now else self._again).pop()
+        member = self._next(now).pop()
         member.hinted_at = now
         if member.due is not None and member.due < now + member.interval:  # else an earlier poll has its slot
             member.slot = member.due

@@ -16,11 +16,14 @@ So rows are judged by what polls find, all the time. Two figures decide whether 
 
 The first figure asks what was missed, so the polls must not themselves depend on hints: a workload that is
 polled only when its row changes always finds what its row has shown. Where quiet workloads are relaxed, one
-in twenty is not, and those controls alone are judged. At least 20 changes are needed.
+in twenty is not, and five at least: the figure is one of those controls. At least 20 changes are needed. The
+controls of a small fleet may not change for days, so what the others find is judged, too, by a figure of its
+own. It can only speak against the rows: trust needs that it holds, but is never won by it.
 
 The last 100 changes of a large fleet are those of two seconds, and just after an old view was refreshed they
-have all shown. So trust is won only when both figures have held in ten listings in a row. It is lost with
-the first in which one does not, and then both begin anew and need 100 verdicts each: a control plane of which
+have all shown. So trust is won only when the figures have held in ten listings in a row, of those before
+which there was a verdict: a hundred changes at once are no better than one. It is lost with
+the first in which one does not, and then all begin anew and need 100 verdicts: a control plane of which
 one change in thirty does not show neither keeps trust nor wins it back every few changes. When no listing
 succeeds for long, trust is lost as well; that says nothing against the rows, so the figures stay, and have to
 hold in ten listings again.
@@ -34,6 +37,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Collection
 from hashlib import blake2b
+from heapq import nsmallest
 from typing import Literal, NamedTuple
 
 HintState = Literal["learning", "trusted", "untrusted"]
@@ -47,21 +51,27 @@ _SHOWN_PERCENT = 97
 _MEANT_PERCENT = 20
 """Of rows that changed: how many must have meant a change."""
 _LISTINGS = 10
-"""Listings in a row in which both figures must hold."""
+"""Listings in a row, of those that brought a verdict, in which the figures must hold."""
 _ONE_IN = 20
 """One of so many workloads is a control."""
+_LEAST_CONTROLS = 5
+"""Controls of a small fleet."""
 _PATIENCE = 3.0
 """Discovery intervals without a successful listing after which hints are no longer trusted."""
 
 
-def is_control(workload_id: str) -> bool:
-    """Return whether a workload is one of those that are never relaxed: the same on every machine.
+def controls_of(workload_ids: Collection[str]) -> frozenset[str]:
+    """Return those of some workloads that are never relaxed: those that a hash puts first.
 
-    It does not depend on the workload's offset in an interval, or on its shard, so controls are spread evenly
-    over both.
+    The hash does not depend on a workload's offset in an interval, or on its shard, so controls are spread
+    evenly over both; and it is the same on every machine, so nearly all stay controls when others join.
     """
-    digest = blake2b(workload_id.encode(), digest_size=8, person=b"control").digest()
-    return int.from_bytes(digest) % _ONE_IN == 0
+    count = max(_LEAST_CONTROLS, -(-len(workload_ids) // _ONE_IN))
+    return frozenset(nsmallest(count, workload_ids, key=_rank))
+
+
+def _rank(workload_id: str) -> bytes:
+    return blake2b(workload_id.encode(), digest_size=8, person=b"control").digest()
 
 
 class _Figure:
@@ -103,7 +113,7 @@ class _Found(NamedTuple):
     Attributes:
         first: when the first of these polls ended.
         last: when the last one did.
-        counts: whether the verdict counts for the first figure.
+        counts: whether the verdict counts for the figure by which trust is won.
     """
 
     first: float
@@ -117,11 +127,12 @@ class Hints:
     All times are monotonic. What is kept of a workload is what waits for a verdict; every other fact about it
     is the caller's:
 
+    - Before each successful listing is taken in, `choose_controls`, if the fleet has a relaxed interval.
     - After each successful listing, `listed` with the workloads whose rows differ from the listing before.
       Poll those that it returns as soon as the rules for hinted polls allow.
     - After each successful poll but a workload's first one, `polled`. A change is what makes an event other
       than `RevisionUpdated`: a revision that was added or deleted, or another phase.
-    - After each listing that failed, `listing_failed`.
+    - Before planning polls, and after each listing that failed, `check_age`.
     - When a workload is removed or leaves, `forget`.
     - When planning a poll, `may_relax`.
 
@@ -139,10 +150,14 @@ class Hints:
         self.changes_hinted: int = 0
         self.changes_unhinted: int = 0
         self._relaxes = relaxes
+        self._controls: frozenset[str] | None = None
+        self._candidates: frozenset[str] | None = None  # of which they were chosen
         self._shown_changes = _Figure(_SHOWN_PERCENT)
+        self._shown_to_relaxed = _Figure(_SHOWN_PERCENT)
         self._meant_rows = _Figure(_MEANT_PERCENT)
         self._least, self._least_rows = _LEAST, 0
-        self._held = 0  # listings in a row in which both figures held
+        self._held = 0  # listings in a row, of those that brought a verdict, in which the figures held
+        self._has_verdict = False  # since the last listing
         self._shown: dict[str, _Shown] = {}
         self._found: dict[str, _Found] = {}
         self._listed_at: float | None = None  # None: there is no recent listing to compare with
@@ -152,6 +167,11 @@ class Hints:
         return len(self._shown) + len(self._found)
 
     # --- listings -----------------------------------------------------------------------------------------
+
+    def choose_controls(self, workload_ids: frozenset[str]) -> None:
+        """Choose those that are never relaxed from those that can be: listed ones whose polls succeed."""
+        if workload_ids != self._candidates:
+            self._candidates, self._controls = workload_ids, controls_of(workload_ids)
 
     def listed(self, changed: Collection[str], began: float, ended: float) -> list[str]:
         """Take in a successful listing, and return which workloads are due for a poll because of it.
@@ -171,12 +191,18 @@ class Hints:
         self._judge()
         return list(changed) if self.state == "trusted" else []
 
-    def listing_failed(self, now: float, discovery_interval: float) -> None:
-        """Take in a listing that failed, which ends trust if none has succeeded for three intervals.
+    def is_explained(self, workload_id: str) -> bool:
+        """Return whether polls have already found a change that may be all that a changed row shows."""
+        shown = self._shown.get(workload_id)
+        return shown is not None and shown.is_explained
+
+    def check_age(self, now: float, discovery_interval: float) -> None:
+        """End trust if no listing has succeeded for three intervals: the next one may hang as well as fail.
 
         Args:
             now: the present time.
-            discovery_interval: seconds between listings at present, as stretched by listings that take long.
+            discovery_interval: seconds between listings while they succeed, as stretched by those that take
+                long.
         """
         if self._listed_at is None or now - self._listed_at <= _PATIENCE * discovery_interval:
             return
@@ -256,7 +282,9 @@ class Hints:
 
     def may_relax(self, workload_id: str) -> bool:
         """Return whether a workload without a hint may be polled at the relaxed interval now."""
-        return self._relaxes and self.state == "trusted" and not is_control(workload_id)
+        if not self._relaxes or self._controls is None:
+            return False
+        return self.state == "trusted" and workload_id not in self._controls
 
     # --- verdicts -----------------------------------------------------------------------------------------
 
@@ -267,22 +295,28 @@ class Hints:
         else:
             self.changes_unhinted += 1
         if counts:
+            self._has_verdict = True
             self._shown_changes.add(good=was_shown)
+        elif self.state == "trusted":
+            self._shown_to_relaxed.add(good=was_shown)
 
     def _judge(self) -> None:
         """Win or lose trust: only after a listing, since only then all that it decides is counted."""
+        has_verdict, self._has_verdict = self._has_verdict, False
         if len(self._shown_changes) < self._least or len(self._meant_rows) < self._least_rows:
             return
-        holds = self._shown_changes.holds and self._meant_rows.holds
-        self._held = self._held + 1 if holds else 0
-        if self._held >= _LISTINGS:
-            self.state = "trusted"
-        elif not holds:
+        if not (self._shown_changes.holds and self._shown_to_relaxed.holds and self._meant_rows.holds):
+            self._held = 0
             self._distrust()
+        elif has_verdict:
+            self._held += 1
+            if self._held >= _LISTINGS:
+                self.state = "trusted"
 
     def _distrust(self) -> None:
         if self.state == "trusted":
             self._shown_changes.clear()
+            self._shown_to_relaxed.clear()
             self._meant_rows.clear()
             self._least = self._least_rows = _WINDOW
         self.state = "untrusted"

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Iterator
 from contextlib import asynccontextmanager
 
 from runai_async._api.api import Api
 from runai_async._api.list_pace import Pace, Stopwatch
 from runai_async._api.paging import LeftOut
-from runai_async._api.workload_query import WorkloadQuery
+from runai_async._api.workload_query import WorkloadQuery, check_own
 from runai_async._fleet.discovery import Ask, Ids, Item, Listed, id_of
 from runai_async._fleet.query_reader import QueryReader, Reading
 from runai_async._text import is_uuid
 from runai_async.errors import AttemptTimeoutError
 from runai_async.models import Workload
+
+
+class _End:
+    """What no caller's list can have in it."""
+
+
+_END = _End()
 
 
 class Lister:
@@ -40,12 +47,14 @@ class Lister:
         self.seconds: float = 0.0
         self.rest: float = 0.0
         self._ask = ask
+        self._api = api
         self._clock = api.clock
         self._gate = api.list_gate
         self._pace = Pace()  # of the caller's function
         self._deadline = deadline
         self._left_out = LeftOut("watch_fleet")
         self._first: Reading | None = None
+        self._iterator: object = None  # what the caller's function returned last, if it can be read only once
         self.reader: QueryReader | None = None
 
     def begin_with(self, reader: QueryReader, first: Reading) -> None:
@@ -57,7 +66,8 @@ class Lister:
 
         Raises:
             AttemptTimeoutError: a step of the caller's function took longer than the deadline.
-            ValueError: an id is not a UUID.
+            ValueError: an id is not a UUID, or a query is of another client.
+            TypeError: what was listed is no workload, or can be read only once and was read before.
             Exception: whatever a request or the function raises.
         """
         watch = Stopwatch(self._clock, self._deadline)
@@ -83,6 +93,7 @@ class Lister:
 
     async def _of_query(self, query: WorkloadQuery) -> Listed:
         if self.reader is None or self.reader.query != query:
+            check_own(query, self._api)
             self.reader = QueryReader(query)
         reader, watch = self.reader, Stopwatch(self._clock, self._deadline)
         try:
@@ -103,10 +114,19 @@ class Lister:
 
     async def _of_caller(self, response: Ids, watch: Stopwatch) -> Listed:
         self._left_out.begin()
+        self._check_new(response)
         if isinstance(response, AsyncIterable):
             return Listed(await self._drained(response, watch), self.began_at)
         with watch.step():
             return Listed(frozenset(key for item in response for key in self._named(item)), self.began_at)
+
+    def _check_new(self, response: Ids) -> None:
+        """Raise `TypeError` for an iterator that was read before, and is empty since."""
+        if response is self._iterator:
+            raise TypeError(
+                "the function that lists workloads returned the same iterator again: make a new one"
+            )
+        self._iterator = response if isinstance(response, Iterator | AsyncIterator) else None
 
     def _named(self, item: Item) -> list[str]:
         """Return the id of what was listed; a workload whose id is not a UUID is left out."""
@@ -130,8 +150,8 @@ class Lister:
             while True:
                 with watch.step():
                     async with _limited(self._deadline):
-                        item = await anext(items, None)
-                if item is None:
+                        item = await anext(items, _END)
+                if isinstance(item, _End):
                     return frozenset(ids)
                 ids.update(self._named(item))
         finally:

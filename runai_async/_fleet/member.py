@@ -23,6 +23,7 @@ class Member:
         due: monotonic time of its next poll; None while that runs, and when there will be none.
         earliest: monotonic time before which the server asked not to be polled for it.
         interval: seconds between polls, when it was last planned.
+        promised: seconds until the next poll by the last successful one; those of *interval* without one.
         joined_at: monotonic time at which it joined the fleet.
         offset: its offset in an interval, 0 to 1.
         buffered: how many of its events have an entry in the fleet's buffer.
@@ -35,6 +36,7 @@ class Member:
         hinted_at: monotonic time at which the last poll began for which a hint had asked.
         gone_since: monotonic time of the first of the polls in a row that were 404 or listed nothing known.
         last_success_at: monotonic time of its last successful poll.
+        vain: polls in a row for which a hint had asked, and that found that it has no revisions.
         without_revisions: the control plane lists it but says that it has no revisions.
         removed: it is forgotten, with what is buffered.
         left: it is no longer polled, but what is buffered is yielded.
@@ -42,8 +44,8 @@ class Member:
 
     __slots__ = (
         "backoff", "began_at", "buffered", "call", "due", "earliest", "failure", "gone_since", "hinted_at",
-        "hinted_for", "interval", "joined_at", "last_success_at", "left", "offset", "removed", "slot",
-        "streak", "tracker", "without_revisions",
+        "hinted_for", "interval", "joined_at", "last_success_at", "left", "offset", "promised", "removed",
+        "slot", "streak", "tracker", "vain", "without_revisions",
     )  # fmt: skip
 
     def __init__(
@@ -57,7 +59,7 @@ class Member:
         self.call = call
         self.due: float | None = None
         self.earliest = -math.inf
-        self.interval = interval
+        self.interval = self.promised = interval
         self.began_at = self.slot = self.hinted_at = -math.inf
         self.hinted_for: float | None = None
         self.joined_at = 0.0
@@ -68,6 +70,7 @@ class Member:
         self.failure = ""
         self.gone_since: float | None = None
         self.last_success_at: float | None = None
+        self.vain = 0
         self.without_revisions = False
         self.removed = False
         self.left = False

@@ -104,13 +104,15 @@ class Members:
         for member in self._by_id.values():
             if member.without_revisions:
                 without += 1
-            elif member.streak.failures and member.is_failing:
+                latest = max(latest, member.last_success_at or -math.inf)
+                continue
+            if member.streak.failures and member.is_failing:
                 failing += 1
             if (at := member.last_success_at) is not None:
                 succeeded += 1
                 oldest, latest = min(oldest, at), max(latest, at)
         has_all = succeeded > 0 and succeeded == len(self._by_id) - without
-        return Counts(failing, without, oldest if has_all else None, latest if succeeded else None)
+        return Counts(failing, without, oldest if has_all else None, latest if latest > -math.inf else None)
 
     def undelivered(self) -> list[Member]:
         """Return the workloads that have left while events of theirs are still to be delivered."""
@@ -125,12 +127,20 @@ class Members:
         if self._hints is not None:
             self._hints.forget(workload_id)
 
-    def set_interval(self, member: Member, interval: float) -> None:
-        """Set the seconds between the polls of a workload."""
+    def set_interval(self, member: Member, interval: float, *, is_promised: bool) -> None:
+        """Set the seconds between the polls of a workload.
+
+        Args:
+            member: the workload.
+            interval: the seconds.
+            is_promised: whether a poll has succeeded, so that the next one is not late before that.
+        """
         if interval != member.interval and member.is_watched:
             self._capacity.leave(member.interval)
             self._capacity.join(interval)
         member.interval = interval
+        if is_promised:
+            member.promised = interval
 
     def note_gone(self, member: Member, began: float | None, *, is_believed: bool) -> None:
         """Note whether a workload is gone by its polls.

@@ -26,8 +26,8 @@ class Fleet:
         is_running: returns whether it has not ended.
         join: takes the id of a workload that joins, and whether that existed when the fleet began.
         begin: takes the ids of the first listing, once those have joined.
-        listed: takes a successful listing, once those that join have joined.
-        listing_failed: takes the seconds between listings while they succeed, after one that failed.
+        listed: takes a successful listing, once those that join have joined, and the seconds until the next.
+        listing_failed: is called after a listing that failed.
         responded: takes the monotonic time of a response, where no poll can show that there are any.
         end: takes the error that ends the fleet.
     """
@@ -36,8 +36,8 @@ class Fleet:
     is_running: Callable[[], bool]
     join: Callable[[str, bool], None]
     begin: Callable[[Collection[str]], None]
-    listed: Callable[[Listed], None]
-    listing_failed: Callable[[float], None]
+    listed: Callable[[Listed, float], None]
+    listing_failed: Callable[[], None]
     responded: Callable[[float], None]
     end: Callable[[RunaiError], None]
 
@@ -67,7 +67,6 @@ class Membership:
         self._lister = None if discovery.ask is None else Lister(discovery.ask, api, policy.deadline)
         self._is_stretched = False
         self._begins = True
-        self._steady_interval = discovery.interval
 
     def begin_with(self, reader: QueryReader, first: Reading) -> None:
         """Take a listing that was made already for the first one."""
@@ -100,18 +99,17 @@ class Membership:
             if self._discovery.is_new and not isinstance(error, RunaiError):
                 raise  # a caller's function that has never worked
             now = self._clock.monotonic()
-            fleet.listing_failed(self._steady_interval)
+            fleet.listing_failed()
             ending = self._discovery.failed(error, lister.began_at, now, self._policy)
             is_rejected = isinstance(error, AuthenticationError) and error.is_final
             if ending is not None and (is_rejected or not fleet.watched):
                 fleet.end(ending)  # nothing else would notice
                 return False
         else:
-            self._listed(listed, fleet)
-            self._steady_interval = max(self._discovery.interval, lister.rest)
+            self._listed(listed, fleet, max(self._discovery.interval, lister.rest))
         return True
 
-    def _listed(self, listed: Listed, fleet: Fleet) -> None:
+    def _listed(self, listed: Listed, fleet: Fleet, interval: float) -> None:
         """Let new workloads join. The revisions of one that joins later are new, too."""
         first = not self._discovery.rounds
         now = self.succeeded_at = self._clock.monotonic()
@@ -127,7 +125,7 @@ class Membership:
             # Not listed any more, so their deletions are still to be reported; then they leave.
             for workload_id in sorted(self.unclaimed):
                 fleet.join(workload_id, first)
-        fleet.listed(listed)
+        fleet.listed(listed, interval)
 
     def _note_interval(self, lister: Lister) -> None:
         """Log that listings are further apart than was asked for, and that they no longer are."""

@@ -21,7 +21,7 @@ from runai_async.errors import (
     NotFoundError,
     RunaiError,
 )
-from runai_async.policy import PollPolicy
+from runai_async.policy import LEAST_INTERVAL, PollPolicy
 
 _FAILED_CAP = 300.0
 """Seconds between polls of a workload whose failure was reported, or that has no revisions."""
@@ -75,6 +75,8 @@ class Poll(NamedTuple):
         doubt: what is known of the workload should it be gone.
         wall: wall-clock time at which it ended.
         usual: seconds between the workload's polls while no revision is on its way; the policy's by default.
+        stands: whether an early poll stands for the slot that it came before: one that failed, or that came
+            because of a hint and found nothing, does not.
     """
 
     began: float
@@ -86,13 +88,14 @@ class Poll(NamedTuple):
     doubt: Doubt = NO_DOUBT
     wall: datetime = EARLIEST
     usual: float | None = None
+    stands: bool = False
 
 
 def of_success(member: Member, poll: Poll, policy: PollPolicy) -> Outcome:
     """Return what a successful poll means: it ends the failure streak."""
     interval, now, since = _interval(member, policy, poll), poll.now, member.streak.outage_since
     return Outcome(
-        due=_next_slot(member, interval, poll),
+        due=_next_slot(member, interval, poll, policy),
         interval=interval,
         outage_ended_after=None if since is None else now - since,
         leaves=poll.is_leaving and (poll.is_proven or not member.tracker.has_live),
@@ -105,7 +108,7 @@ def of_failure(member: Member, error: RunaiError, poll: Poll, policy: PollPolicy
     verdict = _verdict(member, error, poll, policy, interval)
     if _is_of_all(error, poll):
         return Outcome(
-            due=_due_after(verdict, member, interval, 0, poll),
+            due=_due_after(verdict, member, interval, 0, poll=poll, policy=policy),
             interval=interval,
             earliest=verdict.earliest,
             streak=verdict.streak,
@@ -121,11 +124,9 @@ def of_failure(member: Member, error: RunaiError, poll: Poll, policy: PollPolicy
     is_quiet = leaves or without_revisions or is_done or member.backoff
     report = None if is_quiet else verdict.error
     backoff = member.backoff or int(report is not None)
-    due = (
-        poll.now + _FAILED_CAP if without_revisions else _due_after(verdict, member, interval, backoff, poll)
-    )
+    due = _due_after(verdict, member, interval, backoff, poll=poll, policy=policy)
     return Outcome(
-        due=due,
+        due=poll.now + _FAILED_CAP if without_revisions else due,
         interval=interval,
         earliest=verdict.earliest,
         streak=verdict.streak,
@@ -173,13 +174,15 @@ def _is_of_all(error: RunaiError, poll: Poll) -> bool:
     return isinstance(error, AuthenticationError) and error.is_final
 
 
-def _due_after(verdict: Verdict, member: Member, interval: float, backoff: int, poll: Poll) -> float:
+def _due_after(
+    verdict: Verdict, member: Member, interval: float, backoff: int, *, poll: Poll, policy: PollPolicy
+) -> float:
     """Return when to poll again after a failure."""
     if backoff:
         longest = min(max(_FAILED_CAP, interval), interval * 2.0 ** min(backoff, 32))
         due = poll.now + longest * (0.5 + member.offset / 2)  # spread: what failed together would return so
         return max(due, verdict.earliest)
-    return _next_slot(member, interval, poll) if verdict.due is None else verdict.due
+    return _next_slot(member, interval, poll, policy) if verdict.due is None else verdict.due
 
 
 def _interval(member: Member, policy: PollPolicy, poll: Poll) -> float:
@@ -188,9 +191,17 @@ def _interval(member: Member, policy: PollPolicy, poll: Poll) -> float:
     return interval_at(policy, poll.now, member.tracker.fast_until(policy.fast_for))
 
 
-def _next_slot(member: Member, interval: float, poll: Poll) -> float:
-    """Return the member's next slot, but not one so soon after an extra poll that this poll stands for it."""
-    earliest = poll.began + min(member.interval, interval) / 2
-    if interval == member.interval:  # an early poll stands for the slot that it came before
-        earliest = max(earliest, member.slot)
-    return next_slot(member.offset, interval, max(poll.now, earliest))
+def _next_slot(member: Member, interval: float, poll: Poll, policy: PollPolicy) -> float:
+    """Return the member's next slot, but not one so soon after an extra poll that this poll stands for it.
+
+    For a relaxed one no poll stands for another: the time between two of them is long enough as it is.
+    """
+    earliest = max(poll.now, poll.began + LEAST_INTERVAL)
+    if interval <= policy.interval:
+        earliest = max(earliest, poll.began + min(member.interval, interval) / 2)
+        if poll.stands and interval == member.interval:
+            earliest = max(earliest, member.slot)
+    due = next_slot(member.offset, interval, earliest)
+    if poll.stands or member.slot <= poll.now:
+        return due
+    return max(min(due, member.slot), poll.began + LEAST_INTERVAL)

@@ -74,7 +74,7 @@ class Parts:
         settled: Callable[[str], None],
         end: Callable[[RunaiError], None],
     ) -> None:
-        relaxed = limits.relaxed_interval
+        relaxed = None if limits.relaxed_interval == policy.interval else limits.relaxed_interval
         hints = None if discovery.query is None else Hints(relaxes=relaxed is not None)
         self._usual, self._relaxed = policy.interval, relaxed or policy.interval
         self.buffer = Buffer(limits.buffer)

@@ -71,6 +71,7 @@ class Polling:
 
     async def poll(self, member: Member) -> None:
         """Poll a member, and plan when it is due again."""
+        was_hinted = member.hinted_at > member.began_at
         began = member.began_at = self._clock.monotonic()
         policy, was_settled = self._policy, member.tracker.is_settled
         error: RunaiError | None = None
@@ -84,9 +85,10 @@ class Polling:
             self._note_success(member, poll, was_settled=was_settled)
             self._apply(member, outcomes.of_success(member, poll, policy), None, poll)
         else:
-            self._follower.failed()
             member.failure = describe_failure(error)  # not the error, whose frames would be kept
-            self._apply(member, outcomes.of_failure(member, error, poll, policy), error, poll)
+            outcome = outcomes.of_failure(member, error, poll, policy)
+            self._follower.failed(member, outcome, poll, was_hinted=was_hinted)
+            self._apply(member, outcome, error, poll)
 
     def _note_success(self, member: Member, poll: outcomes.Poll, *, was_settled: bool) -> None:
         events = member.tracker.newest(member.tracker.pending - member.buffered)
@@ -105,9 +107,15 @@ class Polling:
         is_leaving = self._discovery.is_leaving(workload_id)
         usual = self._follower.usual_interval(member, is_failing=error is not None)
         if error is None:  # nearly always, and then the rest does not matter
-            is_proven = self._discovery.is_proven(workload_id)
+            is_first, tracker = member.last_success_at is None, member.tracker
             return outcomes.Poll(
-                began, now, is_leaving, ever_responded=True, is_proven=is_proven, usual=usual
+                began,
+                now,
+                is_leaving,
+                ever_responded=True,
+                is_proven=self._discovery.is_proven(workload_id),
+                usual=usual,
+                stands=is_first or tracker.pending > member.buffered,
             )
         return outcomes.Poll(
             began,
@@ -124,7 +132,7 @@ class Polling:
         """Do what follows from a poll."""
         pause = max(member.streak.pause, member.interval)  # what was planned before this poll
         member.streak, member.backoff, member.earliest = outcome.streak, outcome.backoff, outcome.earliest
-        self._members.set_interval(member, outcome.interval)
+        self._members.set_interval(member, outcome.interval, is_promised=error is None)
         if outcome.without_revisions is not member.without_revisions:
             self._note_revisions(member, outcome)
         if outcome.outage_begins or outcome.outage_ended_after is not None:

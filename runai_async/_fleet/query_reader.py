@@ -71,6 +71,7 @@ class QueryReader:
         while (page := await listing.next_page()) is not None:
             named[reading] += page.rows
             reading = listing.reading
+        self._pages.keep()
         rows = named[reading] if listing.is_sound else [row for part in named.values() for row in part]
         changed = self._rows.keep(rows, is_sound=listing.is_sound)
         ids = frozenset(row.id for row in rows if row.id is not None and row.is_included)

@@ -97,7 +97,7 @@ def read_members(
         now, wall = clock.monotonic(), clock.now()
         for member in some:
             tracker = member.tracker
-            polls.append(member.polls(now, wall, stale_after(member.interval)))
+            polls.append(member.polls(now, wall, stale_after(max(member.interval, member.promised))))
             if not is_known(tracker.workload_id, tracker.version):
                 changed.append(tracker.live())
         yield

@@ -68,13 +68,23 @@ class RowPages:
     def __init__(self, look_up: Callable[[bytes], Row]) -> None:
         self._look_up = look_up
         self._layouts: dict[int, _Layout] = {}
+        self._cut: set[int] = set()
+
+    def __len__(self) -> int:
+        return len(self._layouts)
+
+    def keep(self) -> None:
+        """Keep the pages that were cut since the last call, and forget the others."""
+        self._layouts = {offset: page for offset, page in self._layouts.items() if offset in self._cut}
+        self._cut = set()
 
     def cut(self, body: bytes, offset: int) -> RowPage:
-        """Cut the page at an offset into its rows.
+        """Cut the page at an offset into its rows. Call `keep` when the listing is whole.
 
         Raises:
             DecodeError: *body* is not a page of a list of workloads.
         """
+        self._cut.add(offset)
         before = self._layouts.get(offset)
         if before is not None and before.is_of(body):
             return before.page

@@ -9,6 +9,7 @@ is decoded only if somebody asks for it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
 from runai_async import _codec
@@ -34,7 +35,7 @@ class Row(NamedTuple):
 
 
 class Rows:
-    """The rows of the last listing.
+    """The rows of the last listing; of one that was not sound, also those that only the one before had.
 
     Args:
         includes: returns whether a workload is one to watch.
@@ -47,6 +48,7 @@ class Rows:
         self._by_raw: dict[bytes, Row] = {}
         self._by_id: dict[str, Row] = {}
         self._fresh: dict[bytes, Row] = {}
+        self._named: AbstractSet[str] = frozenset()  # by the last listing
 
     def begin(self) -> None:
         """Begin a listing, which leaves the rows of the last one as they are until `keep`."""
@@ -88,8 +90,14 @@ class Rows:
         """
         listed = {row.raw: row for row in rows}
         if listed.keys() == self._by_raw.keys():  # quick, since they are mostly the same objects
+            self._named = self._by_id.keys()
             return frozenset()
         kept = {row.id: row for row in listed.values() if row.id is not None}
+        last, self._named = self._named, kept.keys()
+        if not is_sound:
+            carried = {key: self._by_id[key] for key in last - kept.keys()}
+            kept = {**kept, **carried}
+            listed |= {row.raw: row for row in carried.values()}
         known, self._by_id, self._by_raw, self._fresh = self._by_id, kept, listed, {}
         return frozenset(
             key

@@ -46,7 +46,7 @@ class Survey:
         last = counts.latest_success
         if last is None:
             last = began if members else self.membership.succeeded_at
-        is_late = now - last > self.stale_after(self.capacity.longest)
+        is_late = now - last > self.stale_after(self.capacity.shortest)
         hinted, unhinted = self.follower.counts
         return FleetStatus(
             watched=len(members),
@@ -71,7 +71,7 @@ class Survey:
     def contact(self, began: float) -> Contact | None:
         """Return whether the control plane responds to a fleet that began to watch at a monotonic time."""
         now, outage = self.clock.monotonic(), self.health.outage
-        patience = self.stale_after(self.capacity.longest)
+        patience = self.stale_after(self.capacity.shortest)
         if not self.members:
             if self.membership.interval is None:  # there is nothing to ask for
                 return None

@@ -27,16 +27,20 @@ class LiveRevisions(NamedTuple):
         body: the last response.
         parts: of each revision what is known of it, and where it is in the body; or its bytes, if it is not
             listed; or None where no response of this process has shown it.
+        notes_stalls: whether stalls are reported at present; the marks may be from a process that did.
     """
 
     workload_id: str
     version: int
     body: bytes
     parts: tuple[tuple[RevisionMark, slice | bytes | None], ...]
+    notes_stalls: bool = True
 
     @property
     def stalled_ids(self) -> frozenset[str]:
-        """The revisions that were reported as stalled in their present phase."""
+        """The revisions that were reported as stalled in their phase; none where none are reported."""
+        if not self.notes_stalls:
+            return frozenset()
         return frozenset(mark.id for mark, _ in self.parts if is_stalled(mark))
 
     def decoded(self) -> tuple[Revision, ...]:

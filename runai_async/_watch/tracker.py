@@ -241,7 +241,8 @@ class Tracker:
             for key, entry in self._known.items()
             if entry.is_live and key not in unreadable
         ]
-        return LiveRevisions(self.workload_id, self.version, listing.body, tuple(parts))
+        notes_stalls = self._stalled_after is not None
+        return LiveRevisions(self.workload_id, self.version, listing.body, tuple(parts), notes_stalls)
 
     # --- taking in ----------------------------------------------------------------------------------------
 

@@ -98,6 +98,11 @@ async def test_a_stall_is_exported_also_by_a_daemon_that_resumes_after_it_was_re
         second.attach(resumed)
         assert await harness.collect(resumed, 15) == []
         assert values(exported(second), stalled) == [1]
+        third, silent = Metrics(), evolve(POLICY, stalled_after=None)
+        other = runai.watch_revisions(harness.workload_id, poll=silent, resume_from=saved)
+        third.attach(other)
+        assert await harness.collect(other, 15) == []
+        assert values(exported(third), stalled) == [0]
 
 
 async def test_a_watch_that_resumes_is_exported_with_its_first_poll() -> None:

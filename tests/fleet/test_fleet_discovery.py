@@ -353,3 +353,42 @@ async def test_a_discovery_that_is_asked_to_wait_waits() -> None:
         await harness.collect(fleet, 250)
         assert len(fleet.workload_ids) == 1
     assert harness.times("workloads")[:2] == [0, 200]
+
+
+@pytest.mark.parametrize("is_async", [True, False])
+async def test_what_is_no_workload_in_a_list_is_an_error_that_says_so(is_async: bool) -> None:
+    harness, ids, _ = of_size(3)
+    listed: list[Any] = [ids[0], None, ids[1]]
+
+    async def later() -> AsyncIterator[Any]:
+        for item in listed:
+            yield item
+
+    message = "workloads must be ids or Workload, not NoneType"
+    async with harness.client() as runai:
+        with pytest.raises(TypeError, match=message):
+            runai.watch_fleet(listed)
+        with pytest.raises(RunaiError, match=message):
+            async with runai.watch_fleet(later if is_async else lambda: listed, poll=POLICY) as fleet:
+                await harness.collect(fleet, 5)
+
+
+@pytest.mark.parametrize("is_async", [True, False])
+async def test_an_iterator_that_is_returned_twice_is_no_empty_list(
+    is_async: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    harness, ids, _ = of_size(3)
+
+    async def later() -> AsyncIterator[str]:
+        for key in ids:
+            yield key
+
+    iterator: Any = later() if is_async else iter(ids)
+    async with (
+        harness.client() as runai,
+        runai.watch_fleet(lambda: iterator, poll=POLICY, discovery_interval=20) as fleet,
+    ):
+        await harness.collect(fleet, 300)
+        assert fleet.workload_ids == set(ids)
+    (warning,) = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert "returned the same iterator again" in warning

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from typing import Any
 
 import pytest
@@ -66,7 +66,7 @@ async def test_a_failing_workload_is_reported_once_per_streak_and_disturbs_no_ot
 
 
 async def test_a_failed_workload_is_polled_with_back_off_of_up_to_300_seconds() -> None:
-    harness, ids, _ = of_size(2)
+    harness, ids, _ = of_size(2, seed=1)
     harness.by_id[ids[0]] = REFUSED_403
     policy = PollPolicy(interval=10, fast_interval=10, missing_grace=50)
     async with harness.client() as runai, runai.watch_fleet(ids, poll=policy) as fleet:
@@ -74,9 +74,10 @@ async def test_a_failed_workload_is_polled_with_back_off_of_up_to_300_seconds() 
 
     own = harness.times_of(ids[0])
     gaps = [later - earlier for earlier, later in pairwise(own)]
-    assert 10 <= gaps[0] < 20  # the first poll came before its slot
-    assert all(gap == pytest.approx(10) for gap in gaps[1:5])
-    backed_off = gaps[5:]
+    assert gaps[0] < 10  # the first poll came before its slot, for which it does not stand
+    steady = [*takewhile(lambda gap: gap == pytest.approx(10), gaps[1:])]
+    assert 4 <= len(steady) <= 5
+    backed_off = gaps[1 + len(steady) :]
     assert all(1.3 * earlier < later or later >= 150 for earlier, later in pairwise(backed_off))
     assert 150 <= max(backed_off) <= 300
 
@@ -228,7 +229,7 @@ async def test_a_defect_in_a_poll_ends_the_fleet_and_is_logged(caplog: pytest.Lo
 
 
 async def test_when_the_token_is_refused_from_the_start_two_probes_end_the_fleet() -> None:
-    harness, ids, _ = of_size(100)
+    harness, ids, _ = of_size(100, seed=1)  # nobody's slot comes within that time
     harness.lists, harness.latency = REFUSED_401, 0.01
     async with harness.client() as runai, runai.watch_fleet(ids, poll=POLICY) as fleet:
         with pytest.raises(AuthenticationError):

@@ -177,3 +177,20 @@ async def test_a_listed_workload_without_revisions_is_no_failure_after_an_outage
         events = await harness.collect(fleet, 30_000)
         assert fleet.status.oldest_success_at is not None
     assert [event for event in events if isinstance(event, WorkloadFailed)] == []
+
+
+async def test_one_that_lost_its_revisions_does_not_hide_when_the_others_succeeded() -> None:
+    harness = Harness()
+    harness.add()
+    bare = harness.state.add_workload("bare", "Inference", {})
+    async with (
+        harness.client() as runai,
+        runai.watch_fleet(runai.inference_workloads, poll=POLICY, discovery_interval=10) as fleet,
+    ):
+        await harness.collect(fleet, 20)
+        harness.by_id[bare] = REFUSED_404
+        await harness.collect(fleet, 100)
+        assert fleet.status.without_revisions == 1
+        oldest = fleet.status.oldest_success_at
+        assert oldest is not None
+        assert (harness.clock.now() - oldest).total_seconds() <= 10

@@ -2,11 +2,11 @@
 
 import pytest
 from attrs import evolve
-from support.fleets import POLICY, of_size
+from support.fleets import POLICY, of_size, reading_of
 from support.harness import HTML_502
 
+from runai_async import FleetWatch
 from runai_async._fleet.capacity import Capacity
-from runai_async._fleet.fleet_watch import FleetWatch, read_fleet
 
 BRIEF = evolve(POLICY, deadline=5, max_outage=None)
 """By the interval alone, 35 seconds without a success are stale."""
@@ -14,12 +14,7 @@ BRIEF = evolve(POLICY, deadline=5, max_outage=None)
 
 def late(fleet: FleetWatch) -> list[str]:
     """Return the workloads that the exporter would show as not up."""
-    reading = read_fleet(fleet, lambda _workload_id, _version: True)
-    while True:
-        try:
-            next(reading)
-        except StopIteration as end:
-            return [poll.workload_id for poll in end.value.polls if poll.is_late]
+    return [poll.workload_id for poll in reading_of(fleet).polls if poll.is_late]
 
 
 async def test_a_fleet_that_may_poll_once_in_fifty_seconds_is_not_stale_for_that() -> None:

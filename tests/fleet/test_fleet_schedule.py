@@ -165,11 +165,11 @@ async def test_poll_finished_counts_only_the_events_of_its_own_poll() -> None:
 
 
 async def test_a_poll_of_a_fleet_is_one_attempt() -> None:
-    harness, ids, _ = of_size(1)
+    harness, ids, _ = of_size(1, seed=1)
     harness.next_lists.append(HTML_502)
     async with harness.client(retry=None) as runai, runai.watch_fleet(ids, poll=POLICY) as fleet:
         assert len(await harness.collect(fleet, 45)) == 1
 
     first, *apart = [round(later - earlier, 6) for earlier, later in pairwise(harness.times())]
-    assert 10 <= first <= 20
-    assert apart in ([10] * 2, [10] * 3)
+    assert first <= 10  # its slot, for which a poll that failed does not stand
+    assert apart in ([10] * 3, [10] * 4)

@@ -44,6 +44,13 @@ def test_a_poll_stands_for_the_next_slot_unless_an_earlier_one_does() -> None:
     assert one.slot == 8.0
 
 
+def test_one_that_will_hardly_find_anything_waits_for_plenty() -> None:
+    hinted = HintedPolls(lambda: 10.0)
+    hinted.ask(member(1), 2.0, yields=True)
+    assert hinted.first_at() == math.inf
+    assert (hinted.free_at(5.0, slot_waits=True), hinted.free_at(5.0, slot_waits=False)) == (math.inf, 5.0)
+
+
 def test_what_was_polled_in_its_slot_or_removed_is_no_longer_asked_for() -> None:
     hinted, one, other = HintedPolls(lambda: 10.0), member(1), member(2)
     for item in (one, other):

@@ -4,13 +4,14 @@ from uuid import UUID
 
 import pytest
 
-from runai_async._fleet.hints import Hints, is_control
+from runai_async._fleet.hints import Hints, controls_of
 from runai_async._fleet.schedule import offset_of
 
 INTERVAL = 5.0
 IDS = [str(UUID(int=number, version=4)) for number in range(10_000)]
-CONTROL = next(key for key in IDS if is_control(key))
-OTHER = next(key for key in IDS if not is_control(key))
+CONTROLS = controls_of(IDS)
+CONTROL = next(key for key in IDS if key in CONTROLS)
+OTHER = next(key for key in IDS if key not in CONTROLS)
 W = OTHER
 
 
@@ -19,6 +20,7 @@ class Story:
 
     def __init__(self, *, relaxes: bool = False) -> None:
         self.hints = Hints(relaxes=relaxes)
+        self.hints.choose_controls(frozenset(IDS))
         self.now = 0.0
         self.list()
 
@@ -50,9 +52,15 @@ class Story:
         self.poll(found=False, at=1)
 
     def quiet(self, listings: int = 10) -> None:
-        """Let nothing change for some listings: so many must agree before rows are trusted."""
+        """Let nothing change for some listings."""
         for _ in range(listings):
             self.list()
+
+    def changes(self, count: int) -> None:
+        """Let as many rows change, one a listing, and polls find out why."""
+        for _ in range(count):
+            self.shown_change()
+        self.list()  # which judges the last one
 
     def state(self) -> str:
         return self.hints.state
@@ -63,11 +71,9 @@ class Story:
 
 
 def trusted(**options: bool) -> Story:
-    """Return a story in which twenty changes have shown in their rows."""
+    """Return a story in which thirty changes have shown in their rows."""
     story = Story(**options)
-    for _ in range(20):
-        story.shown_change()
-    story.quiet()
+    story.changes(30)
     assert story.state() == "trusted"
     return story
 
@@ -145,6 +151,13 @@ def test_a_row_that_explains_one_poll_may_show_what_the_next_one_finds_too() -> 
     assert story.counts == (2, 1)
 
 
+def test_a_row_is_explained_by_a_poll_that_found_a_change_since_the_listing_before() -> None:
+    story = Story()
+    story.poll(found=True, at=1)
+    story.list(W, CONTROL)
+    assert [story.hints.is_explained(key) for key in (W, CONTROL, IDS[-1])] == [True, False, False]
+
+
 def test_changes_that_polls_find_between_two_listings_are_judged_as_one() -> None:
     story = Story()
     for at in (1, 2, 3):
@@ -187,12 +200,11 @@ def test_a_workload_that_is_forgotten_gets_no_verdict() -> None:
 # --- trust --------------------------------------------------------------------------------------------------
 
 
-def test_rows_are_trusted_after_twenty_changes_that_they_have_shown_and_ten_listings() -> None:
+def test_rows_are_trusted_after_twenty_changes_that_they_have_shown_and_ten_listings_that_agree() -> None:
     story = Story()
-    for _ in range(20):
+    for _ in range(29):
         assert story.list(W) == []
         story.poll(found=True, at=1)
-    story.quiet(9)
     assert story.state() == "learning"
     assert story.list(W, CONTROL) == [W, CONTROL]
     assert story.state() == "trusted"
@@ -200,28 +212,44 @@ def test_rows_are_trusted_after_twenty_changes_that_they_have_shown_and_ten_list
 
 def test_nineteen_changes_are_not_enough_in_however_many_listings() -> None:
     story = Story()
-    for _ in range(19):
-        story.shown_change()
+    story.changes(19)
     story.quiet(1000)
     assert story.state() == "learning"
+
+
+def test_listings_in_which_nothing_was_found_are_no_evidence() -> None:
+    story = Story()
+    story.changes(28)
+    story.quiet(1000)
+    assert story.state() == "learning"
+
+
+def test_one_change_of_very_many_at_once_is_not_enough() -> None:
+    story = Story()
+    for _ in range(9):
+        story.list(*IDS[:1000])
+        for key in IDS[:1000]:
+            story.poll(found=True, key=key, at=1)
+        story.quiet()
+    assert story.state() == "learning"
+    story.changes(1)
+    assert story.state() == "trusted"
 
 
 @pytest.mark.parametrize(("missed", "state"), [(3, "trusted"), (4, "untrusted")])
 def test_rows_must_have_shown_97_of_the_last_100_changes(missed: int, state: str) -> None:
     story = Story()
-    for number in range(100):
-        (story.missed_change if number < missed else story.shown_change)()
-    story.quiet()
+    story.changes(100 - missed)
+    for _ in range(missed):
+        story.missed_change()
     assert (story.state(), story.counts) == (state, (100 - missed, missed))
 
 
-@pytest.mark.parametrize(("changes", "state"), [(33, "untrusted"), (34, "trusted")])
-def test_one_change_that_was_missed_is_too_many_among_33(changes: int, state: str) -> None:
+@pytest.mark.parametrize(("shown", "state"), [(41, "untrusted"), (42, "trusted")])
+def test_one_change_that_was_missed_is_too_many_among_33(shown: int, state: str) -> None:
     story = Story()
     story.missed_change()
-    for _ in range(changes - 1):
-        story.shown_change()
-    story.quiet()
+    story.changes(shown)  # they hold from the 33rd on
     assert story.state() == state
 
 
@@ -250,12 +278,12 @@ def test_rows_that_look_right_for_some_listings_in_each_minute_are_not_trusted()
 
 def test_rows_that_change_in_each_listing_are_judged_by_how_many_of_them_meant_something() -> None:
     story = Story()
-    for _ in range(20):
+    for _ in range(40):
         for _ in range(6):
             story.list(W)
         story.poll(found=True, at=1)  # a poll for six listings, and it finds something each time
-    story.quiet()
-    assert (story.state(), story.counts) == ("untrusted", (20, 0))
+    story.list()
+    assert (story.state(), story.counts) == ("untrusted", (40, 0))
 
 
 @pytest.mark.parametrize("fails_at", [4, 50, 99])
@@ -277,12 +305,8 @@ def test_trust_that_was_lost_comes_back_after_a_hundred_new_changes_and_ten_list
     story = trusted()
     story.missed_change()
     assert story.state() == "untrusted"
-    for _ in range(99):
+    for _ in range(109):
         story.shown_change()
-    story.quiet()
-    assert story.state() == "untrusted"
-    story.shown_change()
-    story.quiet(9)
     assert story.state() == "untrusted"
     assert story.list(W) == [W]
     assert story.state() == "trusted"
@@ -293,9 +317,9 @@ def test_a_control_plane_that_starts_to_reflect_revisions_becomes_trusted() -> N
     for _ in range(300):
         story.missed_change()
     assert story.state() == "untrusted"
-    for _ in range(97):
-        story.shown_change()
-    story.quiet()
+    story.changes(105)
+    assert story.state() == "untrusted"
+    story.changes(1)
     assert story.state() == "trusted"
 
 
@@ -305,7 +329,16 @@ def test_a_control_plane_that_starts_to_reflect_revisions_becomes_trusted() -> N
 def test_one_workload_in_twenty_is_a_control_wherever_its_offset_is() -> None:
     for quarter in range(4):
         part = [key for key in IDS if int(offset_of(key) * 4) == quarter]
-        assert 0.04 < sum(map(is_control, part)) / len(part) < 0.06
+        assert 0.04 < sum(key in CONTROLS for key in part) / len(part) < 0.06
+
+
+@pytest.mark.parametrize(("workloads", "controls"), [(0, 0), (3, 3), (5, 5), (6, 5), (100, 5), (101, 6)])
+def test_a_small_fleet_has_five_controls(workloads: int, controls: int) -> None:
+    assert len(controls_of(IDS[:workloads])) == controls
+
+
+def test_others_that_join_change_few_controls() -> None:
+    assert len(controls_of(IDS[:1000]) & controls_of(IDS[:1100])) >= 40
 
 
 def test_all_but_the_controls_may_relax_while_rows_are_trusted() -> None:
@@ -317,11 +350,47 @@ def test_all_but_the_controls_may_relax_while_rows_are_trusted() -> None:
 
 def test_only_what_controls_find_is_judged_while_others_may_relax() -> None:
     story = trusted(relaxes=True)
-    for _ in range(50):
-        story.missed_change(OTHER)  # even if it was polled sooner at the moment
-    assert (story.state(), story.counts) == ("trusted", (20, 50))
+    for _ in range(300):
+        story.shown_change(OTHER)  # as all of theirs do, where they are polled because of it
     story.missed_change(CONTROL)
-    assert (story.state(), story.counts) == ("untrusted", (20, 51))
+    assert (story.state(), story.counts) == ("untrusted", (330, 1))
+
+
+@pytest.mark.parametrize("relaxed", [True, False])
+def test_what_relaxed_workloads_find_ends_trust_as_soon(relaxed: bool) -> None:
+    """For controls may not change for days."""
+    story = trusted(relaxes=True)
+    for _ in range(100):
+        story.shown_change(OTHER)
+    for _ in range(3):
+        story.poll(found=True, key=OTHER, at=1, relaxed=relaxed)  # or sooner at the moment
+        story.list()
+    assert story.state() == "trusted"
+    story.poll(found=True, key=OTHER, at=1, relaxed=relaxed)
+    story.list()
+    assert story.state() == "untrusted"
+
+
+@pytest.mark.parametrize("seventh", [OTHER, CONTROL])
+def test_seven_changes_that_no_row_shows_end_trust_whoever_finds_them(seventh: str) -> None:
+    story = trusted(relaxes=True)
+    for _ in range(100):
+        story.shown_change(OTHER)
+        story.shown_change(CONTROL)
+    for key in (OTHER, CONTROL) * 3:
+        story.missed_change(key)
+    assert story.state() == "trusted"
+    story.missed_change(seventh)
+    assert story.state() == "untrusted"
+
+
+def test_a_fleet_whose_controls_were_not_chosen_yet_is_not_relaxed() -> None:
+    story = trusted(relaxes=True)
+    story.hints.choose_controls(frozenset())
+    assert story.hints.may_relax(OTHER)
+    hints = Hints(relaxes=True)
+    hints.state = "trusted"
+    assert not hints.may_relax(OTHER)
 
 
 def test_a_poll_that_was_planned_at_the_relaxed_interval_is_no_measure() -> None:
@@ -348,14 +417,15 @@ def test_a_change_found_at_both_intervals_counts() -> None:
 
 def test_listings_that_fail_for_three_intervals_end_trust_until_ten_have_succeeded() -> None:
     story = trusted()
-    story.hints.listing_failed(story.now + 3 * INTERVAL, INTERVAL)
+    story.hints.check_age(story.now + 3 * INTERVAL, INTERVAL)
     assert story.state() == "trusted"
-    story.hints.listing_failed(story.now + 3 * INTERVAL + 0.1, INTERVAL)
+    story.hints.check_age(story.now + 3 * INTERVAL + 0.1, INTERVAL)
     assert story.state() == "untrusted"
     story.now += 100
     assert story.list(W) == []  # nobody knows when that was
-    story.quiet(9)
-    assert story.state() == "untrusted"
+    for _ in range(10):
+        assert story.state() == "untrusted"
+        story.shown_change()
     assert story.list(W) == [W]
     assert story.state() == "trusted"
 
@@ -364,26 +434,26 @@ def test_what_polls_find_while_no_listing_succeeds_gets_no_verdict() -> None:
     story = trusted()
     story.list(W)
     story.poll(found=True, key=CONTROL, at=1)
-    story.hints.listing_failed(story.now + 100, INTERVAL)
+    story.hints.check_age(story.now + 100, INTERVAL)
     assert len(story.hints) == 0
     story.now += 100
     story.poll(found=True)
     story.quiet(11)
-    assert (story.counts, story.state()) == ((20, 0), "trusted")
+    assert (story.counts, story.state()) == ((30, 0), "untrusted")
 
 
 def test_a_stretched_interval_is_three_times_as_patient() -> None:
     story = trusted()
-    story.hints.listing_failed(story.now + 100, 60.0)
+    story.hints.check_age(story.now + 100, 60.0)
     assert story.state() == "trusted"
 
 
 def test_listings_that_fail_from_the_start_leave_it_learning() -> None:
     hints = Hints()
     for now in (10.0, 1000.0):
-        hints.listing_failed(now, INTERVAL)
+        hints.check_age(now, INTERVAL)
     hints.polled(W, began=1000, ended=1000, found_change=True)
     assert (hints.state, len(hints)) == ("learning", 0)
     hints.listed([], 2000, 2001)
-    hints.listing_failed(3000, INTERVAL)
+    hints.check_age(3000, INTERVAL)
     assert hints.state == "learning"

@@ -10,7 +10,7 @@ from uuid import UUID
 import hypothesis.strategies as st
 import pytest
 from attrs import define, evolve, field, frozen
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 
 from runai_async._fleet.hints import Hints, HintState
 from runai_async._fleet.schedule import next_slot, offset_of
@@ -106,6 +106,7 @@ class Simulation:
         rows = {key: self._row(key, now) for key in self._changes}
         changed = [key for key in self._seen if self._rows[key] != rows[key]]
         self._rows = rows
+        self.hints.choose_controls(frozenset(self._seen))
         for key in self.hints.listed(changed, now, now):
             self._push(key, now)
         self.states.append(self.hints.state)
@@ -166,6 +167,7 @@ def test_rows_that_do_not_are_never_trusted(setting: Setting, seed: int, relaxed
 
 @settings(max_examples=12)
 @given(SEEDS, st.sampled_from([None, 60.0]), st.sampled_from(["silent", "noisy", "old"]))
+@example(381, 60.0, "old")
 def test_rows_that_cease_to_follow_lose_trust_within_a_hundred_changes(
     seed: int, relaxed: float | None, kind: str
 ) -> None:
@@ -182,8 +184,8 @@ def test_rows_that_cease_to_follow_lose_trust_within_a_hundred_changes(
         now += 5
         simulation.run(now)
     after = simulation.hints.changes_unhinted + simulation.hints.changes_hinted
-    # Of relaxed workloads only the controls count: four changes of theirs, of a hundred of all.
-    assert after - before <= (100 if relaxed is None else 500)
+    # Of relaxed workloads nearly all count in a figure of their own.
+    assert after - before <= (100 if relaxed is None else 150)
 
 
 IDS = [str(UUID(int=number, version=4)) for number in range(40)]
@@ -204,6 +206,7 @@ def test_whatever_rows_come_only_changed_workloads_are_due_and_memory_is_bounded
     calls: list[tuple[Any, ...]], relaxes: bool
 ) -> None:
     hints, now, open_ids = Hints(relaxes=relaxes), 0.0, set()
+    hints.choose_controls(frozenset(IDS))
     for name, *arguments in calls:
         now += 0.5
         match name, *arguments:
@@ -216,7 +219,7 @@ def test_whatever_rows_come_only_changed_workloads_are_due_and_memory_is_bounded
                 hints.polled(key, began=now - 0.7, ended=now, found_change=found, is_relaxed=relaxed)
                 open_ids.add(key)
             case "fail", interval:
-                hints.listing_failed(now, interval)
+                hints.check_age(now, interval)
             case "forget", key:
                 hints.forget(key)
                 open_ids.discard(key)

@@ -18,6 +18,7 @@ from runai_async._api.endpoints import Call
 from runai_async._fleet.doubt import NO_DOUBT, Doubt
 from runai_async._fleet.member import Member
 from runai_async._fleet.outcomes import Outcome, Poll, of_failure, of_success
+from runai_async._fleet.schedule import next_slot
 from runai_async._http.messages import Request
 from runai_async._watch.failures import NO_FAILURES, FailureStreak
 from runai_async._watch.tracker import Tracker
@@ -69,6 +70,36 @@ def test_a_first_failure_begins_an_outage_and_keeps_the_schedule() -> None:
     assert (outcome.outage_begins, outcome.response, outcome.report, outcome.ends) == (True, "no", None, None)
     assert (outcome.streak.failures, outcome.streak.outage_since) == (1, 100.0)
     assert 100.1 < outcome.due <= 110.1
+
+
+@pytest.mark.parametrize("after", [0.2, 3.0, 8.0])
+def test_only_an_early_poll_that_was_of_use_stands_for_the_slot_that_it_came_before(after: float) -> None:
+    one = member()
+    one.slot = next_slot(one.offset, 10, 100.1 + after)
+    began = one.slot - after
+    early = Poll(began, began + 0.1, is_leaving=False, ever_responded=True)
+
+    assert of_success(one, early._replace(stands=True), POLICY).due == pytest.approx(one.slot + 10)
+    assert of_success(one, early, POLICY).due == one.slot
+    assert of_failure(one, OUTAGE, early, POLICY).due == one.slot
+
+
+def test_a_slot_is_not_later_than_it_was_where_the_interval_is_longer() -> None:
+    one = member()
+    one.slot = next_slot(one.offset, 10, 105)
+    early = Poll(101, 101.1, is_leaving=False, ever_responded=True, usual=60)
+
+    assert of_success(one, early, POLICY).due == one.slot
+
+
+@pytest.mark.parametrize("interval", [10.0, 60.0])
+def test_the_next_poll_of_a_relaxed_workload_is_no_later_than_its_interval_allows(interval: float) -> None:
+    one = member()
+    one.interval = interval
+    for began in range(100, 160):
+        one.slot = next_slot(one.offset, interval, began)
+        early = Poll(began, began + 0.1, is_leaving=False, ever_responded=True, usual=60, stands=True)
+        assert began < of_success(one, early, POLICY).due <= began + 60.1
 
 
 def test_an_outage_that_lasts_is_reported_once_and_then_polled_rarely() -> None:

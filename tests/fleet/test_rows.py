@@ -52,7 +52,12 @@ class Reader:
     def read(self, *bodies: bytes) -> tuple[list[Row], frozenset[str]]:
         self.rows.begin()
         rows = [item for n, body in enumerate(bodies) for item in self.pages.cut(body, n).rows]
+        self.pages.keep()
         return rows, self.rows.keep(rows)
+
+    def read_unsound(self, body: bytes) -> frozenset[str]:
+        self.rows.begin()
+        return self.rows.keep(self.pages.cut(body, 0).rows, is_sound=False)
 
 
 def test_a_row_is_decoded_when_it_is_new_and_not_when_it_has_changed() -> None:
@@ -193,6 +198,39 @@ def damaged(body: bytes, random: Random) -> bytes:
     return random.choice(
         (body[:at], body[:at] + b"," + body[at:], body[:at] + b"}]" + body[at:], body + b"x")
     )
+
+
+def test_pages_that_a_whole_listing_did_not_have_are_forgotten() -> None:
+    reader = Reader()
+    reader.read(*(compact([row(n)]) for n in range(5)))
+    assert len(reader.pages) == 5
+    reader.pages.cut(compact([row(0)]), 0)  # a listing that fails
+    assert len(reader.pages) == 5
+    reader.read(compact([row(0)]), compact([row(1)]))
+    assert len(reader.pages) == 2
+
+
+def test_what_a_listing_with_moved_rows_did_not_name_stays_known_until_the_next_one() -> None:
+    reader = Reader()
+    reader.read(compact([row(1), row(2), row(3)]))
+    assert reader.read_unsound(compact([row(1)])) == frozenset()
+    assert reader.rows.workload(WORKLOAD_ID.format(2)) is not None
+    _, changed = reader.read(compact([row(1), row(2, runningPods=5)]))
+    assert changed == {WORKLOAD_ID.format(2), WORKLOAD_ID.format(3)}  # another one, and gone
+    assert reader.judged == ["llm-1", "llm-2", "llm-3"]
+    for _ in range(2):
+        assert reader.read_unsound(compact([row(1)])) == frozenset()
+    assert reader.rows.workload(WORKLOAD_ID.format(2)) is None  # or memory would grow where rows always move
+
+
+def test_a_row_that_is_named_again_is_known_for_another_listing_with_moved_rows() -> None:
+    reader = Reader()
+    both = compact([row(1), row(2)])
+    reader.read(both)
+    for _ in range(2):
+        reader.read_unsound(compact([row(1)]))
+        assert reader.read(both)[1] == frozenset()
+    assert reader.judged == ["llm-1", "llm-2"]
 
 
 def test_known_rows_are_stepped_over_and_only_what_is_between_them_is_looked_up() -> None:
