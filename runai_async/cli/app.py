@@ -17,7 +17,7 @@ from runai_async._version import __version__
 from runai_async.cli.diagnostics import Diagnostics, silence
 from runai_async.cli.exits import EXIT_STATUS, ReaderGoneError, leave
 from runai_async.cli.groups import Group
-from runai_async.cli.placeholder import without_client
+from runai_async.cli.placeholder import COMPLETING, without_client
 from runai_async.cli.stdout import whole
 
 COMMANDS = {
@@ -40,8 +40,6 @@ _COMPLETION = """\b
 Completion in bash (replace bash with zsh or fish for those):
   eval "$(runai-async completion bash)"
 """
-_COMPLETING = "_RUNAI_ASYNC_COMPLETE"
-"""The variable by which a shell asks what a word may be completed to."""
 
 
 class Application(Group):
@@ -70,7 +68,7 @@ class Application(Group):
     def main(self, *args: Any, **extra: Any) -> Any:
         """Run the command line and end the process."""
         diagnostics = Diagnostics()
-        if os.environ.get(_COMPLETING):
+        if os.environ.get(COMPLETING):
             self._complete(diagnostics, extra)
         with diagnostics.logged():
             try:

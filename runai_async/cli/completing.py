@@ -59,7 +59,8 @@ def names_for(param: str | None, params: Params, incomplete: str) -> list[str]:
     thread = threading.Thread(target=work, daemon=True)  # one that hangs does not hold up the end
     thread.start()
     thread.join(_PATIENCE)
-    return sorted({name for name in found if name.startswith(incomplete)})
+    # A name that is not printable cannot be typed, and would be a command to the terminal.
+    return sorted({name for name in found if name.startswith(incomplete) and name.isprintable()})
 
 
 async def _workloads(names: _Names, params: Params, incomplete: str) -> list[str]:

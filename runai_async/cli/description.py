@@ -13,7 +13,7 @@ from runai_async.cli.differences import change_text, change_to_dict
 from runai_async.cli.ids import WorkloadRef
 from runai_async.cli.overview import newest_serving
 from runai_async.cli.text import clean, counted, phase_name, shortened, since
-from runai_async.diff import compare_revisions
+from runai_async.diff import FieldChange, compare_revisions
 from runai_async.explanation import Explanation, listed
 from runai_async.models import Condition, Phase, Revision, RevisionLogEvent
 
@@ -39,6 +39,7 @@ class Description:
         explanation: why the newest one does not serve; None if it is gone meanwhile.
         events: of the newest one, the newest first; None if they cannot be read.
         shown: how many different ones are written.
+        show_secrets: whether changes show values that may be secret.
     """
 
     workload: WorkloadRef
@@ -47,6 +48,7 @@ class Description:
     explanation: Explanation | None = None
     events: Sequence[RevisionLogEvent] | None = ()
     shown: int = 0
+    show_secrets: bool = False
 
     def lines(self, now: datetime) -> Iterator[str]:
         """Write it, with ages as of *now* by the server's clock."""
@@ -63,7 +65,7 @@ class Description:
         yield from self._reasons(latest, serving)
         yield from self._older(latest, serving)
         if self.before is not None:
-            yield from _changes(self.before, latest)
+            yield from self._changes(self.before, latest)
         yield from self._log(latest, now)
 
     def to_dict(self) -> dict[str, Any]:
@@ -84,7 +86,7 @@ class Description:
             "pods": None if known is None or "pods" in known.unread else known.pod_phases,
             "changes": None
             if latest is None or self.before is None
-            else [change_to_dict(item) for item in compare_revisions(self.before, latest)],
+            else [change_to_dict(item) for item in self._compared(self.before, latest)],
             "events": None if self.events is None else [*map(_event_to_dict, self._different())],
         }
 
@@ -117,6 +119,18 @@ class Description:
         yield _fact("Pods", "not readable" if "pods" in known.unread else listed(known.pod_phases) or "none")
         for heading, item in zip(["Not true"] + [""] * len(known.conditions), known.conditions, strict=False):
             yield _fact(heading, _condition(item))
+
+    def _compared(self, before: Revision, latest: Revision) -> Sequence[FieldChange]:
+        return compare_revisions(before, latest, show_secrets=self.show_secrets)
+
+    def _changes(self, before: Revision, latest: Revision) -> Iterator[str]:
+        """Write what a user has changed."""
+        changes = self._compared(before, latest)
+        if not changes:
+            yield _fact("Changed", f"nothing since {clean(before.name)}, which ran before")
+            return
+        yield f"Changed since {clean(before.name)}, which ran before:"
+        yield from (f"  {change_text(change)}" for change in changes)
 
     def _older(self, latest: Revision, serving: Revision | None) -> Iterator[str]:
         shown = {latest.id, latest.id if serving is None else serving.id}
@@ -157,13 +171,3 @@ def _state(revision: Revision, now: datetime) -> str:
 def _condition(item: Condition) -> str:
     why = ": ".join(part for part in (clean(item.reason), shortened(item.message)) if part)
     return f"{clean(item.type)} is {clean(item.status)}{why and f', {why}'}"
-
-
-def _changes(before: Revision, latest: Revision) -> Iterator[str]:
-    """Write what a user has changed; values that may be secret are masked."""
-    changes = compare_revisions(before, latest)
-    if not changes:
-        yield _fact("Changed", f"nothing since {clean(before.name)}, which ran before")
-        return
-    yield f"Changed since {clean(before.name)}, which ran before:"
-    yield from (f"  {change_text(change)}" for change in changes)

@@ -44,8 +44,8 @@ Exit status:
   2    wrong usage or configuration
   3    timeout
   4    no access: authentication, permission, connection, outage
-  5    any other API error (such as 404), output that cannot be written, or a bug
-  130  ended by SIGINT        143  by SIGTERM        141  nobody reads the output
+  5    any other API error (such as 404), unwritable output, or a bug
+  130  ended by SIGINT     143  by SIGTERM     141  nobody reads the output
 SIGTERM is the usual end of exporter and fake: their status is 0 then."""
 
 _ADVICE: tuple[tuple[type[RunaiError], str], ...] = (

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import TypeVar
+from typing import Protocol, TypeVar
 from uuid import UUID
 
 from runai_async._values import frozen
@@ -44,6 +45,33 @@ def as_uuid(text: str) -> str | None:
         return str(UUID(text))
     except ValueError:
         return None
+
+
+class _Named(Protocol):
+    @property
+    def id(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+
+
+def names_or_ids(items: Sequence[_Named]) -> list[str]:
+    """Return what a command accepts for each: its name, or its id where the name is not enough.
+
+    That is so where another one has the name, too, and where a terminal would take it for a command.
+    """
+    counts = Counter(item.name for item in items)
+    return [item.name if counts[item.name] == 1 and item.name.isprintable() else item.id for item in items]
+
+
+def check_project(project: str | None, known: Sequence[Workload]) -> None:
+    """Check that a project has workloads, since one that has none may be a mistyped name.
+
+    Raises:
+        InputError: it has none.
+    """
+    if project is not None and not any(is_in_project(item, project) for item in known):
+        meant = suggestion(project, [name for item in known if (name := item.project_name)])
+        raise InputError(f"project {quoted(project)} has no workloads{meant and f' ({meant})'}")
 
 
 def workload_of(revision: str) -> str | None:
@@ -148,6 +176,7 @@ def _workload(known: Sequence[Workload], text: str, project: str | None) -> Work
     matching = named or _matching(here, text)
     found = [item for item in matching if is_inference_type(item)] or matching
     if not found:
+        check_project(project, known)
         raise InputError(_not_found(text, project, here, known))
     if len(found) > 1 and not (named and len({item.project_id for item in found}) == 1):
         raise InputError(_ambiguous(text, found, by_name=bool(named)))
@@ -157,9 +186,6 @@ def _workload(known: Sequence[Workload], text: str, project: str | None) -> Work
 
 def _not_found(text: str, project: str | None, here: Sequence[Workload], known: Sequence[Workload]) -> str:
     """Return what is missing, and what may have been meant."""
-    if project is not None and not here:
-        meant = suggestion(project, [name for item in known if (name := item.project_name)])
-        return f"project {quoted(project)} has no workloads{meant and f' ({meant})'}"
     where = "" if project is None else f" in project {quoted(project)}"
     elsewhere = [item for item in known if item.name == text]
     hint = f"it exists in {_projects(elsewhere)}" if elsewhere else _hint(text, here)
@@ -190,7 +216,7 @@ def _reference(workload: Workload, project_id: str | None = None) -> WorkloadRef
 
 
 async def find_revisions(runai: RunaiClient, workload: WorkloadRef, texts: Sequence[str]) -> list[Revision]:
-    """Find revisions of a workload, deleted ones too, by id, name, or the beginning of an id."""
+    """Find revisions of a workload, deleted ones too, by id, name, its number, or the beginning of an id."""
     known = await runai.list_revisions(workload.id)
     if not all(_exact(known, text) for text in texts):
         known += await runai.list_revisions(workload.id, deleted=True)
@@ -198,7 +224,7 @@ async def find_revisions(runai: RunaiClient, workload: WorkloadRef, texts: Seque
 
 
 def _revision(known: Sequence[Revision], text: str, workload: str) -> Revision:
-    found = _matching(known, text)
+    found = _matching(known, text) or [item for item in known if item.name == f"{workload}-{text}"]
     if not found:
         meant = suggestion(text, [item.name for item in known])
         hint = meant or f"see runai-async revisions list {workload}, and --deleted"

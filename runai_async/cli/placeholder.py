@@ -5,6 +5,9 @@ from __future__ import annotations
 import sys
 from types import ModuleType
 
+COMPLETING = "_RUNAI_ASYNC_COMPLETE"
+"""The variable by which a shell asks what a word may be completed to."""
+
 
 def without_client() -> None:
     """Let commands be imported without the client: to complete, their parameters suffice."""

@@ -166,3 +166,9 @@ async def test_a_shell_that_is_not_known_is_wrong_usage() -> None:
     result = await ran(None, "completion", "tcsh")
     assert isinstance(result, Ran)
     assert (result.status, result.err.count("\n")) == (2, 1)
+
+
+async def test_a_name_that_is_not_printable_is_not_completed(control_plane: FakeControlPlane) -> None:
+    for name in ("evil\x1b[31m", "evil\u202e", "evil-twin"):
+        control_plane.add_workload(name)
+    assert (await tab("runai-async watch ev", environment(control_plane)))[0] == ["evil-twin"]

@@ -239,3 +239,24 @@ def test_a_workload_that_was_not_looked_up_has_an_id_only() -> None:
     item = evolve(revision(), conditions=None)
     lines = list(Description(WorkloadRef("w1"), [item], events=None).lines(datetime.now(UTC)))
     assert (lines[0], lines[-1]) == ("Workload:   w1", "Events:     not readable")
+
+
+async def test_a_project_tells_workloads_of_one_name_apart(control_plane: FakeControlPlane) -> None:
+    control_plane.add_workload("chat")
+    other = control_plane.add_workload("chat", project_id="p-b", project_name="team-b")
+    assert (await ran(control_plane, "describe", "chat")).status == 2
+    lines = await described(control_plane, "chat", "-p", "team-b")
+    assert lines[:2] == [f"Workload:   chat {other}", "Project:    team-b"]
+
+
+async def test_changes_show_secrets_only_on_request(
+    control_plane: FakeControlPlane, workload_id: str
+) -> None:
+    add(control_plane, workload_id, "Running", 3, arguments="--secret hunter1")
+    add(control_plane, workload_id, "Pending", 1, arguments="--secret hunter2")
+    for form in ("table", "json", "yaml"):
+        hidden, shown = [
+            await ran(control_plane, "describe", "chat", "-o", form, *more)
+            for more in ([], ["--show-secrets"])
+        ]
+        assert ("hunter" in hidden.out, "hunter1" in shown.out, "hunter2" in shown.out) == (False, True, True)

@@ -32,6 +32,7 @@ async def test_version() -> None:
     ("args", "message"),
     [
         (["wach"], 'no such command "wach" (did you mean "watch"?)\n'),
+        (["print", "manifst"], 'no such command "manifst" (did you mean "manifest"?)\n'),
         (["revision"], 'no such command "revision" (did you mean "revisions"?)\n'),
         (
             ["revisions", "lst"],

@@ -180,7 +180,7 @@ async def test_h_is_short_for_help(command: str) -> None:
             "three intervals (with --all at least a minute, with names 10 seconds) and a deadline.",
         ),
         ("demo", "the control plane's, so after an outage lines can be out of order."),
-        ("", "5 any other API error (such as 404), output that cannot be written, or a bug"),
+        ("", "5 any other API error (such as 404), unwritable output, or a bug"),
         ("exporter", "It waits for the end of an outage, however long that takes, unless --max-outage"),
     ],
 )

@@ -33,6 +33,7 @@ def shown() -> dict[str, Ran]:
             shows = {
                 "80": on_terminal(control_plane, *revisions),
                 "160": on_terminal(control_plane, *revisions, "-o", "wide", columns=160),
+                "80, wide": on_terminal(control_plane, *revisions, "-o", "wide"),
                 "50": on_terminal(control_plane, *revisions, columns=50),
                 "no color": on_terminal(control_plane, *revisions, NO_COLOR="1"),
                 "diff": on_terminal(control_plane, *diff),
@@ -101,3 +102,9 @@ def test_facts_are_wrapped_on_a_terminal_and_whole_in_a_pipe(shown: dict[str, Ra
     assert f"Message      {LONG}" in piped
     assert [line for line in piped if line != line.rstrip()] == []
     assert "Conditions" in piped
+
+
+def test_a_wide_table_is_whole_on_a_narrow_terminal_too(shown: dict[str, Ran]) -> None:
+    for line in lines(shown["80, wide"])[1:]:
+        assert line.startswith(NAME)
+    assert LONG in without_styles(shown["80, wide"].out)

@@ -162,9 +162,21 @@ async def test_secrets_are_masked_in_every_format_unless_asked_for(
     args = ["revisions", name, *([] if name == "get" else ["my-llm"]), *others, "-o", form]
     masked, shown = [await ran(llm.control_plane, *args, *more) for more in ([], ["--show-secrets"])]
     assert (masked.status, "c4nary" in masked.out) == (0, False)
-    has_secrets = form not in {"table", "wide", "name"} or name == "diff"
+    has_secrets = form not in {"table", "wide", "name"} or name == "diff" or (name, form) == ("get", "wide")
+    if not has_secrets:
+        assert (shown.status, shown.out) == (2, "")
+        assert f"-o {form} shows no secrets: give --show-secrets with -o " in shown.err
     assert [f"c4nary-{number}" in shown.out for number in (1, 2, 3)] == [has_secrets] * 3
     assert ("API_KEY" in masked.out) == has_secrets
+
+
+async def test_a_revision_is_found_by_the_number_that_tables_show(llm: Llm) -> None:
+    by_number, by_name = [
+        await ran(llm.control_plane, "revisions", "diff", "my-llm", *pair)
+        for pair in (["00001", "00004"], ["my-llm-00001", "my-llm-00004"])
+    ]
+    assert by_number == by_name
+    assert by_number.status == 0
 
 
 async def test_masked_output_can_be_read_again(llm: Llm) -> None:

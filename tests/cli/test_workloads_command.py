@@ -275,3 +275,20 @@ async def test_a_watched_list_of_revisions_gets_a_row_for_each_change(setting: S
         control_plane.delete_revision(added)
         assert [row[:3] for row in await lines_of(process, 1)] == [["chat-00002", "deleted", "-"]]
         await ended_by_a_signal(process)
+
+
+async def test_a_project_without_workloads_is_an_error_as_it_may_be_mistyped(setting: Setting) -> None:
+    result = await ran(setting.control_plane, "workloads", "list", "-p", "tema-a", "--fail-on", "Failed")
+    meant = 'did you mean "team-a" or "team-b"?'
+    assert result == Ran(2, "", f'Error: project "tema-a" has no workloads ({meant})\n')
+
+
+async def test_names_are_what_other_commands_accept(setting: Setting) -> None:
+    plane = setting.control_plane
+    twin = plane.add_workload("chat", project_id=OTHER, project_name="team-b")
+    hostile = plane.add_workload("evil\x1b]0;title\x07")
+    plane.add_revision(hostile, "Running")
+    result = await ran(plane, "workloads", "list", "-o", "name")
+    assert sorted(result.out.split()) == sorted([setting.ids["chat"], twin, hostile, "embed", "idle", "zoo"])
+    (revision_id,) = (await ran(plane, "revisions", "list", hostile, "-o", "name")).out.split()
+    assert (await ran(plane, "revisions", "get", revision_id, "-o", "name")).out == f"{revision_id}\n"

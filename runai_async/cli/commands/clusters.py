@@ -6,6 +6,7 @@ import click
 
 from runai_async.cli.connection import Connection, connecting
 from runai_async.cli.groups import Group
+from runai_async.cli.ids import names_or_ids
 from runai_async.cli.options import examples
 from runai_async.cli.views.listings import clusters_table
 from runai_async.cli.views.output import Output, Result, result_options
@@ -39,7 +40,7 @@ def list_(connection: Connection, *, output: Output) -> None:
             found,
             document=found,
             table=lambda wide: clusters_table(found, now, wide=wide),
-            names=[cluster.name for cluster in found],
+            names=names_or_ids(found),
             empty="there are no clusters",
         )
 

@@ -6,8 +6,7 @@ import click
 from click.shell_completion import get_completion_class
 
 from runai_async.cli.options import examples
-
-_NAME, _VARIABLE = "runai-async", "_RUNAI_ASYNC_COMPLETE"
+from runai_async.cli.placeholder import COMPLETING
 
 
 @click.command(
@@ -27,4 +26,4 @@ def completion(shell: str) -> None:
     kind = get_completion_class(shell)
     assert kind is not None  # noqa: S101  (the choices are the shells that click knows)
     root = click.get_current_context().find_root().command
-    click.echo(kind(root, {}, _NAME, _VARIABLE).source())
+    click.echo(kind(root, {}, "runai-async", COMPLETING).source())

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import click
+from attrs import evolve
 
 from runai_async._wait.order import newest
 from runai_async.cli.connection import Connection, connecting
 from runai_async.cli.description import Description, ran_last
 from runai_async.cli.ids import find_workload
-from runai_async.cli.options import NON_EMPTY, examples
+from runai_async.cli.options import NON_EMPTY, examples, project_option
 from runai_async.cli.views.output import Output, Result, result_options
 from runai_async.client import RunaiClient
 from runai_async.errors import NotFoundError, PermissionDeniedError
@@ -53,29 +54,36 @@ stands for what does not exist or cannot be read:
     metavar="N",
     help="The number of different events to print.",
 )
+@project_option
 @result_options(
-    ("table", "json", "yaml"), of="json and yaml are one object.", otherwise="lines for people", headers=False
+    ("table", "json", "yaml"),
+    of="json and yaml are one object.",
+    otherwise="lines for people",
+    headers=False,
+    secrets=("table", "json", "yaml"),
 )
 @connecting
-def describe(connection: Connection, workload: str, *, events: int, output: Output) -> None:
+def describe(
+    connection: Connection, workload: str, *, project: str | None, events: int, output: Output
+) -> None:
     """Say what serves of a workload, what comes, what failed and why.
 
     It prints the revision of the WORKLOAD that serves, the newest one with its pods, its conditions that are
-    not True and its latest events, and what changed since the revision that ran before. Values of
-    environment, command and arguments are masked.
+    not True and its latest events, and what changed since the revision that ran before.
     """
 
     def draw() -> None:
         for line in found.lines(datetime.now(UTC)):
             click.echo(line)
 
-    found = connection.run(lambda runai: _read(runai, workload, events))
+    found = connection.run(lambda runai: _read(runai, workload, project, events))
+    found = evolve(found, show_secrets=output.show_secrets)
     document = found.to_dict()
     output(Result([document], document=document, draw=draw))
 
 
-async def _read(runai: RunaiClient, workload: str, events: int) -> Description:
-    found = await find_workload(runai, workload)
+async def _read(runai: RunaiClient, workload: str, project: str | None, events: int) -> Description:
+    found = await find_workload(runai, workload, project)
     live = await runai.list_revisions(found.id)
     if (latest := newest(live)) is None:
         return Description(found, live)

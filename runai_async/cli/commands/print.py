@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from runai_async._version import __version__
+from runai_async.cli.groups import Group
 from runai_async.cli.options import DURATION, examples
 
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -43,6 +44,7 @@ def _name(pattern: re.Pattern[str], of: str) -> Callable[[click.Context, click.P
 
 @click.group(
     "print",
+    cls=Group,
     epilog=examples(
         "runai-async print alerts > runai-async.yaml", "runai-async print dashboard > dashboard.json"
     ),

@@ -12,7 +12,14 @@ from runai_async.cli.changes import RevisionChanges
 from runai_async.cli.connection import Connection, connecting
 from runai_async.cli.differences import change_to_dict
 from runai_async.cli.groups import Group
-from runai_async.cli.ids import WorkloadRef, as_uuid, find_revisions, find_workload, workload_of
+from runai_async.cli.ids import (
+    WorkloadRef,
+    as_uuid,
+    find_revisions,
+    find_workload,
+    names_or_ids,
+    workload_of,
+)
 from runai_async.cli.options import (
     NON_EMPTY,
     check_interval,
@@ -21,11 +28,12 @@ from runai_async.cli.options import (
     project_option,
     watch_option,
 )
+from runai_async.cli.secrets import masked
 from runai_async.cli.spans import newest_first
 from runai_async.cli.text import clean, quoted
 from runai_async.cli.views.details import print_changes, print_revision
 from runai_async.cli.views.listings import revisions_table
-from runai_async.cli.views.output import VALUES, Output, Result, check_watchable, result_options
+from runai_async.cli.views.output import DATA, VALUES, Output, Result, check_watchable, result_options
 from runai_async.cli.views.sheet import Sheet
 from runai_async.client import RunaiClient, server_time
 from runai_async.diff import compare_revisions
@@ -63,7 +71,7 @@ def revisions() -> None:
 @click.option("--deleted", is_flag=True, help="List the deleted revisions instead of the live ones.")
 @watch_option
 @interval_option
-@result_options(of=_SHAPE, secrets=True)
+@result_options(of=_SHAPE, secrets=DATA)
 @connecting
 def list_(
     connection: Connection,
@@ -79,7 +87,7 @@ def list_(
     check_interval(watch=watch)
     if watch:
         check_watchable(output, ("--deleted", deleted))
-    sheet = Sheet(headers=output.headers)
+    sheet = Sheet(headers=output.headers, whole=output.is_wide)
 
     async def work(runai: RunaiClient) -> None:
         found = await find_workload(runai, workload, project)
@@ -89,7 +97,7 @@ def list_(
             known,
             document={"revisions": known},
             table=lambda wide: revisions_table(known, now, deleted=deleted, wide=wide),
-            names=[item.name for item in known],
+            names=names_or_ids(known),
             empty=f"{workload} has no {'deleted' if deleted else 'live'} revisions",
             sheet=sheet,
         )
@@ -153,7 +161,12 @@ def count(
     help="Search this workload's revisions, by name or the beginning of an id.",
 )
 @project_option
-@result_options(of=_SHAPE, otherwise="facts and conditions", headers=False, secrets=True)
+@result_options(
+    of=f"{_SHAPE} wide adds environment, command and arguments.",
+    otherwise="facts and conditions",
+    headers=False,
+    secrets=("wide", *DATA),
+)
 @connecting
 def get(
     connection: Connection, revision: str, workload: str | None, *, project: str | None, output: Output
@@ -175,7 +188,15 @@ def get(
         return (await find_revisions(runai, found, [revision]))[0]
 
     found = connection.run(work)
-    output(Result([found], document=found, draw=lambda: print_revision(found), names=[found.name]))
+    shown = found if output.show_secrets else masked(found)
+    output(
+        Result(
+            [found],
+            document=found,
+            draw=lambda: print_revision(shown, wide=output.is_wide),
+            names=names_or_ids([found]),
+        )
+    )
 
 
 @revisions.command(
@@ -189,7 +210,7 @@ def get(
 @click.argument("new", type=NON_EMPTY, metavar="B")
 @project_option
 @click.option("--all", "everything", is_flag=True, help="Compare ids, times and state too.")
-@result_options(VALUES, of="json and yaml are an array of path, old, new.", secrets=True)
+@result_options(VALUES, of="json and yaml are an array of path, old, new.", secrets=VALUES)
 @connecting
 def diff(
     connection: Connection,

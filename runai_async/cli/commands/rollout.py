@@ -18,6 +18,7 @@ from runai_async.cli.history import steps_of
 from runai_async.cli.ids import (
     find_patiently,
     find_workload,
+    names_or_ids,
 )
 from runai_async.cli.joint_gate import Selection, find_rollouts, wait_for_all
 from runai_async.cli.options import (
@@ -43,7 +44,7 @@ from runai_async.cli.rollouts import (
 from runai_async.cli.run import within
 from runai_async.cli.text import counted, limit
 from runai_async.cli.views.listings import history_table
-from runai_async.cli.views.output import Output, Result, result_options
+from runai_async.cli.views.output import RESULTS, Output, Result, result_options
 from runai_async.client import RunaiClient, server_time
 from runai_async.errors import RolloutFailedError, WaitError, WaitTimeoutError
 from runai_async.models import Revision
@@ -270,7 +271,7 @@ def _many(connection: Connection, gate: _Gate, rollouts: list[Rollout]) -> None:
 @result_options(
     of="json and yaml are {history: [{revision, serves, changes}]}, in the API's own shape; changes are null "
     "for the first one.",
-    secrets=True,
+    secrets=tuple(RESULTS),
 )
 @connecting
 def history(connection: Connection, workload: str, *, project: str | None, output: Output) -> None:
@@ -291,7 +292,7 @@ def history(connection: Connection, workload: str, *, project: str | None, outpu
                 items,
                 document={"history": items},
                 table=lambda wide: history_table(steps, now, wide=wide),
-                names=[item.revision.name for item in steps],
+                names=names_or_ids([item.revision for item in steps]),
                 empty=f"{workload} has no revisions",
             )
         )

@@ -85,7 +85,7 @@ def timeline(
     if not lanes:
         say(f"{workload} has no revisions to draw")
     elif picture is not None:
-        replace_file("--svg", picture, svg(f"Revisions of {name}", lanes))
+        replace_file("--svg", picture, svg(f"Revisions of {name}", lanes), mode=0o666)
         say(f"wrote {picture}")
     else:
         items = [lane.to_dict() for lane in lanes]

@@ -16,13 +16,13 @@ from runai_async.cli.connection import Connection, connecting
 from runai_async.cli.diagnostics import say
 from runai_async.cli.exits import FAILED, exit_status
 from runai_async.cli.groups import Group
-from runai_async.cli.ids import is_in_project
+from runai_async.cli.ids import check_project, is_in_project, names_or_ids
 from runai_async.cli.options import check_interval, examples, interval_option, project_option, watch_option
 from runai_async.cli.overview import Overview, in_order, totals
 from runai_async.cli.survey import Survey, lost_clusters, survey
 from runai_async.cli.text import clean, counted
 from runai_async.cli.views.listings import workloads_table
-from runai_async.cli.views.output import Output, Result, check_watchable, result_options
+from runai_async.cli.views.output import DATA, Output, Result, check_watchable, result_options
 from runai_async.cli.views.sheet import Sheet, print_aside
 from runai_async.client import RunaiClient, is_inference_type, server_time
 from runai_async.errors import RunaiError
@@ -95,7 +95,7 @@ def workloads() -> None:
 @watch_option
 @interval_option
 @result_options(
-    of="json and yaml are {workloads: [{workload, newest, serving}]}, in the API's own shape.", secrets=True
+    of="json and yaml are {workloads: [{workload, newest, serving}]}, in the API's own shape.", secrets=DATA
 )
 @connecting
 def list_(
@@ -147,7 +147,9 @@ async def _list(
     poll: PollPolicy | None,
 ) -> int:
     """Print the list, and with *poll* what changes; return the exit status."""
-    known = {item.id: item async for item in runai.list_workloads() if selection.includes(item)}
+    everything = [item async for item in runai.list_workloads()]
+    check_project(selection.project, everything)
+    known = {item.id: item for item in everything if selection.includes(item)}
     lost = asyncio.create_task(lost_clusters(runai, {item.cluster_id for item in known.values()}))
     try:
         found = (
@@ -160,7 +162,7 @@ async def _list(
     finally:
         lost.cancel()
     shown = in_order(item for item in found.overviews if selection.fits(item))
-    sheet = Sheet(headers=output.headers)
+    sheet = Sheet(headers=output.headers, whole=output.is_wide)
     output(_result(runai, shown, selection, sheet))
     _conclude(shown, found.failures, output)
     if poll is not None:
@@ -180,7 +182,7 @@ def _result(runai: RunaiClient, shown: Sequence[Overview], selection: _Selection
         items,
         document={"workloads": items},
         table=lambda wide: workloads_table(shown, now, revisions=selection.revisions, wide=wide),
-        names=[item.workload.name for item in shown],
+        names=names_or_ids([item.workload for item in shown]),
         empty="no inference workload matches" if selection.phases else "there are no inference workloads",
         sheet=sheet,
     )

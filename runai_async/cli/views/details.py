@@ -17,9 +17,10 @@ from runai_async.diff import MASK, FieldChange
 from runai_async.models import Condition, Revision
 
 
-def print_revision(revision: Revision) -> None:
-    """Print what `revisions get` shows: facts, then conditions, but no environment and no arguments."""
-    facts = [(name, cell._replace(text=clean(cell.text))) for name, cell in _facts(revision) if cell.text]
+def print_revision(revision: Revision, *, wide: bool = False) -> None:
+    """Print what `revisions get` shows: facts, then conditions; environment and arguments only if *wide*."""
+    every = [*_facts(revision), *(_secrets(revision) if wide else ())]
+    facts = [(name, cell._replace(text=clean(cell.text))) for name, cell in every if cell.text]
     conditions = revision.conditions or ()
     if sys.stdout.isatty():
         from runai_async.cli.views.tables import print_facts  # noqa: PLC0415  (rich)
@@ -47,6 +48,14 @@ def _facts(revision: Revision) -> Iterator[tuple[str, Cell]]:
     yield "Node pools", Cell(", ".join(node_pools))
     yield "Project", Cell(revision.project_id)
     yield "Cluster", Cell(revision.cluster_id)
+
+
+def _secrets(revision: Revision) -> Iterator[tuple[str, Cell]]:
+    """Yield what may be secret; it is masked already unless it is to be shown."""
+    yield "Command", Cell(revision.command or "")
+    yield "Arguments", Cell(revision.arguments or "")
+    for name, value in (revision.environment_variables or {}).items():
+        yield clean(name), Cell(value)
 
 
 def _conditions(conditions: Sequence[Condition]) -> Table:

@@ -23,6 +23,7 @@ from runai_async.cli.diagnostics import say
 from runai_async.cli.exits import InputError
 from runai_async.cli.options import Command
 from runai_async.cli.secrets import masked
+from runai_async.cli.text import alternatives
 from runai_async.cli.views.sheet import Sheet
 from runai_async.cli.views.watch import CloudEventView, JsonView, View, ViewOptions
 
@@ -36,7 +37,7 @@ class Result:
         document: the value for `to_json` that `json` and `yaml` print.
         table: returns the table, or the wide one.
         draw: prints what is no table, for people.
-        names: what `name` prints, one a line.
+        names: what `name` prints, one a line, printable.
         empty: printed for people, on stderr, if there are no items.
         sheet: what the table is printed on, where further rows may follow.
     """
@@ -88,7 +89,8 @@ def _table(result: Result, output: Output) -> None:
         result.draw()
     else:
         assert result.table is not None  # noqa: S101  (a result has one of the two)
-        (result.sheet or Sheet(headers=output.headers)).print(result.table(output.is_wide))
+        sheet = result.sheet or Sheet(headers=output.headers, whole=output.is_wide)
+        sheet.print(result.table(output.is_wide))
 
 
 def _names(result: Result, _: Output) -> None:
@@ -135,6 +137,8 @@ RESULTS: Mapping[str, Callable[[Result, Output], None]] = {
 """How each format prints what a command found."""
 VALUES: Sequence[str] = ("table", "json", "jsonl", "yaml")
 """The formats of what is not a list of things that have names."""
+DATA: Sequence[str] = ("json", "jsonl", "yaml")
+"""The formats that print all that is known."""
 
 EVENTS: Mapping[str, MakeView] = {
     "table": _terminal,
@@ -161,7 +165,7 @@ def result_options(
     default: str | Callable[[], str] = "table",
     otherwise: str = "a table, in plain columns where it is not a terminal",
     headers: bool = True,
-    secrets: bool = False,
+    secrets: Sequence[str] = (),
 ) -> Callable[[Command], Command]:
     """Add `--output` and its like; the command gets an `Output` as `output`.
 
@@ -171,7 +175,7 @@ def result_options(
         default: the format without the option.
         otherwise: what the help says about the default.
         headers: whether to add `--no-headers`.
-        secrets: whether to add `--show-secrets`.
+        secrets: the formats in which secrets may stand; if there are any, there is `--show-secrets`.
     """
     chosen = click.option(
         "-o",
@@ -191,6 +195,11 @@ def result_options(
         def printing(
             *args: Any, output_format: str, no_headers: bool = False, show_secrets: bool = False, **rest: Any
         ) -> Any:
+            if show_secrets and output_format not in secrets:
+                formats = alternatives(secrets, "or")
+                raise click.UsageError(
+                    f"-o {output_format} shows no secrets: give --show-secrets with -o {formats}"
+                )
             return command(
                 *args,
                 output=Output(output_format, headers=not no_headers, show_secrets=show_secrets),

@@ -137,4 +137,4 @@ def print_state(revision: Revision) -> None:
             screen.print(Text(clean(revision.phase_message)), soft_wrap=True)
         if revision.conditions:
             screen.print(conditions_table(revision.conditions))
-    say(lines.get().removesuffix("\n"))
+    say("\n".join(line.rstrip() for line in lines.get().splitlines()))

@@ -29,17 +29,19 @@ class Sheet:
     Args:
         headers: whether headings are printed.
         indent: whether all stands two columns to the right.
+        whole: whether nothing is cut where a terminal is too narrow.
     """
 
-    def __init__(self, *, headers: bool = True, indent: bool = False) -> None:
+    def __init__(self, *, headers: bool = True, indent: bool = False, whole: bool = False) -> None:
         self._headers = headers
+        self._whole = whole
         self._before = "  " if indent else ""
         self._widths: list[int] = []
 
     def print(self, table: Table) -> None:
         """Print a table, or, after the first one, its rows only."""
         is_first, is_terminal = not self._widths, sys.stdout.isatty()
-        if is_terminal:
+        if is_terminal and not self._whole:
             table = fitted(table, width_of_terminal() - len(self._before))
         self._widths = _wider(self._widths, widths_of(table))
         lines = (table.heading, *table.rows) if is_first and self._headers else table.rows

@@ -13,20 +13,16 @@ from runai_async.cli.text import clean, phase_style
 from runai_async.cli.views.console import console
 from runai_async.models import Condition, Phase
 
-NARROW = 60
-"""The columns below which there is no room for messages."""
 
-
-def plain_table(*headings: str, cut: str = "") -> RichTable:
+def plain_table(*headings: str) -> RichTable:
     """Return a table without frames, to which columns can be added.
 
     Args:
         headings: the headings of the columns.
-        cut: the heading of the column whose cells are cut first on a narrow terminal.
     """
     table = RichTable(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for heading in headings:
-        table.add_column(heading, no_wrap=heading != cut, overflow="ellipsis")
+        table.add_column(heading, no_wrap=True, overflow="ellipsis")
     return table
 
 
