@@ -25,7 +25,7 @@ The names by theme:
   `PollPolicy.emit` asks for: `RevisionUpdated`, `Synced`, `WatchDegraded`, `WatchRecovered`, and, of the
   clusters, `ClusterDisconnected` and `ClusterConnected`; `WatchEvent` is any of them
 - watching many workloads: `FleetWatch`, `FleetStatus`, `FleetCheckpoint`, `WorkloadQuery`, `WorkloadIds`; it
-  also yields `WorkloadFailed`
+  also yields `WorkloadFailed`; `shard_of` says which of several fleets a workload belongs to
 - what checkpoints consist of: `RevisionMark`, `PollStreak`, `StallMark`
 - hooks: a `Hook` receives `CallStarted`, `RetryScheduled`, `CallFinished`, `PollStarted`, `PollFinished`,
   `TokenRefreshed`; `HookEvent` is any of them
@@ -137,6 +137,7 @@ __all__ = [
     "__version__",
     "compare_revisions",
     "from_json",
+    "shard_of",
     "to_cloudevent",
     "to_json",
 ]
@@ -148,6 +149,7 @@ _NAMES = {
     "_codec": "from_json to_cloudevent to_json",
     "_fleet.discovery": "WorkloadIds",
     "_fleet.fleet_watch": "FleetWatch",
+    "_fleet.spread": "shard_of",
     "_fleet.status": "FleetStatus",
     "_http.messages": "Request Response Transport",
     "_watch.revision_watch": "RevisionWatch",
@@ -191,6 +193,7 @@ if TYPE_CHECKING:
     from runai_async._codec import from_json, to_cloudevent, to_json
     from runai_async._fleet.discovery import WorkloadIds
     from runai_async._fleet.fleet_watch import FleetWatch
+    from runai_async._fleet.spread import shard_of
     from runai_async._fleet.status import FleetStatus
     from runai_async._http.messages import Request, Response, Transport
     from runai_async._watch.revision_watch import RevisionWatch

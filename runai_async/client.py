@@ -41,6 +41,7 @@ from runai_async._auth.transport import Authenticated
 from runai_async._clock import Clock, SystemClock
 from runai_async._fleet.discovery import WorkloadIds
 from runai_async._fleet.fleet_watch import FleetWatch
+from runai_async._fleet.spread import as_shard
 from runai_async._http.addresses import check_base_url, check_proxy, environment_proxy
 from runai_async._http.aiohttp_transport import AiohttpTransport
 from runai_async._http.logged_transport import LoggedTransport
@@ -448,6 +449,7 @@ class RunaiClient:
         resume_from: FleetCheckpoint | None = None,
         fill_gaps: bool = False,
         relaxed_interval: float | None = None,
+        shard: tuple[int, int] | None = None,
     ) -> FleetWatch:
         """Watch many workloads as one stream of events.
 
@@ -485,6 +487,9 @@ class RunaiClient:
                 least *interval*, if *workloads* is a query; one that equals *interval* is as None. It applies
                 while the rows show nearly all changes in time: polls judge that all the time, and one
                 workload in twenty, but five at least, is never relaxed for it.
+            shard: which share of the workloads to watch, as (index, count): (0, 4) is the first of four
+                fleets, in processes of their own, which together watch all. `shard_of` says whose a workload
+                is. Of *resume_from*, which may be of any number of shards, each takes its share.
 
         A fleet of a query lists the workloads every *discovery_interval* and polls those early whose row has
         changed, as long as the rows are worth it; `FleetStatus.hints` says whether they are. All polls
@@ -532,6 +537,7 @@ class RunaiClient:
             resume_from=resume_from,
             fill_gaps=fill_gaps,
             relaxed_interval=relaxed_interval,
+            shard=as_shard(shard),
             clusters=self._clusters,
         )
 

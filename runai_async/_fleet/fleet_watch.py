@@ -15,13 +15,14 @@ from typing import Self, overload
 from uuid import UUID
 
 from runai_async._api.api import Api
-from runai_async._arguments import check_id
+from runai_async._arguments import check_control_plane, check_id, check_resume
 from runai_async._fleet.discovery import Discovery, WorkloadIds
 from runai_async._fleet.member import Member
 from runai_async._fleet.membership import Fleet, Membership
 from runai_async._fleet.parts import Limits, Parts
 from runai_async._fleet.query_reader import QueryReader, Reading
 from runai_async._fleet.reading import FleetReading, IsKnown, read_members
+from runai_async._fleet.spread import WHOLE, Shard
 from runai_async._fleet.status import FleetStatus
 from runai_async._fleet.synced import FirstSync
 from runai_async._fleet.tasks import Tasks
@@ -73,6 +74,7 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         resume_from: FleetCheckpoint | None = None,
         fill_gaps: bool = False,
         relaxed_interval: float | None = None,
+        shard: Shard = WHOLE,
         clusters: ClusterWatch,
     ) -> None:
         self._clock = api.clock
@@ -81,8 +83,9 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         self._discovery = Discovery(workloads, discovery_interval)
         self._include_existing = include_existing
         self._membership = Membership(
-            self._discovery, api, policy, resume_from.workloads if resume_from else {}
+            self._discovery, api, policy, resume_from.workloads if resume_from else {}, shard
         )
+        self._shard = shard
         self._error: RunaiError | None = None
         self._began = api.clock.monotonic()
         self._entered = False
@@ -113,10 +116,11 @@ class FleetWatch(AsyncIterator[FleetEvent]):
             raise RuntimeError("a fleet watch can be entered only once; create another one")
         self._entered = self._open = True
         if self._discovery.fixed is not None:
-            for workload_id in self._discovery.fixed:
+            own = [key for key in self._discovery.fixed if self._shard.owns(key)]
+            for workload_id in own:
                 self.add(workload_id)
             self._membership.unclaimed.clear()
-            self._begin_sync(self._discovery.fixed)
+            self._begin_sync(own)
         else:
             self._tasks.start(self._membership.run, self._as_discovery_sees_it())
         self._dispatcher.start()
@@ -226,14 +230,21 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         """
         return self._membership.workload(check_id(workload_id, "workload_id"))
 
-    def add(self, workload_id: str | UUID) -> None:
+    def add(self, workload_id: str | UUID, *, resume_from: Checkpoint | None = None) -> None:
         """Watch one more workload. Adding one twice is harmless.
 
         Its first poll comes within a second; of many that are added, 200 a second are polled. No first poll
         comes later than an interval, limits permitting.
 
+        Args:
+            workload_id: the workload.
+            resume_from: the checkpoint of another fleet or watch, to resume from what it delivered; it has no
+                effect on a workload that is watched already.
+
         Raises:
-            ValueError: not a UUID.
+            ValueError: not a UUID, of another shard than this fleet's, or the checkpoint is of another
+                workload or control plane.
+            TypeError: *resume_from* is not a `Checkpoint`.
 
         Example:
             >>> async with runai.watch_fleet([]) as fleet:
@@ -241,8 +252,11 @@ class FleetWatch(AsyncIterator[FleetEvent]):
             ...     event = await anext(fleet)
         """
         key = check_id(workload_id, "workload_id")
+        self._shard.check(key)
+        check_resume(resume_from, Checkpoint)
+        check_control_plane(resume_from, self._base_url)
         if key not in self._members.ids:
-            self._join(key)
+            self._join(key, resume_from=resume_from)
 
     def _as_discovery_sees_it(self) -> Fleet:
         return Fleet(
@@ -256,12 +270,18 @@ class FleetWatch(AsyncIterator[FleetEvent]):
             end=self._end,
         )
 
-    def _join(self, workload_id: str, existed: bool = True) -> None:  # noqa: FBT001, FBT002  (as `Fleet` has it)
+    def _join(
+        self,
+        workload_id: str,
+        existed: bool = True,  # noqa: FBT001, FBT002  (as `Fleet` has it)
+        resume_from: Checkpoint | None = None,
+    ) -> None:
         now = self._clock.monotonic()
         if not self._members:
             self._health.begin()
             self._began = now
-        saved = self._membership.unclaimed.pop(workload_id, None)
+        unclaimed = self._membership.unclaimed.pop(workload_id, None)
+        saved = resume_from or unclaimed
         tracker = Tracker(
             workload_id,
             include_existing=self._include_existing or not existed,

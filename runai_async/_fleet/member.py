@@ -6,7 +6,7 @@ import math
 from datetime import datetime, timedelta
 
 from runai_async._api.endpoints import Call
-from runai_async._fleet.schedule import offset_of
+from runai_async._fleet.spread import offset_of
 from runai_async._watch.failures import NO_FAILURES, FailureStreak
 from runai_async._watch.listing import Snapshot
 from runai_async._watch.status import PollState

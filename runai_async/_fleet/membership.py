@@ -8,6 +8,7 @@ from runai_async._api.api import Api
 from runai_async._fleet.discovery import Discovery, Listed
 from runai_async._fleet.lister import Lister
 from runai_async._fleet.query_reader import QueryReader, Reading
+from runai_async._fleet.spread import WHOLE, Shard
 from runai_async._observe.log import logger
 from runai_async._values import frozen
 from runai_async._watch.failures import ROUNDING
@@ -50,6 +51,7 @@ class Membership:
         api: the control plane.
         policy: how patient the fleet is.
         resume_from: what the workloads that join resume from.
+        shard: the share of the workloads that join. Which of them leave is decided by the whole list.
 
     Attributes:
         unclaimed: the part of *resume_from* whose workloads have not joined yet.
@@ -57,9 +59,17 @@ class Membership:
     """
 
     def __init__(
-        self, discovery: Discovery, api: Api, policy: PollPolicy, resume_from: Mapping[str, Checkpoint]
+        self,
+        discovery: Discovery,
+        api: Api,
+        policy: PollPolicy,
+        resume_from: Mapping[str, Checkpoint],
+        shard: Shard = WHOLE,
     ) -> None:
-        self.unclaimed: dict[str, Checkpoint] = dict(resume_from)
+        self.unclaimed: dict[str, Checkpoint] = {
+            key: part for key, part in resume_from.items() if shard.owns(key)
+        }
+        self._shard = shard
         self.succeeded_at: float = api.clock.monotonic()
         self._discovery = discovery
         self._clock = api.clock
@@ -116,11 +126,12 @@ class Membership:
         self._discovery.succeeded(listed, fleet.watched, now, self._policy)
         if not fleet.watched:
             fleet.responded(now)
-        for workload_id in sorted(listed.ids - set(fleet.watched)):
+        own = {key for key in listed.ids if self._shard.owns(key)}
+        for workload_id in sorted(own - set(fleet.watched)):
             fleet.join(workload_id, first)
         if self._begins:
             self._begins = False
-            fleet.begin(listed.ids)
+            fleet.begin(own)
         if self._discovery.is_settled:
             # Not listed any more, so their deletions are still to be reported; then they leave.
             for workload_id in sorted(self.unclaimed):

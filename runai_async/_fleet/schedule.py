@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import heapq
 import math
-from hashlib import blake2b
 from typing import Generic, Protocol, TypeVar
 
 
@@ -28,11 +27,6 @@ _BUSY = 1.0
 """The same where it is late already; a busy loop, or the wait for room, must not make it later."""
 _ROUNDING = 1e-6
 """Fraction of an interval within which two times are the same slot."""
-
-
-def offset_of(workload_id: str) -> float:
-    """Return a workload's offset in an interval, 0 to 1: the same on every machine."""
-    return int.from_bytes(blake2b(workload_id.encode(), digest_size=8).digest()) / 2**64
 
 
 def next_slot(offset: float, interval: float, after: float) -> float:

@@ -163,6 +163,30 @@ relaxed_interval_option: Callable[[Command], Command] = click.option(
 )
 
 
+def _shard(ctx: click.Context, param: click.Parameter, text: str | None) -> tuple[int, int] | None:
+    """Return the index of a shard, and how many there are."""
+    if text is None:
+        return None
+    found = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text)
+    if found is None or int(found[1]) >= int(found[2]):
+        raise click.BadParameter(f"{quoted(text)} is no shard: write 0/4 for the first of four", ctx, param)
+    return int(found[1]), int(found[2])
+
+
+shard_option: Callable[[Command], Command] = click.option(
+    "--shard",
+    callback=_shard,
+    metavar="I/N",
+    help="With --all: only the share I, from 0 on, of N; processes with the other shares do the rest.",
+)
+
+
+def check_shard(shard: tuple[int, int] | None, *, everything: bool) -> None:
+    """Reject a share of workloads that are named."""
+    if shard is not None and not everything:
+        raise click.UsageError("--shard requires --all")
+
+
 def check_relaxed_interval(relaxed: float | None, interval: float, *, everything: bool) -> None:
     """Reject a relaxed interval without `--all`, or below the usual one."""
     if relaxed is None:

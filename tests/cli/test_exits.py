@@ -54,6 +54,11 @@ async def test_version() -> None:
             ["watch", "x", "--relaxed-interval", "60s"],
             "--relaxed-interval requires --all; see runai-async watch --help",
         ),
+        (["watch", "x", "--shard", "0/2"], "--shard requires --all; see runai-async watch --help"),
+        (
+            ["exporter", "--all", "--shard", "2/2"],
+            '--shard: "2/2" is no shard: write 0/4 for the first of four; see runai-async exporter --help',
+        ),
         (
             ["watch", "--all", "--relaxed-interval", "9s"],
             "--relaxed-interval (9s) must be at least --interval (10s); see runai-async watch --help",

@@ -400,6 +400,24 @@ async def test_the_arguments_in_the_manifest_are_options_of_the_exporter() -> No
     assert "--allow-http" in rejected.err  # all of its arguments are understood
 
 
+async def test_shards_are_a_stateful_set_whose_pods_take_theirs_by_their_number(tmp_path: Path) -> None:
+    parts = await manifest("--shards", "4", "--name", "x1")
+    assert [*parts] == ["StatefulSet", "Service", "ServiceMonitor", "PrometheusRule"]
+    spec = parts["StatefulSet"]["spec"]
+    assert (spec["replicas"], spec["serviceName"], spec["podManagementPolicy"]) == (4, "x1", "Parallel")
+    (found,) = spec["template"]["spec"]["containers"]
+    (program := tmp_path / "runai-async").write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    program.chmod(0o755)
+    args = [*found["command"], *found["args"]]
+    env = {"HOSTNAME": "x1-3", "PATH": f"{tmp_path}:/usr/bin:/bin"}
+    ended = subprocess.run(args, env=env, capture_output=True, text=True, check=True)
+    given = ended.stdout.split()
+    assert given[-2:] == ["--shard", "3/4"]
+    assert given[:-2] == (await container())["args"]
+    rejected = await ran(None, *given, RUNAI_BASE_URL="http://10.0.0.1", RUNAI_TOKEN="t")
+    assert "--allow-http" in rejected.err  # all of its arguments are understood
+
+
 async def test_the_options_of_the_manifest_stand_in_it() -> None:
     args = ("--namespace", "on", "--name", "x1", "--image", "r.example:5000/a@sha256:0f", "--interval", "90m")
     parts = await manifest(*args)

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from support.cli import Ran, polled, ran, started
 
-from runai_async import Checkpoint, FleetCheckpoint
+from runai_async import Checkpoint, FleetCheckpoint, shard_of
 from runai_async.cli.exits import InputError
 from runai_async.cli.files import StateFile
 from runai_async.testing import FakeControlPlane
@@ -270,6 +270,16 @@ async def test_if_no_workload_matches_yet_a_line_says_so(
         f"no {what} matches yet; looking for new ones every 10s",
         "Error: timed out after 200ms",
     ]
+
+
+async def test_each_share_of_all_is_watched_by_one_process(control_plane: FakeControlPlane) -> None:
+    ids = [control_plane.add_workload(f"llm-{number}") for number in range(8)]
+    for workload_id in ids:
+        control_plane.add_revision(workload_id, "Running")
+    for index in range(2):
+        own = {key for key in ids if shard_of(key, 2) == index}
+        result = await ran(control_plane, "watch", "--all", "--shard", f"{index}/2", *BRIEF)
+        assert {json.loads(line)["workloadId"] for line in result.out.splitlines()} & {*ids} == own
 
 
 async def test_all_can_be_relaxed(control_plane: FakeControlPlane, workload_id: str) -> None:

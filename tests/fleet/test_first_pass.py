@@ -12,7 +12,8 @@ from support.harness import HTML_502, REFUSED_401, Harness
 
 from runai_async import FleetCheckpoint, PollPolicy
 from runai_async._fleet.first_pass import FirstPass, first_due, is_overdue, span_of
-from runai_async._fleet.schedule import Schedule, next_slot, offset_of
+from runai_async._fleet.schedule import Schedule, next_slot
+from runai_async._fleet.spread import offset_of
 from runai_async.testing import Response
 
 FULL_SECOND = 2 * 30

@@ -13,7 +13,7 @@ from support.fleets import POLICY, of_size, per_second
 from support.harness import HTML_502, Harness
 
 from runai_async import PhaseChanged, PollPolicy
-from runai_async._fleet.schedule import offset_of
+from runai_async._fleet.spread import offset_of
 
 
 def evenly_spread(count: int) -> tuple[Harness, list[str]]:

@@ -11,7 +11,7 @@ from support.fleets import POLICY, UNKNOWN_ID, of_size, per_second
 from support.harness import HTML_502, Harness
 
 from runai_async import PhaseChanged, PollFinished, PollPolicy, RevisionEvent
-from runai_async._fleet.schedule import offset_of
+from runai_async._fleet.spread import offset_of
 from runai_async.testing import Response
 
 OFFSET = 0.6435747445286842

@@ -5,7 +5,7 @@ from uuid import UUID
 import pytest
 
 from runai_async._fleet.hints import Hints, controls_of
-from runai_async._fleet.schedule import offset_of
+from runai_async._fleet.spread import offset_of
 
 INTERVAL = 5.0
 IDS = [str(UUID(int=number, version=4)) for number in range(10_000)]

@@ -13,7 +13,8 @@ from attrs import define, evolve, field, frozen
 from hypothesis import example, given, settings
 
 from runai_async._fleet.hints import Hints, HintState
-from runai_async._fleet.schedule import next_slot, offset_of
+from runai_async._fleet.schedule import next_slot
+from runai_async._fleet.spread import offset_of
 
 Rows = Literal["follow", "silent", "noisy"]
 

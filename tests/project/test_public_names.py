@@ -40,7 +40,7 @@ NAMES = {
     "WatchDegraded WatchRecovered WorkloadFailed ClusterDisconnected ClusterConnected RevisionEvent "
     "ClusterEvent WatchEvent FleetEvent",
     "watches": "RevisionWatch WatchStatus FleetWatch FleetStatus Checkpoint FleetCheckpoint RevisionMark "
-    "PollStreak StallMark",
+    "PollStreak StallMark shard_of",
     "the version": "__version__",
 }
 LISTED = sorted(name for names in NAMES.values() for name in names.split())

@@ -22,11 +22,13 @@ from runai_async.cli.options import (
     NON_EMPTY,
     all_option,
     check_relaxed_interval,
+    check_shard,
     check_workloads,
     discovery_interval_option,
     examples,
     project_option,
     relaxed_interval_option,
+    shard_option,
     stalled_after_option,
 )
 from runai_async.cli.patience import Patience
@@ -67,6 +69,7 @@ def _address(text: str) -> tuple[str, int]:
 @click.option("--interval", type=DURATION, default="30s", show_default=True, help="The time between polls.")
 @discovery_interval_option
 @relaxed_interval_option
+@shard_option
 @stalled_after_option("Set runai_revision_stalled to 1 once a revision", "15m")
 @click.option(
     "--max-outage",
@@ -84,6 +87,7 @@ def exporter(
     interval: float,
     discovery_interval: float | None,
     relaxed_interval: float | None,
+    shard: tuple[int, int] | None,
     stalled_after: float,
     max_outage: float | None,
 ) -> None:
@@ -99,6 +103,7 @@ def exporter(
     """
     check_workloads(workloads, "export", everything=everything)
     check_discovery_interval(discovery_interval, workloads)
+    check_shard(shard, everything=everything)
     check_relaxed_interval(relaxed_interval, interval, everything=everything)
     address = _address(listen)
     try:
@@ -122,6 +127,7 @@ def exporter(
         address=address,
         every=discovery_interval,
         relaxed=relaxed_interval,
+        shard=shard,
         project=project,
     )
     with until_terminated():
@@ -137,6 +143,7 @@ async def _export(
     address: tuple[str, int],
     every: float | None,
     relaxed: float | None,
+    shard: tuple[int, int] | None,
     project: str | None,
 ) -> None:
     limit = stale_after(poll, relaxed)
@@ -144,7 +151,9 @@ async def _export(
         # While there is nothing to poll, only discovery shows that the control plane responds.
         limit = max(limit, (every or (NAMES_EVERY if workloads else ALL_EVERY)) + poll.deadline)
     async with _served(metrics, limit, *address):  # first: probes have to work during an outage, too
-        fleet = await _fleet(runai, metrics, workloads, poll, every=every, relaxed=relaxed, project=project)
+        fleet = await _fleet(
+            runai, metrics, workloads, poll, every=every, relaxed=relaxed, shard=shard, project=project
+        )
         async with fleet:
             metrics.attach(fleet)
             async for event in fleet:
@@ -159,6 +168,7 @@ async def _fleet(
     *,
     every: float | None,
     relaxed: float | None,
+    shard: tuple[int, int] | None,
     project: str | None,
 ) -> FleetWatch:
     """Look up what to export, and return the fleet that polls it."""
@@ -167,7 +177,7 @@ async def _fleet(
         query = _query(runai, metrics, project)
         found = await discovered(query, "inference workload", patience, every)
         fleet = runai.watch_fleet(
-            query, poll=poll, discovery_interval=found.seconds, relaxed_interval=relaxed
+            query, poll=poll, discovery_interval=found.seconds, relaxed_interval=relaxed, shard=shard
         )
         return begin_with(fleet, found.reader, found.first)
     named = await find_patiently(runai, workloads, patience, project)

@@ -42,6 +42,26 @@ def _name(pattern: re.Pattern[str], of: str) -> Callable[[click.Context, click.P
     return check
 
 
+_DEPLOYMENT = {
+    "kind": "Deployment",
+    "of_kind": "",
+    "command": """[runai-async]
+          args: [exporter, --all, --listen, "0.0.0.0:9464", --interval, "${interval}"]""",
+}
+_STATEFUL_SET = {
+    "kind": "StatefulSet",
+    "of_kind": """
+  serviceName: "${name}"
+  podManagementPolicy: Parallel""",
+    # The names of its pods end with their numbers, from 0 on.
+    "command": """[sh, -c]
+          args:
+            - >-
+              exec runai-async exporter --all --listen 0.0.0.0:9464 --interval ${interval}
+              --shard "$${HOSTNAME##*-}/${shards}\"""",
+}
+
+
 @click.group(
     "print",
     cls=Group,
@@ -113,15 +133,26 @@ def alerts() -> None:
     help="The Secret with RUNAI_BASE_URL, RUNAI_CLIENT_ID and RUNAI_CLIENT_SECRET.",
 )
 @click.option("--interval", type=DURATION, default="30s", show_default=True, help="The time between polls.")
-def manifest(namespace: str | None, name: str, image: str, secret: str, interval: float) -> None:
+@click.option(
+    "--shards",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="The number of exporters that share the workloads: a StatefulSet.",
+)
+def manifest(
+    *, namespace: str | None, name: str, image: str, secret: str, interval: float, shards: int
+) -> None:
     """Print a manifest that runs the exporter in Kubernetes.
 
-    It has a Deployment and a Service, and for the Prometheus operator a ServiceMonitor and a PrometheusRule
-    with the alerts. The credentials are in a Secret, which must exist; the manifest says how to make it, and
-    what the image needs.
+    It has a Deployment, or with --shards a StatefulSet, a Service, and for the Prometheus operator a
+    ServiceMonitor and a PrometheusRule with the alerts. The credentials are in a Secret, which must exist;
+    the manifest says how to make it, and what the image needs.
     """
     _, key, groups = _data("alerts.yaml").partition("groups:")
     values = {
+        "shards": str(shards),
         "namespace": f'\n  namespace: "{namespace}"' if namespace else "",
         "in_namespace": f" --namespace {namespace}" if namespace else "",
         "name": name,
@@ -130,6 +161,8 @@ def manifest(namespace: str | None, name: str, image: str, secret: str, interval
         "interval": f"{interval:.3f}".rstrip("0").rstrip(".") + "s",
         "rules": indent(key + groups, "  ").rstrip("\n"),
     }
+    parts = _DEPLOYMENT if shards == 1 else _STATEFUL_SET
+    values |= {key: Template(text).substitute(values) for key, text in parts.items()}
     click.echo(Template(_data("manifest.yaml")).substitute(values))
 
 

@@ -27,12 +27,14 @@ from runai_async.cli.options import (
     NonEmptyPath,
     all_option,
     check_relaxed_interval,
+    check_shard,
     check_workloads,
     discovery_interval_option,
     examples,
     max_outage_option,
     project_option,
     relaxed_interval_option,
+    shard_option,
     stalled_after_option,
 )
 from runai_async.cli.patience import Patience
@@ -59,6 +61,7 @@ class WatchOptions:
         poll: how to poll.
         discovery_interval: seconds between two looks at the list of workloads; None for the default.
         relaxed_interval: seconds between polls of workloads that do not change; None for the usual ones.
+        shard: which share of all to watch; None for the whole.
         timeout: seconds after which to end; None for never.
         count: the number of events after which to end; None for never.
         existing: whether to display the revisions that exist already.
@@ -71,6 +74,7 @@ class WatchOptions:
     poll: PollPolicy
     discovery_interval: float | None
     relaxed_interval: float | None
+    shard: tuple[int, int] | None
     timeout: float | None
     count: int | None
     existing: bool
@@ -120,6 +124,7 @@ class WatchOptions:
 )
 @discovery_interval_option
 @relaxed_interval_option
+@shard_option
 @click.option(
     "--state",
     type=NonEmptyPath(dir_okay=False, path_type=Path),
@@ -154,6 +159,7 @@ def watch(
     interval: float,
     discovery_interval: float | None,
     relaxed_interval: float | None,
+    shard: tuple[int, int] | None,
     state: Path | None,
     adopt: bool,
     timeout: float | None,
@@ -181,6 +187,7 @@ def watch(
     for name, value in (("--filter", filters), ("--type", kind)):
         if value and not everything:
             raise click.UsageError(f"{name} requires --all")
+    check_shard(shard, everything=everything)
     check_relaxed_interval(relaxed_interval, interval, everything=everything)
     if adopt and state is None:
         raise click.UsageError("--adopt-state requires --state")
@@ -204,6 +211,7 @@ def watch(
         poll=poll,
         discovery_interval=discovery_interval,
         relaxed_interval=relaxed_interval,
+        shard=shard,
         timeout=timeout,
         count=count,
         existing=not new_only,
@@ -252,6 +260,7 @@ async def _open(runai: RunaiClient, options: WatchOptions, view: View, file: Sta
             include_existing=options.existing,
             resume_from=saved,
             relaxed_interval=options.relaxed_interval,
+            shard=options.shard,
         )
         return begin_with(fleet, found.reader, found.first)
     named = await find_patiently(runai, options.workloads, patience, options.project)
