@@ -13,8 +13,8 @@ from runai_async.testing._clock import _IDLE_ROUNDS
 class SocketlessClock(FakeClock):
     """A `FakeClock` for tests in which nothing waits for a socket, a thread or a timer of the loop.
 
-    There, a loop in which nothing is ready stays idle. Without this, most of the time of such a test would be spent
-    on turns of the loop in which a response could arrive.
+    There, a loop in which nothing is ready stays idle. Without this, most of the time of such a test would be
+    spent on turns of the loop in which a response could arrive.
     """
 
     async def _until_idle(self) -> None:
