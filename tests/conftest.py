@@ -27,11 +27,9 @@ _ANY_MACHINE: dict[str, Any] = {
     "deadline": None,
     "suppress_health_check": [hypothesis.HealthCheck.too_slow],
 }
-hypothesis.settings.register_profile("fast", max_examples=50, **_ANY_MACHINE)
+hypothesis.settings.register_profile("fast", max_examples=25, **_ANY_MACHINE)
 # The same examples in every run: if one fails, it is because of the commit and not by chance.
-hypothesis.settings.register_profile(
-    "ci", max_examples=100, derandomize=True, print_blob=True, **_ANY_MACHINE
-)
+hypothesis.settings.register_profile("ci", max_examples=50, derandomize=True, print_blob=True, **_ANY_MACHINE)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
 
 

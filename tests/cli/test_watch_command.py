@@ -662,6 +662,7 @@ async def test_the_timeout_covers_the_first_requests_too(
     assert reason in result.err
 
 
+@pytest.mark.slow
 async def test_a_signal_takes_effect_while_nobody_reads_a_full_pipe() -> None:
     async with FakeControlPlane() as control_plane:
         workload_id = control_plane.add_workload()

@@ -27,7 +27,7 @@ from runai_async import (
 )
 from runai_async.testing import Request, Response
 
-RUNS = 10
+RUNS = 6
 GRACE = 30.0
 INTERVAL = 10.0
 STALLED_AFTER = 40.0
