@@ -6,7 +6,9 @@ import inspect
 import logging
 import os
 import signal
+import traceback
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from typing import Any
 from unittest.mock import Mock
 
@@ -54,6 +56,8 @@ def cheap_tracebacks() -> Iterator[None]:
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("asyncio.constants.DEBUG_STACK_DEPTH", 3)
+        # aiohttp records where each session, connection and response was created, all frames of it.
+        patch.setattr("traceback.extract_stack", partial(traceback.extract_stack, limit=3))
         patch.setattr("linecache.checkcache", lambda filename=None: None)
         yield
 
