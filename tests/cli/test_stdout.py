@@ -201,6 +201,7 @@ async def test_a_signal_ends_a_watch_whose_pipe_is_full_with_what_was_written_sa
         assert saved_in(state) == {*whole_lines(pipe.read().decode())}
 
 
+@pytest.mark.slow
 async def test_a_reader_that_goes_ends_a_watch_whose_pipe_is_full(
     control_plane: FakeControlPlane, tmp_path: Path
 ) -> None:
@@ -318,6 +319,7 @@ async def test_a_rollout_that_cannot_print_its_progress_has_its_own_exit_status(
     assert result == Ran(0, "", warning)
 
 
+@pytest.mark.slow
 @UNBUFFERED
 async def test_output_that_is_cut_is_an_error(
     control_plane: FakeControlPlane, tmp_path: Path, env: dict[str, str]

@@ -501,7 +501,7 @@ RARER = ("302", "307", "409", "418", "502", "504")
 """Statuses that are left to the slow run: another one of the same class is not."""
 RARER_BODIES = ("with nothing", "with other JSON")
 """Bodies of errors that are left to the slow run."""
-THOROUGH = ("list_revisions", "list_revisions, fault passes", "watch, later poll", "fleet, later poll")
+THOROUGH = ("list_revisions", "watch, later poll")
 """Operations that the usual run tries with all other faults; of those that end alike, the rest get one."""
 FIRST = {tuple(row.items()): name for name, row in reversed(EXPECTED.items())}.values()
 """The first fault of each row of the table."""
