@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 from support.cli import Ran, environment, finished, ran
 
-from runai_async.testing import FakeControlPlane
+from runai_async.testing import FakeControlPlane, FaultKind
 
 OTHER = "7d6e6a0a-5f0a-4a4e-9a5b-0c7a1f1f6b1d"
 
@@ -126,7 +126,7 @@ async def test_a_tab_is_silent_about_what_is_wrong(
     "status", [302, *(pytest.param(fault, marks=pytest.mark.slow) for fault in ("bad_json", "reset"))]
 )
 async def test_a_tab_is_silent_about_a_server_that_fails(
-    control_plane: FakeControlPlane, status: int | str
+    control_plane: FakeControlPlane, status: int | FaultKind
 ) -> None:
     if isinstance(status, str):
         control_plane.fault(status)

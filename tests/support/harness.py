@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from runai_async import RetryPolicy, RunaiClient
 from runai_async.errors import AttemptTimeoutError, DeadlineExceededError
-from runai_async.testing import Request, Response
+from runai_async.testing import FakeClock, Request, Response
 from runai_async.testing._state import MissingError, State
 from support.clocks import SocketlessClock
 
@@ -50,7 +50,7 @@ class Harness:
 
     def __init__(self) -> None:
         asyncio.get_running_loop().set_debug(False)  # it would take most of the time
-        self.clock = SocketlessClock()
+        self.clock: FakeClock = SocketlessClock()
         self.state = State(None, self.clock.now, 10_000)
         self.workload_id = self.state.add_workload("llm", "Inference", {})
         self.requests: list[tuple[float, str, str]] = []
