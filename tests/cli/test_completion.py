@@ -1,9 +1,11 @@
 """Completion in a shell: the scripts, and the names that TAB finds."""
 
 import asyncio
+import json
 import shutil
 import sys
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from support.cli import Ran, environment, finished, ran
@@ -54,13 +56,13 @@ async def tab(line: str, env: dict[str, str]) -> tuple[list[str], set[str]]:
 @pytest.mark.parametrize(
     ("line", "found"),
     [
-        ("runai-async revisions list -p tea", ["team-a", "team-b"]),
-        ("runai-async revisions get chat-0", ["chat-00001", "chat-00002"]),
         ("runai-async rollout status chat embed --after c", ["chat-00001", "chat-00002"]),
         *(
             pytest.param(*case, marks=pytest.mark.slow)
             for case in (
                 ("runai-async revisions list ch", ["chat", "chat-b"]),
+                ("runai-async revisions list -p tea", ["team-a", "team-b"]),
+                ("runai-async revisions get chat-0", ["chat-00001", "chat-00002"]),
                 ("runai-async watch chat e", ["embed"]),
                 ("runai-async rev", ["revisions"]),
                 ("runai-async revisions l", ["list"]),
@@ -89,6 +91,38 @@ async def test_a_tab_finds_commands_options_and_names(
     completions, packages = await tab(line, environment(control_plane))
     assert completions == found
     assert packages & {"aiohttp", "rich", "yaml", "tenacity"} == set()
+
+
+NAMES: list[tuple[str, dict[str, Any], str, list[str]]] = [
+    ("workloads", {}, "ch", ["chat", "chat-b"]),
+    ("workload", {"project": "team-b"}, "", ["chat-b"]),
+    ("project", {}, "tea", ["team-a", "team-b"]),
+    ("revision", {}, "ch", ["chat-", "chat-b-"]),
+    ("revision", {}, "chat-0", ["chat-00001", "chat-00002"]),
+    ("revision", {"workload": "embed"}, "", []),
+    ("after", {"workloads": ["chat", "embed"]}, "c", ["chat-00001", "chat-00002"]),
+    ("filters", {}, "c", []),
+    ("workloads", {"base_url": "http://127.0.0.1:1"}, "c", []),
+]
+"""The name of a parameter, the values of those before it, the beginning of its own, and how it may go on."""
+
+
+async def test_names_are_those_of_the_parameter(control_plane: FakeControlPlane) -> None:
+    """In one process, as each is slow to start, and of its own, as TAB blocks the loop."""
+    code = (
+        "import json, sys\n"
+        "from runai_async.cli.completing import names_for\n"
+        "print(json.dumps([names_for(*case) for case in json.loads(sys.argv[1])]))"
+    )
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", code, json.dumps([case[:3] for case in NAMES])),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env=environment(control_plane),
+    )
+    ended = await finished(process)
+    assert (ended.status, ended.err) == (0, "")
+    assert json.loads(ended.out) == [found for *_, found in NAMES]
 
 
 async def test_a_tab_uses_the_credentials_of_the_environment(control_plane: FakeControlPlane) -> None:

@@ -332,8 +332,8 @@ NOTHING_TYPED = "Token: \nError: no token was typed; see python -m runai_async r
     ("typed", "expected"),
     [
         (None, Ran(0, "0\n", "Token: \n")),
-        (b"\n", Ran(2, "", NOTHING_TYPED)),
-        pytest.param(b"\x04", Ran(2, "", NOTHING_TYPED), marks=pytest.mark.slow),
+        (b"\x04", Ran(2, "", NOTHING_TYPED)),
+        pytest.param(b"\n", Ran(2, "", NOTHING_TYPED), marks=pytest.mark.slow),
         (signal.SIGINT, Ran(130, "", "Token: \n")),
     ],
     ids=["a token", "nothing", "the end of input", "an interrupt"],
