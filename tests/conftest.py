@@ -6,7 +6,9 @@ import inspect
 import logging
 import os
 import signal
+import traceback
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from typing import Any
 from unittest.mock import Mock
 
@@ -27,11 +29,9 @@ _ANY_MACHINE: dict[str, Any] = {
     "deadline": None,
     "suppress_health_check": [hypothesis.HealthCheck.too_slow],
 }
-hypothesis.settings.register_profile("fast", max_examples=50, **_ANY_MACHINE)
+hypothesis.settings.register_profile("fast", max_examples=25, **_ANY_MACHINE)
 # The same examples in every run: if one fails, it is because of the commit and not by chance.
-hypothesis.settings.register_profile(
-    "ci", max_examples=100, derandomize=True, print_blob=True, **_ANY_MACHINE
-)
+hypothesis.settings.register_profile("ci", max_examples=50, derandomize=True, print_blob=True, **_ANY_MACHINE)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
 
 
@@ -56,6 +56,8 @@ def cheap_tracebacks() -> Iterator[None]:
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("asyncio.constants.DEBUG_STACK_DEPTH", 3)
+        # aiohttp records where each session, connection and response was created, all frames of it.
+        patch.setattr("traceback.extract_stack", partial(traceback.extract_stack, limit=3))
         patch.setattr("linecache.checkcache", lambda filename=None: None)
         yield
 

@@ -37,7 +37,7 @@ async def test_all_calls_succeed_though_a_third_of_the_responses_is_faulty(calls
         assert 1.25 * calls <= len(control_plane.requests) <= 1.65 * calls
 
 
-@pytest.mark.parametrize(("calls", "slots"), [(400, 20), pytest.param(2000, 100, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("calls", "slots"), [(300, 20), pytest.param(2000, 100, marks=pytest.mark.slow)])
 async def test_waiting_for_a_free_slot_does_not_count_against_the_timeout(calls: int, slots: int) -> None:
     async with FakeControlPlane() as control_plane:
         workload_id = control_plane.add_workload()

@@ -8,7 +8,7 @@ from email.utils import format_datetime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.clocks import ForwardClock
+from support.clocks import ForwardClock, SocketlessClock
 from support.harness import Harness, within
 
 from runai_async import (
@@ -21,7 +21,7 @@ from runai_async import (
 )
 from runai_async._auth.age import TokenAges
 from runai_async._auth.jwt import has_expired
-from runai_async.testing import FakeClock, FakeControlPlane, FakeTransport, Response, SentRequest
+from runai_async.testing import FakeControlPlane, FakeTransport, Response, SentRequest
 
 WORKLOAD = "3f0f1e0c-7d61-4c0e-9d4a-0d2f6f8f1b11"
 COUNT = Response(body=b'{"count": 2}')
@@ -34,7 +34,7 @@ class SlowClocks:
     """A control plane whose nodes accept a token only once it is so many seconds old."""
 
     def __init__(self, behind: float) -> None:
-        self.clock = FakeClock()
+        self.clock = SocketlessClock()
         self.behind = behind
         self.issued: dict[str, float] = {}
         self.times: list[float] = []
@@ -129,7 +129,7 @@ async def test_a_revoked_account_costs_few_tokens_until_the_watch_ends() -> None
 
 
 async def test_a_fixed_token_past_its_exp_ends_a_watch_at_once() -> None:
-    clock = FakeClock()
+    clock = SocketlessClock()
     expires = clock.now().timestamp() + 100
     claims = base64.urlsafe_b64encode(json.dumps({"exp": expires}).encode()).decode().rstrip("=")
 
@@ -147,7 +147,7 @@ async def test_a_fixed_token_past_its_exp_ends_a_watch_at_once() -> None:
 
 
 async def test_a_fixed_token_that_was_accepted_may_be_refused_for_a_while() -> None:
-    clock = FakeClock()
+    clock = SocketlessClock()
 
     async def respond(_: SentRequest) -> Response:
         return REFUSED if 100 <= clock.monotonic() < 340 else EMPTY
@@ -163,7 +163,7 @@ async def test_a_fixed_token_that_was_accepted_may_be_refused_for_a_while() -> N
 
 
 async def test_a_wrong_clock_of_ours_does_not_make_a_fixed_token_expire() -> None:
-    clock = FakeClock()
+    clock = SocketlessClock()
     expires = clock.now().timestamp() + 3600
     claims = base64.urlsafe_b64encode(json.dumps({"exp": expires}).encode()).decode().rstrip("=")
     date = format_datetime(clock.now(), usegmt=True)
@@ -201,7 +201,7 @@ class Pool:
 
 
 async def test_a_provider_that_uses_tokens_in_turn_learns_which_are_too_old() -> None:
-    clock, provider = FakeClock(), Pool()
+    clock, provider = SocketlessClock(), Pool()
 
     async def respond(sent: SentRequest) -> Response:
         is_revoked = clock.monotonic() >= 100 and not sent.headers["Authorization"].startswith("Bearer new")

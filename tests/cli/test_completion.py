@@ -1,15 +1,16 @@
 """Completion in a shell: the scripts, and the names that TAB finds."""
 
 import asyncio
+import json
 import shutil
 import sys
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from support.cli import Ran, environment, finished, ran
-from support.ports import lasting_port
 
-from runai_async.testing import FakeControlPlane
+from runai_async.testing import FakeControlPlane, FaultKind
 
 OTHER = "7d6e6a0a-5f0a-4a4e-9a5b-0c7a1f1f6b1d"
 
@@ -55,14 +56,14 @@ async def tab(line: str, env: dict[str, str]) -> tuple[list[str], set[str]]:
 @pytest.mark.parametrize(
     ("line", "found"),
     [
-        ("runai-async revisions list ch", ["chat", "chat-b"]),
-        ("runai-async revisions list -p tea", ["team-a", "team-b"]),
-        ("runai-async revisions get chat-0", ["chat-00001", "chat-00002"]),
-        ("runai-async watch chat e", ["embed"]),
         ("runai-async rollout status chat embed --after c", ["chat-00001", "chat-00002"]),
         *(
             pytest.param(*case, marks=pytest.mark.slow)
             for case in (
+                ("runai-async revisions list ch", ["chat", "chat-b"]),
+                ("runai-async revisions list -p tea", ["team-a", "team-b"]),
+                ("runai-async revisions get chat-0", ["chat-00001", "chat-00002"]),
+                ("runai-async watch chat e", ["embed"]),
                 ("runai-async rev", ["revisions"]),
                 ("runai-async revisions l", ["list"]),
                 ("runai-async revisions list -p team-b ", ["chat-b"]),
@@ -92,6 +93,38 @@ async def test_a_tab_finds_commands_options_and_names(
     assert packages & {"aiohttp", "rich", "yaml", "tenacity"} == set()
 
 
+NAMES: list[tuple[str, dict[str, Any], str, list[str]]] = [
+    ("workloads", {}, "ch", ["chat", "chat-b"]),
+    ("workload", {"project": "team-b"}, "", ["chat-b"]),
+    ("project", {}, "tea", ["team-a", "team-b"]),
+    ("revision", {}, "ch", ["chat-", "chat-b-"]),
+    ("revision", {}, "chat-0", ["chat-00001", "chat-00002"]),
+    ("revision", {"workload": "embed"}, "", []),
+    ("after", {"workloads": ["chat", "embed"]}, "c", ["chat-00001", "chat-00002"]),
+    ("filters", {}, "c", []),
+    ("workloads", {"base_url": "http://127.0.0.1:1"}, "c", []),
+]
+"""The name of a parameter, the values of those before it, the beginning of its own, and how it may go on."""
+
+
+async def test_names_are_those_of_the_parameter(control_plane: FakeControlPlane) -> None:
+    """In one process, as each is slow to start, and of its own, as TAB blocks the loop."""
+    code = (
+        "import json, sys\n"
+        "from runai_async.cli.completing import names_for\n"
+        "print(json.dumps([names_for(*case) for case in json.loads(sys.argv[1])]))"
+    )
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", code, json.dumps([case[:3] for case in NAMES])),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env=environment(control_plane),
+    )
+    ended = await finished(process)
+    assert (ended.status, ended.err) == (0, "")
+    assert json.loads(ended.out) == [found for *_, found in NAMES]
+
+
 async def test_a_tab_uses_the_credentials_of_the_environment(control_plane: FakeControlPlane) -> None:
     env = environment(
         control_plane,
@@ -107,21 +140,33 @@ async def test_a_tab_uses_the_options_before_it(control_plane: FakeControlPlane)
     assert (await tab(line, environment(control_plane, RUNAI_BASE_URL="")))[0] == ["embed"]
 
 
-async def test_a_tab_is_silent_about_what_is_wrong(control_plane: FakeControlPlane) -> None:
-    line = "runai-async watch "
-    gone = f"http://127.0.0.1:{lasting_port()}"
-    for env in (
-        environment(None),
-        environment(control_plane, RUNAI_TOKEN="refused"),
-        environment(control_plane, RUNAI_BASE_URL="nonsense"),
-        environment(control_plane, RUNAI_BASE_URL=gone),
-    ):
-        assert (await tab(line, env))[0] == []
-    for fault in ("bad_json", "reset"):
-        control_plane.fault(fault)
-        assert (await tab(line, environment(control_plane)))[0] == []
-    control_plane.fail_next(1, 302, headers={"Location": "http://127.0.0.1:1/"})
-    assert (await tab(line, environment(control_plane)))[0] == []
+@pytest.mark.parametrize(
+    "env",
+    [
+        {"RUNAI_TOKEN": "refused"},
+        pytest.param({"RUNAI_BASE_URL": ""}, marks=pytest.mark.slow),
+        pytest.param({"RUNAI_BASE_URL": "nonsense"}, marks=pytest.mark.slow),
+        pytest.param({"RUNAI_BASE_URL": "http://127.0.0.1:1"}, marks=pytest.mark.slow),
+    ],
+    ids=["token", "nothing", "nonsense", "nobody"],
+)
+async def test_a_tab_is_silent_about_what_is_wrong(
+    control_plane: FakeControlPlane, env: dict[str, str]
+) -> None:
+    assert (await tab("runai-async watch ", environment(control_plane, **env)))[0] == []
+
+
+@pytest.mark.parametrize(
+    "status", [302, *(pytest.param(fault, marks=pytest.mark.slow) for fault in ("bad_json", "reset"))]
+)
+async def test_a_tab_is_silent_about_a_server_that_fails(
+    control_plane: FakeControlPlane, status: int | FaultKind
+) -> None:
+    if isinstance(status, str):
+        control_plane.fault(status)
+    else:
+        control_plane.fail_next(1, status, headers={"Location": "http://127.0.0.1:1/"})
+    assert (await tab("runai-async watch ", environment(control_plane)))[0] == []
 
 
 async def test_a_tab_does_not_wait_for_a_server_that_hangs(control_plane: FakeControlPlane) -> None:

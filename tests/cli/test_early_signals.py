@@ -60,7 +60,10 @@ def imports() -> int:
     return int(ended.out)
 
 
-@pytest.mark.parametrize("hundredths", [0, 1, 3, 10, 30, 50, 70, 90, 100])
+@pytest.mark.parametrize(
+    "hundredths",
+    [0, 30, 100, *(pytest.param(number, marks=pytest.mark.slow) for number in (1, 3, 10, 50, 70, 90))],
+)
 def test_ctrl_c_during_an_import_ends_a_command_in_silence(imports: int, hundredths: int) -> None:
     number = max(1, imports * hundredths // 100)
     assert interrupted(number, signal.SIGINT, *EXPORTER) == Ran(130, "", "")
@@ -74,7 +77,7 @@ def can_be_process_1() -> bool:
 
 
 @pytest.mark.skipif(not can_be_process_1(), reason="needs unshare and the right to use it")
-@pytest.mark.parametrize("hundredths", [3, 50])
+@pytest.mark.parametrize("hundredths", [3, pytest.param(50, marks=pytest.mark.slow)])
 def test_sigterm_during_an_import_ends_process_1(imports: int, hundredths: int) -> None:
     number = imports * hundredths // 100
     before = ("unshare", "--pid", "--fork", "--kill-child")
@@ -93,7 +96,7 @@ MODULE = (sys.executable, "-m", "runai_async")
 @pytest.mark.parametrize("command", [MODULE, (str(SCRIPT),)], ids=["module", "script"])
 @pytest.mark.parametrize(
     "milliseconds",
-    [0, 10, 100, *(pytest.param(number, marks=pytest.mark.slow) for number in (30, 60, 200, 300))],
+    [0, 100, *(pytest.param(number, marks=pytest.mark.slow) for number in (10, 30, 60, 200, 300))],
 )
 async def test_ctrl_c_prints_nothing_however_early_it_comes(
     control_plane: FakeControlPlane, command: tuple[str, ...], milliseconds: int

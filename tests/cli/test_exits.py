@@ -290,7 +290,7 @@ async def test_a_token_file_may_be_a_pipe() -> None:
     ("redirection", "problem"),
     [
         ("<&-", "reads stdin, which is closed"),
-        ("</dev/null", "stdin contains no token"),
+        pytest.param("</dev/null", "stdin contains no token", marks=pytest.mark.slow),
         ('<"$0"', "stdin is not text"),
     ],
 )
@@ -338,8 +338,8 @@ NOTHING_TYPED = "Token: \nError: no token was typed; see python -m runai_async r
     ("typed", "expected"),
     [
         (None, Ran(0, "0\n", "Token: \n")),
-        (b"\n", Ran(2, "", NOTHING_TYPED)),
         (b"\x04", Ran(2, "", NOTHING_TYPED)),
+        pytest.param(b"\n", Ran(2, "", NOTHING_TYPED), marks=pytest.mark.slow),
         (signal.SIGINT, Ran(130, "", "Token: \n")),
     ],
     ids=["a token", "nothing", "the end of input", "an interrupt"],

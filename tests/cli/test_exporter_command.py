@@ -142,10 +142,16 @@ async def test_named_workloads_are_exported_until_a_signal_even_in_an_outage() -
 @pytest.mark.parametrize(
     ("args", "limit"),
     [
-        (["chat", "--interval", "1s", "--deadline", "2s"], "12 s"),
-        (["chat", "--interval", "1s", "--deadline", "2s", "--discovery-interval", "1s"], "5 s"),
-        (["--all", "--interval", "1s", "--deadline", "2s"], "62 s"),
-        (["--all", "--interval", "30s", "--deadline", "2500ms"], "92.5 s"),
+        pytest.param(["chat", "--interval", "1s", "--deadline", "2s"], "12 s", marks=pytest.mark.slow),
+        pytest.param(
+            ["chat", "--interval", "1s", "--deadline", "2s", "--discovery-interval", "1s"],
+            "5 s",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(["--all", "--interval", "1s", "--deadline", "2s"], "62 s", marks=pytest.mark.slow),
+        pytest.param(
+            ["--all", "--interval", "30s", "--deadline", "2500ms"], "92.5 s", marks=pytest.mark.slow
+        ),
         (["--all", "--interval", "5s", "--relaxed-interval", "60s", "--deadline", "2s"], "182 s"),
     ],
 )

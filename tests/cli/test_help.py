@@ -113,7 +113,7 @@ async def test_the_examples_work(command: str, tmp_path: Path, monkeypatch: pyte
             assert result.out or "--svg" in line or "--deleted" in line or "--phase" in line, line
 
 
-@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("first", [True, pytest.param(False, marks=pytest.mark.slow)])
 async def test_the_recipe_for_a_pipeline_works_on_the_first_rollout_too(first: bool) -> None:
     """A shell runs it unchanged, with a function instead of the last call."""
     lines = examples((await ran(None, "rollout", "status", "--help")).out)
@@ -139,7 +139,8 @@ async def test_the_recipe_for_a_pipeline_works_on_the_first_rollout_too(first: b
     assert ended == Ran(0, f"rollout status {workload_id} --timeout 10m{after}\n", "")
 
 
-async def test_the_examples_of_the_exporter_work() -> None:
+@pytest.mark.parametrize("which", [slice(-1, None), pytest.param(slice(-1), marks=pytest.mark.slow)])
+async def test_the_examples_of_the_exporter_work(which: slice) -> None:
     """They run until they are stopped, and their port may be in use here."""
     lines = examples((await ran(None, "exporter", "--help")).out)
     async with FakeControlPlane() as control_plane:
@@ -155,7 +156,7 @@ async def test_the_examples_of_the_exporter_work() -> None:
                 process.send_signal(signal.SIGINT)
                 assert (await finished(process)).status == 130
 
-        await asyncio.gather(*(tried(line) for line in lines))
+        await asyncio.gather(*(tried(line) for line in lines[which]))
 
 
 @pytest.mark.parametrize("command", ["", *COMMANDS])

@@ -138,7 +138,7 @@ async def test_what_was_not_found_is_an_error_of_each_that_was_given(
     assert cases(path) == {f"{project}/{name}": ("error", text) for name in names}
 
 
-@pytest.mark.parametrize("args", [["chat"], ["chat", "embed"]])
+@pytest.mark.parametrize("args", [["chat", "embed"], pytest.param(["chat"], marks=pytest.mark.slow)])
 async def test_a_cancelled_gate_writes_its_report(
     control_plane: FakeControlPlane, add: Add, path: Path, args: list[str]
 ) -> None:

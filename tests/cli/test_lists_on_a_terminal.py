@@ -1,10 +1,10 @@
-"""Lists on a pseudo-terminal, and in a real pipe."""
+"""Lists on a pseudo-terminal, and elsewhere."""
 
 import asyncio
 import re
 
 import pytest
-from support.cli import Ran, finished, on_terminal, started, without_styles
+from support.cli import Ran, on_terminal, ran, without_styles
 
 from runai_async.testing import FakeControlPlane
 
@@ -15,11 +15,7 @@ HIDDEN = "*** may hide a secret: --show-secrets shows the values\n"
 
 @pytest.fixture(scope="module")
 def shown() -> dict[str, Ran]:
-    """Return how commands look; they run at the same time, since each is slow to start."""
-
-    async def piped(control_plane: FakeControlPlane, *args: str) -> Ran:
-        async with started(control_plane, *args) as process:
-            return await finished(process)
+    """Return how commands look."""
 
     async def play() -> dict[str, Ran]:
         async with FakeControlPlane() as control_plane:
@@ -27,22 +23,24 @@ def shown() -> dict[str, Ran]:
             for phase, message in (("Running", None), ("Failed", LONG)):
                 control_plane.add_revision(workload_id, phase, phase_message=message)
             control_plane.update_revision(control_plane.transitions[-1].revision_id, environment_variables={})
-            revisions = ["revisions", "list", NAME]
-            diff = ["revisions", "diff", NAME, f"{NAME}-00001", f"{NAME}-00002", "--all"]
-            get = ["revisions", "get", f"{NAME}-00002"]
-            shows = {
-                "80": on_terminal(control_plane, *revisions),
-                "160": on_terminal(control_plane, *revisions, "-o", "wide", columns=160),
-                "80, wide": on_terminal(control_plane, *revisions, "-o", "wide"),
-                "50": on_terminal(control_plane, *revisions, columns=50),
-                "no color": on_terminal(control_plane, *revisions, NO_COLOR="1"),
-                "diff": on_terminal(control_plane, *diff),
-                "wide diff": on_terminal(control_plane, *diff, columns=300),
-                "get": on_terminal(control_plane, *get),
-                "pipe": piped(control_plane, *revisions),
-                "get in a pipe": piped(control_plane, *get),
+            revisions = f"revisions list {NAME}"
+            diff = f"revisions diff {NAME} {NAME}-00001 {NAME}-00002 --all"
+            get = f"revisions get {NAME}-00002"
+            shows: dict[str, tuple[str, dict[str, str]]] = {
+                "80": (revisions, {}),
+                "160": (f"{revisions} -o wide", {"COLUMNS": "160"}),
+                "80, wide": (f"{revisions} -o wide", {}),
+                "50": (revisions, {"COLUMNS": "50"}),
+                "no color": (revisions, {"NO_COLOR": "1"}),
+                "diff": (diff, {}),
+                "wide diff": (diff, {"COLUMNS": "300"}),
+                "get": (get, {}),
             }
-            return dict(zip(shows, await asyncio.gather(*shows.values()), strict=True))
+            return {
+                **dict(zip(shows, await on_terminal(control_plane, *shows.values()), strict=True)),
+                "pipe": await ran(control_plane, *revisions.split()),
+                "get in a pipe": await ran(control_plane, *get.split()),
+            }
 
     return asyncio.run(play())
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from attrs import evolve
 from support.cli import Ran, finished, polled, ran, started
+from support.clocks import SocketlessClock
 from support.samples import revision
 
 from runai_async.cli import gate
@@ -19,7 +20,7 @@ from runai_async.cli.views.tally import Tally
 from runai_async.errors import RolloutFailedError, TransportError, WaitTimeoutError
 from runai_async.events import ClusterConnected, ClusterDisconnected, RevisionStalled
 from runai_async.models import Phase
-from runai_async.testing import FakeClock, FakeControlPlane
+from runai_async.testing import FakeControlPlane
 
 FAST = ["--interval", "20ms"]
 OTHER = "7d6e6a0a-5f0a-4a4e-9a5b-0c7a1f1f6b1d"
@@ -425,7 +426,7 @@ async def printed(capsys: pytest.CaptureFixture[str]) -> list[str]:
 async def test_a_log_says_every_thirty_seconds_which_are_waited_for(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    clock = FakeClock()
+    clock = SocketlessClock()
     tally = Tally(600.0, clock)
     found = entries("a", "b")
     async with tally.live():
@@ -449,7 +450,7 @@ async def test_a_log_says_every_thirty_seconds_which_are_waited_for(
 
 
 async def test_what_concerns_all_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    clock = FakeClock()
+    clock = SocketlessClock()
     tally = Tally(600.0, clock)
     found = entries("a", "b")
     now = clock.now()

@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import pytest
 from support.cli import ran
+from support.clocks import SocketlessClock
 
 from runai_async import PollPolicy
 from runai_async.cli.patience import Patience
@@ -24,7 +25,7 @@ from runai_async.errors import (
     TransportError,
     WatchOutageError,
 )
-from runai_async.testing import FakeClock, FakeControlPlane
+from runai_async.testing import FakeControlPlane
 
 POLICY = PollPolicy(interval=10, fast_interval=2, deadline=60, max_outage=900)
 REFUSED = AuthenticationError(401, "revoked", code=401)
@@ -53,7 +54,7 @@ class Setting:
     """A look-up on a clock that the test moves."""
 
     def __init__(self, responses: Iterable[RunaiError | str], policy: PollPolicy = POLICY) -> None:
-        self.clock = FakeClock()
+        self.clock = SocketlessClock()
         self.display = Display()
         self.tries: list[float] = []
         self._responses = iter(responses)

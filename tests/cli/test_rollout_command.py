@@ -415,7 +415,10 @@ async def listed(control_plane: FakeControlPlane, times: int) -> None:
         await asyncio.sleep(0.002)
 
 
-@pytest.mark.parametrize(("number", "expected"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)],
+)
 async def test_a_gate_that_is_cancelled_says_that_the_rollout_goes_on(
     control_plane: FakeControlPlane, workload_id: str, number: int, expected: int
 ) -> None:

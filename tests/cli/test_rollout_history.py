@@ -102,7 +102,7 @@ async def test_a_workload_without_revisions(control_plane: FakeControlPlane) -> 
 
 @pytest.mark.slow
 async def test_a_terminal_cuts_what_changed(control_plane: FakeControlPlane, workload_id: str) -> None:
-    result = await on_terminal(control_plane, "rollout", "history", workload_id)
+    (result,) = await on_terminal(control_plane, f"rollout history {workload_id}")
     lines = without_styles(result.out).splitlines()
     assert max(map(len, lines)) <= 80
     assert lines[3].endswith("…")

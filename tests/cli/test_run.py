@@ -121,7 +121,10 @@ def test_it_runs_with_a_stdout_that_is_not_a_file(monkeypatch: pytest.MonkeyPatc
 # --- a process ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)],
+)
 async def test_a_signal_ends_a_watch_with_its_state_saved(
     number: signal.Signals, status: int, tmp_path: Path
 ) -> None:
@@ -178,7 +181,9 @@ async def test_shells_can_complete(shell: str, position: str) -> None:
 # --- stdout -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("command", ["count", "list", "get"])
+@pytest.mark.parametrize(
+    "command", ["list", *(pytest.param(command, marks=pytest.mark.slow) for command in ("count", "get"))]
+)
 async def test_a_closed_stdout_changes_no_exit_status(command: str) -> None:
     async with FakeControlPlane() as control_plane:
         workload_id = control_plane.add_workload("llm")

@@ -62,7 +62,7 @@ def test_the_handler_of_process_1_ends_it_at_once() -> None:
     assert ran.returncode == 143
 
 
-@pytest.mark.parametrize("ignored", BOTH)
+@pytest.mark.parametrize("ignored", [BOTH[0], pytest.param(BOTH[1], marks=pytest.mark.slow)])
 async def test_a_watch_that_was_started_to_ignore_a_signal_does(
     control_plane: FakeControlPlane, ignored: signal.Signals
 ) -> None:

@@ -5,20 +5,14 @@ a pipe is tested in a module of its own; wrong input and missing credentials are
 """
 
 import asyncio
-import fcntl
-import json
 import os
-import pty
 import re
 import signal
-import struct
-import sys
-import termios
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import pytest
-from support.cli import environment, finished, ran, read_rest, started, without_styles
+from support.cli import environment, finished, in_turn, on_terminal, ran, started, without_styles
 
 from runai_async.testing import FakeControlPlane
 
@@ -34,17 +28,6 @@ COMMANDS = {
     "watch all": "watch --all --interval 20ms --timeout 300ms",
     "exporter": "exporter chat --listen 127.0.0.1:0",
 }
-CALLS = """
-import json, sys
-from runai_async.cli.app import app
-for args in json.loads(sys.argv[1]):
-    try:
-        app(args.split(), prog_name="runai-async")
-    except SystemExit as ended:
-        status = ended.code
-        print(f"\\n== {status}", flush=True)
-sys.exit(status)
-"""
 
 
 async def furnished(control_plane: FakeControlPlane) -> None:
@@ -61,10 +44,7 @@ async def process_of(
     control_plane: FakeControlPlane, commands: Sequence[str], stdout: int
 ) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-c",
-        CALLS,
-        json.dumps(commands),
+        *in_turn(*commands),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=stdout,
         stderr=asyncio.subprocess.PIPE,
@@ -72,41 +52,20 @@ async def process_of(
     )
 
 
-def parted(text: str) -> list[tuple[int, str]]:
-    """Return exit status and output of each command."""
-    parts = re.split(r"\n== (\d+)\n", text)
-    return [(int(status), out) for out, status in zip(parts[::2], parts[1::2], strict=False)]
-
-
 # --- a terminal ---------------------------------------------------------------------------------------------
 
 
 async def test_on_a_terminal_every_command_has_its_table_or_view() -> None:
     names = ["list", "count", "get", "diff", "rollout", "timeline", "watch", "watch all"]
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-    written = bytearray()
     async with FakeControlPlane() as control_plane:
         await furnished(control_plane)
-        process = await process_of(control_plane, [COMMANDS[name] for name in names], theirs)
-        os.close(theirs)
-        reading = asyncio.get_running_loop()
-        reading.add_reader(ours, lambda: read_some(ours, written))
-        _, err = await process.communicate()
-        reading.remove_reader(ours)
-    read_rest(ours, written)
-    os.close(ours)
-    raw = written.decode().replace("\r\n", "\n")
-    shown = dict(zip(names, parted(without_styles(raw)), strict=True))
-    assert {name: status for name, (status, _) in shown.items()} == {
-        **dict.fromkeys(names, 0),
-        "watch": 3,
-        "watch all": 3,
-    }
-    assert err.decode().splitlines() == [
-        "*** may hide a secret: --show-secrets shows the values",
-        *["Error: timed out after 300ms"] * 2,
-    ]
+        shown = dict(
+            zip(names, await on_terminal(control_plane, *(COMMANDS[name] for name in names)), strict=True)
+        )
+    hidden = "*** may hide a secret: --show-secrets shows the values\n"
+    expected = dict.fromkeys(names, (0, "")) | {"diff": (0, hidden)}
+    expected |= dict.fromkeys(["watch", "watch all"], (3, "Error: timed out after 300ms\n"))
+    assert {name: (ran.status, ran.err) for name, ran in shown.items()} == expected
     for name, text in {
         "list": r"NAME +PHASE .*\nchat-00002  Running  2/1-4 ",
         "count": r"^2$",
@@ -117,15 +76,8 @@ async def test_on_a_terminal_every_command_has_its_table_or_view() -> None:
         "watch": r"Revisions of chat\nWORKLOAD +NEWEST +PHASE .*\nchat +00002 +Running +00002 +2/1-4 ",
         "watch all": r"Revisions of all inference workloads\nWORKLOAD ",
     }.items():
-        assert re.search(text, shown[name][1], re.MULTILINE), (name, shown[name])
-    assert "\x1b[32mRunning" in raw
-
-
-def read_some(descriptor: int, into: bytearray) -> None:
-    try:
-        into.extend(os.read(descriptor, 65536))
-    except OSError:  # the other end is closed
-        asyncio.get_running_loop().remove_reader(descriptor)
+        assert re.search(text, without_styles(shown[name].out), re.MULTILINE), (name, shown[name])
+    assert "\x1b[32mRunning" in shown["list"].out
 
 
 # --- the server fails halfway -------------------------------------------------------------------------------
@@ -172,7 +124,9 @@ async def test_a_signal_ends_every_command_halfway_without_a_traceback() -> None
             status = 0 if is_usual else signals[number]
             assert (await process.stdout.readline()).decode() == f"== {status}\n"
         ended = await finished(process)
-    said = [line for line in ended.err.splitlines() if not line.startswith("serving http://")]
+    said = [
+        line for line in ended.err.splitlines() if line and not line.startswith(("serving http://", "== "))
+    ]
     # Whoever ends a wait may think that this ends the rollout, too.
     assert (ended.out, said) == ("", ["runai-async: cancelled after 0s; the rollout goes on"] * 2)
 
@@ -199,4 +153,4 @@ async def test_a_reader_that_goes_ends_a_command_silently(name: str) -> None:
         process = await process_of(control_plane, [COMMANDS[name]], theirs)
         os.close(theirs)
         _, err = await process.communicate()
-    assert (process.returncode, err.decode()) == (141, "")
+    assert (process.returncode, err.decode()) == (141, "\n== 141\n")

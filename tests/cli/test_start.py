@@ -64,20 +64,6 @@ async def test_version_and_help_import_no_command_and_no_large_library(option: s
     assert modules & {"aiohttp", "asyncio", "cattrs", "msgspec", "rich"} == set()
 
 
-async def test_no_command_s_module_imports_what_draws() -> None:
-    code = (
-        "import sys, importlib\n"
-        "for name in sys.argv[1:]:\n"
-        "    importlib.import_module(f'runai_async.cli.commands.{name}')\n"
-        "    print(name, *{'rich', 'yaml', 'prometheus_client'} & sys.modules.keys())"
-    )
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", code, *COMMANDS), stdout=asyncio.subprocess.PIPE, env=environment(None)
-    )
-    out, _ = await process.communicate()
-    assert out.decode().splitlines() == [*COMMANDS]
-
-
 async def test_a_command_in_a_pipe_does_not_import_rich() -> None:
     async with FakeControlPlane() as control_plane:
         control_plane.add_revision(control_plane.add_workload("chat"), "Running")
@@ -89,10 +75,10 @@ async def test_a_command_in_a_pipe_does_not_import_rich() -> None:
     assert {name for name in modules if name.partition(".")[0] == "rich"} == set()
 
 
-async def test_the_help_of_every_command_is_printed_without_rich() -> None:
+async def test_the_help_of_every_command_is_printed_without_what_draws() -> None:
     modules = await imported(None, [f"{name} --help" for name in COMMANDS])
     assert {f"runai_async.cli.commands.{name}" for name in COMMANDS} <= modules
-    assert "rich" not in modules
+    assert modules & {"rich", "yaml", "prometheus_client"} == set()
 
 
 @pytest.mark.parametrize(("name", "short_help"), COMMANDS.items())

@@ -260,9 +260,8 @@ async def test_a_watch_goes_on_whatever_becomes_of_its_stderr(
         assert await process.wait() == 0
 
 
-@pytest.mark.parametrize(
-    "make", [gone, *(pytest.param(make, marks=pytest.mark.slow) for make in (full, limited))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("make", [gone, full, limited])
 async def test_an_exporter_goes_on_whatever_becomes_of_its_stderr(
     control_plane: FakeControlPlane, make: Callable[[Path], Stderr], tmp_path: Path
 ) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.cli import Ran, environment, polled
+from support.cli import Ran, environment, polled, ran
 
 from runai_async import FleetCheckpoint
 from runai_async.testing import FakeControlPlane
@@ -121,7 +121,7 @@ async def test_what_a_full_disk_refuses_is_not_delivered(
     args = ["watch", "chat", "-o", output, "--state", str(state), *BRIEF]
     assert await ran_to(control_plane, "/dev/full", *args, env=env) == Ran(5, "", FULL)
     assert saved_in(state) == set()
-    result = await ran_to(control_plane, tmp_path / "out", *args, "-n", "3")
+    result = await ran(control_plane, *args, "-n", "3")
     assert (result.status, result.err, len(result.out.splitlines())) == (0, "", 3)
     assert saved_in(state) == ids
 
@@ -158,7 +158,7 @@ async def test_a_disk_without_room_for_output_and_state_is_one_error(
 
 
 @UNBUFFERED
-@pytest.mark.parametrize("blocks", [True, False])
+@pytest.mark.parametrize("blocks", [True, pytest.param(False, marks=pytest.mark.slow)])
 async def test_a_full_pipe_is_waited_for(
     control_plane: FakeControlPlane, tmp_path: Path, blocks: bool, env: dict[str, str]
 ) -> None:
@@ -181,8 +181,8 @@ async def test_a_full_pipe_is_waited_for(
 @pytest.mark.parametrize(
     ("blocks", "number"),
     [
-        (True, signal.SIGINT),
         (False, signal.SIGTERM),
+        pytest.param(True, signal.SIGINT, marks=pytest.mark.slow),
         pytest.param(True, signal.SIGTERM, marks=pytest.mark.slow),
         pytest.param(False, signal.SIGINT, marks=pytest.mark.slow),
     ],
@@ -201,6 +201,7 @@ async def test_a_signal_ends_a_watch_whose_pipe_is_full_with_what_was_written_sa
         assert saved_in(state) == {*whole_lines(pipe.read().decode())}
 
 
+@pytest.mark.slow
 async def test_a_reader_that_goes_ends_a_watch_whose_pipe_is_full(
     control_plane: FakeControlPlane, tmp_path: Path
 ) -> None:
@@ -212,17 +213,23 @@ async def test_a_reader_that_goes_ends_a_watch_whose_pipe_is_full(
         assert await ended(process) == (141, "")
 
 
+@pytest.mark.parametrize(
+    ("before", "start"),
+    [
+        ("whole\n", "whole\n"),
+        pytest.param("cut", "cut\n", marks=pytest.mark.slow),
+        *(pytest.param(before, before, marks=pytest.mark.slow) for before in ("", "\n")),
+    ],
+)
 async def test_a_line_that_was_cut_is_ended_before_the_first_new_one_only(
-    control_plane: FakeControlPlane, tmp_path: Path
+    control_plane: FakeControlPlane, tmp_path: Path, before: str, start: str
 ) -> None:
     with_revisions(control_plane, 2)
-    expected = {"": "", "cut": "cut\n", "whole\n": "whole\n", "\n": "\n"}
-    for before, start in expected.items():
-        out = tmp_path / "out"
-        out.write_text(before)
-        result = await ran_to(control_plane, out, "watch", "chat", "-n", "2", *BRIEF)
-        assert result.out.startswith(start + "{"), before
-        assert len(result.out.removeprefix(start).splitlines()) == 2
+    out = tmp_path / "out"
+    out.write_text(before)
+    result = await ran_to(control_plane, out, "watch", "chat", "-n", "2", *BRIEF)
+    assert result.out.startswith(start + "{")
+    assert len(result.out.removeprefix(start).splitlines()) == 2
 
 
 def small_pipe(*, blocks: bool) -> tuple[int, int]:
@@ -312,6 +319,7 @@ async def test_a_rollout_that_cannot_print_its_progress_has_its_own_exit_status(
     assert result == Ran(0, "", warning)
 
 
+@pytest.mark.slow
 @UNBUFFERED
 async def test_output_that_is_cut_is_an_error(
     control_plane: FakeControlPlane, tmp_path: Path, env: dict[str, str]
@@ -323,6 +331,7 @@ async def test_output_that_is_cut_is_an_error(
     assert (result.status, result.err, len(result.out)) == (5, TOO_LARGE, 1000)
 
 
+@pytest.mark.slow
 @UNBUFFERED
 async def test_a_slow_reader_gets_the_whole_output_of_a_pipe_that_does_not_block(
     control_plane: FakeControlPlane, env: dict[str, str]

@@ -15,20 +15,21 @@ from runai_async.testing import FakeControlPlane
 
 @pytest.fixture(scope="module")
 def shows() -> dict[str, Ran]:
-    """Return how commands look on a terminal; they run at the same time, since each is slow to start."""
+    """Return how commands look on a terminal."""
 
     async def play() -> dict[str, Ran]:
         async with FakeControlPlane() as control_plane:
             control_plane.add_revision(control_plane.add_workload("my-llm"), "Pending")
-            watch = ["watch", "my-llm", "--timeout", "600ms"]
-            shown = await asyncio.gather(
-                on_terminal(control_plane, *watch),
-                on_terminal(control_plane, *watch, NO_COLOR="1"),
-                on_terminal(control_plane, "rollout", "status", "my-llm", "--timeout", "600ms"),
-                on_terminal(None, "demo", "--pace", "0.05"),
-                on_terminal(control_plane, *watch, TERM="dumb"),
-            )
-        return dict(zip(["watch", "no color", "rollout", "demo", "dumb"], shown, strict=True))
+            watch = "watch my-llm --timeout 300ms"
+            commands: dict[str, tuple[str, dict[str, str]]] = {
+                "watch": (watch, {}),
+                "no color": (watch, {"NO_COLOR": "1"}),
+                "dumb": (watch, {"TERM": "dumb"}),
+                "rollout": ("rollout status my-llm --timeout 300ms", {}),
+                "demo": ("demo --pace 0.05", {}),
+            }
+            shown = await on_terminal(control_plane, *commands.values())
+        return dict(zip(commands, shown, strict=True))
 
     return asyncio.run(play())
 

@@ -94,6 +94,7 @@ async def test_without_the_option_nothing_is_reported_as_stalled(
     assert (result.status, result.out) == (3, "")
 
 
+@pytest.mark.slow
 async def test_lines_are_flushed_one_by_one(control_plane: FakeControlPlane, workload_id: str) -> None:
     async with started(control_plane, "watch", workload_id, *FAST) as process:
         assert process.stdout is not None
@@ -306,6 +307,7 @@ async def test_a_state_file_resumes_where_the_last_run_ended(
     assert "API_KEY" not in file.read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 async def test_a_killed_watch_has_saved_what_it_printed_before(
     control_plane: FakeControlPlane, workload_id: str, tmp_path: Path
 ) -> None:
@@ -672,6 +674,7 @@ async def test_the_timeout_covers_the_first_requests_too(
     assert reason in result.err
 
 
+@pytest.mark.slow
 async def test_a_signal_takes_effect_while_nobody_reads_a_full_pipe() -> None:
     async with FakeControlPlane() as control_plane:
         workload_id = control_plane.add_workload()

@@ -184,7 +184,7 @@ async def test_where_nothing_can_be_read_the_error_is_the_only_line(setting: Set
 
 async def test_on_a_terminal_there_are_totals_and_lines_fit(setting: Setting) -> None:
     setting.control_plane.disconnect_cluster(setting.control_plane.cluster_ids[0])
-    result = await on_terminal(setting.control_plane, "workloads", "list")
+    (result,) = await on_terminal(setting.control_plane, "workloads list")
     assert (result.status, result.err) == (0, "")
     lines = without_styles(result.out).replace("\r", "").splitlines()
     assert lines[0].startswith("cluster cluster-1 lost its connection ")

@@ -166,7 +166,8 @@ def test_a_request_that_arrives_too_late_changes_nothing(monkeypatch: pytest.Mon
         assert not connections.add(one)
 
 
-@pytest.mark.parametrize("files", [64, 24])  # beside the most connections; and not even for those
+# not even for the most connections; or for those, and nothing beside
+@pytest.mark.parametrize("files", [24, pytest.param(64, marks=pytest.mark.slow)])
 async def test_a_process_with_few_descriptors_serves_beside_many_idle_connections(files: int) -> None:
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))

@@ -9,6 +9,7 @@ from typing import Literal
 from uuid import UUID
 
 import pytest
+from support.clocks import SocketlessClock
 from support.fleets import trusting
 from support.guarantees import check, check_order, summary_of
 from support.model import AHEAD, ConsumerModel, ControlPlaneModel, EventSummary, RawRevision, body_of
@@ -24,9 +25,9 @@ from runai_async import (
     RevisionEvent,
     RunaiClient,
 )
-from runai_async.testing import FakeClock, Request, Response
+from runai_async.testing import Request, Response
 
-RUNS = 10
+RUNS = 6
 GRACE = 30.0
 INTERVAL = 10.0
 STALLED_AFTER = 40.0
@@ -99,7 +100,7 @@ class Run:
 
     def __init__(self, seed: int) -> None:
         self.random = Random(seed)
-        self.clock = FakeClock(now=datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=AHEAD))
+        self.clock = SocketlessClock(now=datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=AHEAD))
         emit_updates, stalled_after = seed % 3 == 0, STALLED_AFTER if seed % 2 else None
         ids = [str(UUID(int=self.random.getrandbits(128), version=4)) for _ in range(3)]
         self.workloads = {

@@ -52,7 +52,7 @@ async def test_an_outage_of_a_minute_makes_no_second_and_no_ten_seconds_busier()
     assert sorted(changes) == sorted(ids[:50])
 
 
-@pytest.mark.parametrize("pause", [34, 39])
+@pytest.mark.parametrize("pause", [34, pytest.param(39, marks=pytest.mark.slow)])
 async def test_a_pause_is_caught_up_without_a_burst(pause: int) -> None:
     harness, ids = evenly_spread(200)
     async with harness.client() as runai, runai.watch_fleet(ids, poll=POLICY, buffer=10) as fleet:
@@ -71,7 +71,7 @@ async def test_a_pause_is_caught_up_without_a_burst(pause: int) -> None:
         assert all(5 < later - earlier < 15 for earlier, later in pairwise(times) if earlier > pause)
 
 
-@pytest.mark.parametrize("seconds", [0.5, 8.0])
+@pytest.mark.parametrize("seconds", [8.0, pytest.param(0.5, marks=pytest.mark.slow)])
 async def test_overdue_polls_after_a_standstill_run_at_little_more_than_the_usual_rate(
     seconds: float,
 ) -> None:
@@ -138,7 +138,13 @@ async def test_a_workload_that_settles_is_polled_within_an_interval() -> None:
 
 
 @pytest.mark.parametrize(
-    "limits", [{"rate_limit": 6.0}, {"max_concurrency": 1}, {"max_concurrency": 2}], ids=str
+    "limits",
+    [
+        {"rate_limit": 6.0},
+        {"max_concurrency": 1},
+        pytest.param({"max_concurrency": 2}, marks=pytest.mark.slow),
+    ],
+    ids=str,
 )
 async def test_limits_that_are_just_sufficient_do_not_make_a_fleet_fall_behind(
     limits: dict[str, Any],
@@ -172,7 +178,7 @@ async def test_an_outage_lowers_the_rate_and_recovery_causes_no_spike(
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 async def test_after_an_outage_all_are_polled_once_within_an_interval_of_the_first_success(seed: int) -> None:
     random.seed(seed)
     harness, ids, _ = of_size(100)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from attrs import evolve
+from support.clocks import SocketlessClock
 from support.fleets import of_size
 from support.harness import HTML_502, REFUSED_401, Harness, Reply
 
@@ -13,7 +14,7 @@ from runai_async import PollPolicy, RevisionAdded
 from runai_async._fleet.dispatch import Dispatcher
 from runai_async._fleet.tasks import Tasks
 from runai_async._watch.failures import NO_FAILURES
-from runai_async.testing import FakeClock, Response
+from runai_async.testing import Response
 
 POLICY = PollPolicy(interval=10, fast_interval=10)
 
@@ -39,7 +40,7 @@ class Dispatched:
     """A dispatcher of some members that are due at once, and when each of their polls began."""
 
     def __init__(self, members: int) -> None:
-        self.clock = FakeClock()
+        self.clock = SocketlessClock()
         self.began: list[float] = []
         self.tasks = Tasks(lambda error: None)
         self.dispatcher = Dispatcher(

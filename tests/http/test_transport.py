@@ -4,6 +4,7 @@ import asyncio
 import gc
 import gzip
 import re
+import time
 import traceback
 import warnings
 from collections.abc import Coroutine
@@ -336,10 +337,10 @@ async def silent(_: bytes, __: asyncio.StreamWriter) -> None:
     await forever()
 
 
-def wait_until(time: float) -> None:
+def wait_until(end: float) -> None:
     """Block the loop."""
-    while asyncio.get_running_loop().time() < time:
-        pass
+    while (left := end - asyncio.get_running_loop().time()) > 0:
+        time.sleep(left)
 
 
 @pytest.mark.parametrize("reply", [drip, silent])

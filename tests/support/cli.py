@@ -2,13 +2,14 @@
 
 import asyncio
 import fcntl
+import json
 import os
 import pty
 import re
 import struct
 import sys
 import termios
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -109,21 +110,46 @@ def read_rest(descriptor: int, into: bytearray) -> None:
         pass
 
 
-async def on_terminal(
-    control_plane: FakeControlPlane | None, *args: str, columns: int = 80, **env: str
-) -> Ran:
-    """Run a command on a pseudo-terminal of 24 lines; return everything that was written to it."""
+Command = str | tuple[str, Mapping[str, str]]
+"""The arguments of a command, and variables of its own."""
+
+
+def in_turn(*commands: Command) -> Sequence[str]:
+    """Return a command line that runs commands one after the other, as a process is slow to start.
+
+    After each, its exit status is written to stdout and stderr.
+    """
+    pairs = [(command, {}) if isinstance(command, str) else command for command in commands]
+    return [sys.executable, "-c", _IN_TURN, json.dumps(pairs)]
+
+
+_IN_TURN = """
+import json, os, sys
+from runai_async.cli.app import app
+before = dict(os.environ)
+for args, variables in json.loads(sys.argv[1]):
+    os.environ.clear()
+    os.environ.update(before | variables)
+    try:
+        app(args.split(), prog_name="runai-async")
+    except SystemExit as ended:
+        status = ended.code
+        for stream in (sys.stderr, sys.stdout):
+            print(f"\\n== {status}", file=stream, flush=True)
+sys.exit(status)
+"""
+
+
+async def on_terminal(control_plane: FakeControlPlane, *commands: Command) -> list[Ran]:
+    """Run commands, one after the other, on a pseudo-terminal of 80 by 24; return how each ended."""
     ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "runai_async",
-        *args,
+        *in_turn(*commands),
         stdin=theirs,
         stdout=theirs,
         stderr=asyncio.subprocess.PIPE,
-        env=environment(control_plane, **{"TERM": "xterm-256color", "COLUMNS": str(columns), **env}),
+        env=environment(control_plane, TERM="xterm-256color"),
     )
     os.close(theirs)
     written = bytearray()
@@ -139,5 +165,7 @@ async def on_terminal(
     asyncio.get_running_loop().remove_reader(ours)
     read_rest(ours, written)
     os.close(ours)
-    assert process.returncode is not None
-    return Ran(process.returncode, written.decode(), err.decode())
+    outs, errs = (re.split(r"\n== (\d+)\n", text.decode().replace("\r\n", "\n")) for text in (written, err))
+    return [
+        Ran(int(status), *texts) for status, *texts in zip(outs[1::2], outs[::2], errs[::2], strict=False)
+    ]

@@ -1,10 +1,28 @@
-"""Clocks that are not the machine's: one that a test can put forward, and the time of its event loop."""
+"""Clocks that are not the machine's: those that a test moves, and the time of its event loop."""
 
 import asyncio
 import time
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from runai_async._clock import SystemClock
+from runai_async.testing import FakeClock
+from runai_async.testing._clock import _IDLE_ROUNDS
+
+
+class SocketlessClock(FakeClock):
+    """A `FakeClock` for tests in which nothing waits for a socket, a thread or a timer of the loop.
+
+    There, a loop in which nothing is ready stays idle. Without this, most of the time of such a test would be
+    spent on turns of the loop in which a response could arrive.
+    """
+
+    async def _until_idle(self) -> None:
+        loop: Any = asyncio.get_running_loop()
+        idle, seen = 0, self._count
+        while loop._ready and idle < _IDLE_ROUNDS:
+            await asyncio.sleep(0)
+            idle, seen = (idle + 1, seen) if seen == self._count else (0, self._count)
 
 
 class ForwardClock(SystemClock):

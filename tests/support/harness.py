@@ -13,6 +13,7 @@ from runai_async import RetryPolicy, RunaiClient
 from runai_async.errors import AttemptTimeoutError, DeadlineExceededError
 from runai_async.testing import FakeClock, Request, Response
 from runai_async.testing._state import MissingError, State
+from support.clocks import SocketlessClock
 
 T = TypeVar("T")
 Reply = Response | Exception | None
@@ -49,7 +50,7 @@ class Harness:
 
     def __init__(self) -> None:
         asyncio.get_running_loop().set_debug(False)  # it would take most of the time
-        self.clock = FakeClock()
+        self.clock: FakeClock = SocketlessClock()
         self.state = State(None, self.clock.now, 10_000)
         self.workload_id = self.state.add_workload("llm", "Inference", {})
         self.requests: list[tuple[float, str, str]] = []

@@ -54,7 +54,7 @@ def open_fleet_that_trusts_any_rows(
     "opened",
     [
         pytest.param(open_fleet, marks=pytest.mark.slow),
-        open_fleet_of_the_list,
+        pytest.param(open_fleet_of_the_list, marks=pytest.mark.slow),
         open_fleet_that_relaxes,
         pytest.param(open_fleet_that_trusts_any_rows, marks=pytest.mark.slow),
     ],

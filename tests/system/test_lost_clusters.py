@@ -218,7 +218,7 @@ async def test_commands_say_that_a_cluster_is_lost() -> None:
         async with started(control_plane, "watch", "chat", "--interval", "50ms", "--count", "2") as process:
             watched = await finished(process)
         rollout = await ran(
-            control_plane, "rollout", "status", "chat", "--interval", "50ms", "--timeout", "2s"
+            control_plane, "rollout", "status", "chat", "--interval", "50ms", "--timeout", "500ms"
         )
     assert '"event":"cluster_disconnected"' in watched.out.replace(" ", "")
     assert "lost its connection 12m ago: states may be out of date" in rollout.out

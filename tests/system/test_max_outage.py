@@ -67,7 +67,7 @@ async def test_an_outage_from_the_start_ends_it_when_max_outage_is_over(
         with pytest.raises(WatchOutageError):
             await work(harness, runai, evolve(POLICY, max_outage=max_outage))
     times = [at for at, *_ in harness.requests]
-    assert times[-1] - times[0] == pytest.approx(max_outage)
+    assert times[-1] - times[0] == pytest.approx(max_outage, abs=0.01)  # a poll may be due just before
     assert len(times) >= 3
 
 

@@ -12,6 +12,7 @@ import pytest
 from runai_async import (
     DecodeError,
     PollPolicy,
+    RetryPolicy,
     RevisionAdded,
     RevisionUpdated,
     RunaiClient,
@@ -102,7 +103,7 @@ async def test_a_revision_that_is_broken_hides_no_other(setting: Setting, kind: 
     setting.control_plane.fault(kind, times=None)
     assert await setting.read() == [setting.new]
     with contextlib.suppress(DecodeError):
-        await setting.runai.get_revision(setting.new)
+        await setting.runai.with_options(retry=RetryPolicy(attempts=1)).get_revision(setting.new)
     watch = setting.runai.watch_revisions(setting.workload_id, poll=POLL)
     async with watch:
         added = await anext(watch)
