@@ -118,3 +118,11 @@ def test_the_bytes_of_an_unlisted_revision_are_kept_as_long_as_it_is_known() -> 
         assert listing.raw("b") == raw
     listing.keep(listing.read(compact(revision("a"))), {"a": None})
     assert listing.raw("b") is None
+
+
+@pytest.mark.parametrize("write", [compact, body_of])
+def test_a_known_revision_that_is_listed_twice_is_listed_once(write: Any) -> None:
+    listing = Listing()
+    first = keep(listing, write(revision("a"), revision("b")))
+    twice = listing.read(write(revision("a"), revision("b"), revision("a")))
+    assert (texts(twice), twice.changed) == (texts(first), {})
