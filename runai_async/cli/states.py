@@ -8,8 +8,8 @@ polls of a workload fail is known from events alone.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 
 from attrs import define
 
@@ -130,16 +130,18 @@ class States:
 
     Args:
         names: of workloads, by id, as far as they are known; may change.
+        now: returns the present time by this machine's clock.
 
     Attributes:
         watched: the workloads; none until the watch begins.
         last_success_at: when a poll succeeded last.
     """
 
-    def __init__(self, names: Mapping[str, str]) -> None:
+    def __init__(self, names: Mapping[str, str], now: Callable[[], datetime]) -> None:
         self.watched: Watched = SeparatelyWatched()
         self.last_success_at: datetime | None = None
         self._names = names
+        self._now = now
         self._states: dict[str, WorkloadState] = {}
         self._changed: dict[str, None] = {}  # a set in the order of insertion
 
@@ -162,7 +164,7 @@ class States:
         """Take in how a poll ended: a success ends a problem, a failure is shown at once."""
         if not isinstance(event, PollFinished) or event.error == "CancelledError":
             return  # not the end of a poll, or one that was cut off by the end of the command
-        state, now = self._state(event.workload_id), datetime.now(UTC)
+        state, now = self._state(event.workload_id), self._now()
         self._changed[event.workload_id] = None
         if event.error is None:
             self.last_success_at = now

@@ -1,7 +1,7 @@
 """The live view, in any width and height."""
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from attrs import evolve
@@ -18,8 +18,23 @@ from runai_async import (
     TransportError,
     WatchDegraded,
 )
+from runai_async._api.server_time import ServerTime
+from runai_async.cli.times import Times
 from runai_async.cli.views.board import Board
 from runai_async.models import Revision
+from runai_async.testing import FakeClock
+
+CLOCK = FakeClock(now=NOW)
+TIMES = Times(clock=CLOCK)
+
+
+def set_clock(now: datetime) -> None:
+    CLOCK.shift_now((now - CLOCK.now()).total_seconds())
+
+
+@pytest.fixture(autouse=True)
+def _clock() -> None:
+    set_clock(NOW)
 
 
 def drawn(
@@ -31,9 +46,10 @@ def drawn(
     fills: bool = False,
     keys: bool = False,
 ) -> list[str]:
+    set_clock(now)
     screen = Console(width=width, height=height, color_system=None)
     with screen.capture() as capture:
-        screen.print(board.draw(now, width, height, fills=fills, keys=keys))
+        screen.print(board.draw(width, height, fills=fills, keys=keys))
     return [line.rstrip() for line in capture.get().splitlines()]
 
 
@@ -43,7 +59,7 @@ def board_of(
     expected: int | None = None,
 ) -> Board:
     """Return a board of workloads that were all polled; without *names*, their ids are their names."""
-    board = Board({key: key for key in revisions} if names is None else names, "Revisions of llm")
+    board = Board({key: key for key in revisions} if names is None else names, "Revisions of llm", TIMES)
     board.states.watched = Given(revisions, expected)
     for key in revisions:
         board.note_poll(succeeded(key))
@@ -76,10 +92,24 @@ def test_a_line_says_what_is_newest_and_what_serves_and_the_last_events_follow()
         "WORKLOAD  NEWEST  PHASE    SERVING  PODS   SINCE  MESSAGE",
         "llm       00002   Pending  00001    2/1-4  2m05s  no GPUs",
         "",
-        "12:00:00.000  llm-00001  exists: Running for 0s  2/1-4 pods",
-        "10:00:00.000  llm-00002  created: Pending  0/1-4 pods  no GPUs",
+        "12:00:00.000Z  llm-00001  exists: Running for 0s  2/1-4 pods",
+        "2025-12-28 10:00:00.000Z  llm-00002  created: Pending  0/1-4 pods  no GPUs",
     ]
     assert lines[-1].startswith("1 workload: 1 Pending; last successful poll ")
+
+
+def test_ages_are_by_the_server_s_clock_and_those_of_polls_by_ours() -> None:
+    times = Times(clock=CLOCK)
+    times.server = ServerTime(CLOCK)
+    times.server.note({"Date": "Thu, 01 Jan 2026 10:00:00 GMT"})
+    board = Board({}, "", times)
+    board.states.watched = Given({"llm": [revision(phase_updated_at=NOW - timedelta(hours=2, minutes=10))]})
+    board.note_poll(succeeded("llm"))
+    board.note(Synced(workload_id="", observed_at=NOW))
+    lines = drawn(board, now=NOW + timedelta(seconds=3))
+    assert lines[2].endswith("  10m")
+    assert lines[-1].endswith("last successful poll 3s ago")
+    assert "10:00:00.500Z  all workloads  synced" in lines
 
 
 def test_pods_are_those_of_the_newest_revision_if_nothing_serves() -> None:
@@ -119,7 +149,7 @@ def test_every_workload_can_be_reached() -> None:
 def test_the_footer_counts_until_all_are_known() -> None:
     board = board_of({"llm": [revision()]}, expected=300)
     assert drawn(board)[-1].startswith("1 of 300 workloads: 1 Running; ")
-    empty = Board({}, "")
+    empty = Board({}, "", TIMES)
     assert drawn(empty)[-1] == "0 workloads; no successful poll yet"
 
 
@@ -141,7 +171,7 @@ def test_names_that_differ_at_their_end_can_be_told_apart() -> None:
     board = board_of({name.format(index): [revision(phase_message="x" * 80)] for index in range(3)})
     lines = drawn(board)[2:5]
     assert [line.split()[0][-4:] for line in lines] == ["-000", "-001", "-002"]
-    event = RevisionAdded(revision=revision(name=name.format(7)), observed_at=NOW)
+    event = RevisionAdded(revision=revision(name=name.format(7), created_at=NOW), observed_at=NOW)
     board.note(event)
     assert any("…" in line and "-007  created: Running  2/1-4 pods" in line for line in drawn(board))
 
@@ -191,8 +221,8 @@ def test_events_about_no_workload_are_lines() -> None:
     board.note(ClusterDisconnected(cluster_id="c", name="eu-1", last_seen_at=None, observed_at=NOW))
     board.note(Synced(workload_id="", observed_at=NOW))
     lines = drawn(board)
-    assert "12:00:00.000  cluster eu-1  lost its connection: states may be out of date" in lines
-    assert "12:00:00.000  all workloads  synced" in lines
+    assert "12:00:00.000Z  cluster eu-1  lost its connection: states may be out of date" in lines
+    assert "12:00:00.000Z  all workloads  synced" in lines
     assert lines[-1].startswith("0 workloads; ")
 
 
@@ -206,10 +236,10 @@ def test_why_polls_fail_stands_in_the_line_of_the_workload() -> None:
 
 
 def test_a_failed_first_poll_is_shown_at_once() -> None:
-    board = Board({"llm": "llm"}, "")
+    board = Board({"llm": "llm"}, "", TIMES)
     board.states.watched = Given({"llm": []})
     board.note_poll(failed("llm", "NotFoundError"))
-    assert "failing for 0s: NotFoundError, retrying" in drawn(board, 120, now=datetime.now(UTC))[2]
+    assert "failing for 0s: NotFoundError, retrying" in drawn(board, 120)[2]
 
 
 @pytest.mark.parametrize("height", [1, 3, 6, 10, 24, 60])

@@ -15,7 +15,7 @@ from support.oracle import is_subsequence
 
 from runai_async import Phase, Revision, from_json
 from runai_async.cli.commands.demo import Counts, run_demo, summary
-from runai_async.cli.text import clock
+from runai_async.cli.text import time_of_day
 from runai_async.cli.views.terminal import LinesView
 from runai_async.errors import TransportError
 from runai_async.events import RevisionAdded, RevisionDeleted, WatchDegraded
@@ -24,7 +24,7 @@ from runai_async.testing import FakeControlPlane, Transition
 PACE = 0.08
 """The whole takes about a second."""
 
-_EVENT = re.compile(r"(?P<at>[\d:.]{12})  (?P<who>[a-z]+(?:-\d+)?)  (?P<what>.*)")
+_EVENT = re.compile(r"(?P<at>[\d:.]{12}Z)  (?P<who>[a-z]+(?:-\d+)?)  (?P<what>.*)")
 _REVISION = re.compile(r"[a-z]+-\d+")
 _PHASE = re.compile(
     r"(?:exists: |created: |(?P<before>\w+) -> )(?P<phase>\w+)(?: for \w+)?  (?P<pods>\d/1-4) pods"
@@ -81,7 +81,11 @@ async def test_printed_phases_are_in_the_order_of_the_responses(show: Show) -> N
 async def test_every_printed_time_is_the_time_of_a_change(show: Show) -> None:
     starts = {"added": "created: ", "phase": "", "deleted": "deleted"}
     changes = {
-        (clock(_time_of(change)), show.name(change.revision_id), starts[change.kind])
+        (
+            time_of_day(_time_of(change), timespec="milliseconds"),
+            show.name(change.revision_id),
+            starts[change.kind],
+        )
         for change in show.control_plane.transitions
     }
     for event in show.events:
@@ -89,6 +93,10 @@ async def test_every_printed_time_is_the_time_of_a_change(show: Show) -> None:
             continue  # about a workload, or at the time of observation
         fitting = [start for at, who, start in changes if (at, who) == (event["at"], event["who"])]
         assert any(event["what"].startswith(start) for start in fitting), event
+
+
+def _written(time: datetime) -> str:
+    return time_of_day(time, timespec="milliseconds")
 
 
 def _time_of(change: Transition) -> datetime:

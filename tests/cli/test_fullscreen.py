@@ -14,9 +14,11 @@ from support.samples import WORKLOAD, revision
 from support.terminals import Terminal, a_terminal
 from support.watched import Given, succeeded
 
+from runai_async._api.server_time import ServerTime
 from runai_async.cli.signals import on_job_control, stop
 from runai_async.cli.views.fullscreen import FullScreen
 from runai_async.cli.views.terminal import LiveView
+from runai_async.testing import FakeClock
 
 ALTERNATE, NORMAL = "\x1b[?1049h", "\x1b[?1049l"
 HIDDEN, VISIBLE = "\x1b[?25l", "\x1b[?25h"
@@ -37,7 +39,7 @@ async def until_written(terminal: Terminal, text: str, times: int = 1) -> None:
 def view_of(terminal: Terminal) -> LiveView:
     view = LiveView(terminal.console(), "Revisions of llm")
     view.names[WORKLOAD] = "llm"
-    view.follow(Given({WORKLOAD: [revision()]}))
+    view.follow(Given({WORKLOAD: [revision()]}), ServerTime(FakeClock()))
     view.hook(succeeded(WORKLOAD))
     return view
 

@@ -8,8 +8,9 @@ from datetime import timedelta
 
 import pytest
 from attrs import evolve
-from support.samples import revision
+from support.samples import NOW, revision
 
+from runai_async._api.server_time import ServerTime
 from runai_async.cli.exits import ReaderGoneError
 from runai_async.cli.line_writer import LineWriter
 from runai_async.cli.views.progress import Progress
@@ -59,6 +60,17 @@ async def test_a_log_gets_a_line_every_thirty_seconds(log: Log) -> None:
     assert changed.startswith(f"{name}  Pending")
     assert re.fullmatch(rf"still waiting for the rollout: {name} is Pending for 3\ds, \d/1-4 pods", first)
     assert re.fullmatch(rf"still waiting for the rollout: {name} is Pending for 1m00s, \d/1-4 pods", second)
+
+
+async def test_what_is_still_waited_for_is_as_old_as_it_is_by_the_server_s_clock(log: Log) -> None:
+    clock = FakeClock(now=NOW)
+    async with waiting(clock) as progress:
+        progress.times.server = ServerTime(clock)
+        progress.times.server.note({"Date": "Thu, 01 Jan 2026 10:00:00 GMT"})
+        begun = NOW - timedelta(hours=2, minutes=10)
+        progress.revision(evolve(revision(), phase=Phase.PENDING, phase_updated_at=begun))
+        await clock.advance(31)
+        assert "is Pending for 10m," in (await log.read())[-1]
 
 
 async def test_a_revision_that_has_stalled_is_a_line(log: Log) -> None:

@@ -167,7 +167,7 @@ async def test_a_log_gets_a_line_of_text_for_each_event(
     args = ["watch", "my-llm", *FAST, "-o", "table", "-n", "3"]
     result = await ran(control_plane, *args)
     await change
-    assert [re.sub(r"[\d:.]{12}|\d+\.\d s", "T", line) for line in result.out.splitlines()] == [
+    assert [re.sub(r"[\d:.]{12}Z|\d+\.\d s", "T", line) for line in result.out.splitlines()] == [
         "T  my-llm-00001  exists: Running for 0s  2/1-4 pods",
         "T  my-llm  outage began: 501 upgrade",
         "T  my-llm  outage ended after T",

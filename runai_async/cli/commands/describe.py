@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 
 import click
 
@@ -13,7 +13,7 @@ from runai_async.cli.description import Description, ran_last
 from runai_async.cli.ids import find_workload
 from runai_async.cli.options import NON_EMPTY, examples
 from runai_async.cli.views.output import Output, Result, result_options
-from runai_async.client import RunaiClient
+from runai_async.client import RunaiClient, server_time
 from runai_async.errors import NotFoundError, PermissionDeniedError
 from runai_async.explanation import Explanation
 from runai_async.models import Revision, RevisionLogEvent
@@ -66,10 +66,13 @@ def describe(connection: Connection, workload: str, *, events: int, output: Outp
     """
 
     def draw() -> None:
-        for line in found.lines(datetime.now(UTC)):
+        for line in found.lines(now):
             click.echo(line)
 
-    found = connection.run(lambda runai: _read(runai, workload, events))
+    async def work(runai: RunaiClient) -> tuple[Description, datetime]:
+        return await _read(runai, workload, events), server_time(runai).now()
+
+    found, now = connection.run(work)
     document = found.to_dict()
     output(Result([document], document=document, draw=draw))
 

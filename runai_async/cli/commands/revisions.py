@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Literal
 
@@ -18,6 +19,7 @@ from runai_async.cli.options import (
     check_interval,
     examples,
     interval_option,
+    local_option,
     project_option,
     watch_option,
 )
@@ -153,10 +155,17 @@ def count(
     help="Search this workload's revisions, by name or the beginning of an id.",
 )
 @project_option
+@local_option
 @result_options(of=_SHAPE, otherwise="facts and conditions", headers=False, secrets=True)
 @connecting
 def get(
-    connection: Connection, revision: str, workload: str | None, *, project: str | None, output: Output
+    connection: Connection,
+    revision: str,
+    workload: str | None,
+    *,
+    project: str | None,
+    local: bool,
+    output: Output,
 ) -> None:
     """Show one REVISION, live or deleted, with its conditions.
 
@@ -175,7 +184,8 @@ def get(
         return (await find_revisions(runai, found, [revision]))[0]
 
     found = connection.run(work)
-    output(Result([found], document=found, draw=lambda: print_revision(found), names=[found.name]))
+    draw = functools.partial(print_revision, found, local=local)
+    output(Result([found], document=found, draw=draw, names=[found.name]))
 
 
 @revisions.command(

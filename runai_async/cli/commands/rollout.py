@@ -193,6 +193,7 @@ def _one(connection: Connection, gate: _Gate, rollouts: list[Rollout]) -> None:
     progress, timeout = views.progress.Progress(gate.timeout), gate.timeout
 
     async def work(runai: RunaiClient) -> Revision:
+        progress.times.server = server_time(runai)
         async with progress.live():
             waiting = gate.waiting(runai)
             async with within(timeout):
@@ -230,6 +231,7 @@ def _many(connection: Connection, gate: _Gate, rollouts: list[Rollout]) -> None:
     tally = views.tally.Tally(gate.timeout)
 
     async def work(runai: RunaiClient) -> None:
+        tally.times.server = server_time(runai)
         async with tally.live():
             waiting = gate.waiting(runai)
             async with within(gate.timeout):

@@ -17,9 +17,18 @@ from runai_async.diff import MASK, FieldChange
 from runai_async.models import Condition, Revision
 
 
-def print_revision(revision: Revision) -> None:
-    """Print what `revisions get` shows: facts, then conditions, but no environment and no arguments."""
-    facts = [(name, cell._replace(text=clean(cell.text))) for name, cell in _facts(revision) if cell.text]
+def print_revision(revision: Revision, *, local: bool) -> None:
+    """Print what `revisions get` shows: facts, then conditions, but no environment and no arguments.
+
+    Args:
+        revision: the revision.
+        local: whether times are in this machine's zone, and not in UTC.
+    """
+    facts = [
+        (name, cell._replace(text=clean(cell.text)))
+        for name, cell in _facts(revision, local=local)
+        if cell.text
+    ]
     conditions = revision.conditions or ()
     if sys.stdout.isatty():
         from runai_async.cli.views.tables import print_facts  # noqa: PLC0415  (rich)
@@ -32,15 +41,15 @@ def print_revision(revision: Revision) -> None:
         print_table(_conditions(conditions))
 
 
-def _facts(revision: Revision) -> Iterator[tuple[str, Cell]]:
+def _facts(revision: Revision, *, local: bool) -> Iterator[tuple[str, Cell]]:
     yield "Name", Cell(revision.name)
     yield "Id", Cell(revision.id)
     yield "Workload", Cell(revision.workload_id)
     yield "Phase", phase_cell(revision.phase)
     yield "Message", Cell(revision.phase_message or "")
-    yield "Phase since", Cell(moment(revision.phase_updated_at))
-    yield "Created", Cell(moment(revision.created_at))
-    yield "Deleted", Cell(moment(revision.deleted_at))
+    yield "Phase since", Cell(moment(revision.phase_updated_at, local=local))
+    yield "Created", Cell(moment(revision.created_at, local=local))
+    yield "Deleted", Cell(moment(revision.deleted_at, local=local))
     yield "Pods", Cell(f"{pods_text(revision)} running")
     yield "Images", Cell(", ".join(revision.images or ()))
     node_pools = revision.current_node_pools or revision.requested_node_pools or ()

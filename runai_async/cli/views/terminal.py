@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Iterable
-from datetime import UTC, datetime
 from typing import ClassVar
 
 from rich.console import Console, RenderableType
 from rich.text import Text
 
+from runai_async._api.server_time import ServerTime
+from runai_async.cli.times import Times
 from runai_async.cli.views.board import Board
 from runai_async.cli.views.console import can_draw, console
 from runai_async.cli.views.fullscreen import FullScreen
@@ -28,14 +29,14 @@ class LinesView(PrintingView):
     emit: ClassVar[frozenset[Emit]] = frozenset({"degraded", "recovered", "clusters"})
     displays_outages = True
 
-    def __init__(self, screen: Console) -> None:
-        super().__init__(screen.file)
+    def __init__(self, screen: Console, times: Times | None = None) -> None:
+        super().__init__(screen.file, times)
         self._screen = screen
 
     def line(self, event: FleetEvent) -> str | None:
         """Return an event as text, in the colours of the terminal."""
         with self._screen.capture() as captured:
-            self._screen.print(event_line(event, self.names), soft_wrap=True)
+            self._screen.print(event_line(event, self.names, self.times), soft_wrap=True)
         return captured.get().removesuffix("\n")
 
     def narrate(self, text: str) -> None:
@@ -52,14 +53,15 @@ class LiveView(View):
     emit: ClassVar[frozenset[Emit]] = frozenset({"updated", "degraded", "recovered", "clusters"})
     displays_outages = True
 
-    def __init__(self, screen: Console, headline: str) -> None:
-        super().__init__()
+    def __init__(self, screen: Console, headline: str, times: Times | None = None) -> None:
+        super().__init__(times)
         self._screen = screen
-        self._board = Board(self.names, headline)
+        self._board = Board(self.names, headline, self.times)
         self._timer: asyncio.Timeout | None = None
 
-    def follow(self, watched: Watched) -> None:
+    def follow(self, watched: Watched, time: ServerTime) -> None:
         """Show the state of what is watched."""
+        super().follow(watched, time)
         self._board.states.watched = watched
 
     @contextlib.asynccontextmanager
@@ -70,7 +72,7 @@ class LiveView(View):
         def draw(width: int, height: int) -> RenderableType:
             is_shown = full is not None and full.is_shown
             keys = full is not None and full.has_keys
-            return self._board.draw(datetime.now(UTC), width, height, fills=is_shown, keys=keys)
+            return self._board.draw(width, height, fills=is_shown, keys=keys)
 
         full = FullScreen(self._screen, draw, self._press, self._board.notice)
         self._timer = timer = asyncio.timeout(None)
@@ -102,10 +104,16 @@ class LiveView(View):
 TerminalView = LinesView | LiveView
 
 
-def terminal_view(headline: str, *, plain: bool = False) -> TerminalView:
-    """Return a live view if stdout can show one and *plain* is false, or else one of lines."""
-    screen = console()
-    return LiveView(screen, headline) if can_draw(screen) and not plain else LinesView(screen)
+def terminal_view(headline: str, *, plain: bool = False, local: bool = False) -> TerminalView:
+    """Return a live view if stdout can show one and *plain* is false, or else one of lines.
+
+    Args:
+        headline: what is watched.
+        plain: whether there are lines on a terminal, too.
+        local: whether times are in this machine's zone.
+    """
+    screen, times = console(), Times(local=local)
+    return LiveView(screen, headline, times) if can_draw(screen) and not plain else LinesView(screen, times)
 
 
 def print_summary(facts: Iterable[str], *, agrees: bool) -> None:
