@@ -141,6 +141,9 @@ async def wait_for_all(waiting: Waiting, rollouts: Sequence[Rollout], display: R
 
     A workload that has no revisions, and need not have any, is looked at for as long as another one is waited
     for: its revisions may be missing only because a service has just restarted.
+
+    Raises:
+        InputError: a workload was given by its id, and there is none; the others are no longer waited for.
     """
     peek = asyncio.Event()
     tasks = [asyncio.create_task(_wait(waiting, item, display, peek)) for item in rollouts]
@@ -152,7 +155,7 @@ async def wait_for_all(waiting: Waiting, rollouts: Sequence[Rollout], display: R
             peek.clear()
             for task in tasks:
                 if task.done():
-                    task.result()  # raises what is a defect
+                    task.result()  # raises what is a defect, or wrong usage
     finally:
         for task in tasks:
             task.cancel()

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from support.cli import Ran, environment, finished, polled, ran, started
+from support.fleets import UNKNOWN_ID
 
 from runai_async import RunaiClient
 from runai_async.cli import gate
@@ -398,10 +399,41 @@ async def test_a_workload_given_by_its_id_has_no_successor(
     control_plane: FakeControlPlane, workload_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gate, "_GLANCE", 0.01)
-    control_plane.delete_workload(workload_id)
-    control_plane.add_workload("my-llm")
-    result = await status(control_plane, workload_id, "--timeout", "300ms")
+    control_plane.add_revision(workload_id, "Pending")
+
+    async def recreate() -> None:
+        await polled(control_plane, 2)
+        control_plane.delete_workload(workload_id)
+        control_plane.add_workload("my-llm")
+
+    result = await status(control_plane, workload_id, "--timeout", "500ms", during=recreate())
     assert (result.status, " now: run the command again" in result.err) == (3, False)
+
+
+@pytest.mark.parametrize("others", [[], ["my-llm"]])
+async def test_an_id_that_nothing_knows_is_an_error_at_once(
+    control_plane: FakeControlPlane, workload_id: str, monkeypatch: pytest.MonkeyPatch, others: list[str]
+) -> None:
+    monkeypatch.setattr(gate, "_GLANCE", 0.01)
+    control_plane.add_revision(workload_id, "Pending")
+    result = await status(control_plane, UNKNOWN_ID, *others, "--timeout", "50s")
+    assert (result.status, result.err) == (2, f'Error: workload "{UNKNOWN_ID}" not found\n')
+
+
+@pytest.mark.parametrize("status_of_list", [501, None])
+async def test_an_id_is_not_called_unknown_where_the_list_names_it_or_cannot_be_read(
+    control_plane: FakeControlPlane,
+    workload_id: str,
+    monkeypatch: pytest.MonkeyPatch,
+    status_of_list: int | None,
+) -> None:
+    monkeypatch.setattr(gate, "_GLANCE", 0.01)
+    monkeypatch.setattr(gate, "_PAUSE", 0.01)
+    control_plane.restart_read_model(2, missing=True)
+    if status_of_list is not None:
+        control_plane.fail_next(None, status_of_list, path="/workloads$")
+    result = await status(control_plane, workload_id, "--timeout", "400ms", during=listed(control_plane, 2))
+    assert result.status == 3
 
 
 async def listed(control_plane: FakeControlPlane, times: int) -> None:

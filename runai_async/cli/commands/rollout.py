@@ -158,7 +158,7 @@ def status(
 
     An outage is waited out until the --timeout, from the first request on. In a log there is a line for each
     change, and one every 30 seconds. A name means the workload that has it at the start: if that is deleted,
-    the rollout has failed.
+    the rollout has failed. An id that neither the control plane nor its list knows is an error.
 
     With --all or --filter a workload without revisions is counted as such and not waited for; it is an error
     if none has any. At most 32 requests are in flight at once.
