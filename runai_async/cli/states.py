@@ -17,7 +17,7 @@ from runai_async._wait.order import newest
 from runai_async.cli.overview import newest_serving, phase_counts, short_name
 from runai_async.cli.text import clean, counted, since
 from runai_async.cli.watched import Reading, SeparatelyWatched, Watched
-from runai_async.cli.wording import reason
+from runai_async.cli.wording import failure, reason
 from runai_async.events import FleetEvent, WatchDegraded, WatchRecovered, WorkloadFailed
 from runai_async.hooks import HookEvent, PollFinished
 from runai_async.models import Phase, Revision
@@ -170,7 +170,7 @@ class States:
             self.last_success_at = now
             state.has_succeeded, state.undecodable, state.problem = True, event.undecodable, None
         elif state.problem is None:
-            state.problem = _Problem("failing", f"{event.error}, retrying", now)
+            state.problem = _Problem("failing", f"{failure(event.error)}, retrying", now)
 
     def _state(self, workload_id: str) -> WorkloadState:
         return self._states.setdefault(workload_id, WorkloadState(workload_id, workload_id))

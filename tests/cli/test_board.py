@@ -239,7 +239,7 @@ def test_a_failed_first_poll_is_shown_at_once() -> None:
     board = Board({"llm": "llm"}, "", TIMES)
     board.states.watched = Given({"llm": []})
     board.note_poll(failed("llm", "NotFoundError"))
-    assert "failing for 0s: NotFoundError, retrying" in drawn(board, 120)[2]
+    assert "failing for 0s: not found, retrying" in drawn(board, 120)[2]
 
 
 @pytest.mark.parametrize("height", [1, 3, 6, 10, 24, 60])

@@ -96,7 +96,7 @@ def test_a_failed_poll_is_shown_until_one_succeeds() -> None:
     states.note_poll(failed(WORKLOAD, "NotFoundError"))
     states.note_poll(failed(WORKLOAD, "CancelledError"))
     (state,) = states.ordered()
-    assert "ServerError, retrying" in state.message(NOW)
+    assert "the control plane fails, retrying" in state.message(NOW)
     states.note_poll(succeeded(WORKLOAD))
     assert state.message(NOW) == "ready"
 

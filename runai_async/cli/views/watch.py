@@ -15,12 +15,10 @@ from runai_async.cli.diagnostics import say
 from runai_async.cli.line_writer import LineWriter
 from runai_async.cli.times import Times
 from runai_async.cli.watched import Watched
+from runai_async.cli.wording import REFUSALS
 from runai_async.events import ClusterEvent, FleetEvent, RevisionEvent
 from runai_async.hooks import HookEvent, PollFinished
 from runai_async.policy import Emit
-
-_REFUSALS = {"NotFoundError": "not found", "PermissionDeniedError": "may not be read by this account"}
-"""What the refusals of a workload mean."""
 
 
 @frozen
@@ -108,10 +106,10 @@ class PrintingView(View):
         """Report that a workload does not exist, or not for this account: it may appear later."""
         if not isinstance(event, PollFinished):
             return
-        if event.error in _REFUSALS:
+        if event.error in REFUSALS:
             if event.workload_id not in self._refused | self._readable:
                 self._refused.add(event.workload_id)
-                problem = _REFUSALS[event.error]
+                problem = REFUSALS[event.error]
                 say(f"runai-async: workload {event.workload_id} {problem}; retrying for a while")
         elif event.error is None:
             self._readable.add(event.workload_id)
