@@ -17,6 +17,7 @@ from runai_async import (
     Synced,
     TransportError,
     WatchDegraded,
+    WorkloadFailed,
 )
 from runai_async._api.server_time import ServerTime
 from runai_async.cli.times import Times
@@ -227,12 +228,38 @@ def test_events_about_no_workload_are_lines() -> None:
 
 
 def test_why_polls_fail_stands_in_the_line_of_the_workload() -> None:
-    board = board_of({"llm": [revision()]})
+    board = board_of({"llm": [revision()], "other": [revision()]})
     board.note(WatchDegraded(workload_id="llm", observed_at=NOW, error=TransportError("no route")))
     line = drawn(board, now=NOW + timedelta(seconds=7))[2]
     assert line.split(maxsplit=6)[-1] == "outage for 7s: no route"
     board.note_poll(succeeded("llm"))
     assert "outage" not in drawn(board)[2]
+
+
+def test_an_outage_of_all_is_said_once_with_how_old_the_picture_is() -> None:
+    phases = ["Pending", "Creating", "Failed", "Stopped", "Degraded", "Updating", "Terminating"]
+    revisions = {
+        f"llm-{index:03d}": [revision(1, phase, phase_message=f"was {phase}")]
+        for index, phase in enumerate(phases)
+    }
+    board = board_of(revisions)
+    for key in revisions:
+        set_clock(NOW + timedelta(seconds=2))
+        board.note_poll(failed(key))
+        board.note(WatchDegraded(workload_id=key, observed_at=CLOCK.now(), error=TransportError("no route")))
+    lines = drawn(board, now=NOW + timedelta(seconds=9))
+    assert lines[1] == "outage for 7s, states may be out of date: no route"
+    assert "".join(lines[2:11]).count("outage") == 0
+    assert lines[3].startswith("llm-002  ")  # Failed ones still come first
+    assert lines[3].endswith("was Failed")
+    assert lines[-1].startswith("7 workloads: 1 ")
+    assert lines[-1].endswith("…; last successful poll 9s ago")
+    board.note(WorkloadFailed(workload_id="llm-003", observed_at=NOW, error=TransportError("no route")))
+    assert any(line.endswith("failed for 9s: no route") for line in drawn(board, 120, now=CLOCK.now()))
+    board.note_poll(succeeded("llm-000"))
+    lines = drawn(board, 120, now=CLOCK.now())
+    assert "states may be out of date" not in lines[1]
+    assert any("outage for 7s: no route" in line for line in lines)
 
 
 def test_a_failed_first_poll_is_shown_at_once() -> None:

@@ -13,7 +13,7 @@ from runai_async._wait.pods import pods_text
 from runai_async._watch.clusters import describe_loss
 from runai_async.cli.columns import Cell, Column, Table, fitted, padded, table_of, widths_of
 from runai_async.cli.states import States, WorkloadState, hidden_totals
-from runai_async.cli.text import clean, phase_style, since, width_of
+from runai_async.cli.text import clean, cut_end, phase_style, since, width_of
 from runai_async.cli.times import Times
 from runai_async.cli.views.lines import event_line
 from runai_async.cli.views.tables import one_line
@@ -26,6 +26,8 @@ _MOST_EVENTS = 10
 _FRAME = 3
 """The headings, an empty line, and the footer."""
 _LEAST_ROWS = 3
+_TOTALS_PART = 3
+"""The totals are not cut below this part of the width: a third."""
 
 _COLUMNS = (
     Column("WORKLOAD", "name"),
@@ -91,18 +93,23 @@ class Board:
         """
         self.states.refresh()
         found = self.states.ordered(self.window.text)
-        above = [self._head(width, keys=keys), *self._losses()]
+        outage = self.states.outage(self._times.now())
+        above = [
+            self._head(width, keys=keys),
+            *([one_line(outage, "yellow")] if outage else ()),
+            *self._losses(),
+        ]
         if self.window.text or self.window.is_typing:
             cursor = "_" if self.window.is_typing else ""
             what = f"/{self.window.text}{cursor} ({len(found)} of {len(self.states)})"
             above.append(one_line(what, style="yellow"))
         left = height - len(above) - _FRAME
         events = self._events(width, max(0, min(_events(height, len(found), left), left - _LEAST_ROWS)))
-        rows = self._rows(found, width, max(1, left - len(events)))
+        rows = self._rows(found, width, max(1, left - len(events)), shared=bool(outage))
         lines = [*above, *rows]
         lines += [Text("")] * (max(1, height - 1 - len(lines) - len(events)) if fills else 1)
         lines = [*lines, *events][: max(0, height - 1)]
-        return Group(*lines, one_line(self._footer(), style="bright_black"))
+        return Group(*lines, one_line(self._footer(width), style="bright_black"))
 
     def _head(self, width: int, *, keys: bool) -> Text:
         line = one_line(self.headline, style="bold")
@@ -127,11 +134,11 @@ class Board:
     def _event(self, event: FleetEvent, ahead: timedelta, width: int) -> Text:
         return event_line(event, self._names, self._times, width, ahead=ahead)
 
-    def _rows(self, found: Sequence[WorkloadState], width: int, room: int) -> list[Text]:
+    def _rows(self, found: Sequence[WorkloadState], width: int, room: int, *, shared: bool) -> list[Text]:
         """Return the headings and a line for each workload that fits, and one that sums up the others."""
         fitting = room if len(found) <= room else max(1, room - 1)
         shown = self.window.visible(found, fitting)
-        lines = _lines(_table(shown, self._times, width), width)
+        lines = _lines(_table(shown, self._times, width, shared=shared), width)
         above = self.window.offset
         below = len(found) - above - len(shown)
         if room > 1 and (above or below):
@@ -140,12 +147,14 @@ class Board:
             lines.append(one_line(f"… {where}: {totals}", style="bright_black"))
         return lines
 
-    def _footer(self) -> str:
+    def _footer(self, width: int) -> str:
+        """Write the totals, cut if need be, and how old all of this is."""
         at = self.states.last_success_at
-        polled = (
-            f"last successful poll {since(at, self._times.now())} ago" if at else "no successful poll yet"
-        )
-        return f"{self.states.totals()}; {polled}"
+        ago = since(at, self._times.now())
+        polled = f"; last successful poll {ago} ago" if at else "; no successful poll yet"
+        totals = self.states.totals()
+        room = max(width - width_of(polled), width // _TOTALS_PART)
+        return cut_end(totals, room) + polled
 
 
 def _events(height: int, workloads: int, left: int) -> int:
@@ -158,17 +167,17 @@ def _loss(event: ClusterDisconnected, now: datetime) -> str:
     return f"cluster {clean(event.name)} {describe_loss(event.last_seen_at, now)}"
 
 
-def _table(states: Sequence[WorkloadState], times: Times, width: int) -> Table:
+def _table(states: Sequence[WorkloadState], times: Times, width: int, *, shared: bool) -> Table:
     shown = [index for index, column in enumerate(_COLUMNS) if width >= _FROM.get(column.heading, 0)]
-    rows = [_cells(item, times) for item in states]
+    rows = [_cells(item, times, shared=shared) for item in states]
     return table_of([_COLUMNS[index] for index in shown], [[row[index] for index in shown] for row in rows])
 
 
-def _cells(state: WorkloadState, times: Times) -> list[str | Cell]:
+def _cells(state: WorkloadState, times: Times, *, shared: bool) -> list[str | Cell]:
     """Return a workload's cells: the pods are those of what serves, or of the newest if nothing does."""
     newest = state.newest
     pods_of = state.serving or newest
-    is_problem = state.problem is not None
+    is_problem = state.own_problem(shared=shared) is not None
     return [
         Cell(state.name, "bold"),
         state.short(newest),
@@ -176,7 +185,7 @@ def _cells(state: WorkloadState, times: Times) -> list[str | Cell]:
         state.short(state.serving),
         "" if pods_of is None else pods_text(pods_of),
         "" if newest is None else since(newest.phase_updated_at, times.server_now()),
-        Cell(state.message(times.now()), "yellow" if is_problem else ""),
+        Cell(state.message(times.now(), shared=shared), "yellow" if is_problem else ""),
     ]
 
 
