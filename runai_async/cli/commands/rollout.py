@@ -11,7 +11,7 @@ from runai_async._values import frozen
 from runai_async.cli import views
 from runai_async.cli.connection import Connection, connecting
 from runai_async.cli.diagnostics import Diagnostics, say
-from runai_async.cli.exits import InputError, NotDoneError, SignalledError, TimeIsUpError
+from runai_async.cli.exits import InputError, NotDoneError, SignalledError, TimeIsUpError, exit_status
 from runai_async.cli.gate import Waiting, find_after, wait_for_one
 from runai_async.cli.groups import Group
 from runai_async.cli.history import steps_of
@@ -42,6 +42,7 @@ from runai_async.cli.rollouts import (
 )
 from runai_async.cli.run import within
 from runai_async.cli.text import counted, limit
+from runai_async.cli.verdicts import verdict_line
 from runai_async.cli.views.listings import history_table
 from runai_async.cli.views.output import Output, Result, result_options
 from runai_async.client import RunaiClient, server_time
@@ -201,7 +202,11 @@ def _one(connection: Connection, gate: _Gate, rollouts: list[Rollout]) -> None:
                 found = await find_patiently(runai, gate.workloads, patience, gate.project)
                 rollouts[:] = rollouts_of(found)
                 after_id, after = await find_after(runai, found[0], next(iter(gate.after), None), patience)
-            done = await wait_for_one(waiting, found[0], progress, after_id=after_id, after=after)
+            try:
+                done = await wait_for_one(waiting, found[0], progress, after_id=after_id, after=after)
+            except (RolloutFailedError, WaitTimeoutError) as error:
+                rollouts[0].end(waiting.spent, error)
+                raise
             rollouts[0].revision = done
             rollouts[0].end(waiting.spent)
             return done
@@ -219,6 +224,8 @@ def _one(connection: Connection, gate: _Gate, rollouts: list[Rollout]) -> None:
             views.progress.print_why(error.explanation)
         if timeout is not None and isinstance(error, _LATE) and (silence := progress.silence()):
             raise TimeIsUpError(f"timed out after {limit(timeout)}: {silence}") from error
+        if isinstance(error, RolloutFailedError | WaitTimeoutError):
+            raise NotDoneError(verdict_line(error, timeout), exit_status(error)) from error
         raise
     progress.done(done)
 
