@@ -6,6 +6,7 @@ import re
 
 from runai_async._wait.phase import describe_revision
 from runai_async.cli.text import limit, phase_name
+from runai_async.cli.wording import in_flags
 from runai_async.errors import RolloutFailedError, WaitTimeoutError
 
 _LATE = re.compile(r"^the rollout is not done after \S+ s: ")
@@ -23,11 +24,9 @@ def verdict_line(error: RolloutFailedError | WaitTimeoutError, timeout: float | 
     """
     text, revision = str(error.args[0]), error.revision
     if revision is not None:
-        short = f"{revision.name} is {phase_name(revision.phase)}"
-        text = text.replace(describe_revision(revision) + _MAY, short).replace(
-            describe_revision(revision), short
-        )
-    text = without_classes(_REQUEST.sub("", _ID.sub("", text)))
+        known, short = describe_revision(revision), f"{revision.name} is {phase_name(revision.phase)}"
+        text = text.replace(known + _MAY, short).replace(known, short)
+    text = in_flags(_REQUEST.sub("", _ID.sub("", text)))
     if timeout is not None:
         text = _LATE.sub(f"timed out after {limit(timeout)}: ", text)
     return f"{text}; the rollout goes on" if isinstance(error, WaitTimeoutError) else text
