@@ -90,7 +90,7 @@ class RolloutsDisplay(Protocol):
     def cluster(self, event: ClusterEvent) -> None:
         """Display that a cluster has lost its connection, or is back."""
 
-    def stalled(self, event: RevisionStalled) -> None:
+    def stalled(self, event: RevisionStalled, rollout: Rollout) -> None:
         """Display that a newest revision has been in its phase for long."""
 
     def changed(self, rollout: Rollout) -> None:
@@ -121,7 +121,7 @@ class _Entry(RolloutDisplay):
         self._display.cluster(event)
 
     def stalled(self, event: RevisionStalled) -> None:
-        self._display.stalled(event)
+        self._display.stalled(event, self._rollout)
 
     def revision(self, revision: Revision | None, *, is_empty: bool) -> None:
         self._note(revision, is_empty=is_empty)

@@ -6,20 +6,24 @@ from collections.abc import Iterator, MutableMapping
 
 
 class Labels(MutableMapping[str, str]):
-    """The names of workloads by their ids; what is read is `project/name` where a name is in two projects."""
+    """The names of workloads by their ids; what is read is `project/name` where a name is in two projects.
+
+    Attributes:
+        projects: the names of the workloads' projects, each to be set before the workload's name.
+    """
 
     def __init__(self) -> None:
+        self.projects: dict[str, str] = {}
         self._names: dict[str, str] = {}
-        self._projects: dict[str, str] = {}
         self._homes: dict[str, set[str]] = {}
 
     def __getitem__(self, workload_id: str) -> str:
-        name, project = self._names[workload_id], self._projects.get(workload_id)
+        name, project = self._names[workload_id], self.projects.get(workload_id)
         return f"{project}/{name}" if project and len(self._homes[name]) > 1 else name
 
     def __setitem__(self, workload_id: str, name: str) -> None:
         self._names[workload_id] = name
-        self._note(workload_id)
+        self._homes.setdefault(name, set()).add(self.projects.get(workload_id, ""))
 
     def __delitem__(self, workload_id: str) -> None:
         del self._names[workload_id]
@@ -29,16 +33,6 @@ class Labels(MutableMapping[str, str]):
 
     def __len__(self) -> int:
         return len(self._names)
-
-    def place(self, workload_id: str, project: str) -> None:
-        """Note the project of a workload; it may be known before the name."""
-        self._projects[workload_id] = project
-        self._note(workload_id)
-
-    def _note(self, workload_id: str) -> None:
-        name, project = self._names.get(workload_id), self._projects.get(workload_id)
-        if name and project:
-            self._homes.setdefault(name, set()).add(project)
 
 
 def project_in(label: str) -> str:

@@ -14,6 +14,7 @@ from datetime import datetime
 from attrs import define
 
 from runai_async._wait.order import newest
+from runai_async.cli.labels import project_in
 from runai_async.cli.overview import newest_serving, phase_counts, short_name
 from runai_async.cli.shared_outage import SharedOutage
 from runai_async.cli.text import clean, counted, since
@@ -118,7 +119,7 @@ class WorkloadState:
 
     def short(self, revision: Revision | None) -> str:
         """Write a revision by its number, where its name is the workload's name and a number."""
-        return short_name(revision, self.name)
+        return short_name(revision, self.name.removeprefix(project_in(self.name)))
 
     def matches(self, text: str) -> bool:
         """Return whether a text, in lower case, is a part of its name, or begins its id or phase."""

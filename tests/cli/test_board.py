@@ -20,6 +20,7 @@ from runai_async import (
     WorkloadFailed,
 )
 from runai_async._api.server_time import ServerTime
+from runai_async.cli.labels import Labels
 from runai_async.cli.times import Times
 from runai_async.cli.views.board import Board
 from runai_async.models import Revision
@@ -225,6 +226,33 @@ def test_events_about_no_workload_are_lines() -> None:
     assert "12:00:00.000Z  cluster eu-1  lost its connection: states may be out of date" in lines
     assert "12:00:00.000Z  all workloads  synced" in lines
     assert lines[-1].startswith("0 workloads; ")
+
+
+def test_where_a_name_is_in_two_projects_they_are_shown() -> None:
+    item = revision(name="dup-00001")
+    board = board_of({"a": [item], "b": [item]}, labels("dup", "dup"))
+    board.note(RevisionAdded(revision=evolve(item, workload_id="b"), observed_at=NOW, initial=True))
+    lines = drawn(board)
+    assert [line.split()[:2] for line in lines[2:4]] == [["team-a/dup", "00001"], ["team-b/dup", "00001"]]
+    assert any("  team-b/dup-00001  exists: " in line for line in lines)
+
+
+def test_a_workload_that_was_created_again_has_no_other_name_than_before() -> None:
+    names = labels("dup", "other")
+    names.projects["new"] = "team-a"
+    names["new"] = "dup"
+    assert (names["a"], names["new"], names["b"], len(names)) == ("dup", "dup", "other", 3)
+    del names["a"]
+    assert list(names) == ["b", "new"]
+
+
+def labels(*names: str) -> Labels:
+    """Return the labels of workloads a, b and so on, of the projects team-a, team-b and so on."""
+    found = Labels()
+    for key, name in zip("ab", names, strict=True):
+        found.projects[key] = f"team-{key}"
+        found[key] = name
+    return found
 
 
 def test_why_polls_fail_stands_in_the_line_of_the_workload() -> None:

@@ -491,7 +491,7 @@ async def test_what_concerns_all_is_one_line(capsys: pytest.CaptureFixture[str])
         found[0].end(32.0, TransportError("reset"))
         tally.ended(found[0])
         pending = evolve(revision(), phase=Phase.PENDING)
-        tally.stalled(RevisionStalled(revision=pending, observed_at=now, since=now, seconds=720.0))
+        tally.stalled(RevisionStalled(revision=pending, observed_at=now, since=now, seconds=720.0), found[0])
         found[1].revision = pending
         for _ in range(2):
             tally.changed(found[1])

@@ -261,7 +261,9 @@ async def _open(runai: RunaiClient, options: WatchOptions, view: View, file: Sta
         )
         return begin_with(fleet, found.reader, found.first)
     named = await find_patiently(runai, options.workloads, patience, options.project)
-    following = Following(runai, named, view.names, options.discovery_interval or NAMES_EVERY)
+    following = Following(
+        runai, named, view.names, options.discovery_interval or NAMES_EVERY, projects=view.names.projects
+    )
     saved = None if file is None else await asyncio.to_thread(_load, file, following, runai.base_url)
     if len(following.ids) > 1 or not following.is_fixed:
         return following.fleet(options.poll, include_existing=options.existing, resume_from=saved)
@@ -282,6 +284,7 @@ def _query(runai: RunaiClient, options: WatchOptions, view: View) -> WorkloadQue
     def includes(workload: Workload) -> bool:
         is_included = options.includes(workload)
         if is_included and workload.name:
+            view.names.projects[workload.id] = workload.project_name or ""
             view.names[workload.id] = workload.name
         return is_included
 

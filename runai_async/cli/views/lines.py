@@ -10,6 +10,7 @@ from rich.text import Text
 
 from runai_async._wait.pods import pods_text
 from runai_async._watch.clusters import describe_loss
+from runai_async.cli.labels import project_in
 from runai_async.cli.text import clean, cut_middle, duration, phase_name, shortened, since
 from runai_async.cli.times import Times
 from runai_async.cli.views.tables import phase_text
@@ -53,14 +54,15 @@ def event_line(
 
     Args:
         event: an event of a watch or fleet.
-        names: of workloads, by id, as far as they are known.
+        names: of workloads, by id, as far as they are known; see `Labels`.
         times: writes times.
         width: columns; a name is cut in the middle if the line is wider. None for a whole line.
         ahead: by how much the server's clock was ahead when the event came; None where that is now.
     """
     seen_at = event.observed_at + (times.ahead if ahead is None else ahead)
     if isinstance(event, RevisionEvent):
-        at, who, what = _time(event, seen_at), event.revision.name, _revision_text(event, seen_at)
+        at, what = _time(event, seen_at), _revision_text(event, seen_at)
+        who = project_in(names.get(event.workload_id, "")) + event.revision.name
     elif isinstance(event, ClusterEvent):
         at, who, what = seen_at, f"cluster {event.name}", cluster_text(event, seen_at)
     else:
@@ -166,9 +168,10 @@ def cluster_line(event: ClusterEvent, times: Times) -> Text:
     return Text(f"cluster {clean(event.name)} ").append(cluster_text(event, event.observed_at + times.ahead))
 
 
-def stalled_line(event: RevisionStalled) -> Text:
-    """Write that a revision has been in its phase for long."""
-    line = Text("stalled: ", style="yellow").append(clean(event.revision.name)).append(" has been ")
+def stalled_line(event: RevisionStalled, label: str = "") -> Text:
+    """Write that a revision, of a workload that a label names, has been in its phase for long."""
+    name = project_in(label) + event.revision.name
+    line = Text("stalled: ", style="yellow").append(clean(name)).append(" has been ")
     return line.append(phase_name(event.revision.phase)).append(f" for {duration(event.seconds)}")
 
 

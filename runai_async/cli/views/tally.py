@@ -90,9 +90,9 @@ class Tally:
             self._reported.add(event.id)
             self._log.print(cluster_line(event, self.times))
 
-    def stalled(self, event: RevisionStalled) -> None:
+    def stalled(self, event: RevisionStalled, rollout: Rollout) -> None:
         """Print that a newest revision has been in its phase for long."""
-        self._log.print(stalled_line(event))
+        self._log.print(stalled_line(event, rollout.label))
 
     def changed(self, rollout: Rollout) -> None:
         """Print the newest revision of a workload, if it is not as it was printed last."""

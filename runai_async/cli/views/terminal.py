@@ -11,15 +11,16 @@ from rich.console import Console, RenderableType
 from rich.text import Text
 
 from runai_async._api.server_time import ServerTime
+from runai_async.cli.shared_outage import OutageEvents
 from runai_async.cli.times import Times
 from runai_async.cli.views.board import Board
 from runai_async.cli.views.console import can_draw, console
 from runai_async.cli.views.fullscreen import FullScreen
 from runai_async.cli.views.lines import event_line
 from runai_async.cli.views.watch import PrintingView, View
-from runai_async.cli.watched import Watched
-from runai_async.events import FleetEvent
-from runai_async.hooks import HookEvent
+from runai_async.cli.watched import SeparatelyWatched, Watched
+from runai_async.events import FleetEvent, WatchDegraded, WatchRecovered
+from runai_async.hooks import HookEvent, PollFinished
 from runai_async.policy import Emit
 
 
@@ -32,6 +33,46 @@ class LinesView(PrintingView):
     def __init__(self, screen: Console, times: Times | None = None) -> None:
         super().__init__(screen.file, times)
         self._screen = screen
+        self._watched: Watched = SeparatelyWatched()
+        self._outages = OutageEvents()
+        self._late: asyncio.Queue[FleetEvent] = asyncio.Queue()
+        self._writing: asyncio.Task[None] | None = None
+
+    def follow(self, watched: Watched, time: ServerTime) -> None:
+        """Take how many workloads are watched: an outage of all is one line."""
+        super().follow(watched, time)
+        self._watched = watched
+
+    @contextlib.asynccontextmanager
+    async def live(self) -> AsyncGenerator[None, None]:
+        """Print outages once it is clear whether they are of all, for as long as the context lasts."""
+        self._writing = task = asyncio.create_task(self._write_late())
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def _write_late(self) -> None:
+        while True:
+            await super().display(await self._late.get())
+
+    async def display(self, event: FleetEvent) -> None:
+        """Print an event, and return when its line is written; one about an outage may be held back."""
+        if self._writing is not None and self._writing.done():
+            self._writing.result()  # raises why nothing can be written
+        if not isinstance(event, WatchDegraded | WatchRecovered):
+            await super().display(event)
+            return
+        for item in self._outages.note(event, len(self._watched.ids)):
+            await super().display(item)
+
+    def hook(self, event: HookEvent) -> None:
+        """Take in how a poll ended, which may tell whether an outage is of all."""
+        super().hook(event)
+        if isinstance(event, PollFinished):
+            for item in self._outages.note_poll(event, len(self._watched.ids)):
+                self._late.put_nowait(item)
 
     def line(self, event: FleetEvent) -> str | None:
         """Return an event as text, in the colours of the terminal."""

@@ -12,6 +12,7 @@ from runai_async._api.server_time import ServerTime
 from runai_async._codec import encode, to_cloudevent, to_json
 from runai_async._values import frozen
 from runai_async.cli.diagnostics import say
+from runai_async.cli.labels import Labels
 from runai_async.cli.line_writer import LineWriter
 from runai_async.cli.times import Times
 from runai_async.cli.watched import Watched
@@ -53,7 +54,7 @@ class View(ABC):
     leaves_out: ClassVar[frozenset[Emit]] = frozenset()
 
     def __init__(self, times: Times | None = None) -> None:
-        self.names: dict[str, str] = {}
+        self.names: Labels = Labels()
         self.times: Times = times or Times()
         self.has_quit: bool = False
 
