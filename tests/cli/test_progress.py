@@ -15,7 +15,7 @@ from runai_async.cli.exits import ReaderGoneError
 from runai_async.cli.line_writer import LineWriter
 from runai_async.cli.views.progress import Progress
 from runai_async.errors import TransportError
-from runai_async.events import RevisionStalled
+from runai_async.events import ClusterDisconnected, RevisionStalled
 from runai_async.models import Phase
 from runai_async.testing import FakeClock
 
@@ -81,6 +81,13 @@ async def test_a_revision_that_has_stalled_is_a_line(log: Log) -> None:
             RevisionStalled(revision=item, observed_at=clock.now(), since=clock.now(), seconds=720.0)
         )
         assert await log.read() == [f"stalled: {item.name} has been Pending for 12m"]
+
+
+async def test_a_cluster_that_is_lost_is_a_line(log: Log) -> None:
+    async with waiting(FakeClock(now=NOW)) as progress:
+        seen = NOW - timedelta(minutes=12)
+        progress.cluster(ClusterDisconnected(cluster_id="c", name="eu-1", last_seen_at=seen, observed_at=NOW))
+        assert await log.read() == ["cluster eu-1 lost its connection 12m ago: states may be out of date"]
 
 
 async def test_a_change_makes_the_next_line_thirty_seconds_later(log: Log) -> None:

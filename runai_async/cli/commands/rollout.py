@@ -46,7 +46,7 @@ from runai_async.cli.verdicts import verdict_line
 from runai_async.cli.views.listings import history_table
 from runai_async.cli.views.output import Output, Result, result_options
 from runai_async.client import RunaiClient, server_time
-from runai_async.errors import RolloutFailedError, WaitError, WaitTimeoutError
+from runai_async.errors import RolloutFailedError, WaitTimeoutError
 from runai_async.models import Revision
 from runai_async.policy import LEAST_INTERVAL, PollPolicy
 
@@ -54,7 +54,6 @@ _MAX_OUTAGE = 900.0
 """Seconds without a response after which a wait without a timeout ends, by default."""
 _IN_FLIGHT = 32
 """The most requests at once, however many rollouts are waited for."""
-_LATE = (WaitTimeoutError, TimeIsUpError)
 
 
 @click.group(
@@ -216,17 +215,17 @@ def _one(connection: Connection, gate: _Gate, rollouts: list[Rollout]) -> None:
     except SignalledError:
         say(f"runai-async: cancelled after {progress.elapsed}; the rollout goes on")
         raise
-    except (RolloutFailedError, WaitTimeoutError, TimeIsUpError) as error:
-        if isinstance(error, WaitError) and error.revision is not None:
+    except TimeIsUpError as error:
+        raise TimeIsUpError(f"{error}: {progress.silence()}") from error
+    except (RolloutFailedError, WaitTimeoutError) as error:
+        if error.revision is not None:
             rollouts[0].revision = error.revision
             views.progress.print_state(error.revision)
-        if isinstance(error, RolloutFailedError | WaitTimeoutError) and error.explanation is not None:
+        if error.explanation is not None:
             views.progress.print_why(error.explanation)
-        if timeout is not None and isinstance(error, _LATE) and (silence := progress.silence()):
+        if timeout is not None and isinstance(error, WaitTimeoutError) and (silence := progress.silence()):
             raise TimeIsUpError(f"timed out after {limit(timeout)}: {silence}") from error
-        if isinstance(error, RolloutFailedError | WaitTimeoutError):
-            raise NotDoneError(verdict_line(error, timeout), exit_status(error)) from error
-        raise
+        raise NotDoneError(verdict_line(error, timeout), exit_status(error)) from error
     progress.done(done)
 
 
