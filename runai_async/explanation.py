@@ -199,5 +199,6 @@ def _of(container: PodContainer, text: str) -> str:
 
 
 def _said(reason: str | None, message: str | None) -> str:
-    """Return a reason and its message in one line; either may be missing."""
-    return ": ".join(part for part in (one_line(reason), one_line(message)) if part)
+    """Return a reason and its message in one line; a message that begins with it suffices."""
+    kind, text = one_line(reason), one_line(message)
+    return text if text.startswith(f"{kind} ") else ": ".join(filter(None, (kind, text)))

@@ -162,7 +162,7 @@ class Discovery:
             if key not in listed.ids
         }
         if streak.failures:
-            logger.info("the fleet's discovery succeeds again", extra=RECOVERY)
+            logger.info("the list of workloads can be read again", extra=RECOVERY)
 
     def _counts(self, listed: Listed, now: float, policy: PollPolicy) -> bool:
         """Return whether a listing is no glitch: an empty one may be, until all have been for a while."""
@@ -200,7 +200,11 @@ class Discovery:
         )
         self._streak, self._asked_to_wait = verdict.streak, retry_after(failure)
         level = logging.WARNING if self._streak.failures == 1 else logging.DEBUG
-        logger.log(level, "the fleet's discovery failed, nothing changes: %s", describe_failure(failure))
+        logger.log(
+            level,
+            "the list of workloads cannot be read, so the same ones are watched: %s",
+            describe_failure(failure),
+        )
         return verdict.error
 
     @property

@@ -124,8 +124,8 @@ class Following:
             choose=self._chosen,
             filter_by=() if self._fixed else _condition(self._followed),
         )
-        self._names.update({ref.id: ref.name for ref in found if ref.name})
         self._projects.update({ref.id: ref.project for ref in found if ref.project})
+        self._names.update({ref.id: ref.name for ref in found if ref.name})
 
     @property
     def is_fixed(self) -> bool:

@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any, Protocol, TypeVar
+from collections.abc import Coroutine, Sequence
+from typing import Any, NoReturn, Protocol, TypeVar
 
 from runai_async._values import frozen
 from runai_async._wait.rollout import RolloutWait
 from runai_async._watch.failures import is_outage
 from runai_async._watch.revision_watch import RevisionWatch
+from runai_async.cli.exits import InputError
 from runai_async.cli.ids import WorkloadRef, as_uuid, find_revisions, newest_workload
 from runai_async.cli.patience import OutageDisplay, Patience
+from runai_async.cli.text import quoted
 from runai_async.client import RunaiClient
 from runai_async.errors import NotFoundError, RolloutFailedError, RunaiError
 from runai_async.events import ClusterEvent, RevisionStalled, WatchDegraded, WatchEvent, WatchRecovered
-from runai_async.models import Revision
+from runai_async.models import Revision, Workload
 from runai_async.policy import PollPolicy
 
 T = TypeVar("T")
 
 _SEARCH_SECONDS = 10.0
-"""Seconds that a search for the new workload of a name may take."""
+"""Seconds that listing the workloads may take."""
 _PAUSE = 10.0
-"""Seconds between two searches."""
+"""Seconds between two listings."""
 _GLANCE = 0.5
 """Seconds between two looks at whether the workload is refused as unknown."""
 
@@ -123,60 +125,78 @@ async def wait_for_one(
     Raises:
         RolloutFailedError: the rollout failed, or another workload has the name now.
         WaitTimeoutError: the time is up.
+        InputError: the workload was given by its id, and there is none.
         RunaiError: see `RunaiClient.wait_for_rollout`.
     """
     display.begin(found.name or found.id, after.name if after else after_id)
     async with waiting.runai.watch_revisions(found.id, poll=waiting.poll) as watch:
         wait = DisplayedWait(watch, after_id, after, display)
         seconds = float("inf") if waiting.timeout is None else waiting.timeout
-        search = _replaced(waiting.runai, watch, found, display)
-        return await _unless_replaced(wait.run(seconds, spent=waiting.spent), search)
+        doubt = _doubted(waiting.runai, watch, found, display)
+        return await _unless(doubt, wait.run(seconds, spent=waiting.spent))
 
 
-async def _unless_replaced(waiting: Coroutine[Any, Any, T], replaced: Coroutine[Any, Any, str]) -> T:
-    """Return what the wait does, unless the workload is replaced before: that fails the rollout."""
-    wait, search = asyncio.create_task(waiting), asyncio.create_task(replaced)
+async def _unless(doubted: Coroutine[Any, Any, NoReturn], waiting: Coroutine[Any, Any, T]) -> T:
+    """Return what the wait does, unless the doubt whether the workload exists raises before."""
+    wait, doubt = asyncio.create_task(waiting), asyncio.create_task(doubted)
     try:
-        await asyncio.wait({wait, search}, return_when=asyncio.FIRST_COMPLETED)
-        if not wait.done():
-            raise RolloutFailedError(search.result(), revision=None)
-        return wait.result()
+        await asyncio.wait({wait, doubt}, return_when=asyncio.FIRST_COMPLETED)
+        return wait.result() if wait.done() else doubt.result()
     finally:
-        for task in (wait, search):
+        for task in (wait, doubt):
             task.cancel()
-        await asyncio.gather(wait, search, return_exceptions=True)
+        await asyncio.gather(wait, doubt, return_exceptions=True)
 
 
-async def _replaced(
+async def _doubted(
     runai: RunaiClient, watch: RevisionWatch, found: WorkloadRef, display: RolloutDisplay
-) -> str:
-    """Return an error's text once another workload has the name, and the API no longer knows the one found.
+) -> NoReturn:
+    """Raise once it is certain that the workload does not exist, although its polls wait on.
 
-    That an unknown workload is deleted is doubted for minutes, as its service may be restarting; but not if
-    it was created again. Where it was not found by its name, or nobody has that, this never returns.
+    That a workload the API does not know is deleted is doubted for minutes, as its service may be restarting;
+    but not if another one has its name, or if it was given by its id and neither a poll nor the list ever
+    knew it. Otherwise this never returns.
+
+    Raises:
+        RolloutFailedError: another workload has the name now.
+        InputError: there is no workload of that id.
     """
     while True:
         await asyncio.sleep(_GLANCE)
-        error = watch.status.last_error
-        if not isinstance(error, NotFoundError) or is_outage(error):
+        if not _is_unknown(watch):
             continue
         display.unknown()
-        if found.project_id is None:
+        is_new_to_us = found.name is None and watch.status.last_success_at is None
+        if found.project_id is None and not is_new_to_us:
             continue
-        new = await _successor(runai, found)
-        if new is not None:
+        known = await _listed(runai)
+        if known is not None and is_new_to_us and _is_unknown(watch):
+            if found.id not in {item.id for item in known}:
+                raise InputError(f"workload {quoted(found.id)} not found")
+        elif known is not None and (new := _successor(known, found)) is not None:
             again = f"the workload {found.name} is {new} now: run the command again to wait for that"
-            return f"the rollout failed: workload {found.id} was deleted; {again}"
+            text = f"the rollout failed: workload {found.id} was deleted; {again}"
+            raise RolloutFailedError(text, revision=None)
         await asyncio.sleep(_PAUSE)
 
 
-async def _successor(runai: RunaiClient, gone: WorkloadRef) -> str | None:
-    """Return the id of another workload that has the name now, if one has."""
+def _is_unknown(watch: RevisionWatch) -> bool:
+    """Return whether the API's own response to the last poll was that there is no such workload."""
+    error = watch.status.last_error
+    return isinstance(error, NotFoundError) and not is_outage(error)
+
+
+async def _listed(runai: RunaiClient) -> list[Workload] | None:
+    """Return all workloads; None if they cannot be listed now."""
     try:
         async with asyncio.timeout(_SEARCH_SECONDS):
-            known = [item async for item in runai.list_workloads()]
+            return [item async for item in runai.list_workloads()]
     except (RunaiError, TimeoutError):
         return None
+
+
+def _successor(known: Sequence[Workload], gone: WorkloadRef) -> str | None:
+    """Return the id of another workload that has the name now, if one has."""
     named = [item for item in known if (item.name, item.project_id) == (gone.name, gone.project_id)]
     newest = newest_workload(named) if named else None
     return newest.id if newest is not None and newest.id != gone.id else None

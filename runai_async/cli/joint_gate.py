@@ -90,7 +90,7 @@ class RolloutsDisplay(Protocol):
     def cluster(self, event: ClusterEvent) -> None:
         """Display that a cluster has lost its connection, or is back."""
 
-    def stalled(self, event: RevisionStalled) -> None:
+    def stalled(self, event: RevisionStalled, rollout: Rollout) -> None:
         """Display that a newest revision has been in its phase for long."""
 
     def changed(self, rollout: Rollout) -> None:
@@ -121,7 +121,7 @@ class _Entry(RolloutDisplay):
         self._display.cluster(event)
 
     def stalled(self, event: RevisionStalled) -> None:
-        self._display.stalled(event)
+        self._display.stalled(event, self._rollout)
 
     def revision(self, revision: Revision | None, *, is_empty: bool) -> None:
         self._note(revision, is_empty=is_empty)
@@ -141,6 +141,9 @@ async def wait_for_all(waiting: Waiting, rollouts: Sequence[Rollout], display: R
 
     A workload that has no revisions, and need not have any, is looked at for as long as another one is waited
     for: its revisions may be missing only because a service has just restarted.
+
+    Raises:
+        InputError: a workload was given by its id, and there is none; the others are no longer waited for.
     """
     peek = asyncio.Event()
     tasks = [asyncio.create_task(_wait(waiting, item, display, peek)) for item in rollouts]
@@ -152,7 +155,7 @@ async def wait_for_all(waiting: Waiting, rollouts: Sequence[Rollout], display: R
             peek.clear()
             for task in tasks:
                 if task.done():
-                    task.result()  # raises what is a defect
+                    task.result()  # raises what is a defect, or wrong usage
     finally:
         for task in tasks:
             task.cancel()

@@ -102,6 +102,10 @@ project_option: Callable[[Command], Command] = click.option(
     help="Look in this project only, given by name or id.",
 )
 
+local_option: Callable[[Command], Command] = click.option(
+    "--local", is_flag=True, help="Write times for people in this machine's zone, not in UTC."
+)
+
 max_outage_option: Callable[[Command], Command] = click.option(
     "--max-outage",
     type=DURATION,

@@ -20,7 +20,8 @@ from runai_async._watch.failures import (
     is_outage,
 )
 from runai_async.cli.diagnostics import say
-from runai_async.cli.text import clean, duration
+from runai_async.cli.text import duration
+from runai_async.cli.wording import plain
 from runai_async.errors import AuthenticationError, RunaiError
 from runai_async.policy import PollPolicy
 
@@ -44,7 +45,7 @@ class SaidOutages(OutageDisplay):
 
     def outage_began(self, error: RunaiError) -> None:
         """Print a warning."""
-        say(f"runai-async: warning: the control plane does not respond: {clean(str(error))}")
+        say(f"runai-async: warning: the control plane does not respond: {plain(error)}")
 
     def outage_ended(self, seconds: float) -> None:
         """Print a line."""

@@ -96,8 +96,11 @@ class Rollout:
         known, revision = self.explanation, self.revision
         if known is None or revision is None:
             return shortened(self.account)
-        state = f"{clean(revision.name)} is {phase_name(revision.phase)}"
-        return f"{state}: {clean(known.cause)}" if known.cause else f"{state}, {pods_text(revision)} pods"
+        name, phase = clean(revision.name), phase_name(revision.phase)
+        if not known.cause:
+            return f"{name} is {phase}, {pods_text(revision)} pods"
+        cause = clean(known.cause).removeprefix(f"{phase}: ")
+        return f"{name}: {cause}" if cause.startswith(phase) else f"{name} is {phase}: {cause}"
 
     @property
     def account(self) -> str:

@@ -8,16 +8,18 @@ polls of a workload fail is known from events alone.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 
 from attrs import define
 
 from runai_async._wait.order import newest
+from runai_async.cli.labels import project_in
 from runai_async.cli.overview import newest_serving, phase_counts, short_name
+from runai_async.cli.shared_outage import SharedOutage
 from runai_async.cli.text import clean, counted, since
 from runai_async.cli.watched import Reading, SeparatelyWatched, Watched
-from runai_async.cli.wording import reason
+from runai_async.cli.wording import failure, reason
 from runai_async.events import FleetEvent, WatchDegraded, WatchRecovered, WorkloadFailed
 from runai_async.hooks import HookEvent, PollFinished
 from runai_async.models import Phase, Revision
@@ -103,25 +105,37 @@ class WorkloadState:
             return NOT_POLLED
         return UNDECODABLE if self.undecodable else NO_REVISIONS
 
-    @property
-    def is_unhealthy(self) -> bool:
-        """Whether it comes first: its newest revision has failed or is stuck, or polls fail for long."""
-        if self.problem is not None and self.problem.kind != "failing":
+    def own_problem(self, *, shared: bool) -> _Problem | None:
+        """Return why its polls fail, unless that is an outage of all, which is *shared*."""
+        is_of_all = shared and self.problem is not None and self.problem.kind != "failed"
+        return None if is_of_all else self.problem
+
+    def is_unhealthy(self, *, shared: bool) -> bool:
+        """Return whether it comes first: its newest revision has failed or is stuck, or its polls do."""
+        problem = self.own_problem(shared=shared)
+        if problem is not None and problem.kind != "failing":
             return True
         return self.newest is not None and (self.is_stalled or self.newest.phase in _UNHEALTHY)
 
     def short(self, revision: Revision | None) -> str:
         """Write a revision by its number, where its name is the workload's name and a number."""
-        return short_name(revision, self.name)
+        return short_name(revision, self.name.removeprefix(project_in(self.name)))
 
     def matches(self, text: str) -> bool:
         """Return whether a text, in lower case, is a part of its name, or begins its id or phase."""
         return text in self.name.lower() or self.id.startswith(text) or self.label.lower().startswith(text)
 
-    def message(self, now: datetime) -> str:
-        """Write why its polls fail, or else what the newest revision says."""
-        if self.problem is not None:
-            return f"{self.problem.kind} for {since(self.problem.since, now)}: {self.problem.reason}"
+    def message(self, now: datetime, *, shared: bool = False) -> str:
+        """Write why its polls fail, or else what the newest revision says.
+
+        Args:
+            now: the present time by this machine's clock.
+            shared: whether those of all fail, so that it need not be said here, unless this one has failed.
+        """
+        problem = self.own_problem(shared=shared)
+        if problem is not None:
+            retrying = ", retrying" if problem.kind == "failing" else ""
+            return f"{problem.kind} for {since(problem.since, now)}: {problem.reason}{retrying}"
         return clean(self.newest.phase_message) if self.newest is not None else ""
 
 
@@ -130,17 +144,21 @@ class States:
 
     Args:
         names: of workloads, by id, as far as they are known; may change.
+        now: returns the present time by this machine's clock.
 
     Attributes:
         watched: the workloads; none until the watch begins.
         last_success_at: when a poll succeeded last.
     """
 
-    def __init__(self, names: Mapping[str, str]) -> None:
+    def __init__(self, names: Mapping[str, str], now: Callable[[], datetime]) -> None:
         self.watched: Watched = SeparatelyWatched()
         self.last_success_at: datetime | None = None
         self._names = names
+        self._now = now
         self._states: dict[str, WorkloadState] = {}
+        self._shared = SharedOutage()
+        self._reason = ""
         self._changed: dict[str, None] = {}  # a set in the order of insertion
 
     def __len__(self) -> int:
@@ -153,8 +171,11 @@ class States:
             return
         self._changed[key] = None
         if isinstance(event, WatchDegraded | WorkloadFailed):
-            kind = "outage" if isinstance(event, WatchDegraded) else "failed"
-            self._state(key).problem = _Problem(kind, reason(event.error), event.observed_at)
+            kind, self._reason = (
+                "outage" if isinstance(event, WatchDegraded) else "failed",
+                reason(event.error),
+            )
+            self._state(key).problem = _Problem(kind, self._reason, event.observed_at)
         elif isinstance(event, WatchRecovered):
             self._state(key).problem = None
 
@@ -162,13 +183,15 @@ class States:
         """Take in how a poll ended: a success ends a problem, a failure is shown at once."""
         if not isinstance(event, PollFinished) or event.error == "CancelledError":
             return  # not the end of a poll, or one that was cut off by the end of the command
-        state, now = self._state(event.workload_id), datetime.now(UTC)
+        state, now = self._state(event.workload_id), self._now()
         self._changed[event.workload_id] = None
+        self._shared.note(event, now)
         if event.error is None:
             self.last_success_at = now
             state.has_succeeded, state.undecodable, state.problem = True, event.undecodable, None
         elif state.problem is None:
-            state.problem = _Problem("failing", f"{event.error}, retrying", now)
+            self._reason = failure(event.error)
+            state.problem = _Problem("failing", self._reason, now)
 
     def _state(self, workload_id: str) -> WorkloadState:
         return self._states.setdefault(workload_id, WorkloadState(workload_id, workload_id))
@@ -208,7 +231,8 @@ class States:
         """
         wanted = text.lower()
         found = [item for item in self._states.values() if not wanted or item.matches(wanted)]
-        return sorted(found, key=lambda item: (not item.is_unhealthy, item.name, item.id))
+        shared = self.in_outage
+        return sorted(found, key=lambda item: (not item.is_unhealthy(shared=shared), item.name, item.id))
 
     def totals(self) -> str:
         """Write how many there are, in which phases: `205 of 300 workloads: 200 Running, 5 Pending`."""
@@ -220,6 +244,17 @@ class States:
             parts.append(f"polls of {failing} fail")
         counts = ", ".join(filter(None, parts))
         return f"{of}{counted(expected, 'workload')}{counts and f': {counts}'}"
+
+    @property
+    def in_outage(self) -> bool:
+        """Whether the polls of all fail."""
+        return self._shared.lasts(len(self.watched.ids))
+
+    def outage(self, now: datetime) -> str:
+        """Write for how long the polls of all have failed, and why; empty if they do not."""
+        if not self.in_outage:
+            return ""
+        return f"outage for {since(self._shared.since, now)}, states may be out of date: {self._reason}"
 
     def cluster_ids(self) -> set[str]:
         """Return the clusters of the workloads."""

@@ -87,14 +87,22 @@ def since(time: datetime | None, now: datetime) -> str:
     return "" if time is None else duration((now - time).total_seconds())
 
 
-def clock(time: datetime) -> str:
-    """Write a time of day in UTC, to the millisecond."""
-    return time.astimezone(UTC).strftime("%H:%M:%S.") + f"{time.microsecond // 1000:03d}"
+def zoned(time: datetime, *, local: bool) -> datetime:
+    """Return a time in this machine's zone, or in UTC."""
+    return time.astimezone(None if local else UTC)
 
 
-def moment(time: datetime | None) -> str:
-    """Write a time in UTC, to the second; empty if it is not known."""
-    return "" if time is None else time.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+def moment(time: datetime | None, *, local: bool = False, timespec: str = "seconds") -> str:
+    """Write a time with its date and zone, as `2026-11-27 12:00:00Z`; empty if it is not known."""
+    if time is None:
+        return ""
+    text = zoned(time, local=local).isoformat(" ", timespec)
+    return text if local else f"{text.removesuffix('+00:00')}Z"
+
+
+def time_of_day(time: datetime, *, local: bool = False, timespec: str = "seconds") -> str:
+    """Write a time with its zone and without its date, as `12:00:00Z`."""
+    return moment(time, local=local, timespec=timespec).partition(" ")[2]
 
 
 def width_of(text: str) -> int:

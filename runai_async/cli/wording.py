@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import re
 
 import click
@@ -35,19 +36,65 @@ def _names(kind: type[RunaiError]) -> list[str]:
     return [kind.__name__, *(name for below in kind.__subclasses__() for name in _names(below))]
 
 
-_CLASS = re.compile(rf"(^|\(|[,:]? (?:with )?)(?:{'|'.join(_names(RunaiError))}): ")
+_BEFORE = r"(^|\(|[,:]? (?:with )?)"
+_CLASS = re.compile(rf"{_BEFORE}(?:{'|'.join(_names(RunaiError))}): ")
+_FOREIGN = "|".join(
+    [
+        *(
+            name
+            for name, kind in vars(builtins).items()
+            if isinstance(kind, type) and issubclass(kind, OSError)
+        ),
+        r"(?:Unix)?(?:Client|Server|Connection|Socket|SSL)\w*Error|ContentTypeError|gaierror",
+    ]
+)
+_FOREIGN_CLASS = re.compile(rf"{_BEFORE}(?:{_FOREIGN}): ([A-Z](?=[a-z]))?")
+_FOREIGN_ALONE = re.compile(rf"(?<=: )(?:{_FOREIGN})$")
+_ADDRESSES = re.compile(r" \[(?:Multiple exceptions: )?(?:\[Errno \d+\] )?Connect call failed .*?\)\](?!,)")
+_NUMBER = re.compile(r"\[Errno -?\d+\] ")
 
 
 def without_classes(text: str) -> str:
-    """Return a message without the names of our classes: they say little more than the text behind them."""
-    return _CLASS.sub(lambda found: found[1] if found[1] in {"", "("} else ": ", text)
+    """Return a message without the names of classes: they say little more than the text behind them."""
+    for redundant in (_ADDRESSES, _NUMBER):
+        text = redundant.sub("", text)
+    text = _FOREIGN_ALONE.sub("the connection failed", text)
+    text = _FOREIGN_CLASS.sub(lambda found: _joined(found[1]) + (found[2] or "").lower(), text)
+    return _CLASS.sub(lambda found: _joined(found[1]), text)
+
+
+def _joined(before: str) -> str:
+    return before if before in {"", "("} else ": "
+
+
+def plain(error: RunaiError) -> str:
+    """Describe an error in one line."""
+    return without_classes(clean(str(error)))
 
 
 def reason(error: RunaiError) -> str:
     """Describe an error without its request, which adds little to a workload's name."""
     if isinstance(error, ApiError):
         return clean(f"{error.status} {error.message} {error.details or ''}")
-    return _REQUEST.sub("", clean(str(error)))
+    return _REQUEST.sub("", plain(error))
+
+
+REFUSALS = {"NotFoundError": "not found", "PermissionDeniedError": "may not be read by this account"}
+"""What the refusals of a workload mean."""
+_FAILURES = {
+    **REFUSALS,
+    "AuthenticationError": "the token is refused",
+    "DecodeError": "the response cannot be read",
+    "RateLimitError": "too many requests",
+    "TransportError": "no connection",
+    "AttemptTimeoutError": "no response in time",
+    "DeadlineExceededError": "no response in time",
+}
+
+
+def failure(name: str) -> str:
+    """Describe a failed poll of which only the class of its error is known."""
+    return _FAILURES.get(name, "the control plane fails")
 
 
 def name_of(param: click.Parameter | None) -> str:

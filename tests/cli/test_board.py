@@ -1,7 +1,7 @@
 """The live view, in any width and height."""
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from attrs import evolve
@@ -17,9 +17,26 @@ from runai_async import (
     Synced,
     TransportError,
     WatchDegraded,
+    WorkloadFailed,
 )
+from runai_async._api.server_time import ServerTime
+from runai_async.cli.labels import Labels
+from runai_async.cli.times import Times
 from runai_async.cli.views.board import Board
 from runai_async.models import Revision
+from runai_async.testing import FakeClock
+
+CLOCK = FakeClock(now=NOW)
+TIMES = Times(clock=CLOCK)
+
+
+def set_clock(now: datetime) -> None:
+    CLOCK.shift_now((now - CLOCK.now()).total_seconds())
+
+
+@pytest.fixture(autouse=True)
+def _clock() -> None:
+    set_clock(NOW)
 
 
 def drawn(
@@ -31,9 +48,10 @@ def drawn(
     fills: bool = False,
     keys: bool = False,
 ) -> list[str]:
+    set_clock(now)
     screen = Console(width=width, height=height, color_system=None)
     with screen.capture() as capture:
-        screen.print(board.draw(now, width, height, fills=fills, keys=keys))
+        screen.print(board.draw(width, height, fills=fills, keys=keys))
     return [line.rstrip() for line in capture.get().splitlines()]
 
 
@@ -43,7 +61,7 @@ def board_of(
     expected: int | None = None,
 ) -> Board:
     """Return a board of workloads that were all polled; without *names*, their ids are their names."""
-    board = Board({key: key for key in revisions} if names is None else names, "Revisions of llm")
+    board = Board({key: key for key in revisions} if names is None else names, "Revisions of llm", TIMES)
     board.states.watched = Given(revisions, expected)
     for key in revisions:
         board.note_poll(succeeded(key))
@@ -76,10 +94,24 @@ def test_a_line_says_what_is_newest_and_what_serves_and_the_last_events_follow()
         "WORKLOAD  NEWEST  PHASE    SERVING  PODS   SINCE  MESSAGE",
         "llm       00002   Pending  00001    2/1-4  2m05s  no GPUs",
         "",
-        "12:00:00.000  llm-00001  exists: Running for 0s  2/1-4 pods",
-        "10:00:00.000  llm-00002  created: Pending  0/1-4 pods  no GPUs",
+        "12:00:00.000Z  llm-00001  exists: Running for 0s  2/1-4 pods",
+        "2025-12-28 10:00:00.000Z  llm-00002  created: Pending  0/1-4 pods  no GPUs",
     ]
     assert lines[-1].startswith("1 workload: 1 Pending; last successful poll ")
+
+
+def test_ages_are_by_the_server_s_clock_and_those_of_polls_by_ours() -> None:
+    times = Times(clock=CLOCK)
+    times.server = ServerTime(CLOCK)
+    times.server.note({"Date": "Thu, 01 Jan 2026 10:00:00 GMT"})
+    board = Board({}, "", times)
+    board.states.watched = Given({"llm": [revision(phase_updated_at=NOW - timedelta(hours=2, minutes=10))]})
+    board.note_poll(succeeded("llm"))
+    board.note(Synced(workload_id="", observed_at=NOW))
+    lines = drawn(board, now=NOW + timedelta(seconds=3))
+    assert lines[2].endswith("  10m")
+    assert lines[-1].endswith("last successful poll 3s ago")
+    assert "10:00:00.500Z  all workloads  synced" in lines
 
 
 def test_pods_are_those_of_the_newest_revision_if_nothing_serves() -> None:
@@ -119,7 +151,7 @@ def test_every_workload_can_be_reached() -> None:
 def test_the_footer_counts_until_all_are_known() -> None:
     board = board_of({"llm": [revision()]}, expected=300)
     assert drawn(board)[-1].startswith("1 of 300 workloads: 1 Running; ")
-    empty = Board({}, "")
+    empty = Board({}, "", TIMES)
     assert drawn(empty)[-1] == "0 workloads; no successful poll yet"
 
 
@@ -141,7 +173,7 @@ def test_names_that_differ_at_their_end_can_be_told_apart() -> None:
     board = board_of({name.format(index): [revision(phase_message="x" * 80)] for index in range(3)})
     lines = drawn(board)[2:5]
     assert [line.split()[0][-4:] for line in lines] == ["-000", "-001", "-002"]
-    event = RevisionAdded(revision=revision(name=name.format(7)), observed_at=NOW)
+    event = RevisionAdded(revision=revision(name=name.format(7), created_at=NOW), observed_at=NOW)
     board.note(event)
     assert any("…" in line and "-007  created: Running  2/1-4 pods" in line for line in drawn(board))
 
@@ -191,13 +223,40 @@ def test_events_about_no_workload_are_lines() -> None:
     board.note(ClusterDisconnected(cluster_id="c", name="eu-1", last_seen_at=None, observed_at=NOW))
     board.note(Synced(workload_id="", observed_at=NOW))
     lines = drawn(board)
-    assert "12:00:00.000  cluster eu-1  lost its connection: states may be out of date" in lines
-    assert "12:00:00.000  all workloads  synced" in lines
+    assert "12:00:00.000Z  cluster eu-1  lost its connection: states may be out of date" in lines
+    assert "12:00:00.000Z  all workloads  synced" in lines
     assert lines[-1].startswith("0 workloads; ")
 
 
+def test_where_a_name_is_in_two_projects_they_are_shown() -> None:
+    item = revision(name="dup-00001")
+    board = board_of({"a": [item], "b": [item]}, labels("dup", "dup"))
+    board.note(RevisionAdded(revision=evolve(item, workload_id="b"), observed_at=NOW, initial=True))
+    lines = drawn(board)
+    assert [line.split()[:2] for line in lines[2:4]] == [["team-a/dup", "00001"], ["team-b/dup", "00001"]]
+    assert any("  team-b/dup-00001  exists: " in line for line in lines)
+
+
+def test_a_workload_that_was_created_again_has_no_other_name_than_before() -> None:
+    names = labels("dup", "other")
+    names.projects["new"] = "team-a"
+    names["new"] = "dup"
+    assert (names["a"], names["new"], names["b"], len(names)) == ("dup", "dup", "other", 3)
+    del names["a"]
+    assert list(names) == ["b", "new"]
+
+
+def labels(*names: str) -> Labels:
+    """Return the labels of workloads a, b and so on, of the projects team-a, team-b and so on."""
+    found = Labels()
+    for key, name in zip("ab", names, strict=True):
+        found.projects[key] = f"team-{key}"
+        found[key] = name
+    return found
+
+
 def test_why_polls_fail_stands_in_the_line_of_the_workload() -> None:
-    board = board_of({"llm": [revision()]})
+    board = board_of({"llm": [revision()], "other": [revision()]})
     board.note(WatchDegraded(workload_id="llm", observed_at=NOW, error=TransportError("no route")))
     line = drawn(board, now=NOW + timedelta(seconds=7))[2]
     assert line.split(maxsplit=6)[-1] == "outage for 7s: no route"
@@ -205,11 +264,37 @@ def test_why_polls_fail_stands_in_the_line_of_the_workload() -> None:
     assert "outage" not in drawn(board)[2]
 
 
+def test_an_outage_of_all_is_said_once_with_how_old_the_picture_is() -> None:
+    phases = ["Pending", "Creating", "Failed", "Stopped", "Degraded", "Updating", "Terminating"]
+    revisions = {
+        f"llm-{index:03d}": [revision(1, phase, phase_message=f"was {phase}")]
+        for index, phase in enumerate(phases)
+    }
+    board = board_of(revisions)
+    for key in revisions:
+        set_clock(NOW + timedelta(seconds=2))
+        board.note_poll(failed(key))
+        board.note(WatchDegraded(workload_id=key, observed_at=CLOCK.now(), error=TransportError("no route")))
+    lines = drawn(board, now=NOW + timedelta(seconds=9))
+    assert lines[1] == "outage for 7s, states may be out of date: no route"
+    assert "".join(lines[2:11]).count("outage") == 0
+    assert lines[3].startswith("llm-002  ")  # Failed ones still come first
+    assert lines[3].endswith("was Failed")
+    assert lines[-1].startswith("7 workloads: 1 ")
+    assert lines[-1].endswith("…; last successful poll 9s ago")
+    board.note(WorkloadFailed(workload_id="llm-003", observed_at=NOW, error=TransportError("no route")))
+    assert any(line.endswith("failed for 9s: no route") for line in drawn(board, 120, now=CLOCK.now()))
+    board.note_poll(succeeded("llm-000"))
+    lines = drawn(board, 120, now=CLOCK.now())
+    assert "states may be out of date" not in lines[1]
+    assert any("outage for 7s: no route" in line for line in lines)
+
+
 def test_a_failed_first_poll_is_shown_at_once() -> None:
-    board = Board({"llm": "llm"}, "")
+    board = Board({"llm": "llm"}, "", TIMES)
     board.states.watched = Given({"llm": []})
     board.note_poll(failed("llm", "NotFoundError"))
-    assert "failing for 0s: NotFoundError, retrying" in drawn(board, 120, now=datetime.now(UTC))[2]
+    assert "failing for 0s: not found, retrying" in drawn(board, 120)[2]
 
 
 @pytest.mark.parametrize("height", [1, 3, 6, 10, 24, 60])

@@ -119,7 +119,7 @@ async def test_named_workloads_are_exported_until_a_signal_even_in_an_outage() -
     lines = ended.err.splitlines()
     expected = (
         "the control plane does not respond (workloads watched: 2): ",
-        "the fleet's discovery failed, ",
+        "the list of workloads cannot be read, ",
         f"no successful poll of workload chat ({ids[0]}) for ",
         f"no successful poll of workload embed ({ids[1]}) for ",
     )
@@ -130,7 +130,7 @@ async def test_named_workloads_are_exported_until_a_signal_even_in_an_outage() -
     again = [line for line in back if line.startswith("runai-async: the control plane responds again after ")]
     assert len(again) == 1
     others = {
-        "runai-async: the fleet's discovery succeeds again",
+        "runai-async: the list of workloads can be read again",
         f"runai-async: polls of workload chat ({ids[0]}) succeed again",
         f"runai-async: polls of workload embed ({ids[1]}) succeed again",
     }

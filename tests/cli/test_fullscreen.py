@@ -14,9 +14,12 @@ from support.samples import WORKLOAD, revision
 from support.terminals import Terminal, a_terminal
 from support.watched import Given, succeeded
 
+from runai_async._api.server_time import ServerTime
 from runai_async.cli.signals import on_job_control, stop
 from runai_async.cli.views.fullscreen import FullScreen
+from runai_async.cli.views.progress import Progress
 from runai_async.cli.views.terminal import LiveView
+from runai_async.testing import FakeClock
 
 ALTERNATE, NORMAL = "\x1b[?1049h", "\x1b[?1049l"
 HIDDEN, VISIBLE = "\x1b[?25l", "\x1b[?25h"
@@ -37,7 +40,7 @@ async def until_written(terminal: Terminal, text: str, times: int = 1) -> None:
 def view_of(terminal: Terminal) -> LiveView:
     view = LiveView(terminal.console(), "Revisions of llm")
     view.names[WORKLOAD] = "llm"
-    view.follow(Given({WORKLOAD: [revision()]}))
+    view.follow(Given({WORKLOAD: [revision()]}), ServerTime(FakeClock()))
     view.hook(succeeded(WORKLOAD))
     return view
 
@@ -152,7 +155,7 @@ async def test_ctrl_z_restores_the_terminal_and_fg_draws_all_again(
         stopped.append(is_restored(terminal, before))
         os.kill(os.getpid(), signal.SIGCONT)
 
-    monkeypatch.setattr("runai_async.cli.views.fullscreen.stop", stop_here)
+    monkeypatch.setattr("runai_async.cli.views.foreground.stop", stop_here)
     async with view.live():
         await until_written(terminal, "q quit")
         os.kill(os.getpid(), signal.SIGTSTP)
@@ -162,6 +165,30 @@ async def test_ctrl_z_restores_the_terminal_and_fg_draws_all_again(
         assert stopped == [True]
         assert terminal.settings != before
     assert is_restored(terminal, before)
+
+
+async def test_ctrl_z_restores_the_terminal_below_lines_too(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped = list[str]()
+
+    def stop_here() -> None:
+        stopped.append(terminal.written())
+        os.kill(os.getpid(), signal.SIGCONT)
+
+    monkeypatch.setattr("runai_async.cli.views.foreground.stop", stop_here)
+    monkeypatch.setattr("runai_async.cli.views.log.console", terminal.console)
+    progress = Progress(600.0)
+    async with progress.live():
+        await until_written(terminal, "waiting for the first response")
+        os.kill(os.getpid(), signal.SIGTSTP)
+        await until_written(terminal, HIDDEN, 2)
+        await until_written(
+            terminal, "waiting for the first response", stopped[0].count("first response") + 1
+        )
+    assert stopped[0].rfind(VISIBLE) > stopped[0].rfind(HIDDEN)
+    assert stopped[0].endswith("\x1b[1A\x1b[2K")
+    assert terminal.written().rfind(VISIBLE) > terminal.written().rfind(HIDDEN)
 
 
 async def test_after_a_stop_that_was_not_seen_coming_all_is_set_up_again(terminal: Terminal) -> None:
@@ -193,7 +220,7 @@ async def test_in_the_background_the_terminal_is_left_alone(
     terminal: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before, view, group = terminal.settings, view_of(terminal), [os.getpgrp() + 1]
-    monkeypatch.setattr("runai_async.cli.views.fullscreen.os.tcgetpgrp", lambda _: group[-1])
+    monkeypatch.setattr("runai_async.cli.views.foreground.os.tcgetpgrp", lambda _: group[-1])
     async with view.live():
         await asyncio.sleep(0.01)
         assert terminal.written() == ""

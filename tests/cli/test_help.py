@@ -180,7 +180,7 @@ async def test_h_is_short_for_help(command: str) -> None:
             "exporter",
             "three intervals (with --all at least a minute, with names 10 seconds) and a deadline.",
         ),
-        ("demo", "the control plane's, so after an outage lines can be out of order."),
+        ("demo", "after an outage, those of changes that it hid are earlier than the line above them."),
         ("", "5 any other API error (such as 404), unwritable output, or a bug"),
         ("exporter", "It waits for the end of an outage, however long that takes, unless --max-outage"),
     ],

@@ -120,6 +120,24 @@ async def test_a_timeout_has_a_status_of_its_own(control_plane: FakeControlPlane
     ]
 
 
+@pytest.mark.parametrize(
+    ("reason", "message", "said"),
+    [
+        ("Failed", "Failed to pull image", "chat-00001: Failed to pull image"),
+        ("Failed", "no such image", "chat-00001 is Failed: no such image"),
+        ("BackOff", "no such image", "chat-00001 is Failed: BackOff: no such image"),
+    ],
+)
+async def test_a_cause_does_not_repeat_the_phase(
+    control_plane: FakeControlPlane, reason: str, message: str, said: str
+) -> None:
+    workload(control_plane, "embed", "Running")
+    workload(control_plane, "chat", "Failed", phase_message="not ready")
+    control_plane.add_event(control_plane.transitions[-1].revision_id, reason=reason, message=message)
+    result = await status(control_plane, "chat", "embed", "--timeout", "20s")
+    assert result.err.splitlines()[0] == f"chat failed: {said}"
+
+
 @pytest.mark.parametrize("args", [["chat", "no-such"], ["chat", "embed", "-p", "team-z"]])
 async def test_an_unknown_name_is_an_error_before_anything_is_waited_for(
     control_plane: FakeControlPlane, args: list[str]
@@ -474,7 +492,7 @@ async def test_what_concerns_all_is_one_line(capsys: pytest.CaptureFixture[str])
         found[0].end(32.0, TransportError("reset"))
         tally.ended(found[0])
         pending = evolve(revision(), phase=Phase.PENDING)
-        tally.stalled(RevisionStalled(revision=pending, observed_at=now, since=now, seconds=720.0))
+        tally.stalled(RevisionStalled(revision=pending, observed_at=now, since=now, seconds=720.0), found[0])
         found[1].revision = pending
         for _ in range(2):
             tally.changed(found[1])

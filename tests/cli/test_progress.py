@@ -8,13 +8,14 @@ from datetime import timedelta
 
 import pytest
 from attrs import evolve
-from support.samples import revision
+from support.samples import NOW, revision
 
+from runai_async._api.server_time import ServerTime
 from runai_async.cli.exits import ReaderGoneError
 from runai_async.cli.line_writer import LineWriter
 from runai_async.cli.views.progress import Progress
 from runai_async.errors import TransportError
-from runai_async.events import RevisionStalled
+from runai_async.events import ClusterDisconnected, RevisionStalled
 from runai_async.models import Phase
 from runai_async.testing import FakeClock
 
@@ -61,6 +62,17 @@ async def test_a_log_gets_a_line_every_thirty_seconds(log: Log) -> None:
     assert re.fullmatch(rf"still waiting for the rollout: {name} is Pending for 1m00s, \d/1-4 pods", second)
 
 
+async def test_what_is_still_waited_for_is_as_old_as_it_is_by_the_server_s_clock(log: Log) -> None:
+    clock = FakeClock(now=NOW)
+    async with waiting(clock) as progress:
+        progress.times.server = ServerTime(clock)
+        progress.times.server.note({"Date": "Thu, 01 Jan 2026 10:00:00 GMT"})
+        begun = NOW - timedelta(hours=2, minutes=10)
+        progress.revision(evolve(revision(), phase=Phase.PENDING, phase_updated_at=begun))
+        await clock.advance(31)
+        assert "is Pending for 10m," in (await log.read())[-1]
+
+
 async def test_a_revision_that_has_stalled_is_a_line(log: Log) -> None:
     clock = FakeClock()
     item = evolve(revision(), phase=Phase.PENDING)
@@ -69,6 +81,13 @@ async def test_a_revision_that_has_stalled_is_a_line(log: Log) -> None:
             RevisionStalled(revision=item, observed_at=clock.now(), since=clock.now(), seconds=720.0)
         )
         assert await log.read() == [f"stalled: {item.name} has been Pending for 12m"]
+
+
+async def test_a_cluster_that_is_lost_is_a_line(log: Log) -> None:
+    async with waiting(FakeClock(now=NOW)) as progress:
+        seen = NOW - timedelta(minutes=12)
+        progress.cluster(ClusterDisconnected(cluster_id="c", name="eu-1", last_seen_at=seen, observed_at=NOW))
+        assert await log.read() == ["cluster eu-1 lost its connection 12m ago: states may be out of date"]
 
 
 async def test_a_change_makes_the_next_line_thirty_seconds_later(log: Log) -> None:

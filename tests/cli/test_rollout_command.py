@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from support.cli import Ran, environment, finished, polled, ran, started
+from support.fleets import UNKNOWN_ID
 
 from runai_async import RunaiClient
 from runai_async.cli import gate
@@ -112,9 +113,7 @@ async def test_a_failure_prints_message_and_conditions(
         "TYPE              STATUS   REASON     MESSAGE",
         "Ready             Unknown  Deploying  the revision is being rolled out",
     ]
-    assert printed[-1].startswith("Error: the rollout failed: revision my-llm-00002 (")
-    assert "my-llm-00001 (" in printed[-1]
-    assert "serves meanwhile" in printed[-1]
+    assert printed[-1] == "Error: the rollout failed: my-llm-00002 is Failed; my-llm-00001 serves meanwhile"
 
 
 @pytest.mark.parametrize(("given", "is_printed"), [([], False), (["--stalled-after", "1m"], True)])
@@ -152,7 +151,12 @@ async def test_a_failure_and_a_timeout_say_why(
     *_, why, pods, error = result.err.splitlines()
     assert why == f"why: FailedScheduling: {NO_ROOM} (3 times)"
     assert pods == "pods: 2 Pending, 1 Running"
-    assert f"; why my-llm-00002 does not serve: FailedScheduling: {NO_ROOM} " in error
+    state = f"my-llm-00002 is {last}; my-llm-00001 serves meanwhile"
+    assert error == (
+        f"Error: the rollout failed: {state}"
+        if last == "Failed"
+        else f"Error: timed out after 500ms: {state}; the rollout goes on"
+    )
 
 
 async def test_a_revision_that_knative_gave_up_on_names_the_progress_deadline(
@@ -189,7 +193,7 @@ async def test_where_nobody_may_say_why_the_gate_fails_as_before(
     result = await status(control_plane, workload_id)
     assert result.status == 1
     assert "why" not in result.err
-    assert result.err.splitlines()[-1].startswith("Error: the rollout failed: revision")
+    assert result.err.splitlines()[-1].startswith("Error: the rollout failed: my-llm-00002 is Failed;")
 
 
 async def test_a_timeout_has_a_status_of_its_own(control_plane: FakeControlPlane, workload_id: str) -> None:
@@ -197,7 +201,7 @@ async def test_a_timeout_has_a_status_of_its_own(control_plane: FakeControlPlane
     result = await status(control_plane, workload_id, "--timeout", "100ms")
     assert (result.status, lines(result)[-1]) == (3, "my-llm-00002  Pending  0/1-4 pods  waiting for 2 GPUs")
     assert result.err.splitlines()[:2] == ["my-llm-00002 is Pending", "waiting for 2 GPUs"]
-    assert "Nothing was cancelled; wait again to continue" in result.err.splitlines()[-1]
+    assert result.err.splitlines()[-1].startswith("Error: timed out after 100ms: my-llm-00002 is Pending; ")
 
 
 async def test_without_a_revision_only_the_error_is_printed(control_plane: FakeControlPlane) -> None:
@@ -225,7 +229,7 @@ async def test_a_very_long_message_is_printed_in_full_once(
     assert len(lines(result)[-1]) < 300
     assert result.err.splitlines()[1] == message.strip()
     assert len(result.err.splitlines()[-1]) < 700
-    assert result.err.endswith("wait again to continue\n")
+    assert result.err.endswith("; the rollout goes on\n")
 
 
 async def test_pods_that_start_one_by_one_are_printed(
@@ -349,7 +353,7 @@ async def test_a_timeout_in_an_outage_names_the_outage(
     result = await status(control_plane, "my-llm" if name else workload_id, "--timeout", "700ms")
     assert (result.status, result.err.count("\n")) == (3, 1)
     outage = r"timed out after 700ms: the control plane has not responded for \d+s: "
-    in_the_first_poll = r"is not done after 0.7 s: no poll of workload \S+ has succeeded"
+    in_the_first_poll = r"timed out after 700ms: no poll of workload \S+ has succeeded"
     assert re.search(outage if name else f"{outage}|{in_the_first_poll}", result.err)
     assert "503 upgrade" in result.err
 
@@ -398,10 +402,41 @@ async def test_a_workload_given_by_its_id_has_no_successor(
     control_plane: FakeControlPlane, workload_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gate, "_GLANCE", 0.01)
-    control_plane.delete_workload(workload_id)
-    control_plane.add_workload("my-llm")
-    result = await status(control_plane, workload_id, "--timeout", "300ms")
+    control_plane.add_revision(workload_id, "Pending")
+
+    async def recreate() -> None:
+        await polled(control_plane, 2)
+        control_plane.delete_workload(workload_id)
+        control_plane.add_workload("my-llm")
+
+    result = await status(control_plane, workload_id, "--timeout", "500ms", during=recreate())
     assert (result.status, " now: run the command again" in result.err) == (3, False)
+
+
+@pytest.mark.parametrize("others", [[], ["my-llm"]])
+async def test_an_id_that_nothing_knows_is_an_error_at_once(
+    control_plane: FakeControlPlane, workload_id: str, monkeypatch: pytest.MonkeyPatch, others: list[str]
+) -> None:
+    monkeypatch.setattr(gate, "_GLANCE", 0.01)
+    control_plane.add_revision(workload_id, "Pending")
+    result = await status(control_plane, UNKNOWN_ID, *others, "--timeout", "50s")
+    assert (result.status, result.err) == (2, f'Error: workload "{UNKNOWN_ID}" not found\n')
+
+
+@pytest.mark.parametrize("status_of_list", [501, None])
+async def test_an_id_is_not_called_unknown_where_the_list_names_it_or_cannot_be_read(
+    control_plane: FakeControlPlane,
+    workload_id: str,
+    monkeypatch: pytest.MonkeyPatch,
+    status_of_list: int | None,
+) -> None:
+    monkeypatch.setattr(gate, "_GLANCE", 0.01)
+    monkeypatch.setattr(gate, "_PAUSE", 0.01)
+    control_plane.restart_read_model(2, missing=True)
+    if status_of_list is not None:
+        control_plane.fail_next(None, status_of_list, path="/workloads$")
+    result = await status(control_plane, workload_id, "--timeout", "400ms", during=listed(control_plane, 2))
+    assert result.status == 3
 
 
 async def listed(control_plane: FakeControlPlane, times: int) -> None:
@@ -451,5 +486,5 @@ async def test_a_gate_whose_log_nobody_reads_ends_in_time(
         os.close(theirs)
         os.close(ours)
     assert process.returncode == 3
-    assert "the rollout is not done after 1 s" in ended
+    assert "timed out after 1s: " in ended
     assert sum(request.path.endswith("/revisions") for request in control_plane.requests) > 3

@@ -28,7 +28,7 @@ LOST = TransportError("GET https://acme.run.ai/api/v1/x/y: no route to host")
 
 def states_of(given: Given, names: dict[str, str] | None = None) -> States:
     """Return the states of workloads that were all polled."""
-    states = States({} if names is None else names)
+    states = States({} if names is None else names, lambda: NOW)
     states.watched = given
     for key in given.ids:
         states.note_poll(succeeded(key))
@@ -96,14 +96,14 @@ def test_a_failed_poll_is_shown_until_one_succeeds() -> None:
     states.note_poll(failed(WORKLOAD, "NotFoundError"))
     states.note_poll(failed(WORKLOAD, "CancelledError"))
     (state,) = states.ordered()
-    assert "ServerError, retrying" in state.message(NOW)
+    assert "the control plane fails, retrying" in state.message(NOW)
     states.note_poll(succeeded(WORKLOAD))
     assert state.message(NOW) == "ready"
 
 
 def test_totals_count_phases_and_how_many_are_known() -> None:
     given = Given({str(index): [revision()] for index in range(3)} | {"x": rolled_out()}, expected=5)
-    states = States({})
+    states = States({}, lambda: NOW)
     states.watched = given
     states.refresh()
     assert states.totals() == "0 of 5 workloads"
@@ -130,7 +130,7 @@ def test_workloads_are_found_by_a_part_of_the_name_and_the_beginning_of_the_phas
 
 def test_only_an_empty_list_is_called_one() -> None:
     given = Given({WORKLOAD: []})
-    states = States({})
+    states = States({}, lambda: NOW)
     states.watched = given
     states.refresh()
     assert states.ordered()[0].label == "not known yet"
@@ -179,7 +179,7 @@ def test_what_has_not_changed_is_not_decoded_again() -> None:
 @pytest.mark.parametrize("many", [False, True], ids=["watch", "fleet"])
 @pytest.mark.parametrize("resumes", [False, True], ids=["new only", "resumed"])
 async def test_the_state_is_shown_that_no_event_reports(*, many: bool, resumes: bool) -> None:
-    harness, states = Harness(), States({})
+    harness, states = Harness(), States({}, lambda: NOW)
     key = harness.workload_id
     harness.add("Running", running_pods=2)
     async with harness.client(hooks=[states.note_poll]) as runai:
@@ -210,7 +210,7 @@ async def test_the_state_is_shown_that_no_event_reports(*, many: bool, resumes: 
 
 
 async def test_a_workload_that_is_listed_without_revisions_has_no_problem() -> None:
-    harness, states = Harness(), States({})
+    harness, states = Harness(), States({}, lambda: NOW)
     key = harness.workload_id
     harness.by_id[key] = REFUSED_404
     async with (

@@ -4,14 +4,15 @@ import asyncio
 import errno
 import io
 import json
+import re
 
 import pytest
-from rich.console import Console
+from rich.console import Console, ConsoleDimensions
 from rich.text import Text
 from support.samples import NOW, WORKLOAD
 
 from runai_async import ClusterDisconnected, Synced
-from runai_async.cli.views.console import live
+from runai_async.cli.views.foreground import live
 from runai_async.cli.views.watch import CloudEventView, ViewOptions
 
 LOST = ClusterDisconnected(cluster_id="c", name="eu-1", last_seen_at=None, observed_at=NOW)
@@ -24,14 +25,32 @@ async def test_an_event_about_a_cluster_is_a_cloudevent(capsys: pytest.CaptureFi
     assert json.loads(capsys.readouterr().out)["type"] == "runai_async.cluster.disconnected"
 
 
-async def test_the_last_drawing_is_the_last_state() -> None:
+async def test_a_line_is_drawn_again_and_removed_at_the_end() -> None:
     screen, states = Console(file=io.StringIO(), force_terminal=True, width=80), ["first"]
-    async with live(screen, lambda _width, _height: Text(states[-1])):
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
-        states.append("last")
     assert isinstance(screen.file, io.StringIO)
-    assert [word for word in ("first", "last") if word in screen.file.getvalue()] == ["first", "last"]
+    async with live(screen, lambda _width, _height: Text(states[-1])):
+        while "first" not in screen.file.getvalue():
+            await asyncio.sleep(0.001)
+        states.append("last")
+        while "last" not in screen.file.getvalue():
+            await asyncio.sleep(0.001)
+    assert screen.file.getvalue().endswith("\x1b[1A\x1b[2K")
+
+
+async def test_a_line_that_a_narrower_terminal_breaks_is_erased_as_a_whole() -> None:
+    file = io.StringIO()
+    screen = Console(file=file, force_terminal=True, width=80, height=24)
+    async with live(screen, lambda width, _: Text(f"{width} columns")):
+        while "80 columns" not in file.getvalue():
+            await asyncio.sleep(0.001)
+        screen.print("above")
+        screen.size = ConsoleDimensions(40, 24)
+        while "40 columns" not in file.getvalue():
+            await asyncio.sleep(0.001)
+    # The cursor waits at its beginning, where all that follows begins with erasing the rest of the screen.
+    *followed, _ = re.findall(r"columns(.*?)(?=\d0 columns|above\n|$)", file.getvalue(), re.DOTALL)
+    assert len(followed) > 2
+    assert all(text.startswith("\r\x1b[J") for text in followed[:-1]), followed
 
 
 class Broken(io.StringIO):

@@ -168,7 +168,7 @@ async def test_a_log_gets_a_line_of_text_for_each_event(
     args = ["watch", "my-llm", *FAST, "-o", "table", "-n", "3"]
     result = await ran(control_plane, *args)
     await change
-    assert [re.sub(r"[\d:.]{12}|\d+\.\d s", "T", line) for line in result.out.splitlines()] == [
+    assert [re.sub(r"[\d:.]{12}Z|\d+\.\d s", "T", line) for line in result.out.splitlines()] == [
         "T  my-llm-00001  exists: Running for 0s  2/1-4 pods",
         "T  my-llm  outage began: 501 upgrade",
         "T  my-llm  outage ended after T",
@@ -655,7 +655,7 @@ async def test_a_project_limits_what_is_watched(args: list[str]) -> None:
     [
         (["watch"], ONE, "timed out after 100ms"),
         (["watch"], "my-llm", "timed out after 100ms"),
-        (["rollout", "status"], ONE, f"is not done after 0.1 s: no poll of workload {ONE} has succeeded"),
+        (["rollout", "status"], ONE, f"timed out after 100ms: no poll of workload {ONE} has succeeded"),
         (
             ["rollout", "status"],
             "my-llm",
@@ -689,3 +689,34 @@ async def test_a_signal_takes_effect_while_nobody_reads_a_full_pipe() -> None:
                 while process.returncode is None:
                     await asyncio.sleep(0.01)
     assert process.returncode == 128 + signal.SIGTERM
+
+
+async def test_workloads_of_one_name_are_told_apart_by_their_projects() -> None:
+    async with FakeControlPlane() as control_plane:
+        for project in ("team-a", "team-b"):
+            control_plane.add_revision(
+                control_plane.add_workload("dup", project_name=project, project_id=project), "Running"
+            )
+        result = await ran(control_plane, "watch", "--all", *FAST, "-o", "table", "-n", "2")
+        named = [line.split()[1] for line in result.out.splitlines()]
+    assert sorted(named) == ["team-a/dup-00001", "team-b/dup-00001"]
+
+
+async def test_an_outage_of_all_is_a_line_when_it_begins_and_one_when_it_ends() -> None:
+    async with FakeControlPlane() as control_plane:
+        for index in range(20):
+            control_plane.add_revision(control_plane.add_workload(f"llm-{index}"), "Running")
+
+        async def restart() -> None:
+            await polled(control_plane, 40)
+            control_plane.fail_next(None, 501, body={"code": 501, "message": "upgrade"}, path="/revisions$")
+            await polled(control_plane, 60)
+            control_plane.clear_faults()
+            await polled(control_plane, 60)
+
+        change = asyncio.create_task(restart())
+        args = ["watch", "--all", "--interval", "100ms", "-o", "table", "--timeout", "3s"]
+        lines = (await ran(control_plane, *args)).out.splitlines()
+        await change
+    said = [re.sub(r"^\S+  |\d+\.\d s$", "", line) for line in lines if "outage" in line]
+    assert said == ["all workloads  outage began: 501 upgrade", "all workloads  outage ended after "]

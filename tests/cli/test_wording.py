@@ -6,6 +6,11 @@ import pytest
 from runai_async.cli.text import similar
 from runai_async.cli.wording import in_flags, usage_text, without_classes
 
+BOTH_REFUSED = (
+    "[Multiple exceptions: [Errno 111] Connect call failed ('::1', 9, 0, 0), "
+    "[Errno 111] Connect call failed ('127.0.0.1', 9)]"
+)
+
 
 @pytest.mark.parametrize(
     ("text", "worded"),
@@ -15,10 +20,24 @@ from runai_async.cli.wording import in_flags, usage_text, without_classes
         ("the last one failed with RateLimitError: GET y: 429", "the last one failed: GET y: 429"),
         ("not exported: NotFoundError: GET y: 404", "not exported: GET y: 404"),
         ("3 workloads (TransportError: gone)", "3 workloads (gone)"),
+        (
+            "GET y: ClientConnectorError: Cannot connect to host h:9 [Connect call failed ('127.0.0.1', 9)]",
+            "GET y: cannot connect to host h:9",
+        ),
+        (f"ClientConnectorError: Cannot connect to host h:9 {BOTH_REFUSED}", "cannot connect to host h:9"),
+        (
+            "ClientConnectorDNSError: Cannot connect to host h:9 [Name or service not known]",
+            "cannot connect to host h:9 [Name or service not known]",
+        ),
+        ("TransportError: GET y: ServerDisconnectedError: Server disconnected", "GET y: server disconnected"),
+        ("GET y: ClientOSError: [Errno 104] Connection reset by peer", "GET y: connection reset by peer"),
+        ("GET y: ClientOSError", "GET y: the connection failed"),
+        ("PermissionError: [Errno 13] no", "no"),
+        ("CreateContainerError: no", "CreateContainerError: no"),
         ("the pod says: CudaError: no memory", "the pod says: CudaError: no memory"),
     ],
 )
-def test_ordinary_messages_name_no_classes_of_ours(text: str, worded: str) -> None:
+def test_ordinary_messages_name_no_classes(text: str, worded: str) -> None:
     assert without_classes(text) == worded
 
 

@@ -1,7 +1,10 @@
 """Clocks that are not the machine's: those that a test moves, and the time of its event loop."""
 
 import asyncio
+import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -51,3 +54,19 @@ class LoopClock(SystemClock):
 
     def now(self) -> datetime:
         return self._epoch + timedelta(seconds=self.monotonic())
+
+
+@contextmanager
+def far_east() -> Iterator[None]:
+    """Have this machine be 13 hours east of Greenwich."""
+    before = os.environ.get("TZ")
+    os.environ["TZ"] = "<+13>-13"
+    time.tzset()
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["TZ"]
+        else:
+            os.environ["TZ"] = before
+        time.tzset()

@@ -17,12 +17,12 @@ from runai_async._watch.revision_watch import RevisionWatch
 from runai_async.cli import views
 from runai_async.cli.diagnostics import Diagnostics
 from runai_async.cli.exits import FAILED
-from runai_async.cli.options import examples
+from runai_async.cli.options import examples, local_option
 from runai_async.cli.run import run
 from runai_async.cli.story import furnish, play
 from runai_async.cli.text import counted
 from runai_async.cli.watched import SeparatelyWatched
-from runai_async.client import RunaiClient
+from runai_async.client import RunaiClient, server_time
 from runai_async.events import RevisionDeleted, RevisionEvent, WatchDegraded, WatchEvent, WatchRecovered
 from runai_async.models import Revision
 from runai_async.policy import LEAST_INTERVAL, PollPolicy, RetryPolicy
@@ -101,7 +101,7 @@ async def run_demo(
         view.names.update(names)
         async with view.live(), _client(plane, pace, view) as runai:
             watches = [_watch(runai, key, pace) for key in names]
-            view.follow(SeparatelyWatched(watches))
+            view.follow(SeparatelyWatched(watches), server_time(runai))
             tasks = [asyncio.create_task(_iterate(watch, on_event)) for watch in watches]
             try:
                 await play(plane, names, pace, view.narrate)
@@ -172,16 +172,18 @@ def _state(revision: Revision, counts: Counts) -> str:
     show_default=True,
     help="Multiply all pauses by this factor.",
 )
+@local_option
 @click.pass_obj
-def demo(diagnostics: Diagnostics, /, *, plain: bool, pace: float) -> None:
+def demo(diagnostics: Diagnostics, /, *, plain: bool, pace: float, local: bool) -> None:
     """See a watch at work; no account is needed.
 
     It really watches a control plane, which runs in this process and has two workloads: one rollout
-    succeeds, one fails, and there is an outage. It takes about 16 seconds. The times of changes are the
-    control plane's, so after an outage lines can be out of order. On a terminal q ends it.
+    succeeds, one fails, and there is an outage. It takes about 16 seconds. Lines stand in the order in which
+    changes were seen, with the control plane's times: after an outage, those of changes that it hid are
+    earlier than the line above them. On a terminal q ends it.
     """
     diagnostics.outages_displayed = True
-    view = views.terminal.terminal_view(_HEADLINE, plain=plain)
+    view = views.terminal.terminal_view(_HEADLINE, plain=plain, local=local)
     facts, agrees = run(run_demo(pace, view))
     if view.has_quit:  # before the end of the story
         return

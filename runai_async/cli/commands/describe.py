@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 
 import click
 from attrs import evolve
@@ -14,7 +14,7 @@ from runai_async.cli.description import Description, ran_last
 from runai_async.cli.ids import find_workload
 from runai_async.cli.options import NON_EMPTY, examples, project_option
 from runai_async.cli.views.output import Output, Result, result_options
-from runai_async.client import RunaiClient
+from runai_async.client import RunaiClient, server_time
 from runai_async.errors import NotFoundError, PermissionDeniedError
 from runai_async.explanation import Explanation
 from runai_async.models import Revision, RevisionLogEvent
@@ -73,10 +73,13 @@ def describe(
     """
 
     def draw() -> None:
-        for line in found.lines(datetime.now(UTC)):
+        for line in found.lines(now):
             click.echo(line)
 
-    found = connection.run(lambda runai: _read(runai, workload, project, events))
+    async def work(runai: RunaiClient) -> tuple[Description, datetime]:
+        return await _read(runai, workload, project, events), server_time(runai).now()
+
+    found, now = connection.run(work)
     found = evolve(found, show_secrets=output.show_secrets)
     document = found.to_dict()
     output(Result([document], document=document, draw=draw))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Literal
 
@@ -25,6 +26,7 @@ from runai_async.cli.options import (
     check_interval,
     examples,
     interval_option,
+    local_option,
     project_option,
     watch_option,
 )
@@ -161,6 +163,7 @@ def count(
     help="Search this workload's revisions, by name or the beginning of an id.",
 )
 @project_option
+@local_option
 @result_options(
     of=f"{_SHAPE} wide adds environment, command and arguments.",
     otherwise="facts and conditions",
@@ -169,7 +172,13 @@ def count(
 )
 @connecting
 def get(
-    connection: Connection, revision: str, workload: str | None, *, project: str | None, output: Output
+    connection: Connection,
+    revision: str,
+    workload: str | None,
+    *,
+    project: str | None,
+    local: bool,
+    output: Output,
 ) -> None:
     """Show one REVISION, live or deleted, with its conditions.
 
@@ -189,14 +198,8 @@ def get(
 
     found = connection.run(work)
     shown = found if output.show_secrets else masked(found)
-    output(
-        Result(
-            [found],
-            document=found,
-            draw=lambda: print_revision(shown, wide=output.is_wide),
-            names=names_or_ids([found]),
-        )
-    )
+    draw = functools.partial(print_revision, shown, wide=output.is_wide, local=local)
+    output(Result([found], document=found, draw=draw, names=names_or_ids([found])))
 
 
 @revisions.command(

@@ -11,7 +11,7 @@ from runai_async._values import frozen
 from runai_async.cli import views
 from runai_async.cli.connection import Connection, connecting
 from runai_async.cli.diagnostics import Diagnostics, say
-from runai_async.cli.exits import InputError, NotDoneError, SignalledError, TimeIsUpError
+from runai_async.cli.exits import InputError, NotDoneError, SignalledError, TimeIsUpError, exit_status
 from runai_async.cli.gate import Waiting, find_after, wait_for_one
 from runai_async.cli.groups import Group
 from runai_async.cli.history import steps_of
@@ -43,10 +43,11 @@ from runai_async.cli.rollouts import (
 )
 from runai_async.cli.run import within
 from runai_async.cli.text import counted, limit
+from runai_async.cli.verdicts import verdict_line
 from runai_async.cli.views.listings import history_table
 from runai_async.cli.views.output import RESULTS, Output, Result, result_options
 from runai_async.client import RunaiClient, server_time
-from runai_async.errors import RolloutFailedError, WaitError, WaitTimeoutError
+from runai_async.errors import RolloutFailedError, WaitTimeoutError
 from runai_async.models import Revision
 from runai_async.policy import LEAST_INTERVAL, PollPolicy
 
@@ -54,7 +55,6 @@ _MAX_OUTAGE = 900.0
 """Seconds without a response after which a wait without a timeout ends, by default."""
 _IN_FLIGHT = 32
 """The most requests at once, however many rollouts are waited for."""
-_LATE = (WaitTimeoutError, TimeIsUpError)
 
 
 @click.group(
@@ -159,7 +159,7 @@ def status(
 
     An outage is waited out until the --timeout, from the first request on. In a log there is a line for each
     change, and one every 30 seconds. A name means the workload that has it at the start: if that is deleted,
-    the rollout has failed.
+    the rollout has failed. An id that neither the control plane nor its list knows is an error.
 
     With --all or --filter a workload without revisions is counted as such and not waited for; it is an error
     if none has any. At most 32 requests are in flight at once.
@@ -194,6 +194,7 @@ def _one(connection: Connection, gate: _Gate, rollouts: list[Rollout]) -> None:
     progress, timeout = views.progress.Progress(gate.timeout), gate.timeout
 
     async def work(runai: RunaiClient) -> Revision:
+        progress.times.server = server_time(runai)
         async with progress.live():
             waiting = gate.waiting(runai)
             async with within(timeout):
@@ -201,7 +202,11 @@ def _one(connection: Connection, gate: _Gate, rollouts: list[Rollout]) -> None:
                 found = await find_patiently(runai, gate.workloads, patience, gate.project)
                 rollouts[:] = rollouts_of(found)
                 after_id, after = await find_after(runai, found[0], next(iter(gate.after), None), patience)
-            done = await wait_for_one(waiting, found[0], progress, after_id=after_id, after=after)
+            try:
+                done = await wait_for_one(waiting, found[0], progress, after_id=after_id, after=after)
+            except (RolloutFailedError, WaitTimeoutError) as error:
+                rollouts[0].end(waiting.spent, error)
+                raise
             rollouts[0].revision = done
             rollouts[0].end(waiting.spent)
             return done
@@ -211,15 +216,17 @@ def _one(connection: Connection, gate: _Gate, rollouts: list[Rollout]) -> None:
     except SignalledError:
         say(f"runai-async: cancelled after {progress.elapsed}; the rollout goes on")
         raise
-    except (RolloutFailedError, WaitTimeoutError, TimeIsUpError) as error:
-        if isinstance(error, WaitError) and error.revision is not None:
+    except TimeIsUpError as error:
+        raise TimeIsUpError(f"{error}: {progress.silence()}") from error
+    except (RolloutFailedError, WaitTimeoutError) as error:
+        if error.revision is not None:
             rollouts[0].revision = error.revision
             views.progress.print_state(error.revision)
-        if isinstance(error, RolloutFailedError | WaitTimeoutError) and error.explanation is not None:
+        if error.explanation is not None:
             views.progress.print_why(error.explanation)
-        if timeout is not None and isinstance(error, _LATE) and (silence := progress.silence()):
+        if timeout is not None and isinstance(error, WaitTimeoutError) and (silence := progress.silence()):
             raise TimeIsUpError(f"timed out after {limit(timeout)}: {silence}") from error
-        raise
+        raise NotDoneError(verdict_line(error, timeout), exit_status(error)) from error
     progress.done(done)
 
 
@@ -231,6 +238,7 @@ def _many(connection: Connection, gate: _Gate, rollouts: list[Rollout]) -> None:
     tally = views.tally.Tally(gate.timeout)
 
     async def work(runai: RunaiClient) -> None:
+        tally.times.server = server_time(runai)
         async with tally.live():
             waiting = gate.waiting(runai)
             async with within(gate.timeout):

@@ -15,7 +15,15 @@ from runai_async.cli.connection import Connection, connecting
 from runai_async.cli.diagnostics import say
 from runai_async.cli.files import replace_file
 from runai_async.cli.ids import find_workload
-from runai_async.cli.options import DURATION, NON_EMPTY, NonEmptyPath, examples, is_given, project_option
+from runai_async.cli.options import (
+    DURATION,
+    NON_EMPTY,
+    NonEmptyPath,
+    examples,
+    is_given,
+    local_option,
+    project_option,
+)
 from runai_async.cli.spans import Lane, cut, lane_of, newest_first
 from runai_async.cli.views.output import VALUES, Output, Result, lines_in_a_pipe, result_options
 from runai_async.cli.views.svg import svg
@@ -44,6 +52,7 @@ from runai_async.models import HistoryRecord, Revision
 @click.option(
     "--svg", "picture", type=NonEmptyPath(dir_okay=False, path_type=Path), help="Draw into this file instead."
 )
+@local_option
 @result_options(
     VALUES,
     of="json, jsonl and yaml give the spans as numbers.",
@@ -61,6 +70,7 @@ def timeline(
     since: float | None,
     last: int,
     picture: Path | None,
+    local: bool,
     output: Output,
 ) -> None:
     """Draw revisions as bars of their phases over time.
@@ -89,7 +99,7 @@ def timeline(
         say(f"wrote {picture}")
     else:
         items = [lane.to_dict() for lane in lanes]
-        output(Result(items, document=items, draw=lambda: views.bars.print_bars(lanes)))
+        output(Result(items, document=items, draw=lambda: views.bars.print_bars(lanes, local=local)))
 
 
 async def _lanes(runai: RunaiClient, workload_id: str, last: int, *, deleted: bool) -> list[Lane]:

@@ -31,6 +31,7 @@ from runai_async.cli.options import (
     check_workloads,
     discovery_interval_option,
     examples,
+    local_option,
     max_outage_option,
     project_option,
     relaxed_interval_option,
@@ -43,7 +44,7 @@ from runai_async.cli.state_lock import held
 from runai_async.cli.views.output import EVENTS, MakeView, output_option
 from runai_async.cli.views.watch import View, ViewOptions
 from runai_async.cli.watched import watched
-from runai_async.client import RunaiClient, is_inference_type, workload_query
+from runai_async.client import RunaiClient, is_inference_type, server_time, workload_query
 from runai_async.models import Workload
 from runai_async.policy import LEAST_INTERVAL, Emit, PollPolicy
 
@@ -142,6 +143,7 @@ class WatchOptions:
 @stalled_after_option("Report a revision, once, that")
 @click.option("--new-only", is_flag=True, help="Leave out the revisions that exist already.")
 @click.option("--emit", multiple=True, type=click.Choice(get_args(Emit)), help="Print these events too.")
+@local_option
 @click.option("--show-secrets", is_flag=True, help="Print environment, command and arguments too.")
 @output_option(EVENTS, of="json is the same as jsonl: one event a line.")
 @connecting
@@ -168,19 +170,23 @@ def watch(
     stalled_after: float | None,
     new_only: bool,
     emit: tuple[Emit, ...],
+    local: bool,
     show_secrets: bool,
     output: MakeView,
 ) -> None:
     """Watch revisions appear, change phase and disappear.
 
     Each WORKLOAD is a UUID, a name, or the beginning of an id that matches only one. A name is followed: when
-    its workload is deleted and another one of that project takes the name, that one is watched. The times of
-    changes are the server's. It ends when the only workload is deleted, if that was given by its id, with
-    --timeout, or with Ctrl-C; the file of --state is then up to date.
+    its workload is deleted and another one of that project takes the name, that one is watched. It ends when
+    the only workload is deleted, if that was given by its id, with --timeout, or with Ctrl-C; the file of
+    --state is then up to date.
 
     In a pipe this prints one JSON object a line. On a terminal it is a live view with a line for each
     workload: its newest revision and phase, and which revision serves, with its pods (those of the newest if
     none does). Keys: j, k, arrows and page keys scroll, / filters by name or phase until Escape, q ends.
+
+    Lines for people, with --output table, stand in the order in which changes were seen. Their times are
+    those of the changes, by the server's clock, with the date where that is not today.
     """
     check_workloads(workloads, "watch", everything=everything)
     check_discovery_interval(discovery_interval, workloads)
@@ -192,7 +198,7 @@ def watch(
     if adopt and state is None:
         raise click.UsageError("--adopt-state requires --state")
     headline = f"Revisions of {', '.join(workloads) or 'all inference workloads'}"
-    view = output(ViewOptions(headline, show_secrets))
+    view = output(ViewOptions(headline, show_secrets, local))
     diagnostics.outages_displayed = view.displays_outages
     if ignored := sorted(view.leaves_out & {*emit}):
         diagnostics.say(f"runai-async: warning: --output cloudevents leaves out {', '.join(ignored)}")
@@ -225,7 +231,7 @@ def watch(
 async def _watch(runai: RunaiClient, options: WatchOptions, view: View, file: StateFile | None) -> None:
     async with within(options.timeout):
         stream = await _open(runai, options, view, file)
-        view.follow(watched(stream))
+        view.follow(watched(stream), server_time(runai))
         async with view.live(), stream, _saved(stream, file):
             await _display(stream, view, options.count)
 
@@ -264,7 +270,9 @@ async def _open(runai: RunaiClient, options: WatchOptions, view: View, file: Sta
         )
         return begin_with(fleet, found.reader, found.first)
     named = await find_patiently(runai, options.workloads, patience, options.project)
-    following = Following(runai, named, view.names, options.discovery_interval or NAMES_EVERY)
+    following = Following(
+        runai, named, view.names, options.discovery_interval or NAMES_EVERY, projects=view.names.projects
+    )
     saved = None if file is None else await asyncio.to_thread(_load, file, following, runai.base_url)
     if len(following.ids) > 1 or not following.is_fixed:
         return following.fleet(options.poll, include_existing=options.existing, resume_from=saved)
@@ -285,6 +293,7 @@ def _query(runai: RunaiClient, options: WatchOptions, view: View) -> WorkloadQue
     def includes(workload: Workload) -> bool:
         is_included = options.includes(workload)
         if is_included and workload.name:
+            view.names.projects[workload.id] = workload.project_name or ""
             view.names[workload.id] = workload.name
         return is_included
 

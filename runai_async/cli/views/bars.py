@@ -36,14 +36,14 @@ _NAME_PART = 3
 """A name takes at most this part of the width: a third."""
 
 
-def print_bars(lanes: Sequence[Lane]) -> None:
-    """Print the lanes, in colours if stdout has them."""
+def print_bars(lanes: Sequence[Lane], *, local: bool = False) -> None:
+    """Print the lanes, in colours if stdout has them; times are in UTC, or in this machine's zone."""
     screen = console()
     colour = screen.color_system is not None and not screen.no_color
-    screen.print(bars(lanes, screen.width, colour=colour))
+    screen.print(bars(lanes, screen.width, colour=colour, local=local))
 
 
-def bars(lanes: Sequence[Lane], width: int, *, colour: bool) -> RenderableType:
+def bars(lanes: Sequence[Lane], width: int, *, colour: bool, local: bool = False) -> RenderableType:
     """Draw each lane as a bar with the length of its phases below; then the time axis and a legend."""
     start, end = range_of(lanes)
     margin = min(max(len(lane.revision.name) for lane in lanes), max(8, width // _NAME_PART))
@@ -56,13 +56,13 @@ def bars(lanes: Sequence[Lane], width: int, *, colour: bool) -> RenderableType:
         lengths = Text(" " * (margin + 2) + _lengths(lane.spans), style="bright_black", no_wrap=True)
         lengths.truncate(max(width, margin + 2 + _LEAST_BAR), overflow="ellipsis")
         lines.append(lengths)
-    axis = Text(" " * (margin + 2) + _axis(start, end, room), no_wrap=True)
+    axis = Text(" " * (margin + 2) + _axis(start, end, room, local=local), no_wrap=True)
     return Group(*lines, axis, _legend(lanes, colour=colour))
 
 
-def _axis(start: datetime, end: datetime, room: int) -> str:
+def _axis(start: datetime, end: datetime, room: int, *, local: bool) -> str:
     """Write both ends of the time axis, shortened if there is no room for them."""
-    left, right = moment(start), moment(end)
+    left, right = moment(start, local=local), moment(end, local=local)
     if len(left) + len(right) >= room:
         left, right = left[5:16], right[5:16]  # month to minute
     return f"{left}{right:>{room - len(left)}}"

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import Callable, Generator
 
-from rich.console import Console, RenderableType
+from rich.console import Console, ConsoleRenderable, RenderableType, RenderHook
+from rich.control import Control
 from rich.live import Live
+from rich.segment import ControlType, Segment, Segments
 
 from runai_async._observe.log import logger
 from runai_async.cli.exits import OutputError, ReaderGoneError
 from runai_async.cli.stdout import has_room
-
-_REFRESH = 0.2
-"""Seconds between two drawings."""
 
 Draw = Callable[[int, int], RenderableType]
 """Returns what to show, given the width and the height of the terminal."""
@@ -37,51 +35,20 @@ def can_draw(screen: Console) -> bool:
     return screen.is_interactive and screen.file.isatty()
 
 
-@contextlib.asynccontextmanager
-async def live(screen: Console, draw: Draw, *, transient: bool = False) -> AsyncGenerator[None, None]:
-    """Draw again and again below what is printed, for as long as the context lasts.
+_ERASE_BELOW = Segments([Segment("\x1b[J", None, [(ControlType.CLEAR,)])])
+"""Erases what is to the right of the cursor and below it."""
 
-    Args:
-        screen: the terminal.
-        draw: returns what to show.
-        transient: whether the last drawing is removed at the end.
+
+class _Beginning(RenderHook):
+    """Keeps the cursor at the beginning of a drawing of one line.
+
+    A terminal that becomes narrower may break a line of the old width into several. The cursor stays at the
+    beginning of the first one, and the others are below it, so that none is left when it is drawn again.
     """
-    drawing = Drawing(screen, draw, transient=transient)
-    drawing.start()
-    try:
-        async with repeated(drawing.refresh):
-            yield
-    finally:
-        drawing.refresh()
-        drawing.stop()
 
-
-@contextlib.asynccontextmanager
-async def repeated(
-    refresh: Callable[[], None], wake: asyncio.Event | None = None
-) -> AsyncGenerator[None, None]:
-    """Call a function again and again, in the event loop and not in a thread, while the context lasts.
-
-    Args:
-        refresh: the function.
-        wake: set when the function should be called at once.
-    """
-    woken = wake or asyncio.Event()
-
-    async def repeat() -> None:
-        while True:
-            woken.clear()
-            refresh()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_REFRESH):
-                    await woken.wait()
-
-    task = asyncio.create_task(repeat())
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.wait({task})
+    def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
+        """Erase the drawing before what is printed, and return to its beginning behind that."""
+        return [_ERASE_BELOW, *renderables, Control(ControlType.CARRIAGE_RETURN)]
 
 
 class Drawing:
@@ -91,13 +58,15 @@ class Drawing:
         screen: the terminal.
         draw: returns what to show.
         whole: whether it takes the whole terminal, on the alternate screen.
-        transient: whether the last drawing is removed at the end.
+        transient: whether it is one line, which is removed at the end.
     """
 
     def __init__(self, screen: Console, draw: Draw, *, whole: bool = False, transient: bool = False) -> None:
         self._screen = screen
         self._draw = draw
         self._whole = whole
+        self._transient = transient
+        self._is_hooked = False
         self._failed = False
         self._size: tuple[int, int] | None = None
         # What is printed meanwhile goes above the drawing. On the alternate screen there is no place for it.
@@ -115,6 +84,9 @@ class Drawing:
         """Prepare the terminal."""
         with self._attempt():
             self._live.start()
+            if self._transient:
+                self._screen.push_render_hook(_Beginning())
+                self._is_hooked = True
 
     def refresh(self) -> None:
         """Draw, unless the terminal stands still: that must not stop the event loop."""
@@ -129,7 +101,16 @@ class Drawing:
     def stop(self) -> None:
         """Restore the terminal."""
         with self._attempt():
-            self._live.stop()
+            self._stop()
+
+    def _stop(self) -> None:
+        if self._is_hooked:
+            self._is_hooked = False
+            try:
+                self._live.refresh()  # removes what is left of a wider line
+            finally:
+                self._screen.pop_render_hook()
+        self._live.stop()
 
     @contextlib.contextmanager
     def _attempt(self) -> Generator[None, None, None]:
@@ -138,7 +119,7 @@ class Drawing:
         except Exception as error:  # noqa: BLE001  (a terminal that has gone, or a defect of a drawing)
             if isinstance(error, OutputError):  # until that ends, what is logged goes to the same terminal
                 with contextlib.suppress(Exception):
-                    self._live.stop()
+                    self._stop()
             had_failed, self._failed = self._failed, True
             if not had_failed:
                 text = error.message if isinstance(error, OutputError) else f"{type(error).__name__}: {error}"

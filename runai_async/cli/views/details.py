@@ -17,9 +17,15 @@ from runai_async.diff import MASK, FieldChange
 from runai_async.models import Condition, Revision
 
 
-def print_revision(revision: Revision, *, wide: bool = False) -> None:
-    """Print what `revisions get` shows: facts, then conditions; environment and arguments only if *wide*."""
-    every = [*_facts(revision), *(_secrets(revision) if wide else ())]
+def print_revision(revision: Revision, *, wide: bool, local: bool) -> None:
+    """Print what `revisions get` shows: facts, then conditions.
+
+    Args:
+        revision: the revision.
+        wide: whether its environment, command and arguments are printed, too.
+        local: whether times are in this machine's zone, and not in UTC.
+    """
+    every = [*_facts(revision, local=local), *(_secrets(revision) if wide else ())]
     facts = [(name, cell._replace(text=clean(cell.text))) for name, cell in every if cell.text]
     conditions = revision.conditions or ()
     if sys.stdout.isatty():
@@ -33,15 +39,15 @@ def print_revision(revision: Revision, *, wide: bool = False) -> None:
         print_table(_conditions(conditions))
 
 
-def _facts(revision: Revision) -> Iterator[tuple[str, Cell]]:
+def _facts(revision: Revision, *, local: bool) -> Iterator[tuple[str, Cell]]:
     yield "Name", Cell(revision.name)
     yield "Id", Cell(revision.id)
     yield "Workload", Cell(revision.workload_id)
     yield "Phase", phase_cell(revision.phase)
     yield "Message", Cell(revision.phase_message or "")
-    yield "Phase since", Cell(moment(revision.phase_updated_at))
-    yield "Created", Cell(moment(revision.created_at))
-    yield "Deleted", Cell(moment(revision.deleted_at))
+    yield "Phase since", Cell(moment(revision.phase_updated_at, local=local))
+    yield "Created", Cell(moment(revision.created_at, local=local))
+    yield "Deleted", Cell(moment(revision.deleted_at, local=local))
     yield "Pods", Cell(f"{pods_text(revision)} running")
     yield "Images", Cell(", ".join(revision.images or ()))
     node_pools = revision.current_node_pools or revision.requested_node_pools or ()

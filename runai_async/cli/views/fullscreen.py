@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import io
-import os
 import sys
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
@@ -13,9 +11,8 @@ from typing import Any
 
 from rich.console import Console
 
-from runai_async.cli.signals import on_job_control, stop
-from runai_async.cli.stderr import descriptor_of
-from runai_async.cli.views.console import Draw, Drawing, repeated
+from runai_async.cli.views.console import Draw, Drawing
+from runai_async.cli.views.foreground import Foreground
 from runai_async.cli.views.keys import Keys
 
 _MOST_KEPT = 1000
@@ -38,15 +35,14 @@ class FullScreen:
         self._screen = screen
         self._draw = draw
         self._press = press
-        self._wake = asyncio.Event()
         self._keys = Keys(self._pressed)
-        self._drawing: Drawing | None = None
         self._stderr = _Stderr(notice)
+        self._foreground = Foreground(screen, self._enter, self._leave)
 
     @property
     def is_shown(self) -> bool:
         """Whether the drawing is on the terminal now."""
-        return self._drawing is not None
+        return self._foreground.is_shown
 
     @property
     def has_keys(self) -> bool:
@@ -56,51 +52,30 @@ class FullScreen:
     @contextlib.asynccontextmanager
     async def shown(self) -> AsyncGenerator[None, None]:
         """Show the drawing, for as long as the context lasts, and leave the last one on the terminal."""
-        loop = asyncio.get_running_loop()
         try:
-            with on_job_control(lambda action: loop.call_soon_threadsafe(self._signalled, action)):
-                async with repeated(self._refresh, self._wake):
-                    yield
+            async with self._foreground.shown():
+                yield
         finally:
-            self._leave()
             last = Drawing(self._screen, self._draw)
             last.start()
             last.refresh()
             last.stop()
 
-    def _refresh(self) -> None:
-        """Draw, unless the command runs in the background: then the terminal is somebody else's."""
-        if _is_in_foreground(self._screen):
-            self._entered().refresh()
-        else:
-            self._leave()
+    def _enter(self) -> Drawing:
+        self._stderr.hold()
+        drawing = Drawing(self._screen, self._draw, whole=True)
+        drawing.start()
+        self._keys.open()
+        return drawing
 
-    def _entered(self) -> Drawing:
-        if self._drawing is None:
-            self._stderr.hold()
-            self._drawing = Drawing(self._screen, self._draw, whole=True)
-            self._drawing.start()
-            self._keys.open()
-        return self._drawing
-
-    def _leave(self) -> None:
-        if self._drawing is not None:
-            drawing, self._drawing = self._drawing, None
-            self._keys.close()
-            drawing.stop()
-            self._stderr.release()
-
-    def _signalled(self, action: str) -> None:
-        if action == "stop":
-            self._leave()
-            stop()  # and what follows comes after it has been continued
-        elif action == "continue":  # from a stop that could not be seen coming
-            self._leave()
-        self._wake.set()
+    def _leave(self, drawing: Drawing) -> None:
+        self._keys.close()
+        drawing.stop()
+        self._stderr.release()
 
     def _pressed(self, key: str) -> None:
         self._press(key)
-        self._wake.set()
+        self._foreground.wake()
 
 
 class _Stderr(io.StringIO):
@@ -139,12 +114,3 @@ class _Stderr(io.StringIO):
         for line in text.splitlines():
             self._notice(line)
         return len(text)
-
-
-def _is_in_foreground(screen: Console) -> bool:
-    """Return whether a terminal is the command's to draw on; so is one that does not control it."""
-    descriptor = descriptor_of(screen.file)
-    try:
-        return descriptor is None or os.tcgetpgrp(descriptor) == os.getpgrp()
-    except OSError:
-        return True

@@ -10,7 +10,9 @@ from rich.text import Text
 
 from runai_async._wait.pods import pods_text
 from runai_async._watch.clusters import describe_loss
-from runai_async.cli.text import clean, clock, cut_middle, duration, phase_name, shortened, since
+from runai_async.cli.labels import project_in
+from runai_async.cli.text import clean, cut_middle, duration, phase_name, shortened, since
+from runai_async.cli.times import Times
 from runai_async.cli.views.tables import phase_text
 from runai_async.cli.wording import reason
 from runai_async.errors import RunaiError
@@ -32,49 +34,60 @@ from runai_async.events import (
 )
 from runai_async.models import Revision
 
-_CLOCK = len("12:00:00.000") + 4
-"""Columns of a line before and behind the name: the time, and twice two blanks."""
+_GAPS = 4
+"""Columns of a line before and behind the name: twice two blanks."""
 _NAME_PART = 3
 """A name is not cut below this part of the width: a third."""
 _CHANGES = 3
 """The most changed fields that a line names; if there are more, it counts them."""
 
 
-def event_line(event: FleetEvent, names: Mapping[str, str], width: int | None = None) -> Text:
-    """Write an event as a line: the server's time if it is known, who, and what happened.
+def event_line(
+    event: FleetEvent,
+    names: Mapping[str, str],
+    times: Times,
+    width: int | None = None,
+    *,
+    ahead: timedelta | None = None,
+) -> Text:
+    """Write an event as a line: when it happened by the server's clock, who, and what happened.
 
     Args:
         event: an event of a watch or fleet.
-        names: of workloads, by id, as far as they are known.
+        names: of workloads, by id, as far as they are known; see `Labels`.
+        times: writes times.
         width: columns; a name is cut in the middle if the line is wider. None for a whole line.
+        ahead: by how much the server's clock was ahead when the event came; None where that is now.
     """
+    seen_at = event.observed_at + (times.ahead if ahead is None else ahead)
     if isinstance(event, RevisionEvent):
-        at, who, what = _time(event), event.revision.name, _revision_text(event)
+        at, what = _time(event, seen_at), _revision_text(event, seen_at)
+        who = project_in(names.get(event.workload_id, "")) + event.revision.name
     elif isinstance(event, ClusterEvent):
-        at, who, what = event.observed_at, f"cluster {event.name}", cluster_text(event)
+        at, who, what = seen_at, f"cluster {event.name}", cluster_text(event, seen_at)
     else:
         who = names.get(event.workload_id, event.workload_id) or "all workloads"
-        at, what = event.observed_at, workload_text(event)
-    name = clean(who)
+        at, what = seen_at, workload_text(event)
+    name, written = clean(who), times.written(at)
     if width is not None:
-        name = cut_middle(name, max(width // _NAME_PART, width - _CLOCK - what.cell_len))
-    line = Text.assemble((clock(at), "bright_black"), "  ", (name, "bold"), "  ")
+        name = cut_middle(name, max(width // _NAME_PART, width - len(written) - _GAPS - what.cell_len))
+    line = Text.assemble((written, "bright_black"), "  ", (name, "bold"), "  ")
     return line.append(what)
 
 
-def _time(event: RevisionEvent) -> datetime:
+def _time(event: RevisionEvent, seen_at: datetime) -> datetime:
     """Return when the event happened; of a state that may be as old as the revision, when it was seen."""
     if isinstance(event, RevisionAdded) and event.initial:
-        return event.observed_at
+        return seen_at
     if isinstance(event, RevisionStalled):
         return event.since + timedelta(seconds=event.seconds)
-    return event.server_time or event.observed_at
+    return event.server_time or seen_at
 
 
-def _revision_text(event: RevisionEvent) -> Text:
+def _revision_text(event: RevisionEvent, seen_at: datetime) -> Text:
     match event:
         case RevisionAdded(initial=True) | RevisionStalled():
-            return _lasting(event)
+            return _lasting(event, seen_at)
         case RevisionAdded():
             return Text("created: ").append(_state(event))
         case PhaseChanged(coalesced=True):
@@ -89,11 +102,11 @@ def _revision_text(event: RevisionEvent) -> Text:
             assert_never(event)
 
 
-def _lasting(event: RevisionAdded | RevisionStalled) -> Text:
+def _lasting(event: RevisionAdded | RevisionStalled, seen_at: datetime) -> Text:
     """Write for how long a revision has been in its phase."""
     if isinstance(event, RevisionStalled):
         return Text("stalled: ", style="yellow").append(_state(event, f" for {duration(event.seconds)}"))
-    age = since(event.revision.phase_updated_at, event.observed_at)
+    age = since(event.revision.phase_updated_at, seen_at)
     return Text("exists: ").append(_state(event, f" for {age}" if age else ""))
 
 
@@ -125,11 +138,16 @@ def workload_text(event: Synced | WatchDegraded | WatchRecovered | WorkloadFaile
             assert_never(event)
 
 
-def cluster_text(event: ClusterEvent) -> Text:
-    """Return what an event about a cluster says, without its name."""
+def cluster_text(event: ClusterEvent, seen_at: datetime) -> Text:
+    """Return what an event about a cluster says, without its name.
+
+    Args:
+        event: the event.
+        seen_at: when it came, by the server's clock.
+    """
     match event:
         case ClusterDisconnected():
-            return Text(describe_loss(event.last_seen_at, event.observed_at), style="yellow")
+            return Text(describe_loss(event.last_seen_at, seen_at), style="yellow")
         case ClusterConnected():
             return Text("connected again", style="green")
         case _:
@@ -145,14 +163,15 @@ def revision_line(revision: Revision) -> Text:
     return line
 
 
-def cluster_line(event: ClusterEvent) -> Text:
+def cluster_line(event: ClusterEvent, times: Times) -> Text:
     """Write that a cluster has lost its connection, or is back."""
-    return Text(f"cluster {clean(event.name)} ").append(cluster_text(event))
+    return Text(f"cluster {clean(event.name)} ").append(cluster_text(event, event.observed_at + times.ahead))
 
 
-def stalled_line(event: RevisionStalled) -> Text:
-    """Write that a revision has been in its phase for long."""
-    line = Text("stalled: ", style="yellow").append(clean(event.revision.name)).append(" has been ")
+def stalled_line(event: RevisionStalled, label: str = "") -> Text:
+    """Write that a revision, of a workload that a label names, has been in its phase for long."""
+    name = project_in(label) + event.revision.name
+    line = Text("stalled: ", style="yellow").append(clean(name)).append(" has been ")
     return line.append(phase_name(event.revision.phase)).append(f" for {duration(event.seconds)}")
 
 

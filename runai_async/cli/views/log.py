@@ -15,7 +15,8 @@ from runai_async.cli.diagnostics import say
 from runai_async.cli.exits import OutputError, ReaderGoneError
 from runai_async.cli.line_writer import LineWriter
 from runai_async.cli.text import duration
-from runai_async.cli.views.console import can_draw, console, live
+from runai_async.cli.views.console import can_draw, console
+from runai_async.cli.views.foreground import live
 
 _QUIET = 30.0
 """Seconds after which a log gets a line that says what is waited for."""
@@ -63,7 +64,7 @@ class Log:
         """Show the present state below the lines, or repeat it, for as long as the context lasts."""
         if not can_draw(self._screen):
             return self._logging()
-        return live(self._screen, lambda width, _: self._draw(width), transient=True)
+        return live(self._screen, lambda width, _: self._draw(width))
 
     @contextlib.asynccontextmanager
     async def _logging(self) -> AsyncGenerator[None, None]:

@@ -121,7 +121,7 @@ def _plain(document: Any) -> Any:
 
 
 def _terminal(options: ViewOptions) -> View:
-    return views.terminal.terminal_view(options.headline)
+    return views.terminal.terminal_view(options.headline, local=options.local)
 
 
 MakeView = Callable[[ViewOptions], View]

@@ -11,6 +11,7 @@ from runai_async._clock import Clock
 from runai_async._wait.pods import pods_text
 from runai_async.cli.diagnostics import say
 from runai_async.cli.text import clean, phase_name, since
+from runai_async.cli.times import Times
 from runai_async.cli.views.console import console
 from runai_async.cli.views.lines import (
     cluster_line,
@@ -34,9 +35,13 @@ class Progress:
     Args:
         timeout: seconds that the command may take; None for no limit.
         clock: a clock for tests.
+
+    Attributes:
+        times: by whose clock ages are.
     """
 
     def __init__(self, timeout: float | None, clock: Clock | None = None) -> None:
+        self.times: Times = Times(clock=clock)
         self._log = Log(timeout, lambda: self._state, lambda: f"still waiting{self._waits_for()}", clock)
         self._state = Text("waiting for the first response")
         self._revision: Revision | None = None
@@ -52,7 +57,7 @@ class Progress:
         revision = self._revision
         if revision is None:
             return self._state.plain.removeprefix("waiting")
-        for_ = since(revision.phase_updated_at, self._log.clock.now())
+        for_ = since(revision.phase_updated_at, self.times.server_now())
         state = f"{clean(revision.name)} is {phase_name(revision.phase)}{for_ and f' for {for_}'}"
         return f" for the rollout: {state}, {pods_text(revision)} pods"
 
@@ -82,7 +87,7 @@ class Progress:
 
     def cluster(self, event: ClusterEvent) -> None:
         """Print that the workload's cluster has lost its connection, or is back."""
-        self._log.print(cluster_line(event))
+        self._log.print(cluster_line(event, self.times))
 
     def stalled(self, event: RevisionStalled) -> None:
         """Print that the newest revision has been in its phase for long."""

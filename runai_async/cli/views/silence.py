@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from runai_async._clock import Clock
-from runai_async.cli.text import clean, duration
+from runai_async.cli.text import duration
+from runai_async.cli.wording import reason
 from runai_async.errors import RunaiError
 
 
@@ -41,4 +42,4 @@ class Silence:
         if self._error is None:
             return "" if self.has_begun else "the control plane has not responded to the first request"
         seconds = self._clock.monotonic() - self._began_at
-        return f"the control plane has not responded for {duration(seconds)}: {clean(str(self._error))}"
+        return f"the control plane has not responded for {duration(seconds)}: {reason(self._error)}"

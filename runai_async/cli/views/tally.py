@@ -12,6 +12,7 @@ from runai_async._wait.pods import is_serving
 from runai_async.cli.diagnostics import say
 from runai_async.cli.rollouts import Rollout, State, ended_badly, of_state, some, totals
 from runai_async.cli.text import clean, counted
+from runai_async.cli.times import Times
 from runai_async.cli.views.lines import cluster_line, outage_line, recovery_line, revision_line, stalled_line
 from runai_async.cli.views.log import Log
 from runai_async.cli.views.silence import Silence
@@ -27,9 +28,13 @@ class Tally:
     Args:
         timeout: seconds that the command may take; None for no limit.
         clock: a clock for tests.
+
+    Attributes:
+        times: by whose clock ages are.
     """
 
     def __init__(self, timeout: float | None, clock: Clock | None = None) -> None:
+        self.times: Times = Times(clock=clock)
         self._log = Log(timeout, self._state, lambda: self._state().plain, clock, steady=True)
         self._silence = Silence(self._log.clock)
         self._silent: set[Rollout | None] = set()
@@ -83,11 +88,11 @@ class Tally:
         """Print that a cluster has lost its connection, or is back."""
         if event.id not in self._reported:
             self._reported.add(event.id)
-            self._log.print(cluster_line(event))
+            self._log.print(cluster_line(event, self.times))
 
-    def stalled(self, event: RevisionStalled) -> None:
+    def stalled(self, event: RevisionStalled, rollout: Rollout) -> None:
         """Print that a newest revision has been in its phase for long."""
-        self._log.print(stalled_line(event))
+        self._log.print(stalled_line(event, rollout.label))
 
     def changed(self, rollout: Rollout) -> None:
         """Print the newest revision of a workload, if it is not as it was printed last."""

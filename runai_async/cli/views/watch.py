@@ -8,17 +8,18 @@ from abc import ABC, abstractmethod
 from contextlib import AbstractAsyncContextManager
 from typing import IO, ClassVar
 
+from runai_async._api.server_time import ServerTime
 from runai_async._codec import encode, to_cloudevent, to_json
 from runai_async._values import frozen
 from runai_async.cli.diagnostics import say
+from runai_async.cli.labels import Labels
 from runai_async.cli.line_writer import LineWriter
+from runai_async.cli.times import Times
 from runai_async.cli.watched import Watched
+from runai_async.cli.wording import REFUSALS
 from runai_async.events import ClusterEvent, FleetEvent, RevisionEvent
 from runai_async.hooks import HookEvent, PollFinished
 from runai_async.policy import Emit
-
-_REFUSALS = {"NotFoundError": "not found", "PermissionDeniedError": "may not be read by this account"}
-"""What the refusals of a workload mean."""
 
 
 @frozen
@@ -28,10 +29,12 @@ class ViewOptions:
     Attributes:
         headline: what is watched.
         show_secrets: whether to print environment, command and arguments.
+        local: whether times for people are in this machine's zone.
     """
 
     headline: str
     show_secrets: bool = False
+    local: bool = False
 
 
 class View(ABC):
@@ -42,6 +45,7 @@ class View(ABC):
         displays_outages: whether it displays outages, so that they need not be logged.
         leaves_out: the further events that it cannot print.
         names: of workloads, by id, as far as they are known.
+        times: by whose clock times are, and how they are written.
         has_quit: somebody has ended the view with a key.
     """
 
@@ -49,13 +53,15 @@ class View(ABC):
     displays_outages: ClassVar[bool] = False
     leaves_out: ClassVar[frozenset[Emit]] = frozenset()
 
-    def __init__(self) -> None:
-        self.names: dict[str, str] = {}
+    def __init__(self, times: Times | None = None) -> None:
+        self.names: Labels = Labels()
+        self.times: Times = times or Times()
         self.has_quit: bool = False
 
-    def follow(self, watched: Watched) -> None:
-        """Take what is watched, for a view that shows its state; others need only its events."""
+    def follow(self, watched: Watched, time: ServerTime) -> None:
+        """Take what is watched, for a view that shows its state, and the server's clock, for its times."""
         del watched
+        self.times.server = time
 
     def live(self) -> AbstractAsyncContextManager[None]:
         """Keep the view up to date, for as long as the context lasts."""
@@ -79,10 +85,11 @@ class PrintingView(View):
 
     Args:
         stream: what the lines are written to.
+        times: writes the times in them.
     """
 
-    def __init__(self, stream: IO[str]) -> None:
-        super().__init__()
+    def __init__(self, stream: IO[str], times: Times | None = None) -> None:
+        super().__init__(times)
         self._writer = LineWriter(stream)
         self._refused: set[str] = set()
         self._readable: set[str] = set()  # of these, refusals are logged
@@ -100,10 +107,10 @@ class PrintingView(View):
         """Report that a workload does not exist, or not for this account: it may appear later."""
         if not isinstance(event, PollFinished):
             return
-        if event.error in _REFUSALS:
+        if event.error in REFUSALS:
             if event.workload_id not in self._refused | self._readable:
                 self._refused.add(event.workload_id)
-                problem = _REFUSALS[event.error]
+                problem = REFUSALS[event.error]
                 say(f"runai-async: workload {event.workload_id} {problem}; retrying for a while")
         elif event.error is None:
             self._readable.add(event.workload_id)
