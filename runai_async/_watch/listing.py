@@ -75,8 +75,8 @@ class Listing:
 
     A fleet keeps one for each of thousands of workloads, so the spans are not kept as a `dict` of tuples but
     as the ids and one array of beginnings and ends in turn, which takes a quarter of the memory. The body is
-    packed at once, since all of a fleet may begin or change in the same moment; but after two changes in a
-    row, only when it is repeated: as long as a workload changes with every poll, each would have to unpack it.
+    packed at once, since all of a fleet may begin or change in the same moment. After two changes in a row it
+    is packed only when it is repeated: of a workload that changes with every poll, each would unpack it.
 
     Attributes:
         body: the last response, packed or not; empty before there was one.

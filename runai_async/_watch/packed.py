@@ -2,8 +2,8 @@
 
 A fleet keeps the last response of each of thousands of workloads, and nearly every poll finds it unchanged.
 To find that out takes no unpacking: hashes are compared. And since the workloads of an organization resemble
-each other, the beginning of the first response serves as the dictionary of all further ones: that takes a half
-to a quarter of the memory that they would need if each was packed by itself, and less time.
+each other, the beginning of the first response serves as the dictionary of all. Packed by itself, each would
+take two to four times the memory, and longer.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ class PackedBody:
     __slots__ = ("_dictionary", "_hash", "_packed")
 
     def __init__(self, body: bytes) -> None:
-        # Python's own hash is 64 bits of SipHash with a random key. That two different bodies share it happens
-        # once in 10 to the 19th, and a cryptographic digest would take three to ten times as long in each poll.
+        # Python's own hash is 64 bits of SipHash with a random key: one change in 10 to the 19th goes unseen.
+        # A cryptographic digest would take three to ten times as long, in each poll.
         self._hash = hash(body)
         self._dictionary = _dictionary_for(body)
         packing = zlib.compressobj(_LEVEL, wbits=_RAW, zdict=self._dictionary)
