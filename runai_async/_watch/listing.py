@@ -80,12 +80,14 @@ class Listing:
 
     Attributes:
         body: the last response, packed or not; empty before there was one.
+        repeated_as: the hash of the compressed body of a response that has repeated the last one, if any.
     """
 
-    __slots__ = ("_bounds", "_held", "_ids", "_is_new", "body", "undecodable")
+    __slots__ = ("_bounds", "_held", "_ids", "_is_new", "body", "repeated_as", "undecodable")
 
     def __init__(self) -> None:
         self.body: KeptBody = b""
+        self.repeated_as: int | None = None
         self.undecodable = _ALL_DECODABLE
         self._ids: tuple[str, ...] = ()
         self._bounds = _NO_BOUNDS
@@ -176,7 +178,7 @@ class Listing:
         held = {key: raw for key in gone if key in known and (raw := self.raw(key)) is not None}
         self._held = held or _NO_BYTES
         self.body = snapshot.body if self._is_new else PackedBody(snapshot.body)
-        self._is_new = True
+        self._is_new, self.repeated_as = True, None
         self.undecodable = snapshot.undecodable or _ALL_DECODABLE
         self._ids = tuple(snapshot.spans)
         # By way of a list: an array made from an iterator has room to grow.

@@ -171,6 +171,14 @@ class Tracker:
             return None
         return self._listing.read(body)
 
+    def is_repeated(self, compressed: bytes) -> bool:
+        """Return whether `read` of a response would return None, as far as its compressed body shows that."""
+        return self._settled and hash(compressed) == self._listing.repeated_as
+
+    def note_repeated(self, compressed: bytes) -> None:
+        """Note how the body was compressed for which `read` has just returned None."""
+        self._listing.repeated_as = hash(compressed)
+
     def missing(self, snapshot: Snapshot) -> list[str]:
         """Return the known live revisions that a response lacks, the one looked for longest ago first."""
         if self._known.keys() <= snapshot.spans.keys() or not snapshot.is_complete:
