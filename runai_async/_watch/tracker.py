@@ -173,7 +173,7 @@ class Tracker:
 
     def is_repeated(self, compressed: bytes) -> bool:
         """Return whether `read` of a response would return None, as far as its compressed body shows that."""
-        return self._settled and hash(compressed) == self._listing.repeated_as
+        return hash(compressed) == self._listing.repeated_as
 
     def note_repeated(self, compressed: bytes) -> None:
         """Note how the body was compressed for which `read` has just returned None."""

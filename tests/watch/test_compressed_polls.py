@@ -66,6 +66,16 @@ def test_a_change_is_seen_at_once_and_so_is_the_change_back() -> None:
     assert polls.decompressed == 8
 
 
+def test_a_change_back_after_a_single_poll_is_seen() -> None:
+    polls = Polls()
+    polls.poll(revision("a"))
+    assert polls.poll(revision("a")) is None
+    for phase in ("Failed", "Running"):
+        events = polls.poll(revision("a", phase=phase))
+        assert events is not None
+        assert [event.revision.phase for event in events] == [phase]
+
+
 def test_an_equal_body_that_is_compressed_in_another_way_is_unchanged() -> None:
     polls = Polls()
     polls.poll(revision("a"))
