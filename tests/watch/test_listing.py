@@ -91,6 +91,14 @@ def test_a_known_revision_nested_in_another_one_does_not_count_as_listed() -> No
     assert keep(listing, compact(revision("b"), within)).spans.keys() == {"b", "c"}
 
 
+def test_a_known_revision_that_is_listed_twice_counts_once() -> None:
+    listing = Listing()
+    keep(listing, compact(revision("a"), revision("b")))
+    snapshot = keep(listing, compact(revision("a"), revision("b"), revision("a")))
+    assert snapshot.spans.keys() == {"a", "b"}
+    assert snapshot.changed == {}
+
+
 @pytest.mark.parametrize(
     "body",
     [
