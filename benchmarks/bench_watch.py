@@ -31,6 +31,14 @@ def rows(url: str, size: Size) -> list[Row]:
             rounds=rounds,
         ),
     ]
+    lines += compared(
+        "watch poll, nothing new: 512 watches, gzip",
+        "ours:watch_many_gzip",
+        [Peer("the same without compression", "ours:watch_many", "≤ 1.06")],
+        url=url,
+        amount=milliseconds,
+        rounds=rounds,
+    )
     if importlib.util.find_spec("uvloop"):
         lines += compared(
             "watch poll, nothing new: 512 watches, uvloop",

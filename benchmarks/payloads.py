@@ -129,6 +129,17 @@ class Template:
         return [self.body(b"%012x" % tail) for tail in range(start, start + count)]
 
 
+def with_random_values(tail: str) -> bytes:
+    """Return a list in which each revision has eight environment variables of 32 random digits."""
+    rng = random.Random(tail)
+    listed = [revision(number, tail) for number in range(FIVE)]
+    for item in listed:
+        item["environmentVariables"] |= {
+            f"VALUE_{number}": f"{rng.getrandbits(128):032x}" for number in range(8)
+        }
+    return join([encode(item) for item in listed])
+
+
 def changing(count: int) -> Iterator[bytes]:
     """Yield lists for ever; in each, one revision has changed, another each time, and the order is new."""
     rng = random.Random(1)

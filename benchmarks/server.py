@@ -4,16 +4,19 @@ It prints its port as a line of JSON and ends when its stdin does. It does not c
 a path chooses the lists:
 
 - `/fixed/…`: always the same list for one workload, and a different one for each workload
+- `/gzip/…`: the same lists, compressed
+- `/random/…`: likewise one list for each workload, with environment variables of random digits
 - `/fresh/…`: never the same list twice, and no revision in two of them
 - `/churn/…`: one workload that changes with every response; see `payloads.Churn`
 
-`…/count` returns how many lists were sent, of all three kinds: that is how a benchmark counts polls.
+`…/count` returns how many lists were sent, of all kinds: that is how a benchmark counts polls.
 """
 
 from __future__ import annotations
 
 import asyncio
 import base64
+import gzip
 import json
 import re
 import socket
@@ -22,13 +25,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 
-from benchmarks.payloads import Churn, Template, workload_id
+from benchmarks.payloads import Churn, Template, with_random_values, workload_id
 from benchmarks.processes import ROOT, ended
 
 _HEAD = (
     b"HTTP/1.1 %s\r\nServer: benchmarks\r\nDate: Thu, 01 Jan 2026 00:00:00 GMT\r\n"
-    b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+    b"Content-Type: application/json\r\n%sContent-Length: %d\r\n\r\n"
 )
 _LIST = re.compile(rb"GET /(\w+)/api/v1/workloads/inferences/[0-9a-f-]{24}([0-9a-f]{12})/revisions(\S*)")
 _POST_LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
@@ -42,9 +46,23 @@ def token() -> str:
     return ".".join(base64.urlsafe_b64encode(part).decode().rstrip("=") for part in (b"{}", claims, b"-"))
 
 
-def response(body: bytes, status: bytes = b"200 OK") -> bytes:
+def response(body: bytes, status: bytes = b"200 OK", headers: bytes = b"") -> bytes:
     """Return a whole response."""
-    return _HEAD % (status, len(body)) + body
+    return _HEAD % (status, headers, len(body)) + body
+
+
+@cache
+def _compressed(tail: bytes) -> bytes:
+    body = gzip.compress(Template().body(tail), mtime=0)
+    return response(body, headers=b"Content-Encoding: gzip\r\n")
+
+
+@cache
+def _random(tail: bytes) -> bytes:
+    return response(with_random_values(tail.decode()))
+
+
+_PREPARED = {b"gzip": _compressed, b"random": _random}
 
 
 class Responses:
@@ -72,6 +90,8 @@ class Responses:
         self.lists += 1
         if mode == b"churn":
             return response(self._churn.response())
+        if mode in _PREPARED:
+            return _PREPARED[mode](tail)
         return response(self._template.body(tail if mode == b"fixed" else b"%012x" % self.lists))
 
     def _token(self, request: bytes) -> bytes:

@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks.clients.ours import CREDENTIALS
-from benchmarks.measure import Run, Sample
-from benchmarks.payloads import Template, workload_id
+from benchmarks.measure import Client, Run, Sample
+from benchmarks.payloads import Template, with_random_values, workload_id
 from runai_async import PollPolicy, Revision, RevisionDeleted, RevisionWatch, RunaiClient, WatchEvent
 from runai_async._codec import decode_revisions
 
@@ -64,37 +64,53 @@ async def watches(url: str) -> AsyncIterator[Run]:
         yield run
 
 
-@asynccontextmanager
-async def fleet(url: str) -> AsyncIterator[Run]:
-    """Watch all workloads as one fleet."""
-    async with RunaiClient(f"{url}/fixed", CREDENTIALS) as runai:
+def _fleet(mode: str) -> Client:
+    """Make a client that watches all workloads as one fleet."""
+
+    @asynccontextmanager
+    async def client(url: str) -> AsyncIterator[Run]:
+        async with RunaiClient(f"{url}/{mode}", CREDENTIALS) as runai:
+
+            async def run(amount: int) -> Sample:
+                async with runai.watch_fleet((), interval=2, poll=_POLICY, include_existing=False) as watched:
+
+                    async def grow(numbers: range) -> None:
+                        for number in numbers:
+                            watched.add(workload_id(number))
+                        await _until(lambda: watched.status.oldest_success_at is not None)
+
+                    return await _grown(amount, grow)
+
+            yield run
+
+    return client
+
+
+fleet = _fleet("fixed")
+fleet_random = _fleet("random")
+
+
+def _typed_and_raw(make: Callable[[str], bytes]) -> Client:
+    """Make a client that keeps the decoded revisions and the body, as a simple watch would."""
+
+    @asynccontextmanager
+    async def client(_: str) -> AsyncIterator[Run]:
+        kept: list[tuple[bytes, list[Revision]]] = []
+
+        async def grow(numbers: range) -> None:
+            bodies = (make(f"{number:012x}") for number in numbers)
+            kept.extend((body, decode_revisions(body)) for body in bodies)
 
         async def run(amount: int) -> Sample:
-            async with runai.watch_fleet((), interval=2, poll=_POLICY, include_existing=False) as watched:
-
-                async def grow(numbers: range) -> None:
-                    for number in numbers:
-                        watched.add(workload_id(number))
-                    await _until(lambda: watched.status.oldest_success_at is not None)
-
-                return await _grown(amount, grow)
+            return await _grown(amount, grow)
 
         yield run
 
+    return client
 
-@asynccontextmanager
-async def typed_and_raw(_: str) -> AsyncIterator[Run]:
-    """Keep the decoded revisions and the body, as a simple watch would."""
-    template = Template()
-    kept: list[tuple[bytes, list[Revision]]] = []
 
-    async def grow(numbers: range) -> None:
-        kept.extend((body, decode_revisions(body)) for body in template.bodies(numbers.start, len(numbers)))
-
-    async def run(amount: int) -> Sample:
-        return await _grown(amount, grow)
-
-    yield run
+typed_and_raw = _typed_and_raw(lambda tail: Template().body(tail.encode()))
+typed_and_raw_random = _typed_and_raw(with_random_values)
 
 
 class SkippingClock:

@@ -74,12 +74,12 @@ page_of_known_rows = _pages(_by_bytes)
 page_typed = _pages(lambda _: partial(decode_page, key="workloads", kind=Workload))
 
 
-def _watch(workloads: int) -> Client:
+def _watch(workloads: int, mode: str = "fixed") -> Client:
     """Make a client that watches. Between turns nothing polls, because a cancelled `anext` loses nothing."""
 
     @asynccontextmanager
     async def client(url: str) -> AsyncIterator[Run]:
-        async with RunaiClient(f"{url}/fixed", CREDENTIALS, max_concurrency=CONCURRENCY) as runai:
+        async with RunaiClient(f"{url}/{mode}", CREDENTIALS, max_concurrency=CONCURRENCY) as runai:
             watches = [
                 runai.watch_revisions(
                     workload_id(number), interval=0.01, poll=PollPolicy(jitter=0), include_existing=False
@@ -103,6 +103,7 @@ def _watch(workloads: int) -> Client:
 
 watch_many = _watch(512)
 watch_few = _watch(32)
+watch_many_gzip = _watch(512, "gzip")
 
 
 def _changing(make: Callable[[bytes], Callable[[bytes], Any]]) -> Client:

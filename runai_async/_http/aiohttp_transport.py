@@ -12,6 +12,7 @@ import platform
 import ssl
 import warnings
 from collections.abc import Mapping
+from http import HTTPStatus
 from pathlib import Path
 
 import aiohttp
@@ -31,7 +32,7 @@ from runai_async._http.aiohttp_errors import (
 from runai_async._http.authorities import Authorities
 from runai_async._http.compression import ACCEPTED, decompress
 from runai_async._http.limiter import Limiter
-from runai_async._http.messages import Request, Response
+from runai_async._http.messages import CompressedResponse, Request, Response
 from runai_async._version import __version__
 from runai_async.errors import DeadlineExceededError, TransportError
 
@@ -196,7 +197,10 @@ class AiohttpTransport:
             ):
                 if session.trust_env:
                     self._check_credentials(session, request, response)
-                return Response(response.status, response.headers, await self._read(response))
+                body = await self._read(response)
+                if "Content-Encoding" in response.headers:
+                    return self._compressed(response, body)
+                return Response(response.status, response.headers, body.removeprefix(_BOM))
         except AIOHTTP_ERRORS as error:
             over = None if self._closed else session
             ours = map_error(error, request, limit, cut=limit < timeout, session=over)
@@ -234,13 +238,19 @@ class AiohttpTransport:
         """Read a body of bounded size; if its length is announced, there is nothing to count."""
         length = response.content_length
         if length is not None and length <= self._max_body:
-            body = await response.read()
-        else:
-            body = await self._counted(response)
-        if "Content-Encoding" in response.headers:
-            encodings = ",".join(response.headers.getall("Content-Encoding"))
-            body = decompress(body, encodings, self._max_body)
-        return body.removeprefix(_BOM)
+            return await response.read()
+        return await self._counted(response)
+
+    def _compressed(self, response: aiohttp.ClientResponse, body: bytes) -> Response:
+        """Return a response with a compressed body; that of an error is always read, so at once."""
+        encodings = ",".join(response.headers.getall("Content-Encoding"))
+
+        def decompressed() -> bytes:
+            return decompress(body, encodings, self._max_body).removeprefix(_BOM)
+
+        if response.status == HTTPStatus.OK:
+            return CompressedResponse(response.headers, body, decompressed)
+        return Response(response.status, response.headers, decompressed())
 
     async def _counted(self, response: aiohttp.ClientResponse) -> bytes:
         body = bytearray()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from typing import Any, Protocol, runtime_checkable
 
 from attrs import field
 from yarl import URL
@@ -60,6 +61,37 @@ class Response:
     status: int = 200
     headers: Mapping[str, str] = field(factory=lambda: _NO_HEADERS)
     body: bytes = field(default=b"", repr=False)
+
+
+class CompressedResponse(Response):
+    """A successful response whose body is decompressed when it is first asked for.
+
+    Args:
+        headers: of the response.
+        compressed: the body as it was received.
+        decompress: returns the complete body; raises `TransportError`.
+    """
+
+    __slots__ = ("_decompress", "compressed")
+
+    compressed: bytes
+    _decompress: Callable[[], bytes]
+
+    def __init__(
+        self, headers: Mapping[str, str], compressed: bytes, decompress: Callable[[], bytes]
+    ) -> None:
+        object.__setattr__(self, "status", HTTPStatus.OK.value)
+        object.__setattr__(self, "headers", headers)
+        object.__setattr__(self, "compressed", compressed)
+        object.__setattr__(self, "_decompress", decompress)
+
+    def __getattr__(self, name: str) -> Any:
+        """Return the body, which is looked for here as long as it is not set."""
+        if name != "body":
+            raise AttributeError(name, name=name, obj=self)
+        body = self._decompress()
+        object.__setattr__(self, "body", body)
+        return body
 
 
 class Transport(Protocol):

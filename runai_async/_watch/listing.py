@@ -15,6 +15,7 @@ from itertools import chain
 
 from runai_async import _codec
 from runai_async._clock import EARLIEST
+from runai_async._watch.packed import KeptBody, PackedBody, unpacked
 from runai_async.errors import DecodeError
 from runai_async.models import Revision
 
@@ -73,17 +74,25 @@ class Listing:
     """The bytes of the last response, and those of known revisions that are not in it.
 
     A fleet keeps one for each of thousands of workloads, so the spans are not kept as a `dict` of tuples but
-    as the ids and one array of beginnings and ends in turn, which takes a quarter of the memory.
+    as the ids and one array of beginnings and ends in turn, which takes a quarter of the memory. The body is
+    packed at once, since all of a fleet may begin or change in the same moment. After two changes in a row it
+    is packed only when it is repeated: of a workload that changes with every poll, each would unpack it.
+
+    Attributes:
+        body: the last response, packed or not; empty before there was one.
+        repeated_as: the hash of the compressed body of a response that has repeated the last one, if any.
     """
 
-    __slots__ = ("_bounds", "_held", "_ids", "body", "undecodable")
+    __slots__ = ("_bounds", "_held", "_ids", "_is_new", "body", "repeated_as", "undecodable")
 
     def __init__(self) -> None:
-        self.body = b""
+        self.body: KeptBody = b""
+        self.repeated_as: int | None = None
         self.undecodable = _ALL_DECODABLE
         self._ids: tuple[str, ...] = ()
         self._bounds = _NO_BOUNDS
         self._held = _NO_BYTES
+        self._is_new = False  # whether no response has repeated the last one
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -96,16 +105,29 @@ class Listing:
 
     # --- reading ------------------------------------------------------------------------------------------
 
+    def is_repeated(self, body: bytes) -> bool:
+        """Return whether a response equals the last one."""
+        kept = self.body
+        if isinstance(kept, PackedBody):
+            if not kept.equals(body):
+                return False
+        elif kept == body:
+            self.body = PackedBody(body)
+        else:
+            return False
+        self._is_new = False
+        return True
+
     def read(self, body: bytes) -> Snapshot:
         """Read a list response without changing anything.
 
         Raises:
             DecodeError: it is not a list of revisions at all.
         """
-        snapshot = Snapshot(body)
+        snapshot, kept = Snapshot(body), unpacked(self.body)
         # Built each time and not kept: there are far more workloads than responses that change.
         heads = {
-            self.body[start : start + _HEAD]: (revision_id, self.body[start:end])
+            kept[start : start + _HEAD]: (revision_id, kept[start:end])
             for revision_id, start, end in zip(self._ids, self._bounds[::2], self._bounds[1::2], strict=True)
         }
         try:
@@ -155,7 +177,9 @@ class Listing:
         gone = [key for key in chain(self._ids, self._held) if key not in snapshot.spans]
         held = {key: raw for key in gone if key in known and (raw := self.raw(key)) is not None}
         self._held = held or _NO_BYTES
-        self.body, self.undecodable = snapshot.body, snapshot.undecodable or _ALL_DECODABLE
+        self.body = snapshot.body if self._is_new else PackedBody(snapshot.body)
+        self._is_new, self.repeated_as = True, None
+        self.undecodable = snapshot.undecodable or _ALL_DECODABLE
         self._ids = tuple(snapshot.spans)
         # By way of a list: an array made from an iterator has room to grow.
         self._bounds = array("Q", [*chain.from_iterable(snapshot.spans.values())])
@@ -167,7 +191,10 @@ class Listing:
     def raw(self, revision_id: str) -> bytes | None:
         """Return the last known bytes of a revision, if any."""
         found = self.find(revision_id)
-        return self.body[found] if isinstance(found, slice) else found
+        if not isinstance(found, slice):
+            return found
+        self.body = body = unpacked(self.body)  # to be kept so, since many may be asked for in one poll
+        return body[found]
 
     def find(self, revision_id: str) -> slice | bytes | None:
         """Return where the last known bytes of a revision are in the body, or the bytes; None without any."""

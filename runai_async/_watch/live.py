@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from attrs import evolve
 
 from runai_async import _codec
+from runai_async._watch.packed import KeptBody, unpacked
 from runai_async._watch.stalls import is_stalled
 from runai_async._watch.state import REQUIRED
 from runai_async.checkpoint import RevisionMark
@@ -24,7 +25,7 @@ class LiveRevisions(NamedTuple):
     Attributes:
         workload_id: the workload that is watched.
         version: another number for each state that a workload was in, different for all workloads.
-        body: the last response.
+        body: the last response, packed or not.
         parts: of each revision what is known of it, and where it is in the body; or its bytes, if it is not
             listed; or None where no response of this process has shown it.
         notes_stalls: whether stalls are reported at present; the marks may be from a process that did.
@@ -32,7 +33,7 @@ class LiveRevisions(NamedTuple):
 
     workload_id: str
     version: int
-    body: bytes
+    body: KeptBody
     parts: tuple[tuple[RevisionMark, slice | bytes | None], ...]
     notes_stalls: bool = True
 
@@ -45,12 +46,12 @@ class LiveRevisions(NamedTuple):
 
     def decoded(self) -> tuple[Revision, ...]:
         """Return the revisions, the newest first."""
-        found = [self._decoded(mark, at) for mark, at in self.parts]
+        body = unpacked(self.body)
+        found = [
+            state_of(mark, body[at] if isinstance(at, slice) else at, self.workload_id)
+            for mark, at in self.parts
+        ]
         return tuple(sorted(found, key=lambda item: (item.created_at, item.id), reverse=True))
-
-    def _decoded(self, mark: RevisionMark, at: slice | bytes | None) -> Revision:
-        raw = self.body[at] if isinstance(at, slice) else at
-        return state_of(mark, raw, self.workload_id)
 
 
 def state_of(mark: RevisionMark, raw: bytes | None, workload_id: str) -> Revision:

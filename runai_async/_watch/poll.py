@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from runai_async._api.api import Api
-from runai_async._api.endpoints import Call, with_parse
+from runai_async._api.endpoints import Call
+from runai_async._http.messages import CompressedResponse, Response
 from runai_async._observe.log import logger
 from runai_async._watch.confirm import Confirmer
 from runai_async._watch.failures import ROUNDING
@@ -31,6 +32,26 @@ _HISTORIES = 3
 """Requests for histories that a poll of a fleet makes at most: many workloads can roll out at once."""
 Pace = Callable[[float], Awaitable[None]]
 """Waits for a request's turn; raises `DeadlineExceededError` if that comes after the given monotonic time."""
+
+
+class ListCall(Call[Snapshot | None]):
+    """The call that lists a workload: decompresses a response only if that differs from the one before."""
+
+    __slots__ = ("_tracker",)
+
+    def __init__(self, call: Call[Any], tracker: Tracker) -> None:
+        super().__init__(call.operation, call.request, tracker.read)
+        self._tracker = tracker
+
+    def read(self, response: Response) -> Snapshot | None:
+        if not isinstance(response, CompressedResponse):
+            return super().read(response)
+        if self._tracker.is_repeated(response.compressed):
+            return None
+        snapshot = super().read(response)
+        if snapshot is None:
+            self._tracker.note_repeated(response.compressed)
+        return snapshot
 
 
 class Poller:
@@ -66,7 +87,7 @@ class Poller:
 
     def list_call(self, tracker: Tracker) -> Call[Snapshot | None]:
         """Return the call that lists a tracker's workload, to be kept: building its URL is slow."""
-        return with_parse(self._api.endpoints.list_revisions(tracker.workload_id), tracker.read)
+        return ListCall(self._api.endpoints.list_revisions(tracker.workload_id), tracker)
 
     def poll(
         self,

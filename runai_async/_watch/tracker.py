@@ -9,9 +9,9 @@ A naive watch keeps the last response and compares the next one with it. That fa
   So a missing revision is only a question, which the poll asks elsewhere.
 - A poll is several requests and may be cancelled between any two. So nothing changes here until all of them
   are done: `read`, `missing` and `gaps` only look, and one call of `apply` takes everything in.
-- Most responses equal the one before. So the last body is kept, an equal one is recognised by comparing
-  bytes, and of another one only the revisions whose bytes are new are decoded. A revision that is needed
-  again (the last state of a deleted one) is decoded from the bytes that are kept anyway.
+- Most responses equal the one before. So the last body is kept, an equal one is recognised without reading
+  it, and of another one only the revisions whose bytes are new are decoded. A revision that is needed again
+  (the last state of a deleted one) is decoded from the bytes that are kept anyway.
 
 What is deleted is remembered for a while, as `known` explains.
 """
@@ -167,9 +167,17 @@ class Tracker:
         Raises:
             DecodeError: it is not a list of revisions at all.
         """
-        if self._settled and body == self._listing.body:
+        if self._settled and self._listing.is_repeated(body):
             return None
         return self._listing.read(body)
+
+    def is_repeated(self, compressed: bytes) -> bool:
+        """Return whether `read` of a response would return None, as far as its compressed body shows that."""
+        return hash(compressed) == self._listing.repeated_as
+
+    def note_repeated(self, compressed: bytes) -> None:
+        """Note how the body was compressed for which `read` has just returned None."""
+        self._listing.repeated_as = hash(compressed)
 
     def missing(self, snapshot: Snapshot) -> list[str]:
         """Return the known live revisions that a response lacks, the one looked for longest ago first."""

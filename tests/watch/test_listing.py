@@ -11,6 +11,7 @@ from support.model import body_of, revision
 
 from runai_async import DecodeError, _codec
 from runai_async._watch.listing import Listing, Snapshot
+from runai_async._watch.packed import PackedBody
 
 KEYS = "abcdef"
 
@@ -90,6 +91,14 @@ def test_a_known_revision_nested_in_another_one_does_not_count_as_listed() -> No
     assert keep(listing, compact(revision("b"), within)).spans.keys() == {"b", "c"}
 
 
+def test_a_known_revision_that_is_listed_twice_counts_once() -> None:
+    listing = Listing()
+    keep(listing, compact(revision("a"), revision("b")))
+    snapshot = keep(listing, compact(revision("a"), revision("b"), revision("a")))
+    assert snapshot.spans.keys() == {"a", "b"}
+    assert snapshot.changed == {}
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -126,3 +135,57 @@ def test_a_known_revision_that_is_listed_twice_is_listed_once(write: Any) -> Non
     first = keep(listing, write(revision("a"), revision("b")))
     twice = listing.read(write(revision("a"), revision("b"), revision("a")))
     assert (texts(twice), twice.changed) == (texts(first), {})
+
+
+# --- packing ------------------------------------------------------------------------------------------------
+
+
+def is_packed(listing: Listing) -> bool:
+    return isinstance(listing.body, PackedBody)
+
+
+def step(number: int) -> bytes:
+    return compact(revision("a", runningPods=number), revision("b"))
+
+
+def test_the_last_response_is_packed_when_it_is_the_first_or_a_single_change() -> None:
+    listing = Listing()
+    keep(listing, step(0))
+    assert is_packed(listing)
+    assert listing.is_repeated(step(0))
+    assert not listing.is_repeated(step(1))
+    assert keep(listing, step(1)).changed.keys() == {"a"}
+    assert is_packed(listing)
+
+
+def test_after_two_changes_in_a_row_the_last_response_is_packed_when_it_is_repeated() -> None:
+    listing = Listing()
+    for number in range(4):
+        keep(listing, step(number))
+        assert is_packed(listing) == (number == 0)
+    assert not listing.is_repeated(step(4))
+    assert not is_packed(listing)
+    assert listing.is_repeated(step(3))
+    assert is_packed(listing)
+    keep(listing, step(4))
+    assert is_packed(listing)
+
+
+def test_reading_a_response_that_is_not_kept_leaves_the_last_one_packed() -> None:
+    listing = Listing()
+    keep(listing, step(0))
+    listing.read(step(1))
+    with pytest.raises(DecodeError):
+        listing.read(b"<html>")
+    assert is_packed(listing)
+    assert listing.is_repeated(step(0))
+
+
+def test_the_bytes_of_each_revision_are_those_of_the_last_response_packed_or_not() -> None:
+    listing = Listing()
+    for number in (0, 1, 2):
+        snapshot = keep(listing, step(number))
+        for _ in range(2):
+            assert {key: listing.raw(key) for key in listing.ids} == texts(snapshot)
+            assert listing.is_repeated(step(number))
+        assert is_packed(listing)

@@ -525,3 +525,48 @@ def test_a_revision_in_transition_is_polled_fast_for_a_time_after_its_last_chang
     assert again.fast_until(600) == 603
     poll(again, revision("a", phase="Suspending", deletedAt=minute(1)), at=4)
     assert again.fast_until(600) == float("-inf")
+
+
+# --- what unchanged responses leave -------------------------------------------------------------------------
+
+
+def idle(*responses: RawRevision, **options: Any) -> Tracker:
+    """Return a tracker after a response that changed nothing, and so is kept packed."""
+    made = watching(*responses, **options)
+    assert made.read(body_of(*responses)) is None
+    return made
+
+
+def test_after_polls_without_a_change_all_fields_of_the_live_revisions_are_there() -> None:
+    watch = idle(revision("a", runningPods=3), revision("b"))
+    live = watch.live()
+    assert [item.running_pods for item in live.decoded()] == [None, 3]
+    assert poll(watch, revision("a", runningPods=4), revision("b")) == []
+    assert [item.running_pods for item in watch.live().decoded()] == [None, 4]
+    assert [item.running_pods for item in live.decoded()] == [None, 3]
+
+
+def test_after_polls_without_a_change_an_update_says_what_has_changed() -> None:
+    watch = idle(revision("a", runningPods=1), revision("b", runningPods=5), emit_updates=True)
+    events = poll(watch, revision("a", runningPods=2), revision("b", runningPods=6))
+    assert [[(c.old, c.new) for c in event.changes] for event in events] == [[(1, 2)], [(5, 6)]]
+
+
+def test_after_polls_without_a_change_a_deleted_revision_has_its_last_state() -> None:
+    watch = idle(revision("a", runningPods=3), revision("b"))
+    repeat(watch, revision("b"))
+    (event,) = poll(watch, revision("b"), found={"a": Lookup()})
+    assert (type(event), event.revision.running_pods) == (RevisionDeleted, 3)
+
+
+def test_after_polls_without_a_change_the_end_of_a_workload_has_all_last_states() -> None:
+    watch = idle(revision("a", runningPods=3), revision("b", runningPods=4))
+    watch.delete_all(NOW)
+    assert [event.revision.running_pods for event in take_all(watch)] == [3, 4]
+
+
+def test_a_change_that_keeps_the_length_of_the_response_is_seen() -> None:
+    watch = idle(revision("a", runningPods=1), emit_updates=True)
+    assert len(body_of(revision("a", runningPods=1))) == len(body_of(revision("a", runningPods=2)))
+    (event,) = poll(watch, revision("a", runningPods=2))
+    assert [(c.old, c.new) for c in event.changes] == [(1, 2)]
