@@ -9,6 +9,7 @@ from functools import partial
 from runai_async._clock import Clock
 from runai_async._fleet import outcomes
 from runai_async._fleet.buffer import Buffer
+from runai_async._fleet.delivered import Delivered
 from runai_async._fleet.discovery import Discovery
 from runai_async._fleet.dispatch import Dispatcher
 from runai_async._fleet.follower import Follower
@@ -39,6 +40,7 @@ class Polling:
         buffer: takes the events.
         settled: takes the id of a workload whose poll succeeded, or is no reason to wait for one that does.
         follower: says how often a member is polled by the rows of its list.
+        delivered: keeps the checkpoints of the members.
         end: takes the error that ends the fleet.
     """
 
@@ -55,6 +57,7 @@ class Polling:
         buffer: Buffer,
         settled: Callable[[str], None],
         follower: Follower,
+        delivered: Delivered,
         end: Callable[[RunaiError], None],
     ) -> None:
         self._poller = poller
@@ -67,13 +70,14 @@ class Polling:
         self._buffer = buffer
         self._settled = settled
         self._follower = follower
+        self._delivered = delivered
         self._end = end
 
     async def poll(self, member: Member) -> None:
         """Poll a member, and plan when it is due again."""
         was_hinted = member.hinted_at > member.began_at
         began = member.began_at = self._clock.monotonic()
-        policy, was_settled = self._policy, member.tracker.is_settled
+        policy, was_settled, version = self._policy, member.tracker.is_settled, member.version
         error: RunaiError | None = None
         try:
             grace = partial(self._grace, member, began)
@@ -89,6 +93,8 @@ class Polling:
             outcome = outcomes.of_failure(member, error, poll, policy)
             self._follower.failed(member, outcome, poll, was_hinted=was_hinted)
             self._apply(member, outcome, error, poll)
+        if member.version != version:
+            self._delivered.note(member)
 
     def _note_success(self, member: Member, poll: outcomes.Poll, *, was_settled: bool) -> None:
         events = member.tracker.newest(member.tracker.pending - member.buffered)
@@ -137,6 +143,7 @@ class Polling:
             self._note_revisions(member, outcome)
         if outcome.outage_begins or outcome.outage_ended_after is not None:
             self._emit(member, outcome, error)
+        self._members.note_poll(member, succeeded=error is None)
         self._dispatcher.note(succeeded=error is None)
         consequence = self._note(member, outcome, error, poll, pause)
         member.slot = -math.inf  # if this poll stood for one, that is reckoned with

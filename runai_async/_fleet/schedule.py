@@ -108,8 +108,15 @@ class Schedule(Generic[T]):
         return heapq.heappop(self._heap)[2]
 
     def count_due(self, now: float) -> int:
-        """Count the items that are due."""
-        return sum(due <= now and due == item.due for due, _, item in self._heap)
+        """Count the items that are due; only these, and those next to them in the heap, are looked at."""
+        heap, count, indexes = self._heap, 0, [0]
+        while indexes:
+            index = indexes.pop()
+            if index < len(heap) and heap[index][0] <= now:
+                due, _, item = heap[index]
+                count += due == item.due
+                indexes += (2 * index + 1, 2 * index + 2)
+        return count
 
     def items(self) -> list[T]:
         """Return the items, in no particular order."""
