@@ -379,9 +379,9 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         """Return what was delivered, of the whole fleet or of one workload.
 
         It includes the part of *resume_from* whose workloads have not joined yet, which takes up to two
-        listings, and workloads that have left while events of theirs are still to be delivered. Those of
-        thousands of workloads are made within milliseconds, since they are kept ready; their JSON takes a
-        second for each ten thousand or so, but may be made in a thread.
+        listings, and workloads that have left while events of theirs are still to be delivered. Of thousands
+        of workloads it takes milliseconds, since what it consists of is kept ready. Its JSON takes longer; see
+        `FleetCheckpoint.to_json`.
 
         Raises:
             ValueError: not a UUID.
