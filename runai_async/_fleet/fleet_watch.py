@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Generator, Iterable
+from collections.abc import AsyncIterator, Generator, Iterable, Sequence
 from types import TracebackType
 from typing import Self, overload
 from uuid import UUID
@@ -22,6 +22,7 @@ from runai_async._fleet.membership import Fleet, Membership
 from runai_async._fleet.parts import Limits, Parts
 from runai_async._fleet.query_reader import QueryReader, Reading
 from runai_async._fleet.reading import FleetReading, IsKnown, read_members
+from runai_async._fleet.slices import in_turns
 from runai_async._fleet.status import FleetStatus
 from runai_async._fleet.synced import FirstSync
 from runai_async._fleet.tasks import Tasks
@@ -114,18 +115,25 @@ class FleetWatch(AsyncIterator[FleetEvent]):
             raise RuntimeError("a fleet watch can be entered only once; create another one")
         self._entered = self._open = True
         if self._discovery.fixed is not None:
-            for workload_id in self._discovery.fixed:
-                self.add(workload_id)
-            for workload_id in self._membership.unclaimed:
-                self._delivered.touch(workload_id)
-            self._membership.unclaimed.clear()
-            self._begin_sync(self._discovery.fixed)
+            await self._begin_with(self._discovery.fixed)
         else:
             self._tasks.start(self._membership.run, self._as_discovery_sees_it())
         self._dispatcher.start()
         if "clusters" in self._policy.emit:
             self._tasks.start(self._clusters.run, self._cluster_ids, self._buffer.report)
         return self
+
+    async def _begin_with(self, workload_ids: Sequence[str]) -> None:
+        """Watch the workloads that were given, and nothing else of what was resumed from."""
+        try:
+            await self._join_all(workload_ids)
+        except asyncio.CancelledError:
+            self._open = False  # nothing has started yet
+            raise
+        for workload_id in self._membership.unclaimed:
+            self._delivered.touch(workload_id)
+        self._membership.unclaimed.clear()
+        self._begin_sync(workload_ids)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -245,13 +253,13 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         """
         key = check_id(workload_id, "workload_id")
         if key not in self._members.ids:
-            self._join(key)
+            self._dispatcher.join([self._joined(key)])
 
     def _as_discovery_sees_it(self) -> Fleet:
         return Fleet(
             watched=self._members.ids,
             is_running=lambda: self._is_running,
-            join=self._join,
+            join=self._join_all,
             begin=self._begin_sync,
             listed=self._follower.listed,
             listing_failed=self._follower.check_list,
@@ -259,7 +267,17 @@ class FleetWatch(AsyncIterator[FleetEvent]):
             end=self._end,
         )
 
-    def _join(self, workload_id: str, existed: bool = True) -> None:  # noqa: FBT001, FBT002  (as `Fleet` has it)
+    async def _join_all(self, workload_ids: Sequence[str], existed: bool = True) -> None:  # noqa: FBT001, FBT002  (as `Fleet` has it)
+        """Let workloads join that are not watched yet; their first polls are planned when all have."""
+        joined = [
+            self._joined(key, existed=existed)
+            async for key in in_turns(workload_ids)
+            if key not in self._members.ids
+        ]
+        self._dispatcher.join(joined)
+
+    def _joined(self, workload_id: str, *, existed: bool = True) -> Member:
+        """Let a workload join, and return it."""
         now = self._clock.monotonic()
         if not self._members:
             self._health.begin()
@@ -276,7 +294,7 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         streak = resumed_streak(saved.refusal if saved else None)
         member = Member(tracker, self._poller.list_call(tracker), self._policy.interval, streak)
         self._members.add(member, now)
-        self._dispatcher.join(member)
+        return member
 
     def remove(self, workload_id: str | UUID) -> None:
         """Stop watching a workload and forget it, including its events that were not delivered yet.
@@ -380,7 +398,7 @@ class FleetWatch(AsyncIterator[FleetEvent]):
 
         It includes the part of *resume_from* whose workloads have not joined yet, which takes up to two
         listings, and workloads that have left while events of theirs are still to be delivered. Of thousands
-        of workloads it takes milliseconds, since what it consists of is kept ready. Its JSON takes longer; see
+        of workloads it takes milliseconds, since all of it is kept ready. Its JSON takes longer; see
         `FleetCheckpoint.to_json`.
 
         Raises:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
 from runai_async._api.api import Api
 from runai_async._fleet.discovery import Discovery, Listed
@@ -24,7 +24,7 @@ class Fleet:
     Attributes:
         watched: the workloads that it watches, kept up to date.
         is_running: returns whether it has not ended.
-        join: takes the id of a workload that joins, and whether that existed when the fleet began.
+        join: lets workloads join by their ids; takes whether they existed when the fleet began.
         begin: takes the ids of the first listing, once those have joined.
         listed: takes a successful listing, once those that join have joined, and the seconds until the next.
         listing_failed: is called after a listing that failed.
@@ -34,7 +34,7 @@ class Fleet:
 
     watched: Collection[str]
     is_running: Callable[[], bool]
-    join: Callable[[str, bool], None]
+    join: Callable[[Sequence[str], bool], Awaitable[None]]
     begin: Callable[[Collection[str]], None]
     listed: Callable[[Listed, float], None]
     listing_failed: Callable[[], None]
@@ -106,25 +106,23 @@ class Membership:
                 fleet.end(ending)  # nothing else would notice
                 return False
         else:
-            self._listed(listed, fleet, max(self._discovery.interval, lister.rest))
+            await self._listed(listed, fleet, max(self._discovery.interval, lister.rest))
         return True
 
-    def _listed(self, listed: Listed, fleet: Fleet, interval: float) -> None:
+    async def _listed(self, listed: Listed, fleet: Fleet, interval: float) -> None:
         """Let new workloads join. The revisions of one that joins later are new, too."""
         first = not self._discovery.rounds
         now = self.succeeded_at = self._clock.monotonic()
         self._discovery.succeeded(listed, fleet.watched, now, self._policy)
         if not fleet.watched:
             fleet.responded(now)
-        for workload_id in sorted(listed.ids - set(fleet.watched)):
-            fleet.join(workload_id, first)
+        await fleet.join(sorted(listed.ids - set(fleet.watched)), first)
         if self._begins:
             self._begins = False
             fleet.begin(listed.ids)
         if self._discovery.is_settled:
             # Not listed any more, so their deletions are still to be reported; then they leave.
-            for workload_id in sorted(self.unclaimed):
-                fleet.join(workload_id, first)
+            await fleet.join(sorted(self.unclaimed), first)
         fleet.listed(listed, interval)
 
     def _note_interval(self, lister: Lister) -> None:
