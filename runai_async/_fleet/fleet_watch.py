@@ -116,6 +116,8 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         self._entered = self._open = True
         if self._discovery.fixed is not None:
             await self._begin_with(self._discovery.fixed)
+            if not self._open:  # it was closed meanwhile
+                return self
         else:
             self._tasks.start(self._membership.run, self._as_discovery_sees_it())
         self._dispatcher.start()
@@ -253,7 +255,7 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         """
         key = check_id(workload_id, "workload_id")
         if key not in self._members.ids:
-            self._dispatcher.join([self._joined(key)])
+            self._dispatcher.join([self._new_member(key)])
 
     def _as_discovery_sees_it(self) -> Fleet:
         return Fleet(
@@ -270,13 +272,13 @@ class FleetWatch(AsyncIterator[FleetEvent]):
     async def _join_all(self, workload_ids: Sequence[str], existed: bool = True) -> None:  # noqa: FBT001, FBT002  (as `Fleet` has it)
         """Let workloads join that are not watched yet; their first polls are planned when all have."""
         joined = [
-            self._joined(key, existed=existed)
+            self._new_member(key, existed=existed)
             async for key in in_turns(workload_ids)
             if key not in self._members.ids
         ]
         self._dispatcher.join(joined)
 
-    def _joined(self, workload_id: str, *, existed: bool = True) -> Member:
+    def _new_member(self, workload_id: str, *, existed: bool = True) -> Member:
         """Let a workload join, and return it."""
         now = self._clock.monotonic()
         if not self._members:
@@ -311,7 +313,8 @@ class FleetWatch(AsyncIterator[FleetEvent]):
     def _begin_sync(self, workload_ids: Iterable[str]) -> None:
         """Say when each of these workloads is known, if that was asked for."""
         if "synced" in self._policy.emit:
-            self._first_sync.begin(key for key in workload_ids if not self._members[key].is_settled)
+            watched = [self._members[key] for key in workload_ids if key in self._members.ids]
+            self._first_sync.begin(item.tracker.workload_id for item in watched if not item.is_settled)
 
     def _synced(self) -> None:
         self._buffer.report(Synced(workload_id="", observed_at=self._clock.now()))
