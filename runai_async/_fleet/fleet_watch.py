@@ -425,12 +425,9 @@ class FleetWatch(AsyncIterator[FleetEvent]):
             >>> async with runai.watch_fleet(workload_ids) as fleet:
             ...     event = await anext(fleet)
             ...     for key, checkpoint in fleet.changed_checkpoints().items():
-            ...         if checkpoint is None:
-            ...             store.pop(key, None)
-            ...         else:
-            ...             store[key] = checkpoint.to_json()
-            >>> saved = FleetCheckpoint({key: Checkpoint.from_json(data) for key, data in store.items()})
-            >>> fleet = runai.watch_fleet(workload_ids, resume_from=saved)
+            ...         store[key] = None if checkpoint is None else checkpoint.to_json()
+            >>> saved = {key: Checkpoint.from_json(data) for key, data in store.items() if data is not None}
+            >>> fleet = runai.watch_fleet(workload_ids, resume_from=FleetCheckpoint(saved))
         """
         changed = self._delivered.take_changed()
         if changed is None:

@@ -36,7 +36,7 @@ class Fleet:
     is_running: Callable[[], bool]
     join: Callable[[Sequence[str], bool], Awaitable[None]]
     begin: Callable[[Collection[str]], None]
-    listed: Callable[[Listed, float], None]
+    listed: Callable[[Listed, float], Awaitable[None]]
     listing_failed: Callable[[], None]
     responded: Callable[[float], None]
     end: Callable[[RunaiError], None]
@@ -123,7 +123,7 @@ class Membership:
         if self._discovery.is_settled:
             # Not listed any more, so their deletions are still to be reported; then they leave.
             await fleet.join(sorted(self.unclaimed), first)
-        fleet.listed(listed, interval)
+        await fleet.listed(listed, interval)
 
     def _note_interval(self, lister: Lister) -> None:
         """Log that listings are further apart than was asked for, and that they no longer are."""

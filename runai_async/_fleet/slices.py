@@ -16,6 +16,12 @@ def in_slices(items: Sequence[T]) -> Iterator[Sequence[T]]:
     return (items[start : start + _SLICE] for start in range(0, len(items), _SLICE))
 
 
+async def give_way(count: int) -> None:
+    """Let other tasks run, if work on so many workloads takes more than one turn of the event loop."""
+    if count > _SLICE:
+        await asyncio.sleep(0)
+
+
 async def in_turns(items: Sequence[T]) -> AsyncIterator[T]:
     """Yield the items of a sequence, and let other tasks run between two slices of it."""
     for number, some in enumerate(in_slices(items)):

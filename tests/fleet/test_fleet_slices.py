@@ -10,7 +10,7 @@ from support.fleets import POLICY, of_size
 from support.harness import HTML_502
 
 from runai_async import Synced
-from runai_async._fleet.slices import in_turns
+from runai_async._fleet.slices import give_way, in_turns
 
 MANY, FEW = 450, 250
 TURNS = 2
@@ -142,3 +142,25 @@ async def test_after_an_outage_of_all_they_return_to_their_slots() -> None:
         back = harness.clock.monotonic()
         await harness.clock.advance(10)
     assert len([at for at in harness.times() if at > back]) == pytest.approx(FEW, rel=0.1)
+
+
+@pytest.mark.parametrize(("count", "expected"), [(200, 0), (201, 1)])
+async def test_a_long_step_over_many_workloads_gives_way_to_other_tasks(count: int, expected: int) -> None:
+    with turns() as other:
+        await give_way(count)
+        assert other.count == expected
+
+
+async def test_those_that_are_never_relaxed_are_chosen_of_all_in_slices() -> None:
+    harness, *_ = of_size(FEW)
+    async with (
+        harness.client() as runai,
+        runai.watch_fleet(
+            runai.inference_workloads, poll=POLICY, discovery_interval=10, relaxed_interval=60
+        ) as fleet,
+    ):
+        await harness.collect(fleet, 35)
+        hints = fleet._follower._hints
+        assert hints is not None
+        assert hints._controls is not None
+        assert len(hints._controls) == 13
