@@ -8,6 +8,7 @@ from runai_async._api.api import Api
 from runai_async._fleet.discovery import Discovery, Listed
 from runai_async._fleet.lister import Lister
 from runai_async._fleet.query_reader import QueryReader, Reading
+from runai_async._fleet.slices import give_way
 from runai_async._observe.log import logger
 from runai_async._values import frozen
 from runai_async._watch.failures import ROUNDING
@@ -116,7 +117,9 @@ class Membership:
         self._discovery.succeeded(listed, fleet.watched, now, self._policy)
         if not fleet.watched:
             fleet.responded(now)
-        await fleet.join(sorted(listed.ids - set(fleet.watched)), first)
+        new = sorted(listed.ids - set(fleet.watched))
+        await give_way(len(new))
+        await fleet.join(new, first)
         if self._begins:
             self._begins = False
             fleet.begin(listed.ids)
