@@ -252,10 +252,15 @@ class Dispatcher:
         """Have those polled in their slots whose first poll was to come before."""
         first, self._first = self._first, Schedule()
         self._first_pass.end()
+        members: defaultdict[float, list[Member]] = defaultdict(list)
         for member in first.items():
-            self.plan(member, member.slot)
-        for schedule in self._schedules.values():
-            schedule.note_pause(self._clock.monotonic())
+            member.due = member.slot
+            members[member.interval].append(member)
+        for interval, some in members.items():
+            self._schedules[interval].push_all((member.slot, member) for member in some)
+            self._schedules[interval].note_pause(self._clock.monotonic())
+        if self._sleeping is not None:
+            self._sleeping.cancel()
 
     def _skip(self, schedule: Schedule[Member], now: float) -> None:
         """Leave out a poll for which there is no room; the next one is not at the same offset again."""
