@@ -9,7 +9,7 @@ reported as stalled. None of that is secret.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from datetime import datetime
 from functools import partial
 from typing import Any, Literal, Self
@@ -166,7 +166,7 @@ class Checkpoint:
 
     def to_json(self) -> str:
         """Return the checkpoint as JSON, for any file or store."""
-        return _dumps(_plain(self, None))
+        return _encode({"version": VERSION} | _plain(self, None))
 
     @classmethod
     def from_json(cls, data: str | bytes) -> Self:
@@ -216,9 +216,13 @@ class FleetCheckpoint:
         return evolve(self, workloads=moved, base_url=url)
 
     def to_json(self) -> str:
-        """Return the checkpoint as JSON, for any file or store."""
-        parts = [_plain(checkpoint, self.base_url) for checkpoint in self.workloads.values()]
-        return _dumps(_named(self.base_url, None) | {"workloads": parts})
+        """Return the checkpoint as JSON, for any file or store.
+
+        That takes some 50 microseconds for each workload. A checkpoint never changes, so it may be done in a
+        thread, `await asyncio.to_thread(checkpoint.to_json)`, and the event loop has its turns meanwhile.
+        """
+        parts = (fleet_part(checkpoint, self.base_url) for checkpoint in self.workloads.values())
+        return "".join(fleet_json(parts, self.base_url))
 
     @classmethod
     def from_json(cls, data: str | bytes) -> Self:
@@ -238,8 +242,26 @@ class FleetCheckpoint:
 # --- to JSON ----------------------------------------------------------------------------------------------
 
 
-def _dumps(value: Mapping[str, Any]) -> str:
-    return json.dumps({"version": VERSION, **value}, separators=(",", ":"))
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+
+
+def fleet_part(checkpoint: Checkpoint, base_url: str | None) -> str:
+    """Return the JSON of one workload in that of a fleet's checkpoint with a *base_url*."""
+    return _encode(_plain(checkpoint, base_url))
+
+
+def fleet_json(parts: Iterable[str], base_url: str | None) -> Iterator[str]:
+    """Yield the JSON of a fleet's checkpoint in pieces.
+
+    Args:
+        parts: what `fleet_part` returned for each workload.
+        base_url: that of the checkpoint.
+    """
+    head = _encode({"version": VERSION} | _named(base_url, None))
+    yield head[:-1] + ',"workloads":['
+    for number, part in enumerate(parts):
+        yield f",{part}" if number else part
+    yield "]}"
 
 
 def _named(base_url: str | None, usual: str | None) -> dict[str, Any]:

@@ -496,6 +496,9 @@ class RunaiClient:
         together are no more than the intervals ask for. A query that a function of yours returns is listed
         in the same way, but its rows have nobody polled early.
 
+        With tens of thousands of workloads, Python's garbage collector may stop the event loop for a second
+        when it looks at all that is kept of them. In a daemon, call `gc.freeze()` once they have been polled.
+
         A listed workload joins. One that two listings in a row lack leaves when its polls are 404, or find no
         live revision, so a list with gaps loses nothing. Where a function of yours decides, or a filter names
         what can change, such as a phase, it leaves with its next successful poll.

@@ -10,6 +10,7 @@ sleep: the consumer takes no event for thirty seconds, twice.
 neighbour: what a fleet asks of a control plane whose list and polls take their time, beside a plain loop.
 follow: a fleet follows the list; a minute without a control plane; then the process is killed and resumes.
 start: 300 workloads at 60 s, and how soon there is an event of each.
+size: what fleets of 1,000, 10,000 and 50,000 workloads cost, and how long they stop the event loop.
 hints: fleets of three sizes that follow a list whose rows show changes or do not, beside fleets that do not.
 """
 
@@ -23,7 +24,7 @@ import sys
 from collections.abc import Callable, Coroutine
 from functools import partial
 
-from benchmarks.fleet import follow, hints, kill, neighbour, sleep, start, steady, trouble
+from benchmarks.fleet import follow, growth, hints, kill, neighbour, sleep, start, steady, trouble
 from benchmarks.fleet.size import Counts, Size
 from benchmarks.processes import ROOT
 from benchmarks.record import ControlPlane, running_control_plane
@@ -60,14 +61,16 @@ STORIES: dict[str, Callable[[Size], list[str]]] = {
     "follow": partial(_following, follow.story),
     "hints": hints.story,
     "start": start.story,
+    "size": growth.story,
 }
 FOLLOWING = ("follow", "hints")
+OF_OWN_SIZE = ("start", "size")
 
 
 def run(name: str, size: Size) -> bool:
     """Run a story, print its figures, and return whether they are right."""
     changes = size.few_changes if name in FOLLOWING else size.changes
-    if name != "start":  # which has a size of its own
+    if name not in OF_OWN_SIZE:
         print(f"{name}: {size.workloads:,} workloads at {size.interval:g} s, {changes:g} changes a second")
     wrong = STORIES[name](size)
     if wrong:
@@ -92,6 +95,7 @@ def main() -> None:
         "stories", nargs="*", metavar="STORY", help=f"any of: {', '.join(STORIES)}; all by default"
     )
     parser.add_argument("--scale", type=float, default=1, help="how many times smaller and faster")
+    parser.add_argument("--quick", dest="scale", action="store_const", const=50.0, help="--scale 50")
     parser.add_argument(
         "--seed", type=int, default=random.randrange(2**32), help="seed of the times at which to kill"
     )

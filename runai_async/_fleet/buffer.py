@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 
 from runai_async._fleet.member import Member
 from runai_async.events import ClusterEvent, FleetEvent, Synced, WorkloadFailed
@@ -14,10 +15,12 @@ class Buffer:
 
     Args:
         size: events with which it is full. What the polls in flight bring is still taken.
+        delivered: takes the workload of each event that was taken out.
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, delivered: Callable[[Member], None]) -> None:
         self._size = size
+        self._delivered = delivered
         self._entries: deque[Member | tuple[Member, WorkloadFailed] | ClusterEvent | Synced] = deque()
         self._consumer: asyncio.Future[None] | None = None
 
@@ -59,6 +62,7 @@ class Buffer:
             member = self._drop()
             if member is not None:
                 member.tracker.take()
+                self._delivered(member)
         return event
 
     def peek(self) -> FleetEvent | None:

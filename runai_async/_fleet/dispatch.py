@@ -11,7 +11,7 @@ import asyncio
 import math
 import random
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from operator import itemgetter
 from typing import NamedTuple
 
@@ -21,6 +21,7 @@ from runai_async._fleet.hinted import HintedPolls
 from runai_async._fleet.member import Member
 from runai_async._fleet.room import Room, Ticket
 from runai_async._fleet.schedule import RateLimit, Schedule, next_slot
+from runai_async._fleet.slices import in_turns
 from runai_async._fleet.tasks import Tasks
 from runai_async.errors import DeadlineExceededError
 
@@ -84,9 +85,9 @@ class Dispatcher:
         """Begin no further poll."""
         self._stopped = True
 
-    def join(self, member: Member) -> None:
-        """Have a new member polled soon, together with those that join in the same moment."""
-        self._joined.append(member)
+    def join(self, members: Iterable[Member]) -> None:
+        """Have new members polled soon, together with others that join in the same moment."""
+        self._joined.extend(members)
         if self._sleeping is not None:
             self._sleeping.cancel()
 
@@ -180,7 +181,7 @@ class Dispatcher:
         """Hand out what is due, as long as there is room for it."""
         while not self._stopped:
             if self._joined:
-                self._begin_first_pass(self._clock.monotonic())
+                await self._begin_first_pass(self._clock.monotonic())
             if not self._room.has_room() or self._is_full():
                 await self._wait_for_room()
                 continue
@@ -227,7 +228,7 @@ class Dispatcher:
         turns = ((schedule.peek(now), schedule) for schedule in self._all())
         return min(turns, key=itemgetter(0))
 
-    def _begin_first_pass(self, now: float) -> None:
+    async def _begin_first_pass(self, now: float) -> None:
         """Plan the first polls of those that have joined."""
         joined = [member for member in self._joined if member.is_watched]
         self._joined = []
@@ -237,9 +238,11 @@ class Dispatcher:
         span = span_of(len(joined), interval)
         is_hurried = not self._first_pass.is_over and span < interval
         start = self._first_pass.begin(span, now) if is_hurried else now
-        for member in joined:
+        async for member in in_turns(joined):
+            if not member.is_watched:  # it has left meanwhile
+                continue
             slot = next_slot(member.offset, interval, now)
-            if is_hurried:
+            if is_hurried and not self._first_pass.is_over:
                 member.slot, member.due = slot, first_due(slot, interval, span, now, start)
                 self._first.push(member.due, member)
             else:
@@ -249,9 +252,15 @@ class Dispatcher:
         """Have those polled in their slots whose first poll was to come before."""
         first, self._first = self._first, Schedule()
         self._first_pass.end()
+        members: defaultdict[float, list[Member]] = defaultdict(list)
         for member in first.items():
-            self.plan(member, member.slot)
-            self._schedules[member.interval].note_pause(self._clock.monotonic())
+            member.due = member.slot
+            members[member.interval].append(member)
+        for interval, some in members.items():
+            self._schedules[interval].push_all((member.slot, member) for member in some)
+            self._schedules[interval].note_pause(self._clock.monotonic())
+        if self._sleeping is not None:
+            self._sleeping.cancel()
 
     def _skip(self, schedule: Schedule[Member], now: float) -> None:
         """Leave out a poll for which there is no room; the next one is not at the same offset again."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Generator, Iterable
+from collections.abc import AsyncIterator, Generator, Iterable, Sequence
 from types import TracebackType
 from typing import Self, overload
 from uuid import UUID
@@ -22,6 +22,7 @@ from runai_async._fleet.membership import Fleet, Membership
 from runai_async._fleet.parts import Limits, Parts
 from runai_async._fleet.query_reader import QueryReader, Reading
 from runai_async._fleet.reading import FleetReading, IsKnown, read_members
+from runai_async._fleet.slices import in_turns
 from runai_async._fleet.spread import WHOLE, Shard
 from runai_async._fleet.status import FleetStatus
 from runai_async._fleet.synced import FirstSync
@@ -107,6 +108,7 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         )
         self._buffer, self._dispatcher, self._health = parts.buffer, parts.dispatcher, parts.health
         self._members, self._poller, self._polling = parts.members, parts.poller, parts.polling
+        self._delivered = parts.delivered
         self._follower, self._clusters, self._survey = parts.follower, parts.clusters, parts.survey
 
     # --- an async context manager and iterator ------------------------------------------------------------
@@ -116,17 +118,27 @@ class FleetWatch(AsyncIterator[FleetEvent]):
             raise RuntimeError("a fleet watch can be entered only once; create another one")
         self._entered = self._open = True
         if self._discovery.fixed is not None:
-            own = [key for key in self._discovery.fixed if self._shard.owns(key)]
-            for workload_id in own:
-                self.add(workload_id)
-            self._membership.unclaimed.clear()
-            self._begin_sync(own)
+            await self._begin_with([key for key in self._discovery.fixed if self._shard.owns(key)])
+            if not self._open:  # it was closed meanwhile
+                return self
         else:
             self._tasks.start(self._membership.run, self._as_discovery_sees_it())
         self._dispatcher.start()
         if "clusters" in self._policy.emit:
             self._tasks.start(self._clusters.run, self._cluster_ids, self._buffer.report)
         return self
+
+    async def _begin_with(self, workload_ids: Sequence[str]) -> None:
+        """Watch the workloads that were given, and nothing else of what was resumed from."""
+        try:
+            await self._join_all(workload_ids)
+        except asyncio.CancelledError:
+            self._open = False  # nothing has started yet
+            raise
+        for workload_id in self._membership.unclaimed:
+            self._delivered.touch(workload_id)
+        self._membership.unclaimed.clear()
+        self._begin_sync(workload_ids)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -256,13 +268,13 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         check_resume(resume_from, Checkpoint)
         check_control_plane(resume_from, self._base_url)
         if key not in self._members.ids:
-            self._join(key, resume_from=resume_from)
+            self._dispatcher.join([self._new_member(key, resume_from=resume_from)])
 
     def _as_discovery_sees_it(self) -> Fleet:
         return Fleet(
             watched=self._members.ids,
             is_running=lambda: self._is_running,
-            join=self._join,
+            join=self._join_all,
             begin=self._begin_sync,
             listed=self._follower.listed,
             listing_failed=self._follower.check_list,
@@ -270,18 +282,20 @@ class FleetWatch(AsyncIterator[FleetEvent]):
             end=self._end,
         )
 
-    def _join(
-        self,
-        workload_id: str,
-        existed: bool = True,  # noqa: FBT001, FBT002  (as `Fleet` has it)
-        resume_from: Checkpoint | None = None,
-    ) -> None:
-        now = self._clock.monotonic()
-        if not self._members:
-            self._health.begin()
-            self._began = now
-        unclaimed = self._membership.unclaimed.pop(workload_id, None)
-        saved = resume_from or unclaimed
+    async def _join_all(self, workload_ids: Sequence[str], existed: bool = True) -> None:  # noqa: FBT001, FBT002  (as `Fleet` has it)
+        """Let workloads join that are not watched yet; their first polls are planned when all have."""
+        joined = [
+            self._new_member(key, existed=existed)
+            async for key in in_turns(workload_ids)
+            if key not in self._members.ids
+        ]
+        self._dispatcher.join(joined)
+
+    def _new_member(
+        self, workload_id: str, *, existed: bool = True, resume_from: Checkpoint | None = None
+    ) -> Member:
+        """Let a workload join, and return it."""
+        saved = resume_from or self._membership.unclaimed.get(workload_id)
         tracker = Tracker(
             workload_id,
             include_existing=self._include_existing or not existed,
@@ -290,10 +304,16 @@ class FleetWatch(AsyncIterator[FleetEvent]):
             resume_from=saved,
             base_url=self._base_url,
         )
+        # From here on it joins: a checkpoint of another workload has been refused.
+        now = self._clock.monotonic()
+        if not self._members:
+            self._health.begin()
+            self._began = now
+        self._membership.unclaimed.pop(workload_id, None)
         streak = resumed_streak(saved.refusal if saved else None)
         member = Member(tracker, self._poller.list_call(tracker), self._policy.interval, streak)
         self._members.add(member, now)
-        self._dispatcher.join(member)
+        return member
 
     def remove(self, workload_id: str | UUID) -> None:
         """Stop watching a workload and forget it, including its events that were not delivered yet.
@@ -302,14 +322,16 @@ class FleetWatch(AsyncIterator[FleetEvent]):
             ValueError: not a UUID.
         """
         key = check_id(workload_id, "workload_id")
-        self._membership.unclaimed.pop(key, None)
+        if self._membership.unclaimed.pop(key, None) is not None:
+            self._delivered.touch(key)
         self._members.remove(key)
         self._first_sync.settle(key)
 
     def _begin_sync(self, workload_ids: Iterable[str]) -> None:
         """Say when each of these workloads is known, if that was asked for."""
         if "synced" in self._policy.emit:
-            self._first_sync.begin(key for key in workload_ids if not self._members[key].is_settled)
+            watched = [self._members[key] for key in workload_ids if key in self._members.ids]
+            self._first_sync.begin(item.tracker.workload_id for item in watched if not item.is_settled)
 
     def _synced(self) -> None:
         self._buffer.report(Synced(workload_id="", observed_at=self._clock.now()))
@@ -395,18 +417,50 @@ class FleetWatch(AsyncIterator[FleetEvent]):
         """Return what was delivered, of the whole fleet or of one workload.
 
         It includes the part of *resume_from* whose workloads have not joined yet, which takes up to two
-        listings, and workloads that have left while events of theirs are still to be delivered. For thousands
-        of workloads it takes a second to make and write: do it now and then, or for one workload.
+        listings, and workloads that have left while events of theirs are still to be delivered. Of thousands
+        of workloads it takes milliseconds, since all of it is kept ready. Its JSON takes longer; see
+        `FleetCheckpoint.to_json`.
 
         Raises:
             ValueError: not a UUID.
             KeyError: the workload is not watched.
         """
         if workload_id is not None:
-            return self._members[check_id(workload_id, "workload_id")].checkpoint()
-        delivered = {member.tracker.workload_id: member.checkpoint() for member in self._members}
-        left = {member.tracker.workload_id: member.checkpoint() for member in self._members.undelivered()}
-        return FleetCheckpoint({**self._membership.unclaimed, **delivered, **left}, self._base_url)
+            return self._delivered.of(self._members[check_id(workload_id, "workload_id")])
+        saved = {**self._membership.unclaimed, **self._delivered.all(), **self._left()}
+        return FleetCheckpoint(saved, self._base_url)
+
+    def changed_checkpoints(self) -> dict[str, Checkpoint | None]:
+        """Return what has changed in `checkpoint()` since the last call, by workload id; at first, all.
+
+        It is for saving a fleet in pieces, each workload under its id. None stands for a workload that is no
+        longer in the checkpoint, because it was removed, or has left and all its events were delivered:
+        delete what was saved of it. What is returned counts as saved, so keep it where saving may fail.
+
+        Example:
+            >>> store = {}
+            >>> async with runai.watch_fleet(workload_ids) as fleet:
+            ...     event = await anext(fleet)
+            ...     for key, checkpoint in fleet.changed_checkpoints().items():
+            ...         store[key] = None if checkpoint is None else checkpoint.to_json()
+            >>> saved = {key: Checkpoint.from_json(data) for key, data in store.items() if data is not None}
+            >>> fleet = runai.watch_fleet(workload_ids, resume_from=FleetCheckpoint(saved))
+        """
+        changed = self._delivered.take_changed()
+        if changed is None:
+            return {**self.checkpoint().workloads}
+        left = self._left()
+        return {key: left.get(key) or self._saved(key) for key in changed}
+
+    def _saved(self, workload_id: str) -> Checkpoint | None:
+        """Return the checkpoint of a workload that has not left; None where there is none."""
+        if workload_id in self._members.ids:
+            return self._delivered.of(self._members[workload_id])
+        return self._membership.unclaimed.get(workload_id)
+
+    def _left(self) -> dict[str, Checkpoint]:
+        """Return the checkpoints of workloads that have left while events of theirs wait."""
+        return {member.tracker.workload_id: member.checkpoint() for member in self._members.undelivered()}
 
     def __repr__(self) -> str:
         state = "open" if self._open else "closed" if self._entered else "not entered"

@@ -6,7 +6,7 @@ What the rows are worth is judged by `hints`. Here is what is done about it.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable
 
 from runai_async._clock import Clock
 from runai_async._fleet.discovery import Discovery, Listed
@@ -15,6 +15,7 @@ from runai_async._fleet.hints import Hints
 from runai_async._fleet.member import Member
 from runai_async._fleet.members import Members
 from runai_async._fleet.outcomes import Outcome, Poll
+from runai_async._fleet.slices import give_way, in_turns
 from runai_async._fleet.status import HintStatus
 from runai_async._observe.log import logger
 from runai_async.events import PhaseChanged, RevisionAdded, RevisionDeleted, WatchEvent
@@ -103,7 +104,7 @@ class Follower:
 
     # --- listings -----------------------------------------------------------------------------------------
 
-    def listed(self, listed: Listed, interval: float) -> None:
+    async def listed(self, listed: Listed, interval: float) -> None:
         """Take in a successful listing.
 
         Args:
@@ -113,10 +114,13 @@ class Follower:
         if self._hints is None:
             return
         self._listing_interval = interval
+        if self._relaxed is not None:
+            candidates = frozenset([key async for key in self._relaxable(listed)])
+            await give_way(len(candidates))
+            self._hints.choose_controls(candidates)
+            await give_way(len(candidates))
         changed = [self._members[key] for key in sorted(listed.changed & self._members.ids)]
         polled = [item.tracker.workload_id for item in changed if item.last_success_at is not None]
-        if self._relaxed is not None:
-            self._hints.choose_controls(frozenset(self._relaxable(listed)))
         before = self._hints.state
         hinted = self._hints.listed(polled, listed.began_at, self._clock.monotonic())
         self._note_state(before, "it does not show all changes")
@@ -124,9 +128,9 @@ class Follower:
         for workload_id in dict.fromkeys([*hinted, *bare]):
             self.hasten(self._members[workload_id])
 
-    def _relaxable(self, listed: Listed) -> Iterator[str]:
+    async def _relaxable(self, listed: Listed) -> AsyncIterator[str]:
         """Yield the workloads whose polls succeed and that have a row."""
-        for member in self._members:
+        async for member in in_turns([*self._members]):
             workload_id = member.tracker.workload_id
             is_fit = member.last_success_at is not None and not member.streak.failures
             if is_fit and workload_id in listed.ids:

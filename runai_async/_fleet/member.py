@@ -11,7 +11,7 @@ from runai_async._watch.failures import NO_FAILURES, FailureStreak
 from runai_async._watch.listing import Snapshot
 from runai_async._watch.status import PollState
 from runai_async._watch.tracker import Tracker
-from runai_async.checkpoint import Checkpoint
+from runai_async.checkpoint import Checkpoint, PollStreak
 
 
 class Member:
@@ -77,8 +77,17 @@ class Member:
 
     def checkpoint(self) -> Checkpoint:
         """Return what was delivered of it."""
-        # A refusal that was reported is not kept: the next process would report it at its first poll.
-        return self.tracker.checkpoint(None if self.backoff else self.streak.saved())
+        return self.tracker.checkpoint(self._refusal)
+
+    @property
+    def version(self) -> tuple[int, PollStreak | None]:
+        """Of its checkpoint: another one whenever a poll may have changed that."""
+        return self.tracker.version, self._refusal
+
+    @property
+    def _refusal(self) -> PollStreak | None:
+        # One that was reported is not kept: the next process would report it at its first poll.
+        return None if self.backoff else self.streak.saved()
 
     def polls(self, now: float, wall: datetime, stale_after: float) -> PollState:
         """Return how its polls go, by the monotonic time and the wall clock."""

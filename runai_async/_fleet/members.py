@@ -2,34 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, KeysView
-from typing import NamedTuple
 
 from runai_async._fleet.capacity import Capacity
+from runai_async._fleet.delivered import Delivered
 from runai_async._fleet.discovery import Discovery
 from runai_async._fleet.doubt import Doubt, is_common
 from runai_async._fleet.health import Health
 from runai_async._fleet.hints import Hints
 from runai_async._fleet.member import Member
+from runai_async._fleet.tally import Counts, Tally
 from runai_async.errors import NotFoundError
-
-
-class Counts(NamedTuple):
-    """How many workloads there are of each kind, and when their polls succeeded.
-
-    Attributes:
-        failing: their last poll failed, and that is not normal for them.
-        without_revisions: the control plane lists them but says that they have no revisions.
-        oldest_success: the last successful poll of the workload for which that is longest ago, by the
-            monotonic clock; None while one had none.
-        latest_success: the last successful poll of all; None without one.
-    """
-
-    failing: int
-    without_revisions: int
-    oldest_success: float | None
-    latest_success: float | None
 
 
 class Members:
@@ -39,15 +22,23 @@ class Members:
         discovery: what is listed.
         health: is notified of those that are forgotten.
         capacity: counts their intervals.
+        delivered: keeps their checkpoints.
         hints: what is known of their rows, if anything is.
     """
 
     def __init__(
-        self, discovery: Discovery, health: Health, capacity: Capacity, hints: Hints | None = None
+        self,
+        discovery: Discovery,
+        health: Health,
+        capacity: Capacity,
+        delivered: Delivered,
+        hints: Hints | None = None,
     ) -> None:
         self._discovery = discovery
         self._health = health
         self._capacity = capacity
+        self._delivered = delivered
+        self._tally = Tally()
         self._hints = hints
         self._by_id: dict[str, Member] = {}
         self._gone: set[str] = set()
@@ -79,6 +70,8 @@ class Members:
         self._capacity.join(member.interval)
         if member.streak.refused_as is NotFoundError or member.tracker.is_all_missing:
             self.note_gone(member, now, is_believed=False)
+        self._tally.note(member)
+        self._delivered.note(member)
 
     def remove(self, workload_id: str) -> None:
         """Forget a workload with what is buffered of it, if there is one with this id."""
@@ -97,22 +90,14 @@ class Members:
             self._left = {item.tracker.workload_id: item for item in self.undelivered()}
             self._left.setdefault(workload_id, member)  # the earlier life of one that left twice comes first
 
+    def note_poll(self, member: Member, *, succeeded: bool) -> None:
+        """Count a workload anew whose poll has ended."""
+        if member.is_watched:
+            self._tally.note(member, succeeded=succeeded)
+
     def counts(self) -> Counts:
-        """Count them by how their polls go; in one pass, since there may be very many."""
-        failing = without = succeeded = 0
-        oldest, latest = math.inf, -math.inf
-        for member in self._by_id.values():
-            if member.without_revisions:
-                without += 1
-                latest = max(latest, member.last_success_at or -math.inf)
-                continue
-            if member.streak.failures and member.is_failing:
-                failing += 1
-            if (at := member.last_success_at) is not None:
-                succeeded += 1
-                oldest, latest = min(oldest, at), max(latest, at)
-        has_all = succeeded > 0 and succeeded == len(self._by_id) - without
-        return Counts(failing, without, oldest if has_all else None, latest if latest > -math.inf else None)
+        """Count them by how their polls go."""
+        return self._tally.counts()
 
     def undelivered(self) -> list[Member]:
         """Return the workloads that have left while events of theirs are still to be delivered."""
@@ -124,6 +109,8 @@ class Members:
         self._health.forget(workload_id)
         self._capacity.leave(member.interval)
         self._gone.discard(workload_id)
+        self._tally.forget(member)
+        self._delivered.forget(workload_id)
         if self._hints is not None:
             self._hints.forget(workload_id)
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
 from runai_async._api.api import Api
 from runai_async._fleet.discovery import Discovery, Listed
 from runai_async._fleet.lister import Lister
 from runai_async._fleet.query_reader import QueryReader, Reading
+from runai_async._fleet.slices import give_way
 from runai_async._fleet.spread import WHOLE, Shard
 from runai_async._observe.log import logger
 from runai_async._values import frozen
@@ -25,7 +26,7 @@ class Fleet:
     Attributes:
         watched: the workloads that it watches, kept up to date.
         is_running: returns whether it has not ended.
-        join: takes the id of a workload that joins, and whether that existed when the fleet began.
+        join: lets workloads join by their ids; takes whether they existed when the fleet began.
         begin: takes the ids of the first listing, once those have joined.
         listed: takes a successful listing, once those that join have joined, and the seconds until the next.
         listing_failed: is called after a listing that failed.
@@ -35,9 +36,9 @@ class Fleet:
 
     watched: Collection[str]
     is_running: Callable[[], bool]
-    join: Callable[[str, bool], None]
+    join: Callable[[Sequence[str], bool], Awaitable[None]]
     begin: Callable[[Collection[str]], None]
-    listed: Callable[[Listed, float], None]
+    listed: Callable[[Listed, float], Awaitable[None]]
     listing_failed: Callable[[], None]
     responded: Callable[[float], None]
     end: Callable[[RunaiError], None]
@@ -116,27 +117,26 @@ class Membership:
                 fleet.end(ending)  # nothing else would notice
                 return False
         else:
-            self._listed(listed, fleet, max(self._discovery.interval, lister.rest))
+            await self._listed(listed, fleet, max(self._discovery.interval, lister.rest))
         return True
 
-    def _listed(self, listed: Listed, fleet: Fleet, interval: float) -> None:
+    async def _listed(self, listed: Listed, fleet: Fleet, interval: float) -> None:
         """Let new workloads join. The revisions of one that joins later are new, too."""
         first = not self._discovery.rounds
         now = self.succeeded_at = self._clock.monotonic()
         self._discovery.succeeded(listed, fleet.watched, now, self._policy)
         if not fleet.watched:
             fleet.responded(now)
-        own = {key for key in listed.ids if self._shard.owns(key)}
-        for workload_id in sorted(own - set(fleet.watched)):
-            fleet.join(workload_id, first)
+        new = sorted(key for key in listed.ids - set(fleet.watched) if self._shard.owns(key))
+        await give_way(len(new))
+        await fleet.join(new, first)
         if self._begins:
             self._begins = False
-            fleet.begin(own)
+            fleet.begin(listed.ids)
         if self._discovery.is_settled:
             # Not listed any more, so their deletions are still to be reported; then they leave.
-            for workload_id in sorted(self.unclaimed):
-                fleet.join(workload_id, first)
-        fleet.listed(listed, interval)
+            await fleet.join(sorted(self.unclaimed), first)
+        await fleet.listed(listed, interval)
 
     def _note_interval(self, lister: Lister) -> None:
         """Log that listings are further apart than was asked for, and that they no longer are."""

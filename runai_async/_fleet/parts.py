@@ -9,6 +9,7 @@ from runai_async._api.api import Api
 from runai_async._fleet.buffer import Buffer
 from runai_async._fleet.capacity import Capacity
 from runai_async._fleet.clusters import FleetClusters
+from runai_async._fleet.delivered import Delivered
 from runai_async._fleet.discovery import Discovery
 from runai_async._fleet.dispatch import Dispatcher
 from runai_async._fleet.follower import Follower
@@ -77,7 +78,8 @@ class Parts:
         relaxed = None if limits.relaxed_interval == policy.interval else limits.relaxed_interval
         hints = None if discovery.query is None else Hints(relaxes=relaxed is not None)
         self._usual, self._relaxed = policy.interval, relaxed or policy.interval
-        self.buffer = Buffer(limits.buffer)
+        self.delivered = Delivered()
+        self.buffer = Buffer(limits.buffer, self.delivered.note)
         self.capacity = Capacity(limits.max_concurrency, limits.rate_limit)
         self.dispatcher = Dispatcher(
             self._poll,
@@ -89,7 +91,7 @@ class Parts:
             hinted=None if hints is None else HintedPolls(self._healthy_rate),
         )
         self.health = Health(self.dispatcher, self.capacity, policy, api.clock)
-        self.members = Members(discovery, self.health, self.capacity, hints)
+        self.members = Members(discovery, self.health, self.capacity, self.delivered, hints)
         self.poller = Poller(api, policy, fill_gaps=fill_gaps, pace=self.dispatcher.pace)
         self.follower = Follower(
             policy,
@@ -110,6 +112,7 @@ class Parts:
             dispatcher=self.dispatcher,
             buffer=self.buffer,
             follower=self.follower,
+            delivered=self.delivered,
             settled=settled,
             end=end,
         )

@@ -9,6 +9,7 @@ from functools import partial
 from runai_async._clock import Clock
 from runai_async._fleet import outcomes
 from runai_async._fleet.buffer import Buffer
+from runai_async._fleet.delivered import Delivered
 from runai_async._fleet.discovery import Discovery
 from runai_async._fleet.dispatch import Dispatcher
 from runai_async._fleet.follower import Follower
@@ -17,6 +18,7 @@ from runai_async._fleet.member import Member
 from runai_async._fleet.members import Members
 from runai_async._fleet.outcomes import Outcome
 from runai_async._fleet.schedule import next_slot
+from runai_async._fleet.slices import in_turns
 from runai_async._observe.log import logger
 from runai_async._watch.failures import describe_failure
 from runai_async._watch.poll import Poller
@@ -39,6 +41,7 @@ class Polling:
         buffer: takes the events.
         settled: takes the id of a workload whose poll succeeded, or is no reason to wait for one that does.
         follower: says how often a member is polled by the rows of its list.
+        delivered: keeps the checkpoints of the members.
         end: takes the error that ends the fleet.
     """
 
@@ -55,6 +58,7 @@ class Polling:
         buffer: Buffer,
         settled: Callable[[str], None],
         follower: Follower,
+        delivered: Delivered,
         end: Callable[[RunaiError], None],
     ) -> None:
         self._poller = poller
@@ -67,13 +71,14 @@ class Polling:
         self._buffer = buffer
         self._settled = settled
         self._follower = follower
+        self._delivered = delivered
         self._end = end
 
     async def poll(self, member: Member) -> None:
         """Poll a member, and plan when it is due again."""
         was_hinted = member.hinted_at > member.began_at
         began = member.began_at = self._clock.monotonic()
-        policy, was_settled = self._policy, member.tracker.is_settled
+        policy, was_settled, version = self._policy, member.tracker.is_settled, member.version
         error: RunaiError | None = None
         try:
             grace = partial(self._grace, member, began)
@@ -83,12 +88,16 @@ class Polling:
         poll = self._poll_of(member, began, error)
         if error is None:
             self._note_success(member, poll, was_settled=was_settled)
-            self._apply(member, outcomes.of_success(member, poll, policy), None, poll)
+            is_back = self._apply(member, outcomes.of_success(member, poll, policy), None, poll)
         else:
             member.failure = describe_failure(error)  # not the error, whose frames would be kept
             outcome = outcomes.of_failure(member, error, poll, policy)
             self._follower.failed(member, outcome, poll, was_hinted=was_hinted)
-            self._apply(member, outcome, error, poll)
+            is_back = self._apply(member, outcome, error, poll)
+        if member.version != version:
+            self._delivered.note(member)
+        if is_back:
+            await self._return_to_slots(poll.now)
 
     def _note_success(self, member: Member, poll: outcomes.Poll, *, was_settled: bool) -> None:
         events = member.tracker.newest(member.tracker.pending - member.buffered)
@@ -128,8 +137,8 @@ class Polling:
             usual=usual,
         )
 
-    def _apply(self, member: Member, outcome: Outcome, error: RunaiError | None, poll: outcomes.Poll) -> None:
-        """Do what follows from a poll."""
+    def _apply(self, member: Member, outcome: Outcome, error: RunaiError | None, poll: outcomes.Poll) -> bool:
+        """Do what follows from a poll; return whether it ends an outage of all."""
         pause = max(member.streak.pause, member.interval)  # what was planned before this poll
         member.streak, member.backoff, member.earliest = outcome.streak, outcome.backoff, outcome.earliest
         self._members.set_interval(member, outcome.interval, is_promised=error is None)
@@ -137,6 +146,7 @@ class Polling:
             self._note_revisions(member, outcome)
         if outcome.outage_begins or outcome.outage_ended_after is not None:
             self._emit(member, outcome, error)
+        self._members.note_poll(member, succeeded=error is None)
         self._dispatcher.note(succeeded=error is None)
         consequence = self._note(member, outcome, error, poll, pause)
         member.slot = -math.inf  # if this poll stood for one, that is reckoned with
@@ -153,8 +163,7 @@ class Polling:
             self._dispatcher.plan(member, outcome.due if consequence.due is None else consequence.due)
             if member.hinted_for is not None:  # its row changed meanwhile
                 self._follower.hasten(member)
-        if consequence.is_back:
-            self._return_to_slots(poll.now)
+        return consequence.is_back
 
     def _report(self, member: Member, error: RunaiError) -> None:
         workload_id, now = member.tracker.workload_id, self._clock.now()
@@ -195,16 +204,15 @@ class Polling:
             logger.info("workload %s is listed but has no revisions", member.tracker.workload_id)
 
     def responded(self, now: float) -> None:
-        """Note a response to something else than a poll."""
-        if self._health.note_response(now).is_back:
-            self._return_to_slots(now)
+        """Note a response to something else than a poll, while nobody is watched who could be polled."""
+        self._health.note_response(now)
 
-    def _return_to_slots(self, now: float) -> None:
+    async def _return_to_slots(self, now: float) -> None:
         """Let those whom an outage of all hit return to their usual slots.
 
         Where only some workloads fail, others are responded to all the time: then nobody's back-off ends.
         """
-        for member in self._members:
+        async for member in in_turns([*self._members]):
             # Even those that would be polled sooner: only all together are they spread evenly.
             if member.is_backing_off and member.due is not None:
                 slot = next_slot(member.offset, self._policy.interval, now)

@@ -12,6 +12,7 @@ from runai_async._api.workload_list import ListCall, WorkloadListing
 from runai_async._api.workload_query import WorkloadQuery, source_of
 from runai_async._fleet.row_pages import RowPage, RowPages
 from runai_async._fleet.rows import Row, Rows
+from runai_async._fleet.slices import give_way
 from runai_async.models import Workload
 
 
@@ -73,7 +74,9 @@ class QueryReader:
             reading = listing.reading
         self._pages.keep()
         rows = named[reading] if listing.is_sound else [row for part in named.values() for row in part]
+        await give_way(len(rows))
         changed = self._rows.keep(rows, is_sound=listing.is_sound)
+        await give_way(len(rows))
         ids = frozenset(row.id for row in rows if row.id is not None and row.is_included)
         return Reading(self._chosen(ids), listing.is_sound, changed)
 

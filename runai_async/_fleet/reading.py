@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from typing import NamedTuple, Self, TypeVar
+from collections.abc import Callable, Generator, Mapping, Sequence
+from typing import NamedTuple, Self
 
 from runai_async._clock import Clock
 from runai_async._fleet.member import Member
+from runai_async._fleet.slices import in_slices
 from runai_async._fleet.status import FleetStatus
 from runai_async._watch.clusters import Link
 from runai_async._watch.live import LiveRevisions
 from runai_async._watch.status import PollState
-
-T = TypeVar("T")
-_SLICE = 200
-"""Workloads that are read in one turn of the event loop."""
 
 IsKnown = Callable[[str, int], bool]
 """Takes a workload and a version of its revisions; returns whether that version need not be read again."""
@@ -73,11 +70,6 @@ class FleetReading(NamedTuple):
     changed: list[LiveRevisions]
     is_listed: bool
     contact: Contact | None = None
-
-
-def in_slices(items: Sequence[T]) -> Iterator[Sequence[T]]:
-    """Yield a sequence in parts, each for one turn of the event loop."""
-    return (items[start : start + _SLICE] for start in range(0, len(items), _SLICE))
 
 
 def read_members(

@@ -538,13 +538,18 @@ class Tracker:
         Args:
             refusal: the polls in a row that the API has refused.
         """
+        pending = self._pending
+        delivered = self._taken_back() if pending else tuple([entry.saved for entry in self._known.values()])
+        synced = self.synced and not self._initial_left
+        return Checkpoint(self.workload_id, delivered, synced, self._base_url, refusal)
+
+    def _taken_back(self) -> tuple[RevisionMark, ...]:
+        """Return the known state with the undelivered events taken back."""
         marks: dict[str, RevisionMark | None] = {key: entry.saved for key, entry in self._known.items()}
         for event, before in reversed(self._pending or ()):
             if isinstance(event, RevisionEvent):
                 marks[event.revision_id] = before and _with_streak(before, marks.get(event.revision_id))
-        delivered = tuple(mark for mark in marks.values() if mark is not None)
-        synced = self.synced and not self._initial_left
-        return Checkpoint(self.workload_id, delivered, synced, self._base_url, refusal)
+        return tuple(mark for mark in marks.values() if mark is not None)
 
 
 _FIRST = (False, EARLIEST)

@@ -8,12 +8,13 @@ import errno
 import os
 import stat
 import time
-from collections.abc import Callable, Collection, Generator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from runai_async._arguments import other_base_url
 from runai_async._observe.log import logger
-from runai_async.checkpoint import Checkpoint, FleetCheckpoint
+from runai_async.checkpoint import Checkpoint, FleetCheckpoint, fleet_json, fleet_part
 from runai_async.cli.exits import InputError
 
 _PAUSE = 0.5
@@ -26,6 +27,14 @@ _MOUNT_ITS_FOLDER = (
     "; it is replaced as a whole, so its folder must be writable: where the file alone is mounted, mount its "
     "folder instead"
 )
+
+
+class _Part(NamedTuple):
+    """The JSON of one workload in a fleet's checkpoint with a base URL."""
+
+    checkpoint: Checkpoint
+    base_url: str | None
+    text: str
 
 
 class StateFile:
@@ -43,6 +52,7 @@ class StateFile:
         self._adopt = adopt
         self._saved: FleetCheckpoint | None = None
         self._others: Mapping[str, Checkpoint] = {}
+        self._parts: dict[str, _Part] = {}  # of what was saved last
 
     def load(
         self,
@@ -73,7 +83,7 @@ class StateFile:
             self._others = self._checked(checkpoint, watched, is_former)
             checkpoint = _without(checkpoint, self._others)
         # Now rather than after hours it shows whether the file can be written.
-        self.save(self._whole(checkpoint or FleetCheckpoint({}, base_url)).to_json())
+        self.save(self._json(self._whole(checkpoint or FleetCheckpoint({}, base_url))))
         return checkpoint
 
     def _read(self) -> FleetCheckpoint | None:
@@ -115,9 +125,25 @@ class StateFile:
             )
         return others
 
-    def save(self, text: str) -> None:
+    def save(self, pieces: Iterable[str]) -> None:
         """Replace the file's content with a checkpoint's JSON."""
-        replace_file("--state", self._path, text)
+        replace_file("--state", self._path, pieces)
+
+    def _json(self, checkpoint: FleetCheckpoint) -> Iterable[str]:
+        """Return the pieces of a checkpoint's JSON; only what has changed since the last one is encoded.
+
+        One after another, they let the event loop have its turns where this runs in a thread.
+        """
+        url, parts = checkpoint.base_url, checkpoint.workloads
+        self._parts = {key: self._part(key, part, url) for key, part in parts.items()}
+        return fleet_json((part.text for part in self._parts.values()), url)
+
+    def _part(self, key: str, checkpoint: Checkpoint, base_url: str | None) -> _Part:
+        before = self._parts.get(key)
+        # A fleet returns the same checkpoint of a workload until that changes.
+        if before is not None and before.checkpoint is checkpoint and before.base_url == base_url:
+            return before
+        return _Part(checkpoint, base_url, fleet_part(checkpoint, base_url))
 
     def _whole(self, checkpoint: FleetCheckpoint) -> FleetCheckpoint:
         """Return the state of what is watched, with that of others which the file held."""
@@ -151,7 +177,7 @@ class StateFile:
         if checkpoint == self._saved:
             return
         whole = self._whole(checkpoint)
-        saving = asyncio.ensure_future(asyncio.to_thread(lambda: self.save(whole.to_json())))
+        saving = asyncio.ensure_future(asyncio.to_thread(lambda: self.save(self._json(whole))))
         try:
             await asyncio.shield(saving)
         except asyncio.CancelledError:
@@ -165,13 +191,13 @@ def _without(checkpoint: FleetCheckpoint, others: Mapping[str, Checkpoint]) -> F
     return FleetCheckpoint(kept, checkpoint.base_url)
 
 
-def replace_file(option: str, path: Path, text: str, *, mode: int = 0o600) -> None:
+def replace_file(option: str, path: Path, text: str | Iterable[str], *, mode: int = 0o600) -> None:
     """Write a file as a whole or not at all.
 
     Args:
         option: the option that names the file.
         path: the file.
-        text: its new content.
+        text: its new content, at once or in pieces.
         mode: that of a new file, before the umask; by default only its owner can read it.
 
     Raises:
@@ -181,7 +207,7 @@ def replace_file(option: str, path: Path, text: str, *, mode: int = 0o600) -> No
     with _draft(option, path, mode) as (draft, descriptor):
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             _copy_access(path, descriptor)
-            file.write(text)
+            file.writelines([text] if isinstance(text, str) else text)
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)

@@ -15,7 +15,8 @@ from concurrent.futures import Future
 from typing import Generic, NamedTuple, TypeVar
 
 from runai_async._fleet.fleet_watch import FleetWatch, read_fleet
-from runai_async._fleet.reading import FleetReading, IsKnown, in_slices
+from runai_async._fleet.reading import FleetReading, IsKnown
+from runai_async._fleet.slices import in_slices
 from runai_async._watch.live import LiveRevisions
 from runai_async._watch.revision_watch import RevisionWatch, live_of, state_of
 from runai_async._watch.status import PollState

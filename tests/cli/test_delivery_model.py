@@ -7,7 +7,7 @@ import json
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO, Literal, get_args
 
@@ -77,9 +77,9 @@ class State(StateFile):
 
     is_killed = False
 
-    def save(self, text: str) -> None:
+    def save(self, pieces: Iterable[str]) -> None:
         if not self.is_killed:
-            super().save(text)
+            super().save(pieces)
 
 
 @define

@@ -8,14 +8,17 @@ import re
 import signal
 import stat
 import threading
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.cli import Ran, polled, ran, started
+from support.fleets import POLICY, of_size
 
 from runai_async import Checkpoint, FleetCheckpoint, shard_of
+from runai_async.checkpoint import fleet_part
 from runai_async.cli.exits import InputError
 from runai_async.cli.files import StateFile
 from runai_async.testing import FakeControlPlane
@@ -379,7 +382,7 @@ def test_a_file_that_is_replaced_keeps_its_mode_and_its_owner(tmp_path: Path) ->
     if os.geteuid() == 0:
         os.chown(file, 1234, 5678)
     before = file.stat()
-    StateFile(file).save("text")
+    StateFile(file).save(["te", "xt"])
     after = file.stat()
     assert (file.read_text(), after.st_ino == before.st_ino) == ("text", False)
     assert (after.st_mode, after.st_uid, after.st_gid) == (before.st_mode, before.st_uid, before.st_gid)
@@ -399,7 +402,7 @@ def test_an_owner_that_cannot_be_kept_is_no_error(
     monkeypatch.setattr("os.fchown", fchown)
     file = tmp_path / "state.json"
     file.touch()
-    StateFile(file).save("text")
+    StateFile(file).save(["te", "xt"])
     assert (file.read_text(), asked) == ("text", [os.getuid(), -1])
 
 
@@ -416,7 +419,7 @@ def test_a_file_that_is_mounted_by_itself_is_an_error_that_says_what_to_mount(
     file.touch()
     monkeypatch.setattr(call, fail)
     with pytest.raises(InputError, match="where the file alone is mounted, mount its folder"):
-        StateFile(file).save("text")
+        StateFile(file).save(["te", "xt"])
     monkeypatch.undo()
     assert [path.name for path in tmp_path.iterdir()] == ["state.json"]
 
@@ -506,7 +509,8 @@ async def test_a_save_in_progress_ends_before_the_last_one_begins(tmp_path: Path
     saved: list[str] = []
 
     class Slow(StateFile):
-        def save(self, text: str) -> None:
+        def save(self, pieces: Iterable[str]) -> None:
+            text = "".join(pieces)
             saved.append(f"begins {text}")
             saving.set()
             goes_on.wait(10)
@@ -541,9 +545,9 @@ async def test_a_failed_save_is_logged_once_and_retried(
     attempts: list[None] = []
 
     class Counting(StateFile):
-        def save(self, text: str) -> None:
+        def save(self, pieces: Iterable[str]) -> None:
             attempts.append(None)
-            super().save(text)
+            super().save(pieces)
 
     folder, away = tmp_path / "folder", tmp_path / "away"
     folder.mkdir()
@@ -576,8 +580,8 @@ async def test_an_unchanged_state_is_not_saved_again(tmp_path: Path, monkeypatch
     saved: list[str] = []
 
     class Counting(StateFile):
-        def save(self, text: str) -> None:
-            saved.append(text)
+        def save(self, pieces: Iterable[str]) -> None:
+            saved.append("".join(pieces))
 
     calls: list[None] = []
 
@@ -592,6 +596,43 @@ async def test_an_unchanged_state_is_not_saved_again(tmp_path: Path, monkeypatch
     keeping.cancel()
     await asyncio.wait({keeping})
     assert saved == [checkpoint_of(ONE).to_json()]
+
+
+async def test_a_save_encodes_only_the_workloads_that_have_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runai_async.cli.files._PAUSE", 0.001)
+    monkeypatch.setattr("runai_async.cli.files._SHARE", 0)
+    encoded: list[str] = []
+
+    def counted(checkpoint: Checkpoint, base_url: str | None) -> str:
+        encoded.append(checkpoint.workload_id)
+        return fleet_part(checkpoint, base_url)
+
+    monkeypatch.setattr("runai_async.cli.files.fleet_part", counted)
+    harness, ids, revisions = of_size(3)
+    path = tmp_path / "state.json"
+    async with harness.client() as runai, runai.watch_fleet(ids, poll=POLICY) as fleet:
+        await harness.collect(fleet, 10)
+        keeping = asyncio.create_task(StateFile(path).keep(fleet.checkpoint))
+
+        async def until_saved() -> None:
+            async with asyncio.timeout(10):
+                while not path.exists() or path.read_text() != fleet.checkpoint().to_json():
+                    await asyncio.sleep(0.001)
+
+        await until_saved()
+        assert sorted(encoded) == sorted(ids)
+        harness.set_phase(revisions[ids[1]], "Degraded")
+        await harness.collect(fleet, 10)
+        await until_saved()
+        assert encoded[3:] == [ids[1]]
+        fleet.remove(ids[0])
+        await until_saved()
+        keeping.cancel()
+        await asyncio.wait({keeping})
+    assert FleetCheckpoint.from_json(path.read_text()).workloads.keys() == {*ids[1:]}
+    assert len(encoded) == 4
 
 
 async def test_a_state_file_behind_a_link_stays_there_and_keeps_the_state_of_others(

@@ -361,3 +361,16 @@ async def test_what_is_expected_is_what_is_watched_and_what_a_checkpoint_still_b
             assert (fleet.status.watched, fleet.status.expected) == (2, 2 if given else 4)
             await harness.collect(fleet, 40)
             assert fleet.status.watched == fleet.status.expected == (2 if given else 4)
+
+
+async def test_nobody_is_forgotten_whose_first_poll_was_to_come_in_its_slot_when_the_hurry_ends() -> None:
+    harness, ids, _ = of_size(400)
+    harness.lists = HTML_502
+    async with harness.client() as runai, runai.watch_fleet(ids[:200], poll=POLICY) as fleet:
+        await harness.clock.advance(0.001)
+        for key in ids[200:]:  # they wait for the others, and some for their slots
+            fleet.add(key)
+        await harness.clock.advance(1)
+        harness.lists = True
+        await harness.collect(fleet, 60)
+        assert fleet.status.oldest_success_at is not None

@@ -24,6 +24,11 @@ def test_what_a_fleet_asks_of_a_control_plane_is_measured_beside_a_loop() -> Non
     assert [row[2] for row in rows[2:]] == ["loop", "fleet"] * 6
 
 
+def test_what_a_fleet_of_a_size_costs_is_measured() -> None:
+    rows = [line.split(" | ") for line in printed_by("size").splitlines() if line.startswith("| ")]
+    assert [row[0] for row in rows[2:]] == ["| 20", "| 200", "| 1,000"]
+
+
 @pytest.mark.timeout(240)
 def test_what_hints_save_is_measured_beside_a_fleet_without_them() -> None:
     rows = [line.split(" | ") for line in printed_by("hints").splitlines() if line.startswith("| ")]

@@ -162,3 +162,16 @@ async def test_a_workload_is_added_with_its_checkpoint() -> None:
             assert await harness.collect(fleet, 25) == []
             with pytest.raises(ValueError, match=r"the checkpoint is of https://other\.example"):
                 fleet.add(ids[0], resume_from=saved.moved_to("https://other.example"))
+
+
+async def test_a_checkpoint_that_is_refused_costs_the_other_one_nothing() -> None:
+    harness, ids, _ = of_size(2)
+    async with harness.client() as runai:
+        async with runai.watch_fleet(ids, poll=POLICY) as fleet:
+            await harness.collect(fleet, 25)
+            saved = fleet.checkpoint()
+        query = runai.inference_workloads
+        async with runai.watch_fleet(query, poll=POLICY, resume_from=saved) as fleet:
+            with pytest.raises(ValueError, match="the checkpoint is of workload"):
+                fleet.add(ids[0], resume_from=saved.workloads[ids[1]])
+            assert fleet.checkpoint().workloads == saved.workloads

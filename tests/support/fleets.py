@@ -2,9 +2,10 @@
 
 from collections import Counter
 
-from runai_async import FleetWatch, PollPolicy
+from runai_async import Checkpoint, FleetWatch, PollPolicy
 from runai_async._fleet.fleet_watch import read_fleet
 from runai_async._fleet.reading import FleetReading
+from runai_async._fleet.tally import Counts
 from support.harness import Harness
 
 POLICY = PollPolicy(interval=10, fast_interval=10, max_outage=60)
@@ -53,3 +54,61 @@ def trusting(fleet: FleetWatch) -> FleetWatch:
     hints._judge = int  # type: ignore[method-assign,assignment]
     hints._controls, hints.choose_controls = frozenset(), id  # type: ignore[method-assign,assignment]
     return fleet
+
+
+def counted_in_full(fleet: FleetWatch) -> Counts:
+    """Return what a fleet counts as its polls end, counted by looking at each workload."""
+    members = [*fleet._members]
+    bare = [member for member in members if member.without_revisions]
+    others = [member for member in members if not member.without_revisions]
+    succeeded = [member.last_success_at for member in others]
+    ever = [at for at in (*succeeded, *(member.last_success_at for member in bare)) if at is not None]
+    return Counts(
+        failing=sum(member.is_failing for member in others),
+        without_revisions=len(bare),
+        oldest_success=min((at for at in succeeded if at is not None), default=None)
+        if None not in succeeded
+        else None,
+        latest_success=max(ever, default=None),
+    )
+
+
+def made_now(fleet: FleetWatch) -> dict[str, Checkpoint]:
+    """Return the checkpoints of a fleet's workloads, none of which was made before."""
+    members, left = [*fleet._members], fleet._members.undelivered()
+    return fleet._membership.unclaimed | {
+        member.tracker.workload_id: member.checkpoint() for member in (*members, *left)
+    }
+
+
+class Bookkeeper:
+    """Checks that what a fleet keeps ready is what it would reckon now.
+
+    Args:
+        fleet: the fleet.
+
+    Attributes:
+        saved: what was saved in pieces.
+    """
+
+    def __init__(self, fleet: FleetWatch) -> None:
+        self.saved: dict[str, Checkpoint] = {}
+        self._fleet = fleet
+
+    def check(self) -> None:
+        """Check it."""
+        fleet, now = self._fleet, self._fleet._clock.monotonic()
+        assert fleet._members.counts() == counted_in_full(fleet)
+        due = [item for item in fleet._members if item.due is not None and item.due <= now]
+        assert fleet.status.due == len(due)
+        expected = made_now(fleet)
+        assert fleet.checkpoint().workloads == expected
+
+    def save(self) -> None:
+        """Save what has changed since, and check that no more is needed."""
+        for key, checkpoint in self._fleet.changed_checkpoints().items():
+            if checkpoint is None:
+                self.saved.pop(key, None)
+            else:
+                self.saved[key] = checkpoint
+        assert self.saved == made_now(self._fleet)

@@ -132,6 +132,7 @@ async def fleets(runai: RunaiClient, saved: FleetCheckpoint) -> None:
             described(event)
         assert_type(fleet.checkpoint(), FleetCheckpoint)
         assert_type(fleet.checkpoint("id"), Checkpoint)
+        assert_type(fleet.changed_checkpoints(), dict[str, Checkpoint | None])
         assert_type(fleet.revisions(), tuple[Revision, ...])
         assert_type(fleet.revisions("id"), tuple[Revision, ...])
 
