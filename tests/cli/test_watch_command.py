@@ -382,7 +382,7 @@ def test_a_file_that_is_replaced_keeps_its_mode_and_its_owner(tmp_path: Path) ->
     if os.geteuid() == 0:
         os.chown(file, 1234, 5678)
     before = file.stat()
-    StateFile(file).save(["te", "xt"])
+    StateFile(file).save(["tex", "t"])
     after = file.stat()
     assert (file.read_text(), after.st_ino == before.st_ino) == ("text", False)
     assert (after.st_mode, after.st_uid, after.st_gid) == (before.st_mode, before.st_uid, before.st_gid)
@@ -402,7 +402,7 @@ def test_an_owner_that_cannot_be_kept_is_no_error(
     monkeypatch.setattr("os.fchown", fchown)
     file = tmp_path / "state.json"
     file.touch()
-    StateFile(file).save(["te", "xt"])
+    StateFile(file).save(["tex", "t"])
     assert (file.read_text(), asked) == ("text", [os.getuid(), -1])
 
 
@@ -419,7 +419,7 @@ def test_a_file_that_is_mounted_by_itself_is_an_error_that_says_what_to_mount(
     file.touch()
     monkeypatch.setattr(call, fail)
     with pytest.raises(InputError, match="where the file alone is mounted, mount its folder"):
-        StateFile(file).save(["te", "xt"])
+        StateFile(file).save(["tex", "t"])
     monkeypatch.undo()
     assert [path.name for path in tmp_path.iterdir()] == ["state.json"]
 
