@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import math
 import platform
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -21,6 +22,15 @@ from benchmarks.payloads import workload_id
 
 _AGENT = f"benchmarks/0.1.0 aiohttp/{aiohttp.__version__} Python/{platform.python_version()}"
 HEADERS = {"User-Agent": _AGENT, "Accept": "application/json", "Authorization": AUTHORIZATION}
+
+
+def _tuned() -> dict[str, Any]:
+    """Return the options of a session that does as little as it can."""
+    return {
+        "connector": aiohttp.TCPConnector(limit=0),
+        "cookie_jar": aiohttp.DummyCookieJar(),
+        "timeout": aiohttp.ClientTimeout(),
+    }
 
 
 def _path(mode: str, number: int) -> str:
@@ -78,15 +88,34 @@ def _watch(workloads: int, *, tuned: bool = False) -> Client:
             await asyncio.wait(tasks)
             return sample
 
-        options: dict[str, Any] = {"connector": aiohttp.TCPConnector(limit=0)}
-        if tuned:
-            options |= {"cookie_jar": aiohttp.DummyCookieJar(), "timeout": aiohttp.ClientTimeout()}
+        options: dict[str, Any] = _tuned() if tuned else {"connector": aiohttp.TCPConnector(limit=0)}
         async with aiohttp.ClientSession(**options) as session:
             yield run
 
     return client
 
 
+def _poll(*, tuned: bool = False) -> Client:
+    """Make a client that asks for 512 lists in turn, in the simplest loop there is."""
+
+    @asynccontextmanager
+    async def client(url: str) -> AsyncIterator[Run]:
+        # The tuned one has its URLs built once, as in `_watch`.
+        texts = [url + _path("fixed", number) for number in range(512)]
+        addresses: Iterator[str | URL] = itertools.cycle([URL(text) for text in texts] if tuned else texts)
+
+        async def one() -> None:
+            async with session.get(next(addresses), headers=HEADERS) as response:
+                await response.read()
+
+        async with aiohttp.ClientSession(**(_tuned() if tuned else {})) as session:
+            yield calls(one)
+
+    return client
+
+
+poll = _poll()
+poll_tuned = _poll(tuned=True)
 watch_many = _watch(512)
 watch_many_tuned = _watch(512, tuned=True)
 watch_few = _watch(32)

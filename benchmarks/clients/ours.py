@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
-from itertools import islice
+from itertools import cycle, islice
 from typing import Any
 
 from benchmarks.clients.turns import CONCURRENCY, calls, decodes, polls
@@ -18,6 +18,7 @@ from runai_async._api.paging import LeftOut
 from runai_async._codec import decode_page, decode_revisions
 from runai_async._fleet.row_pages import RowPages
 from runai_async._fleet.rows import Rows
+from runai_async._watch.poll import Poller
 from runai_async._watch.tracker import Tracker
 from runai_async.client import is_inference_type
 
@@ -99,6 +100,23 @@ def _watch(workloads: int, mode: str = "fixed") -> Client:
             yield run
 
     return client
+
+
+@asynccontextmanager
+async def poll(url: str) -> AsyncIterator[Run]:
+    """Poll 512 workloads in turn, as a watch and a fleet do, but without a schedule."""
+    async with RunaiClient(f"{url}/fixed", CREDENTIALS, max_concurrency=CONCURRENCY) as runai:
+        poller = Poller(runai._api, PollPolicy())  # noqa: SLF001  (polls are no part of the interface)
+        trackers = [Tracker(workload_id(number), include_existing=False) for number in range(512)]
+        pairs = [(tracker, poller.list_call(tracker)) for tracker in trackers]
+        for first in pairs:
+            await poller.poll(*first)
+        turns = cycle(pairs)
+
+        async def one() -> None:
+            await poller.poll(*next(turns))
+
+        yield calls(one)
 
 
 watch_many = _watch(512)
