@@ -92,7 +92,8 @@ async def test_nothing_ends_before_the_third_failed_poll(work: Work, seconds: fl
     async with harness.client() as runai:
         with pytest.raises(WatchOutageError):
             await work(harness, runai, evolve(POLICY, max_outage=seconds))
-    assert len(harness.requests) == 3
+    # In a fleet the first poll comes at once, whenever the first slot is.
+    assert len(harness.requests) in ({3, 4} if work is fleet else {3})
 
 
 async def test_a_token_that_is_refused_ends_a_fleet_when_max_outage_is_over() -> None:
