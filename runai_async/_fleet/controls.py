@@ -1,7 +1,7 @@
 """Which workloads are never relaxed, so that what the rows do not show is found on them. No I/O, no clock.
 
-Which those are depends on the ids alone, so a workload joins or leaves them only when it joins or leaves the
-candidates. A workload that was no candidate when they were chosen may belong to them: it is not relaxed either.
+Which those are depends on the ids alone, so nearly all stay controls when others come and go. A workload that
+was no candidate when they were chosen may turn out to be one, so it is not relaxed either.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ HintState = Literal["learning", "trusted", "untrusted"]
 _WINDOW = 100
 """Verdicts that a figure is made of."""
 _LEAST = 20
-"""Changes that a figure is made of at least: before rows are trusted for the first time, or lose that by it."""
+"""Changes that a figure is made of at least, before it says anything."""
 _SHOWN_PERCENT = 97
 """Of changes that polls found: how many the rows must have shown."""
 _MEANT_PERCENT = 20

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import pytest
 from attrs import evolve
-from support.fleets import controls_of, POLICY, of_size
+from support.fleets import POLICY, controls_of, of_size
 from support.harness import HTML_502
 
 from runai_async import Synced

@@ -198,6 +198,25 @@ async def test_all_polls_together_are_no_more_than_the_intervals_ask_for() -> No
     assert max(windows) <= 120  # one second's worth more, at most, and some rounding
 
 
+async def test_rows_that_change_for_no_reason_cost_a_small_fleet_two_percent_at_most() -> None:
+    setting, chance = Setting(workloads=20), Random(5)
+    rows = setting.harness.state.workloads
+    async with setting.harness.client() as runai, setting.watch(runai) as fleet:
+        await setting.learn(fleet, 200)
+        began = setting.clock.monotonic()
+        for turn in range(200):
+            setting.harness.at(began + 2 * turn, setting.change, chance.choice(setting.ids))
+            for late in (0.5, 1.5):
+                row = rows[chance.choice(setting.ids)]
+                setting.harness.at(
+                    began + 2 * turn + late, row.__setitem__, "phaseMessage", f"row {turn} {late}"
+                )
+        quick = delays(await setting.harness.collect(fleet, 400))
+        assert state_of(fleet) == "trusted"
+        assert setting.polls(began) <= 1.02 * 2 * 400 + 2
+    assert max(quick) <= 12
+
+
 async def test_a_hint_shortens_no_back_off_and_no_wait_that_the_server_asked_for() -> None:
     setting = Setting(workloads=60)
     random.seed(1)

@@ -353,7 +353,12 @@ def test_only_candidates_that_are_new_are_hashed(monkeypatch: pytest.MonkeyPatch
     hashed = list[str]()
     controls = Controls()
     controls.choose(frozenset(IDS[1:]))
-    monkeypatch.setattr("runai_async._fleet.controls._rank", lambda key: hashed.append(key) or b"")
+
+    def rank(key: str) -> bytes:
+        hashed.append(key)
+        return b""
+
+    monkeypatch.setattr("runai_async._fleet.controls._rank", rank)
     controls.choose(frozenset(IDS[:5000]))
     assert hashed == IDS[:1]
 
