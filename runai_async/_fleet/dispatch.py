@@ -101,7 +101,7 @@ class Dispatcher:
         self._schedules[member.interval].push(due, member)
 
     def note(self, *, succeeded: bool) -> None:
-        """Note how a poll ended: where many fail in a row, no first poll comes before its slot."""
+        """Note how a poll ended: where many fail, no first poll comes before its slot."""
         if succeeded:
             self._first_pass.succeeded()
         elif self._first_pass.failed():
