@@ -496,8 +496,8 @@ class RunaiClient:
 
         A fleet of a query lists the workloads every *discovery_interval* and polls those early whose row has
         changed, as long as the rows are worth it; `FleetStatus.hints` says whether they are. All polls
-        together are no more than the intervals ask for, within 2 %. A query that a function of yours returns is listed
-        in the same way, but its rows do not cause early polls.
+        together are no more than the intervals ask for, within 2 %. A query that a function of yours returns
+        is listed in the same way, but its rows do not cause early polls.
 
         With tens of thousands of workloads, Python's garbage collector may stop the event loop for a second
         when it looks at all that is kept of them. In a daemon, call `gc.freeze()` once they have been polled.
