@@ -275,7 +275,7 @@ async def test_what_joins_in_an_outage_waits_for_its_slot() -> None:
 
 @pytest.mark.parametrize("reply", [REFUSED_401, BUSY_429], ids=["401", "429"])
 async def test_a_pause_of_the_whole_fleet_ends_the_first_pass(reply: Response) -> None:
-    harness, ids, _ = of_size(300)
+    harness, ids, _ = of_size(300, seed=1)
     harness.next_lists.extend([reply] * 3)
     async with harness.client() as runai, runai.watch_fleet(ids, poll=SLOW) as fleet:
         events = await harness.collect(fleet, 100)

@@ -68,7 +68,9 @@ async def test_a_shard_that_cannot_be_is_refused(value: Any, error: type[Excepti
 
 
 @pytest.mark.parametrize(
-    ("count", "error"), [(0, ValueError), (2**31, ValueError), (10**400, ValueError), (1.5, TypeError)]
+    ("count", "error"),
+    [(0, ValueError), (2**31, ValueError), (10**400, ValueError), (1.5, TypeError)],
+    ids=["none", "more than 31 bits", "more than a float", "no whole number"],
 )
 def test_a_number_of_shards_that_cannot_be_is_refused(count: Any, error: type[Exception]) -> None:
     with pytest.raises(error, match="count must be"):
