@@ -124,7 +124,8 @@ class Lister:
 
     def _check_new(self, response: Ids) -> None:
         """Raise `TypeError` for what cannot be read, or not again: an iterator is empty once it was read."""
-        if isinstance(response, str) or not isinstance(response, Iterable | AsyncIterable):
+        is_iterable = isinstance(response, Iterable | AsyncIterable)  # pyright: ignore[reportUnnecessaryIsInstance]
+        if isinstance(response, str) or not is_iterable:
             raise TypeError(
                 "the function that lists workloads must return an (async) iterable of workloads or ids, "
                 f"not {type(response).__name__}"
