@@ -456,7 +456,8 @@ class RunaiClient:
         Each workload is polled once per interval, at an offset of its own, and a poll is a single attempt:
         the next poll is its retry. What the fleet begins with, and what joins later, is polled for the first
         time within a second, or at 200 workloads a second, as the limits permit; that poll stands for the
-        next one at its offset. `PollPolicy.jitter` has no effect here, since the offsets spread the
+        next one at its offset, unless it fails. While ten of the latest twenty polls have failed, first polls
+        come at the offsets, too. `PollPolicy.jitter` has no effect here, since the offsets spread the
         polls. After a pause (a full buffer, a blocked event loop), overdue polls are caught up at 1.1 times
         the normal rate, or at one a second; `FleetStatus.lag` says how late they still are.
 
@@ -486,15 +487,17 @@ class RunaiClient:
             relaxed_interval: seconds between polls of a workload whose row in the list does not change, at
                 least *interval*, if *workloads* is a query; one that equals *interval* is as None. It applies
                 while the rows show nearly all changes in time: polls judge that all the time, and one
-                workload in twenty, but five at least, is never relaxed for it.
+                workload in twenty, but five at least, is never relaxed for it, also while polls fail.
             shard: which share of the workloads to watch, as (index, count): (0, 4) is the first of four
-                fleets, in processes of their own, which together watch all. `shard_of` says whose a workload
-                is. Of *resume_from*, which may be of any number of shards, each takes its share.
+                fleets, in processes of their own, which together watch all. `shard_of` says which shard a
+                workload belongs to. Of *resume_from*, which may be of any number of shards, each takes its
+                share. Each lists all workloads, but so seldom that all together do no more than a tenth of
+                the time.
 
         A fleet of a query lists the workloads every *discovery_interval* and polls those early whose row has
         changed, as long as the rows are worth it; `FleetStatus.hints` says whether they are. All polls
-        together are no more than the intervals ask for. A query that a function of yours returns is listed
-        in the same way, but its rows have nobody polled early.
+        together are no more than the intervals ask for, within 2 %. A query that a function of yours returns
+        is listed in the same way, but its rows do not cause early polls.
 
         With tens of thousands of workloads, Python's garbage collector may stop the event loop for a second
         when it looks at all that is kept of them. In a daemon, call `gc.freeze()` once they have been polled.

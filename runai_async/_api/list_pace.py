@@ -3,7 +3,7 @@
 Behind the list of workloads is a view of a database that can take seconds, and a request that was given up
 on goes on running there. So what the library lists by itself goes one listing at a time, and rests for a
 multiple of the time that the last one took: however slow the list is, it is busy for a tenth of the time at
-most.
+most. Processes that share the work, each of which reads the whole list, share that tenth as well.
 """
 
 from __future__ import annotations
@@ -16,9 +16,14 @@ from contextlib import asynccontextmanager, contextmanager
 from runai_async._clock import Clock
 
 REST = 9.0
-"""How many times as long as it took a listing rests. With *n* processes that share a list: `10 * n - 1`."""
+"""How many times as long as it took a listing rests."""
 _LONGEST_REST = 300.0
 """Seconds up to which listings that fail in a row rest for longer each time."""
+
+
+def rest_ratio(processes: int) -> float:
+    """Return how many times as long as it took a listing rests, if so many processes list the same."""
+    return (REST + 1) * processes - 1
 
 
 def rest_after(seconds: float, failures: int, ratio: float = REST) -> float:

@@ -48,7 +48,7 @@ def id_of(item: Item) -> str:
         TypeError: it is nothing of the kind.
     """
     if not isinstance(item, str | UUID | Workload):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise TypeError(f"workloads must be ids or Workload, not {type(item).__name__}")
+        raise TypeError(f"workloads must be ids or Workload objects, not {type(item).__name__}")
     return check_id(item.id if isinstance(item, Workload) else item, "workload_id")
 
 

@@ -69,7 +69,7 @@ class Dispatcher:
         self._first: Schedule[Member] = Schedule()  # those whose first poll comes before their slot
         self._first_pass = FirstPass()
         self._joined: list[Member] = []  # how soon they are polled depends on how many there are
-        self._hinted = hinted or HintedPolls(float)  # for which there is never a budget
+        self._hinted = HintedPolls(float) if hinted is None else hinted  # for which there is never a budget
         self._room = Room(max_concurrency)
         self._stopped = False
         self._sleeping: asyncio.Task[None] | None = None
@@ -101,7 +101,7 @@ class Dispatcher:
         self._schedules[member.interval].push(due, member)
 
     def note(self, *, succeeded: bool) -> None:
-        """Note how a poll ended: where many fail in a row, no first poll comes before its slot."""
+        """Note how a poll ended: where many fail, no first poll comes before its slot."""
         if succeeded:
             self._first_pass.succeeded()
         elif self._first_pass.failed():

@@ -2,18 +2,21 @@
 
 Whoever starts a fleet wants to know how things are, and not in a whole interval. So those that join together
 have their first poll along the spread as always, only that it takes less time; that poll stands for the slot
-that would have come. Those that join later wait for them. Where polls fail one after another there is no
-hurry: the slots are enough.
+that would have come, unless it fails. Those that join later wait for them. Where half of the polls fail there
+is no hurry: the slots are enough.
 """
 
 from __future__ import annotations
 
 import math
+from collections import deque
 
 _RATE = 200.0
 """First polls a second."""
+_WINDOW = 20
+"""The latest polls, over the fleet, that are looked at."""
 _FAILURES = 10
-"""Failed polls in a row, over the fleet, that end a first pass."""
+"""How many of these have failed when a first pass ends."""
 _LATE = 1.0
 """Seconds after its own slot from which on a first poll is an overdue one like any other."""
 
@@ -45,13 +48,13 @@ class FirstPass:
     """Whether polls succeed, so that it makes sense to have first polls soon."""
 
     def __init__(self) -> None:
-        self._failures = 0  # in a row
+        self._latest: deque[bool] = deque(maxlen=_WINDOW)  # whether each failed
         self._until = -math.inf
 
     @property
     def is_over(self) -> bool:
-        """Whether workloads are to be polled in their slots, because nothing succeeds."""
-        return self._failures >= _FAILURES
+        """Whether workloads are to be polled in their slots, because many polls fail."""
+        return sum(self._latest) >= _FAILURES
 
     def begin(self, span: float, now: float) -> float:
         """Return when the first polls of some that join may begin, which take so many seconds."""
@@ -65,9 +68,10 @@ class FirstPass:
 
     def succeeded(self) -> None:
         """Note a successful poll."""
-        self._failures = 0
+        self._latest.append(False)
 
     def failed(self) -> bool:
         """Note a failed poll; return whether a first pass ends with it."""
-        self._failures += 1
-        return self._failures == _FAILURES
+        was_over = self.is_over
+        self._latest.append(True)
+        return self.is_over and not was_over

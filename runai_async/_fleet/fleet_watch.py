@@ -245,8 +245,9 @@ class FleetWatch(AsyncIterator[FleetEvent]):
     def add(self, workload_id: str | UUID, *, resume_from: Checkpoint | None = None) -> None:
         """Watch one more workload. Adding one twice is harmless.
 
-        Its first poll comes within a second; of many that are added, 200 a second are polled. No first poll
-        comes later than an interval, limits permitting.
+        Its first poll comes within a second, or behind the first polls that others wait for, of which 200 a
+        second are made; but, as the limits permit, no later than its usual time in an interval. Where half of
+        the polls fail, it comes at that time.
 
         Args:
             workload_id: the workload.

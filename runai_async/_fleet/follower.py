@@ -129,10 +129,13 @@ class Follower:
             self.hasten(self._members[workload_id])
 
     async def _relaxable(self, listed: Listed) -> AsyncIterator[str]:
-        """Yield the workloads whose polls succeed and that have a row."""
+        """Yield the workloads that have a row, and polls that succeed or have not failed for long.
+
+        A failure that may be over soon changes nothing: otherwise an outage would leave no controls.
+        """
         async for member in in_turns([*self._members]):
             workload_id = member.tracker.workload_id
-            is_fit = member.last_success_at is not None and not member.streak.failures
+            is_fit = member.last_success_at is not None and not (member.backoff or member.without_revisions)
             if is_fit and workload_id in listed.ids:
                 yield workload_id
 

@@ -5,6 +5,7 @@ rate of a fleet that polls each workload at its usual interval, and a poll that 
 there is some left. It stands for the next slot of its workload, so what it takes is soon there again. A
 second one within an interval may have no slot to give, and one that finds nothing gives none: where either
 is to be expected, it comes only while nothing waits in its slot, and there is plenty left for the others.
+Where many find nothing, the budget lets them add one poll in fifty.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ _NO_ROOM = 1.0
 """Seconds until it is seen whether there is room for a poll for which there was none."""
 _FORGIVEN = 1.02
 """How much faster what is owed is filled up."""
+_LEAST_LIMIT = 16
+"""Entries of a queue from which on those that are no longer asked for are dropped now and then."""
 _ROUNDING = 1e-6
 """Part of a poll that may be missing where times were rounded."""
 
@@ -31,8 +34,8 @@ _ROUNDING = 1e-6
 class _Budget:
     """How many polls there may be.
 
-    What those in their slots take when nothing is left is owed. It is forgiven little by little, since a
-    fleet whose polls are all in their slots never asks for less than what comes in.
+    What those in their slots take when nothing is left is owed, however much that is. It is forgiven little
+    by little, since a fleet whose polls are all in their slots never asks for less than what comes in.
 
     Args:
         rate: returns the polls a second at which it is filled.
@@ -55,8 +58,8 @@ class _Budget:
 
     def spend(self, now: float) -> None:
         """Take for one poll, whether or not there is some left: those in their slots wait for nothing."""
-        _, most = self._fill(now)
-        self._left = max(-most, self._left - 1)
+        self._fill(now)
+        self._left -= 1
 
     def free_at(self, now: float, *, plenty: bool = False) -> float:
         """Return when there is some for one more poll, or *plenty* of it."""
@@ -73,9 +76,22 @@ class _Queue:
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, Member]] = []
         self._counter = count()  # so that members themselves are never compared
+        self._limit = _LEAST_LIMIT
+
+    def __len__(self) -> int:
+        return len(self._heap)
 
     def push(self, at: float, member: Member) -> None:
+        if len(self._heap) >= self._limit:
+            self._prune()
         heapq.heappush(self._heap, (at, next(self._counter), member))
+
+    def _prune(self) -> None:
+        """Drop what is no longer asked for: nobody sees it as long as what comes first has to wait."""
+        asked_for = {member: (at, n, member) for at, n, member in self._heap if _is_asked_for(member, at)}
+        self._heap = list(asked_for.values())
+        heapq.heapify(self._heap)
+        self._limit = max(_LEAST_LIMIT, 2 * len(self._heap))
 
     @property
     def first(self) -> float:
@@ -108,6 +124,10 @@ class HintedPolls:
     def __init__(self, rate: Callable[[], float]) -> None:
         self._budget = _Budget(rate)
         self._first, self._again = _Queue(), _Queue()
+
+    def __len__(self) -> int:
+        """Return how many entries there are, those that are no longer asked for included."""
+        return len(self._first) + len(self._again)
 
     def ask(self, member: Member, at: float, *, yields: bool = False) -> None:
         """Ask for a poll of a member from a monotonic time on, which replaces what was asked for before.

@@ -15,10 +15,10 @@ So rows are judged by what polls find, all the time. Two figures decide whether 
   waiting for a verdict explains it. A row that changes again before any poll meant nothing the first time.
 
 The first figure asks what was missed, so the polls must not themselves depend on hints: a workload that is
-polled only when its row changes always finds what its row has shown. Where quiet workloads are relaxed, one
-in twenty is not, and five at least: the figure is one of those controls. At least 20 changes are needed. The
-controls of a small fleet may not change for days, so what the others find is judged, too, by a figure of its
-own. It can only speak against the rows: trust needs that it holds, but is never won by it.
+polled only when its row changes always finds what its row has shown. Where quiet workloads are relaxed, some
+are not: the figure is one of those controls (`controls`). At least 20 changes are needed. The controls of a
+small fleet may not change for days, so what the others find is judged, too, by a figure of its own, again of
+20 changes at least. It can only speak against the rows: trust needs that it holds, but is never won by it.
 
 The last 100 changes of a large fleet are those of two seconds, and just after an old view was refreshed they
 have all shown. So trust is won only when the figures have held in ten listings in a row, of those before
@@ -36,42 +36,24 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection
-from hashlib import blake2b
-from heapq import nsmallest
 from typing import Literal, NamedTuple
+
+from runai_async._fleet.controls import Controls
 
 HintState = Literal["learning", "trusted", "untrusted"]
 
 _WINDOW = 100
 """Verdicts that a figure is made of."""
 _LEAST = 20
-"""Changes that must be judged before rows are trusted for the first time."""
+"""Changes that a figure is made of at least, before it says anything."""
 _SHOWN_PERCENT = 97
 """Of changes that polls found: how many the rows must have shown."""
 _MEANT_PERCENT = 20
 """Of rows that changed: how many must have meant a change."""
 _LISTINGS = 10
 """Listings in a row, of those that brought a verdict, in which the figures must hold."""
-_ONE_IN = 20
-"""One of so many workloads is a control."""
-_LEAST_CONTROLS = 5
-"""Controls of a small fleet."""
 _PATIENCE = 3.0
 """Discovery intervals without a successful listing after which hints are no longer trusted."""
-
-
-def controls_of(workload_ids: Collection[str]) -> frozenset[str]:
-    """Return those of some workloads that are never relaxed: those that a hash puts first.
-
-    The hash does not depend on a workload's offset in an interval, or on its shard, so controls are spread
-    evenly over both; and it is the same on every machine, so nearly all stay controls when others join.
-    """
-    count = max(_LEAST_CONTROLS, -(-len(workload_ids) // _ONE_IN))
-    return frozenset(nsmallest(count, workload_ids, key=_rank))
-
-
-def _rank(workload_id: str) -> bytes:
-    return blake2b(workload_id.encode(), digest_size=8, person=b"control").digest()
 
 
 class _Figure:
@@ -150,8 +132,7 @@ class Hints:
         self.changes_hinted: int = 0
         self.changes_unhinted: int = 0
         self._relaxes = relaxes
-        self._controls: frozenset[str] | None = None
-        self._candidates: frozenset[str] | None = None  # of which they were chosen
+        self._controls = Controls()
         self._shown_changes = _Figure(_SHOWN_PERCENT)
         self._shown_to_relaxed = _Figure(_SHOWN_PERCENT)
         self._meant_rows = _Figure(_MEANT_PERCENT)
@@ -169,9 +150,13 @@ class Hints:
     # --- listings -----------------------------------------------------------------------------------------
 
     def choose_controls(self, workload_ids: frozenset[str]) -> None:
-        """Choose those that are never relaxed from those that can be: listed ones whose polls succeed."""
-        if workload_ids != self._candidates:
-            self._candidates, self._controls = workload_ids, controls_of(workload_ids)
+        """Choose those that are never relaxed from those that can be; until then no other one is relaxed.
+
+        Args:
+            workload_ids: listed workloads whose polls have succeeded. Not those that fail for good, on which
+                nothing would be found; but those that merely fail at the moment.
+        """
+        self._controls.choose(workload_ids)
 
     def listed(self, changed: Collection[str], began: float, ended: float) -> list[str]:
         """Take in a successful listing, and return which workloads are due for a poll because of it.
@@ -282,9 +267,7 @@ class Hints:
 
     def may_relax(self, workload_id: str) -> bool:
         """Return whether a workload without a hint may be polled at the relaxed interval now."""
-        if not self._relaxes or self._controls is None:
-            return False
-        return self.state == "trusted" and workload_id not in self._controls
+        return self._relaxes and self.state == "trusted" and self._controls.may_relax(workload_id)
 
     # --- verdicts -----------------------------------------------------------------------------------------
 
@@ -305,7 +288,8 @@ class Hints:
         has_verdict, self._has_verdict = self._has_verdict, False
         if len(self._shown_changes) < self._least or len(self._meant_rows) < self._least_rows:
             return
-        if not (self._shown_changes.holds and self._shown_to_relaxed.holds and self._meant_rows.holds):
+        are_shown_to_relaxed = self._shown_to_relaxed.holds or len(self._shown_to_relaxed) < _LEAST
+        if not (self._shown_changes.holds and are_shown_to_relaxed and self._meant_rows.holds):
             self._held = 0
             self._distrust()
         elif has_verdict:

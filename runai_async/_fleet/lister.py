@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Iterable, Iterator
 from contextlib import asynccontextmanager
 
 from runai_async._api.api import Api
-from runai_async._api.list_pace import Pace, Stopwatch
+from runai_async._api.list_pace import Pace, Stopwatch, rest_ratio
 from runai_async._api.paging import LeftOut
 from runai_async._api.workload_query import WorkloadQuery, check_own
 from runai_async._fleet.discovery import Ask, Ids, Item, Listed, id_of
@@ -34,6 +34,7 @@ class Lister:
         ask: the caller's function, which may return a query of ours.
         api: the control plane.
         deadline: seconds that a request of ours, or a step of the caller's function, may take.
+        shards: how many fleets, in processes of their own, list the same.
 
     Attributes:
         began_at: monotonic time at which the last listing began, its wait for its turn excluded.
@@ -42,7 +43,7 @@ class Lister:
         reader: has the rows of the query, if one was listed.
     """
 
-    def __init__(self, ask: Ask, api: Api, deadline: float) -> None:
+    def __init__(self, ask: Ask, api: Api, deadline: float, shards: int = 1) -> None:
         self.began_at: float = api.clock.monotonic()
         self.seconds: float = 0.0
         self.rest: float = 0.0
@@ -52,6 +53,7 @@ class Lister:
         self._gate = api.list_gate
         self._pace = Pace()  # of the caller's function
         self._deadline = deadline
+        self._ratio = rest_ratio(shards)
         self._left_out = LeftOut("watch_fleet")
         self._first: Reading | None = None
         self._iterator: object = None  # what the caller's function returned last, if it can be read only once
@@ -88,7 +90,7 @@ class Lister:
 
     def _count(self, watch: Stopwatch, *, failed: bool) -> None:
         """Rest after a function of the caller's."""
-        self._pace.record(self._clock.monotonic(), watch.seconds, failed=failed)
+        self._pace.record(self._clock.monotonic(), watch.seconds, failed=failed, ratio=self._ratio)
         self.seconds, self.rest = watch.seconds, self._pace.rest
 
     async def _of_query(self, query: WorkloadQuery) -> Listed:
@@ -97,7 +99,7 @@ class Lister:
             self.reader = QueryReader(query)
         reader, watch = self.reader, Stopwatch(self._clock, self._deadline)
         try:
-            async with self._gate.turn(watch):
+            async with self._gate.turn(watch, self._ratio):
                 self.began_at = self._clock.monotonic()
                 return self._listed(reader, await reader.read(watch))
         finally:
@@ -121,7 +123,13 @@ class Lister:
             return Listed(frozenset(key for item in response for key in self._named(item)), self.began_at)
 
     def _check_new(self, response: Ids) -> None:
-        """Raise `TypeError` for an iterator that was read before, and is empty since."""
+        """Raise `TypeError` for what cannot be read, or not again: an iterator is empty once it was read."""
+        is_iterable = isinstance(response, Iterable | AsyncIterable)  # pyright: ignore[reportUnnecessaryIsInstance]
+        if isinstance(response, str) or not is_iterable:
+            raise TypeError(
+                "the function that lists workloads must return an (async) iterable of workloads or ids, "
+                f"not {type(response).__name__}"
+            )
         if response is self._iterator:
             raise TypeError(
                 "the function that lists workloads returned the same iterator again: make a new one"

@@ -75,7 +75,9 @@ class Membership:
         self._discovery = discovery
         self._clock = api.clock
         self._policy = policy
-        self._lister = None if discovery.ask is None else Lister(discovery.ask, api, policy.deadline)
+        self._lister = (
+            None if discovery.ask is None else Lister(discovery.ask, api, policy.deadline, shard.count)
+        )
         self._is_stretched = False
         self._begins = True
 

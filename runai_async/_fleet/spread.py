@@ -11,6 +11,9 @@ _MASK = 2**64 - 1
 _MULTIPLIER = 2862933555777941757
 """Of the linear congruential generator of jump consistent hashing (Lamping and Veach, 2014)."""
 
+_MOST_SHARDS = 2**31 - 1
+"""For which the jumps of that hashing are exact."""
+
 
 def _hash(workload_id: str) -> int:
     return int.from_bytes(blake2b(workload_id.encode(), digest_size=8).digest())
@@ -29,13 +32,13 @@ def shard_of(workload_id: str, count: int) -> int:
 
     Args:
         workload_id: the id, a UUID in any spelling.
-        count: how many shards there are.
+        count: how many shards there are, 1 to 2**31 - 1.
 
     Returns:
         The index of the shard, 0 to *count* - 1.
 
     Raises:
-        ValueError: not a UUID, or *count* is below 1.
+        ValueError: not a UUID, or *count* is below 1 or above 2**31 - 1.
         TypeError: *count* is not a whole number.
 
     Example:
@@ -43,6 +46,8 @@ def shard_of(workload_id: str, count: int) -> int:
         3
     """
     check_whole("count", count)
+    if count > _MOST_SHARDS:
+        raise ValueError(f"count must be at most {_MOST_SHARDS}")
     return _jump(_hash(check_id(workload_id, "workload_id")), count)
 
 
@@ -100,8 +105,11 @@ def as_shard(value: object) -> Shard:
         return WHOLE
     match value:
         case (int(index), int(count)) if not isinstance(index, bool) and not isinstance(count, bool):
-            if 0 <= index < count:
+            if 0 <= index < count <= _MOST_SHARDS:
                 return Shard(index, count)
-            raise ValueError(f"shard must be (index, count) with an index from 0 to count - 1, not {value!r}")
+            raise ValueError(
+                "shard must be (index, count) with an index from 0 to count - 1 and a count of at most "
+                f"{_MOST_SHARDS}, not {value!r}"
+            )
         case _:
             raise TypeError(f"shard must be (index, count), like (0, 4), not {value!r}")

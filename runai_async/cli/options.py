@@ -173,7 +173,9 @@ def _shard(ctx: click.Context, param: click.Parameter, text: str | None) -> tupl
         return None
     found = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text)
     if found is None or int(found[1]) >= int(found[2]):
-        raise click.BadParameter(f"{quoted(text)} is no shard: write 0/4 for the first of four", ctx, param)
+        raise click.BadParameter(
+            f"{quoted(text)} is not a shard: write 0/4 for the first of four", ctx, param
+        )
     return int(found[1]), int(found[2])
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runai_async._api.list_pace import ListGate, Pace, Stopwatch, rest_after
+from runai_async._api.list_pace import ListGate, Pace, Stopwatch, rest_after, rest_ratio
 from runai_async.testing import FakeClock
 
 LISTINGS = st.lists(
@@ -24,7 +24,7 @@ def test_listing_takes_a_tenth_of_the_time_at_most_also_where_several_processes_
         begins = max(now, pace.not_before)
         busy += seconds
         now = begins + seconds
-        pace.record(now, seconds, failed=failed, ratio=10 * shards - 1)
+        pace.record(now, seconds, failed=failed, ratio=rest_ratio(shards))
         assert busy * shards <= 0.1 * pace.not_before + 1e-6
         now += wanted
 

@@ -57,7 +57,7 @@ async def test_version() -> None:
         (["watch", "x", "--shard", "0/2"], "--shard requires --all; see runai-async watch --help"),
         (
             ["exporter", "--all", "--shard", "2/2"],
-            '--shard: "2/2" is no shard: write 0/4 for the first of four; see runai-async exporter --help',
+            '--shard: "2/2" is not a shard: write 0/4 for the first of four; see runai-async exporter --help',
         ),
         (
             ["watch", "--all", "--relaxed-interval", "9s"],

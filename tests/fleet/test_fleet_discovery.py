@@ -5,6 +5,7 @@ import logging
 from collections.abc import AsyncIterator
 from itertools import pairwise
 from typing import Any
+from uuid import UUID
 
 import pytest
 from attrs import evolve
@@ -364,13 +365,32 @@ async def test_what_is_no_workload_in_a_list_is_an_error_that_says_so(is_async: 
         for item in listed:
             yield item
 
-    message = "workloads must be ids or Workload, not NoneType"
+    message = "workloads must be ids or Workload objects, not NoneType"
     async with harness.client() as runai:
         with pytest.raises(TypeError, match=message):
             runai.watch_fleet(listed)
         with pytest.raises(RunaiError, match=message):
             async with runai.watch_fleet(later if is_async else lambda: listed, poll=POLICY) as fleet:
                 await harness.collect(fleet, 5)
+
+
+@pytest.mark.parametrize("returned", [None, 3, UUID(int=1), "5b7ad5a4-4f2c-4c0a-b63b-0d4c1e9f7c11"])
+@pytest.mark.parametrize("is_async", [True, False])
+async def test_a_function_that_returns_no_iterable_is_an_error_that_says_so(
+    is_async: bool, returned: Any
+) -> None:
+    harness, *_ = of_size(1)
+
+    async def later() -> Any:
+        return returned
+
+    name = type(returned).__name__
+    message = rf"must return an \(async\) iterable of workloads or ids, not {name}$"
+    async with harness.client() as runai:
+        with pytest.raises(RunaiError, match=message) as error:
+            async with runai.watch_fleet(later if is_async else lambda: returned, poll=POLICY) as fleet:
+                await harness.collect(fleet, 5)
+    assert isinstance(error.value.__cause__, TypeError)
 
 
 @pytest.mark.parametrize("is_async", [True, False])

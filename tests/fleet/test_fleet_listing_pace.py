@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from attrs import evolve
@@ -44,6 +45,26 @@ async def test_a_slow_list_is_busy_for_a_tenth_of_the_time_at_most(caplog: pytes
         "the workloads are listed every 72 s or more, not every 2 s: the list takes 8.0 s",
         "the workloads are listed every 2 s again",
     ]
+
+
+@pytest.mark.parametrize("is_query", [True, False])
+async def test_all_shards_together_list_for_a_tenth_of_the_time(
+    is_query: bool,
+) -> None:
+    harness, ids, _ = of_size(2)
+    harness.listing_latency, lists = 8, list[float]()
+
+    async def ours() -> list[str]:
+        lists.append(harness.clock.monotonic())
+        await harness.clock.sleep(8)
+        return ids
+
+    async with harness.client() as runai:
+        workloads: Any = runai.inference_workloads if is_query else ours
+        async with runai.watch_fleet(workloads, poll=POLICY, discovery_interval=2, shard=(0, 4)) as fleet:
+            await harness.collect(fleet, 700)
+            assert fleet.status.discovery_interval == 39 * 8
+    assert (listings(harness) if is_query else lists) == [0, 320, 640]
 
 
 @pytest.mark.parametrize("watching", [False, True])

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from attrs import evolve
-from support.fleets import reading_of
+from support.fleets import controls_of, reading_of
 from support.harness import HTML_502, REFUSED_403, REFUSED_404, Harness
 
 from runai_async import (
@@ -22,7 +22,6 @@ from runai_async import (
     RunaiClient,
     RunaiError,
 )
-from runai_async._fleet.hints import controls_of
 from runai_async._watch.status import PollState
 from runai_async.testing import Request, Response
 
@@ -199,6 +198,25 @@ async def test_all_polls_together_are_no_more_than_the_intervals_ask_for() -> No
     assert max(windows) <= 120  # one second's worth more, at most, and some rounding
 
 
+async def test_rows_that_change_for_no_reason_cost_a_small_fleet_two_percent_at_most() -> None:
+    setting, chance = Setting(workloads=20), Random(5)
+    rows = setting.harness.state.workloads
+    async with setting.harness.client() as runai, setting.watch(runai) as fleet:
+        await setting.learn(fleet, 200)
+        began = setting.clock.monotonic()
+        for turn in range(200):
+            setting.harness.at(began + 2 * turn, setting.change, chance.choice(setting.ids))
+            for late in (0.5, 1.5):
+                row = rows[chance.choice(setting.ids)]
+                setting.harness.at(
+                    began + 2 * turn + late, row.__setitem__, "phaseMessage", f"row {turn} {late}"
+                )
+        quick = delays(await setting.harness.collect(fleet, 400))
+        assert state_of(fleet) == "trusted"
+        assert setting.polls(began) <= 1.02 * 2 * 400 + 2
+    assert max(quick) <= 12
+
+
 async def test_a_hint_shortens_no_back_off_and_no_wait_that_the_server_asked_for() -> None:
     setting = Setting(workloads=60)
     random.seed(1)
@@ -366,7 +384,6 @@ async def test_a_relaxed_fleet_asks_for_less_and_finds_changes_sooner() -> None:
     assert max(quick) < 4.5
     assert median(quick) < 2.5
     controls = controls_of(setting.ids)
-    assert len(controls) == 5
     assert all(polls[key] >= 20 for key in controls)
     others = [polls[key] for key in setting.ids if key not in controls]
     assert sum(others) <= len(others) * 200 / 60 + 2 * len(quick)
@@ -461,6 +478,53 @@ async def test_a_fleet_of_five_is_not_relaxed() -> None:
         began = setting.clock.monotonic()
         await setting.harness.collect(fleet, 100)
         assert setting.polls(began) >= 50
+
+
+async def test_a_control_whose_poll_fails_is_not_relaxed_when_the_next_one_succeeds() -> None:
+    setting = Setting(workloads=60)
+    async with setting.harness.client() as runai, setting.watch(runai, relaxed_interval=300) as fleet:
+        await setting.learn(fleet)
+        await setting.harness.collect(fleet, 100)
+        assert state_of(fleet) == "trusted"
+        control = min(controls_of(setting.ids))
+        setting.harness.by_id[control] = HTML_502
+        await setting.harness.collect(fleet, 10)
+        setting.harness.by_id.clear()
+        began = setting.clock.monotonic()
+        await setting.harness.collect(fleet, 100)
+        assert len(setting.polls_of(control, began)) >= 10
+
+
+async def test_after_an_outage_of_all_polls_the_controls_are_the_same() -> None:
+    setting = Setting(workloads=60)
+    async with setting.harness.client() as runai, setting.watch(runai, relaxed_interval=300) as fleet:
+        await setting.learn(fleet)
+        await setting.harness.collect(fleet, 100)
+        assert state_of(fleet) == "trusted"
+        setting.harness.lists = HTML_502
+        await setting.harness.collect(fleet, 25)
+        setting.harness.lists = True
+        await setting.harness.collect(fleet, 25)
+        assert state_of(fleet) == "trusted"
+        began = setting.clock.monotonic()
+        await setting.harness.collect(fleet, 100)
+        polls = {len(setting.polls_of(key, began)) for key in controls_of(setting.ids)}
+        assert polls == {10}
+
+
+async def test_a_control_that_fails_for_good_gives_its_place_to_another() -> None:
+    setting = Setting(workloads=30)
+    async with setting.harness.client() as runai, setting.watch(runai, relaxed_interval=60) as fleet:
+        await setting.learn(fleet, 200)
+        assert state_of(fleet) == "trusted"
+        before = controls_of(setting.ids)
+        setting.harness.by_id = dict.fromkeys(before, REFUSED_403)
+        await setting.harness.collect(fleet, 200)
+        assert state_of(fleet) == "trusted"
+        began = setting.clock.monotonic()
+        await setting.harness.collect(fleet, 100)
+        after = controls_of(set(setting.ids) - before)
+        assert {len(setting.polls_of(key, began)) for key in after} == {10}
 
 
 async def test_listings_that_fail_for_long_end_the_relaxation(caplog: pytest.LogCaptureFixture) -> None:

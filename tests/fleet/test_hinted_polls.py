@@ -4,7 +4,7 @@ import math
 from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runai_async._api.endpoints import Call
@@ -64,6 +64,18 @@ def test_what_was_polled_in_its_slot_or_removed_is_no_longer_asked_for() -> None
     assert hinted.free_at(5.0, slot_waits=False) == math.inf
 
 
+@pytest.mark.parametrize("yields", [False, True])
+def test_what_was_asked_for_before_is_not_kept(yields: bool) -> None:
+    hinted, members = HintedPolls(lambda: 10.0), [member(number) for number in range(3)]
+    for now in range(1000):
+        for one in members:
+            hinted.ask(one, float(now), yields=yields)
+    assert len(hinted) < 50
+    assert hinted.free_at(2000.0, slot_waits=False) == 2000.0
+    assert {begin(hinted, 2000.0) for _ in members} == {*members}
+    assert hinted.free_at(3000.0, slot_waits=False) == math.inf
+
+
 @pytest.mark.parametrize(("rate", "burst"), [(0.1, 2), (10.0, 10), (500.0, 500)])
 def test_at_most_the_polls_of_a_second_come_at_once_and_then_as_many_as_the_rate(
     rate: float, burst: int
@@ -99,6 +111,25 @@ def test_all_polls_together_stay_below_the_rate_whatever_is_asked_for(seed: int)
             begin(hinted, now)
             hinted_polls.append(now)
     assert len(hinted_polls) <= 5 + 1 + 1.02 * 5 * now
+
+
+@given(st.integers(1, 30), st.integers(0, 2**32))
+@settings(max_examples=10, deadline=None)
+def test_hinted_polls_that_find_nothing_add_two_percent_however_uneven_the_slots_are(
+    workloads: int, seed: int
+) -> None:
+    random, extra = Random(seed), 0
+    hinted, restless = HintedPolls(lambda: workloads / 10), member(99)
+    offsets = [random.uniform(0, 10) for _ in range(workloads)]
+    for now in sorted(offset + 10 * turn for offset in offsets for turn in range(50)):
+        hinted.spend(member(1), now)
+        hinted.ask(restless, now)  # whose slot it leaves alone
+        if hinted.free_at(now, slot_waits=False) <= now:
+            extra += 1
+            begin(hinted, now)
+            restless.due = now + 10
+    owed = 2 + workloads / 4  # at the end, by the uneven slots
+    assert extra <= max(2, workloads / 10) + owed + 0.02 * 50 * workloads
 
 
 def test_without_workloads_nothing_is_free() -> None:

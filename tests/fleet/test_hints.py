@@ -3,8 +3,10 @@
 from uuid import UUID
 
 import pytest
+from support.fleets import controls_of
 
-from runai_async._fleet.hints import Hints, controls_of
+from runai_async._fleet.controls import Controls
+from runai_async._fleet.hints import Hints
 from runai_async._fleet.spread import offset_of
 
 INTERVAL = 5.0
@@ -332,9 +334,33 @@ def test_one_workload_in_twenty_is_a_control_wherever_its_offset_is() -> None:
         assert 0.04 < sum(key in CONTROLS for key in part) / len(part) < 0.06
 
 
-@pytest.mark.parametrize(("workloads", "controls"), [(0, 0), (3, 3), (5, 5), (6, 5), (100, 5), (101, 6)])
+@pytest.mark.parametrize(("workloads", "controls"), [(0, 0), (3, 3), (5, 5), (6, 5), (20, 5)])
 def test_a_small_fleet_has_five_controls(workloads: int, controls: int) -> None:
     assert len(controls_of(IDS[:workloads])) == controls
+
+
+def test_which_are_controls_does_not_depend_on_what_were_candidates_before() -> None:
+    controls = Controls()
+    for candidates in (IDS[:3], IDS[:2000], IDS[1000:], IDS[:8], [], IDS[5:900]):
+        controls.choose(frozenset(candidates))
+        assert controls.ids == controls_of(candidates)
+        assert {key for key in IDS[:2000] if controls.may_relax(key)} == {*candidates[:2000]} & {
+            *IDS[:2000]
+        } - controls.ids
+
+
+def test_only_candidates_that_are_new_are_hashed(monkeypatch: pytest.MonkeyPatch) -> None:
+    hashed = list[str]()
+    controls = Controls()
+    controls.choose(frozenset(IDS[1:]))
+
+    def rank(key: str) -> bytes:
+        hashed.append(key)
+        return b""
+
+    monkeypatch.setattr("runai_async._fleet.controls._rank", rank)
+    controls.choose(frozenset(IDS[:5000]))
+    assert hashed == IDS[:1]
 
 
 def test_others_that_join_change_few_controls() -> None:
@@ -386,11 +412,35 @@ def test_seven_changes_that_no_row_shows_end_trust_whoever_finds_them(seventh: s
 
 def test_a_fleet_whose_controls_were_not_chosen_yet_is_not_relaxed() -> None:
     story = trusted(relaxes=True)
-    story.hints.choose_controls(frozenset())
-    assert story.hints.may_relax(OTHER)
+    story.hints.choose_controls(frozenset())  # as when no polls succeed any more
+    assert not story.hints.may_relax(OTHER)
     hints = Hints(relaxes=True)
     hints.state = "trusted"
     assert not hints.may_relax(OTHER)
+
+
+def test_a_workload_that_was_no_candidate_when_controls_were_chosen_is_not_relaxed() -> None:
+    story = trusted(relaxes=True)
+    story.hints.choose_controls(frozenset(IDS) - {CONTROL, OTHER})
+    assert not story.hints.may_relax(CONTROL)
+    assert not story.hints.may_relax(OTHER)
+    story.hints.choose_controls(frozenset(IDS))
+    assert not story.hints.may_relax(CONTROL)
+    assert story.hints.may_relax(OTHER)
+
+
+@pytest.mark.parametrize(("shown", "state"), [(18, "trusted"), (19, "untrusted")])
+def test_of_fewer_than_twenty_changes_of_relaxed_workloads_no_one_speaks_against_the_rows(
+    shown: int, state: str
+) -> None:
+    story = Story(relaxes=True)
+    for _ in range(30):
+        story.shown_change(CONTROL)
+    story.missed_change(OTHER)
+    for _ in range(shown):
+        story.shown_change(OTHER)
+    story.list()
+    assert story.state() == state
 
 
 def test_a_poll_that_was_planned_at_the_relaxed_interval_is_no_measure() -> None:

@@ -54,7 +54,8 @@ def test_one_more_shard_takes_its_part_and_moves_nobody_else() -> None:
     ("value", "error"),
     [
         ((4, 4), ValueError), ((-1, 4), ValueError), ((0, 0), ValueError), ((0,), TypeError),
-        ("0/4", TypeError), ((0.0, 4), TypeError), ((True, 4), TypeError), (0, TypeError),
+        ((0, 2**31), ValueError), ("0/4", TypeError), ((0.0, 4), TypeError), ((True, 4), TypeError),
+        (0, TypeError),
     ],
 )  # fmt: skip
 async def test_a_shard_that_cannot_be_is_refused(value: Any, error: type[Exception]) -> None:
@@ -66,10 +67,19 @@ async def test_a_shard_that_cannot_be_is_refused(value: Any, error: type[Excepti
             runai.watch_fleet(ids, shard=value)
 
 
-@pytest.mark.parametrize(("count", "error"), [(0, ValueError), (1.5, TypeError)])
+@pytest.mark.parametrize(
+    ("count", "error"),
+    [(0, ValueError), (2**31, ValueError), (10**400, ValueError), (1.5, TypeError)],
+    ids=["none", "more than 31 bits", "more than a float", "no whole number"],
+)
 def test_a_number_of_shards_that_cannot_be_is_refused(count: Any, error: type[Exception]) -> None:
     with pytest.raises(error, match="count must be"):
         shard_of(MANY[0], count)
+
+
+def test_the_largest_number_of_shards_is_no_error() -> None:
+    assert 0 <= shard_of(MANY[0], 2**31 - 1) < 2**31 - 1
+    assert as_shard((0, 2**31 - 1)).count == 2**31 - 1
 
 
 # --- what a fleet does with it ------------------------------------------------------------------------------

@@ -1,8 +1,10 @@
 """Fleets of a given size, and how often they poll."""
 
 from collections import Counter
+from collections.abc import Iterable
 
 from runai_async import Checkpoint, FleetWatch, PollPolicy
+from runai_async._fleet.controls import Controls
 from runai_async._fleet.fleet_watch import read_fleet
 from runai_async._fleet.reading import FleetReading
 from runai_async._fleet.tally import Counts
@@ -43,6 +45,13 @@ def reading_of(fleet: FleetWatch) -> FleetReading:
             return read
 
 
+def controls_of(ids: Iterable[str]) -> frozenset[str]:
+    """Return those of some workloads that are never relaxed."""
+    controls = Controls()
+    controls.choose(frozenset(ids))
+    return controls.ids
+
+
 def trusting(fleet: FleetWatch) -> FleetWatch:
     """Have a fleet of a query trust the rows of its list from the start, whatever they are worth.
 
@@ -52,7 +61,7 @@ def trusting(fleet: FleetWatch) -> FleetWatch:
     assert hints is not None
     hints.state = "trusted"
     hints._judge = int  # type: ignore[method-assign,assignment]
-    hints._controls, hints.choose_controls = frozenset(), id  # type: ignore[method-assign,assignment]
+    hints._controls.may_relax = bool  # type: ignore[method-assign,assignment]
     return fleet
 
 
