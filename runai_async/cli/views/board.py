@@ -57,9 +57,9 @@ class Board:
     """
 
     def __init__(self, names: Mapping[str, str], headline: str, times: Times) -> None:
-        self.states = States(names, times.now)
+        self.states: States = States(names, times.now)
         self.headline = headline
-        self.window = Window()
+        self.window: Window = Window()
         self._names = names
         self._times = times
         self._lost: dict[str, ClusterDisconnected] = {}
