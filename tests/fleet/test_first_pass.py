@@ -246,7 +246,7 @@ async def test_many_that_are_added_one_by_one_are_polled_at_200_a_second_too() -
 
 
 async def test_what_is_added_behind_very_many_waits_no_longer_than_for_its_slot() -> None:
-    harness, ids, _ = of_size(1010)
+    harness, ids, _ = of_size(1010, seed=1)
     async with harness.client() as runai, runai.watch_fleet(ids[:1000], poll=POLICY) as fleet:
         await harness.collect(fleet, 1)
         for key in ids[1000:]:

@@ -276,6 +276,17 @@ async def test_an_error_body_after_a_byte_order_mark_is_the_apis() -> None:
 LONG = b'{"count": ' + b" " * 5000 + b"2}"
 
 
+async def test_the_message_of_a_compressed_error_is_read() -> None:
+    body = gzip.compress(b'{"code": 403, "message": "not yours"}')
+    headers = [f"Content-Length: {len(body)}", "Content-Encoding: gzip"]
+    async with (
+        serving(response(body, *headers, status="403 Forbidden")) as url,
+        RunaiClient(url, "abc") as runai,
+    ):
+        with pytest.raises(ApiError, match="not yours"):
+            await runai.count_revisions(WORKLOAD)
+
+
 @pytest.mark.parametrize(
     "sent",
     [
