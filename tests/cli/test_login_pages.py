@@ -16,7 +16,7 @@ ONE_SHOT = [
     ["clusters", "list"],
 ]
 LOGIN_PAGE = "<!doctype html><title>Log in</title><input name=state value=hub-secret-123>"
-BRIEF = ["--deadline", "600ms"]
+BRIEF = ["--deadline", "1500ms"]
 
 
 @pytest.mark.parametrize("args", ONE_SHOT, ids=" ".join)
