@@ -48,7 +48,11 @@ def shard_of(workload_id: str, count: int) -> int:
     check_whole("count", count)
     if count > _MOST_SHARDS:
         raise ValueError(f"count must be at most {_MOST_SHARDS}")
-    return _jump(_hash(check_id(workload_id, "workload_id")), count)
+    return _owner(check_id(workload_id, "workload_id"), count)
+
+
+def _owner(workload_id: str, count: int) -> int:
+    return _jump(_hash(workload_id), count)
 
 
 def _jump(key: int, count: int) -> int:
@@ -75,7 +79,7 @@ class Shard:
 
     def owns(self, workload_id: str) -> bool:
         """Return whether a workload belongs to it, by its id in the canonical spelling."""
-        return self.count == 1 or _jump(_hash(workload_id), self.count) == self.index
+        return self.count == 1 or _owner(workload_id, self.count) == self.index
 
     def check(self, workload_id: str) -> None:
         """Check that a workload belongs to it.
@@ -84,7 +88,7 @@ class Shard:
             ValueError: it belongs to another one.
         """
         if not self.owns(workload_id):
-            owner = _jump(_hash(workload_id), self.count)
+            owner = _owner(workload_id, self.count)
             raise ValueError(
                 f"workload {workload_id} belongs to shard {owner} of {self.count}, not to {self.index}"
             )
